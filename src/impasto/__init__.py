@@ -1,0 +1,1 @@
+"""impasto: neural style transfer, pictures repainted in the manner of other pictures."""

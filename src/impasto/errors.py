@@ -1,0 +1,54 @@
+"""Every error that a user can cause: one tree, one sentence each (what, got, fix)."""
+
+from __future__ import annotations
+
+__all__ = [
+    "DataError",
+    "DivergenceError",
+    "ImageError",
+    "ImpastoError",
+    "LayerError",
+    "MissingExtraError",
+    "OptionError",
+    "OutputError",
+    "WeightsError",
+]
+
+
+class ImpastoError(Exception):
+    """Base of all errors a user can cause; ``str(error)`` is one sentence fit to be shown as it is."""
+
+
+class ImageError(ImpastoError):
+    """A picture that cannot be read: missing, empty, truncated, too small, too large, not a picture."""
+
+
+class OutputError(ImpastoError):
+    """A place that cannot be written: exists already, is the input itself, disk full, format unknown."""
+
+
+class OptionError(ImpastoError):
+    """An option, or a combination of options, that makes no sense."""
+
+
+class LayerError(ImpastoError):
+    """A layer that the backbone lacks; the message lists those it has."""
+
+
+class WeightsError(ImpastoError):
+    """Weights that are absent, damaged, of the wrong shape or not what they claim to be."""
+
+
+class DataError(ImpastoError):
+    """A data set, recipe or run folder that cannot be used."""
+
+
+class DivergenceError(ImpastoError):
+    """An optimisation or a training whose loss stays non-finite after every remedy."""
+
+
+class MissingExtraError(ImpastoError):
+    """An optional library that is not installed; the message names the extra."""
+
+    def __init__(self, library: str, extra: str) -> None:
+        super().__init__(f"this needs {library}, which is not installed: pip install 'impasto[{extra}]'")
