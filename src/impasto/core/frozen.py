@@ -1,0 +1,100 @@
+"""Convolutions whose weights never train, remembering only what a gradient to the *picture* needs.
+
+Autograd keeps the input of every convolution for the gradient of its weights. A loss network has frozen
+weights, so between two taps it is enough to remember the sign of the activations (one byte each) and, over a
+max pool, which of the four pixels won (two bytes a window). That is most of the memory of style transfer.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.grad import conv2d_input
+
+__all__ = ["Kernel", "Step", "run"]
+
+
+class Kernel(NamedTuple):
+    """One convolution, stride 1: weight (O, I, k, k), bias (O,), zero padding in px."""
+
+    weight: Tensor
+    bias: Tensor
+    padding: int
+
+
+class Step(NamedTuple):
+    """Convolutions in a row without anything between them, then maybe a 2x2 max pool, then maybe a ReLU.
+
+    A max pool commutes with ReLU, so pooling first does a quarter of the work of rectifying first.
+    """
+
+    kernels: tuple[Kernel, ...]
+    relu: bool
+    pool: bool
+    keep_output: bool  # somebody else keeps the output alive anyway: its sign costs nothing
+
+
+def run(x: Tensor, step: Step) -> Tensor:
+    """Apply `step` to x (B, C, h, w); differentiable with respect to x alone if the weights are frozen."""
+    trains = any(k.weight.requires_grad or k.bias.requires_grad for k in step.kernels)
+    if torch.is_grad_enabled() and x.requires_grad and not trains:
+        out: Tensor = _Frozen.apply(x, step)  # type: ignore[no-untyped-call]
+        return out
+    for kernel in step.kernels:
+        x = F.conv2d(x, kernel.weight, kernel.bias, padding=kernel.padding)
+    if step.pool:
+        x = F.max_pool2d(x, 2)
+    return F.relu_(x) if step.relu else x
+
+
+class _Frozen(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: Step) -> Tensor:
+        shapes = []
+        for kernel in step.kernels:
+            shapes.append(x.shape)
+            x = F.conv2d(x, kernel.weight, kernel.bias, padding=kernel.padding)
+        winner = None
+        if step.pool:
+            shapes.append(x.shape)
+            x, index = F.max_pool2d(x, 2, return_indices=True)
+            winner = (index - _window_corner(x.shape, shapes[-1], x.device)).to(_offset_dtype(shapes[-1]))
+        ctx.kernels, ctx.shapes, ctx.keep_output = step.kernels, shapes, step.keep_output
+        alive = None
+        if step.relu:
+            x = x.relu_()
+            alive = x if step.keep_output else x > 0
+        ctx.save_for_backward(alive, winner)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        alive, winner = ctx.saved_tensors
+        g, shapes = grads[0], list(ctx.shapes)
+        if alive is not None:
+            g = g * (alive > 0) if ctx.keep_output else g * alive
+        if winner is not None:
+            before = shapes.pop()
+            index = winner.to(torch.int64) + _window_corner(g.shape, before, g.device)
+            # The kernel asks for the pool's input but reads only its shape and layout: never written, it costs none.
+            like = torch.empty(before, dtype=g.dtype, device=g.device, memory_format=torch.channels_last)
+            g = g.contiguous(memory_format=torch.channels_last)
+            g = torch.ops.aten.max_pool2d_with_indices_backward(g, like, [2, 2], [2, 2], [0, 0], [1, 1], False, index)
+        for kernel, shape in zip(reversed(ctx.kernels), reversed(shapes), strict=True):
+            g = conv2d_input(shape, kernel.weight, g, padding=kernel.padding)  # type: ignore[no-untyped-call]
+        return g, None
+
+
+def _window_corner(pooled: torch.Size, before: torch.Size, device: torch.device) -> Tensor:
+    """Flat position of each 2x2 window's first pixel, (1, 1, h, w)."""
+    rows = torch.arange(pooled[-2], device=device) * (2 * before[-1])
+    columns = torch.arange(pooled[-1], device=device) * 2
+    return (rows[:, None] + columns)[None, None]
+
+
+def _offset_dtype(before: torch.Size) -> torch.dtype:
+    """Within a window the winner is 0, 1, W or W + 1 further on."""
+    return torch.int16 if before[-1] < 2**15 - 1 else torch.int32

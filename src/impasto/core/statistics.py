@@ -1,0 +1,180 @@
+"""What style is made of: second-order statistics of features, and the maths that matches them.
+
+Notation: a feature map F is (B, C, h, w) and M = h·w. Everything here is a function; nothing keeps state.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "Divisor",
+    "TotalVariation",
+    "adain",
+    "coral",
+    "covariance",
+    "gram",
+    "match_histogram",
+    "mean_std",
+    "moments",
+    "sqrtm_newton_schulz",
+    "total_variation",
+    "wasserstein2",
+]
+
+Divisor = Literal["none", "positions", "all"]
+TotalVariation = Literal["l1", "l2", "nine-point"]
+
+
+def flatten(features: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, M, C); a view, not a copy, where the features are channels-last."""
+    b, c, h, w = features.shape
+    return features.permute(0, 2, 3, 1).reshape(b, h * w, c)
+
+
+def gram(features: Tensor, divisor: Divisor = "positions") -> Tensor:
+    """Gram matrix F·Fᵀ of each picture, (B, C, h, w) -> (B, C, C), at least float32.
+
+    The divisor is 1 (``none``: Gatys, Ecker & Bethge 2016, eq. 3), M (``positions``: Gatys' code, Magenta)
+    or C·M (``all``: Johnson et al. 2016, eq. 3). The product itself is taken in the precision of the features.
+    """
+    f = flatten(features)
+    # One matrix product a picture: a batched product of such long, thin matrices is several times slower.
+    g = _at_least_float32(torch.stack([x.t() @ x for x in f.unbind()]))
+    return g / _divide_by(features, divisor)
+
+
+def _divide_by(features: Tensor, divisor: Divisor) -> int:
+    channels, positions = features.shape[1], features.shape[2] * features.shape[3]
+    return {"none": 1, "positions": positions, "all": channels * positions}[divisor]
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
+
+
+def mean_std(features: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel over positions, (B, C, h, w) -> two of (B, C, 1, 1).
+
+    The variance is the biased one, with `eps` added under the root (Huang & Belongie 2017, section 3).
+    """
+    x = _at_least_float32(features)
+    variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
+    return mean, (variance + eps).sqrt()
+
+
+def adain(content: Tensor, style: Tensor, eps: float = 1e-5) -> Tensor:
+    """Content features with the style's mean and deviation in every channel, both (B, C, h, w).
+
+    Huang & Belongie 2017, eq. 8. The style may have any size; the result has the content's.
+    """
+    mean_c, std_c = mean_std(content, eps)
+    mean_s, std_s = mean_std(style, eps)
+    return ((_at_least_float32(content) - mean_c) * (std_s / std_c) + mean_s).to(content.dtype)
+
+
+def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and second moment of the features, (B, C, h, w) -> (B, C) and (B, C, C).
+
+    Unlike a covariance, these two may be averaged over pictures and over tiles.
+    """
+    return _at_least_float32(features).mean(dim=(2, 3)), gram(features)
+
+
+def covariance(mean: Tensor, second: Tensor) -> Tensor:
+    """E[f fᵀ] - μ μᵀ from `moments`, (..., C) and (..., C, C) -> (..., C, C)."""
+    return second - mean.unsqueeze(-1) * mean.unsqueeze(-2)
+
+
+def sqrtm_newton_schulz(matrix: Tensor, steps: int = 12) -> Tensor:
+    """Square root of symmetric positive definite matrices, (..., C, C), by the coupled Newton–Schulz iteration.
+
+    Higham, "Functions of Matrices", eq. 6.35. Products only, so it has a gradient and runs on any device;
+    dividing by the Frobenius norm first brings every eigenvalue into the region where it converges.
+    """
+    norm = matrix.square().sum(dim=(-2, -1), keepdim=True).sqrt().clamp_min(torch.finfo(matrix.dtype).tiny)
+    eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    y, z = matrix / norm, eye.expand_as(matrix)
+    for _ in range(steps):
+        t = (3 * eye - z @ y) / 2
+        y, z = y @ t, t @ z
+    return y * norm.sqrt()
+
+
+def wasserstein2(
+    mean: Tensor, cov: Tensor, mean_style: Tensor, cov_style: Tensor, eps: float = 1e-4, steps: int = 12
+) -> Tensor:
+    """Squared Wasserstein-2 distance of two Gaussians, (..., C), (..., C, C), same for the style -> (...).
+
+    |μ-μ_s|² + tr(Σ + Σ_s - 2(Σ_s^½ Σ Σ_s^½)^½) (Olkin & Pukelsheim 1982), both terms as means over C, with
+    `eps` on the diagonals so that both roots exist.
+    """
+    eye = eps * torch.eye(cov.shape[-1], dtype=cov.dtype, device=cov.device)
+    a, b = cov + eye, cov_style + eye
+    root = sqrtm_newton_schulz(b, steps)
+    cross = sqrtm_newton_schulz(root @ a @ root, steps)
+    trace = torch.diagonal(a + b - 2 * cross, dim1=-2, dim2=-1)
+    return (mean - mean_style).square().mean(-1) + trace.mean(-1)
+
+
+def total_variation(image: Tensor, kind: TotalVariation = "l2", *, mean: bool = False) -> Tensor:
+    """How much neighbouring pixels differ, (B, C, H, W) -> scalar: a sum, or a mean over the picture's values.
+
+    ``l1`` sums |Δ| (neural-style-pt, TensorFlow's tutorial), ``l2`` sums Δ² (neural-style, Johnson et al. 2016,
+    section 3.2), ``nine-point`` sums Δ² to the right, below and along both diagonals, diagonals at half weight
+    for their distance √2, on a picture whose frame is replicated (the idea of Crowson's style-transfer-pytorch).
+    """
+    right, down = image[..., :, 1:] - image[..., :, :-1], image[..., 1:, :] - image[..., :-1, :]
+    if kind == "l1":
+        total = right.abs().sum() + down.abs().sum()
+    elif kind == "l2":
+        total = right.square().sum() + down.square().sum()
+    elif kind == "nine-point":
+        falling = image[..., 1:, 1:] - image[..., :-1, :-1]
+        rising = image[..., 1:, :-1] - image[..., :-1, 1:]
+        total = right.square().sum() + down.square().sum() + (falling.square().sum() + rising.square().sum()) / 2
+    else:
+        raise ValueError(f"kind is 'l1', 'l2' or 'nine-point', got {kind!r}")
+    return total / image.numel() if mean else total
+
+
+def coral(source: Tensor, target: Tensor) -> Tensor:
+    """`source` with the second-order statistics of `target`, (3, ...) both, -> the shape of `source`.
+
+    Correlation alignment as both published AdaIN codes do it (Sun et al. 2016, with their choices): channels
+    z-scored, scatter Z·Zᵀ + I not divided by the number of pixels, roots by eigendecomposition.
+    """
+    s, t = source.double().flatten(1), target.double().flatten(1)
+    (s, _, _), (t, mean, std) = _z_score(s), _z_score(t)
+    eye = torch.eye(s.shape[0], dtype=s.dtype, device=s.device)
+    matched = _power(t @ t.T + eye, 0.5) @ _power(s @ s.T + eye, -0.5) @ s
+    return (matched * std + mean).to(source.dtype).reshape(source.shape)
+
+
+def _z_score(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    mean, std = x.mean(1, keepdim=True), x.std(1, keepdim=True)
+    std = torch.where(std > 1e-9, std, torch.ones_like(std))  # a flat channel stays flat
+    return (x - mean) / std, mean, std
+
+
+def _power(matrix: Tensor, exponent: float) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    return (vectors * values.clamp_min(1e-12).pow(exponent)) @ vectors.T
+
+
+def match_histogram(source: Tensor, target: Tensor) -> Tensor:
+    """`source` with each channel's distribution of values as in `target`; (C, ...) both, ties share a value."""
+    channels = []
+    for s, t in zip(source.flatten(1), target.flatten(1), strict=True):
+        levels, which, counts = s.unique(return_inverse=True, return_counts=True)
+        quantile = (counts.cumsum(0) - counts / 2) / s.numel()  # middle of each level's share
+        ordered = t.sort().values
+        position = (quantile * t.numel() - 0.5).clamp(0, t.numel() - 1)
+        low = position.floor().long()
+        high = (low + 1).clamp_max(t.numel() - 1)
+        matched = torch.lerp(ordered[low], ordered[high], (position - low).to(ordered.dtype))
+        channels.append(matched.expand_as(levels)[which])
+    return torch.stack(channels).reshape(source.shape).to(source.dtype)
