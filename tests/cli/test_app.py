@@ -1,0 +1,163 @@
+"""The program around the commands: help, version, exit codes, and ``impasto info``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from impasto.cli import app as app_module
+from impasto.cli.app import app
+from impasto.cli.common import show_error
+from impasto.errors import ImpastoError, MissingExtraError, OptionError
+
+# A terminal that colours nothing and is wide enough, whatever the tests run in.
+PLAIN = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "120", "FORCE_COLOR": None, "GITHUB_ACTIONS": None}
+COMMANDS = sorted(command.name or "" for command in app.registered_commands)
+
+
+def run(*arguments: str):
+    return CliRunner(env=PLAIN).invoke(app, list(arguments))
+
+
+def python(code: str, **streams) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name not in PLAIN} | {"NO_COLOR": "1"}
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], env=environment, text=True, check=False, timeout=120, **streams
+    )
+
+
+def test_help_names_every_command() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    for command in COMMANDS:
+        assert re.search(rf"\b{command}\b", result.stdout)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str) -> None:
+    result = run(command, "-h")
+    assert result.exit_code == 0
+    assert f"impasto {command}" in result.stdout
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """What makes --help slow is what it imports; seconds on a busy machine prove nothing."""
+    code = (
+        "import sys\nfrom impasto.cli.app import app\n"
+        "try: app(['--help'])\nexcept SystemExit as end: assert not end.code\n"
+        "heavy = {'torch', 'numpy', 'PIL', 'scipy', 'matplotlib', 'imagecodecs', 'tifffile', 'safetensors'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    result = python(code, capture_output=True)
+    assert (result.returncode, result.stderr.strip()) == (0, "[]")
+
+
+def test_version() -> None:
+    from importlib.metadata import version
+
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"impasto {version('impasto')}\n")
+
+
+@pytest.mark.parametrize("arguments", [["--bogus"], ["bogus"], ["info", "--bogus"], ["info", "--precision", "x"]])
+def test_usage_errors_exit_with_2(arguments: list[str]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert arguments[-1] in result.stderr
+
+
+def raising(error: BaseException) -> typer.Typer:
+    """A program like ours with two commands, of which ``fail`` raises ``error``."""
+    program = typer.Typer(cls=app_module._Commands)
+
+    @program.command()
+    def fail() -> None:
+        raise error
+
+    @program.command()
+    def rest() -> None:
+        raise AssertionError("the other command ran")
+
+    return program
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OptionError("--size 0: must be at least 32"), "error: --size 0: must be at least 32\n"),
+        (ImpastoError("a\nb   [red]c[/red] " + "long " * 60), f"error: a b [red]c[/red] {'long ' * 59}long\n"),
+        (
+            MissingExtraError("pillow-heif", "heif"),
+            "error: this needs pillow-heif, which is not installed: pip install 'impasto[heif]'\n",
+        ),
+    ],
+)
+def test_an_error_of_the_user_is_one_line_and_exit_code_2(error: ImpastoError, line: str) -> None:
+    result = CliRunner(env=PLAIN).invoke(raising(error), ["fail"])
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", line)
+
+
+def test_an_interruption_is_one_line_and_exit_code_130() -> None:
+    result = CliRunner(env=PLAIN).invoke(raising(KeyboardInterrupt()), ["fail"])
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "interrupted\n")
+
+
+def test_a_fault_of_ours_is_not_hidden() -> None:
+    result = CliRunner(env=PLAIN).invoke(raising(ZeroDivisionError()), ["fail"])
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_the_line_is_red_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    show_error(ImpastoError("no"))
+    assert capsys.readouterr().err == "\x1b[31merror: no\x1b[0m\n"
+
+
+def test_a_reader_that_goes_away_is_met_quietly() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        code = "import sys\nfrom impasto.cli.app import main\nsys.argv[1:] = ['--version']\nmain()"
+        result = python(code, stdout=writer, stderr=subprocess.PIPE)
+    finally:
+        os.close(writer)
+    assert (result.returncode, result.stderr) == (1, "")
+
+
+def test_info_tells_what_is_here() -> None:
+    result = run("info", "--json", "--device", "cpu")
+    assert result.exit_code == 0
+    facts = json.loads(result.stdout)
+    assert facts["versions"]["torch"] == torch.__version__
+    assert facts["device"] == "cpu"
+    assert facts["precision"] in ("float32", "bfloat16")
+    assert facts["cores"] >= 1
+    assert {"name", "path"} <= facts["weights"][0].keys()
+    assert facts["extras"].keys() == {"heif"}
+
+
+def test_info_for_people_says_the_same_as_for_programs() -> None:
+    facts = json.loads(run("info", "--json", "--precision", "float32").stdout)
+    shown = " ".join(run("info", "--precision", "float32").stdout.split())
+    assert f"{facts['device']}, float32 (float32 was asked for)" in shown
+    for name, number in facts["versions"].items():
+        assert f"{name} {number}" in shown
+    for row in facts["weights"]:
+        assert f"{row['name']}: " in shown
+
+
+def test_info_refuses_a_device_that_is_not_there() -> None:
+    result = run("info", "--device", "cuda:99")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: device 'cuda:99' is not there")

@@ -1,0 +1,195 @@
+"""The one-way order of imports, read from the sources without running them.
+
+``errors <- imaging, core <- methods <- training, stylizer, evaluation, lab, export <- video, batch <- studio, cli``
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+SOURCES = PROJECT / "src"
+
+LEVELS = [
+    {"errors"},
+    {"imaging", "core"},
+    {"methods"},
+    {"training", "stylizer", "evaluation", "lab", "export"},
+    {"video", "batch"},
+    {"studio", "cli"},
+]
+LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}
+APART = {("imaging", "core"), ("core", "imaging")}  # on one level, and strangers to each other
+MODULE_OF = {"pillow": "PIL", "pillow-heif": "pillow_heif"}  # where they differ from the distribution's name
+
+
+def modules(sources: Path) -> dict[str, ast.Module]:
+    """Dotted name -> parsed file, for every module of the package."""
+    found = {}
+    for path in sorted(sources.rglob("*.py")):
+        parts = path.relative_to(sources).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return found
+
+
+def imports(module: str, tree: ast.AST, known: dict[str, ast.Module]) -> Iterator[str]:
+    """Dotted names that ``tree`` imports, wherever in the file; a submodule counts, not the name within it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: write imports in full, not from '{'.' * node.level}'"
+            for alias in node.names:
+                deeper = f"{node.module}.{alias.name}"
+                yield deeper if deeper in known else str(node.module)
+
+
+def at_import_time(tree: ast.Module) -> ast.Module:
+    """The statements that run when the module is imported: no function bodies, no ``if TYPE_CHECKING``."""
+
+    class Pruner(ast.NodeTransformer):
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> None: ...
+        def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None: ...
+
+        def visit_If(self, node: ast.If) -> ast.AST | None:
+            return None if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
+
+    return Pruner().visit(ast.parse(ast.unparse(tree)))
+
+
+def wrong_way(known: dict[str, ast.Module]) -> list[str]:
+    faults = []
+    for module, tree in known.items():
+        part = [*module.split("."), ""][1]
+        if not part:
+            continue  # the root re-exports what it likes
+        if part not in LEVEL:
+            faults.append(f"{module} has no place in the order")
+            continue
+        for target in imports(module, tree, known):
+            root, _, rest = target.partition(".")
+            other = rest.split(".")[0]
+            if root != "impasto" or other == part:
+                continue
+            if not other:
+                faults.append(f"{module} imports the package root")
+            elif LEVEL.get(other, len(LEVELS)) > LEVEL[part] or (part, other) in APART:
+                faults.append(f"{module} imports {target}")
+    return faults
+
+
+def cycle(known: dict[str, ast.Module]) -> list[str]:
+    """A chain of modules, each importing the next, that ends where it began; empty if there is none."""
+    edges = {
+        module: {target for target in imports(module, tree, known) if target in known} - {module, "impasto"}
+        for module, tree in known.items()
+        if module != "impasto"
+    }
+    done: set[str] = set()
+
+    def walk(module: str, chain: list[str]) -> list[str]:
+        if module in chain:
+            return [*chain[chain.index(module) :], module]
+        if module not in done:
+            for target in sorted(edges[module]):
+                if found := walk(target, [*chain, module]):
+                    return found
+            done.add(module)
+        return []
+
+    return next((found for module in sorted(edges) if (found := walk(module, []))), [])
+
+
+def distributions(requirements: list[str]) -> set[str]:
+    names = {re.match(r"[\w.-]+", requirement).group().lower() for requirement in requirements}
+    return {MODULE_OF.get(name, name.replace("-", "_")) for name in names}
+
+
+def optional_at_import_time(known: dict[str, ast.Module], required: set[str]) -> list[str]:
+    allowed = required | set(sys.stdlib_module_names) | {"impasto"}
+    return [
+        f"{module} imports {target} at its top"
+        for module, tree in known.items()
+        for target in imports(module, at_import_time(tree), known)
+        if target.split(".")[0] not in allowed
+    ]
+
+
+def prints_and_exits(known: dict[str, ast.Module]) -> list[str]:
+    banned = {"print", "exit", "quit", "sys.exit", "SystemExit", "os._exit"}
+    return [
+        f"{module}:{node.lineno} calls {ast.unparse(node.func)}"
+        for module, tree in known.items()
+        if not module.startswith("impasto.cli")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in banned
+    ]
+
+
+@pytest.fixture(scope="module")
+def package() -> dict[str, ast.Module]:
+    found = modules(SOURCES)
+    assert {"impasto", "impasto.errors", "impasto.cli.app"} <= found.keys()
+    return found
+
+
+@pytest.fixture(scope="module")
+def metadata() -> dict:
+    return tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_imports_point_one_way(package) -> None:
+    assert wrong_way(package) == []
+
+
+def test_no_cycles(package) -> None:
+    assert cycle(package) == []
+
+
+def test_optional_libraries_load_late(package, metadata) -> None:
+    assert optional_at_import_time(package, distributions(metadata["dependencies"])) == []
+
+
+def test_every_library_is_declared(package, metadata) -> None:
+    extras = [name for extra, names in metadata["optional-dependencies"].items() if extra != "dev" for name in names]
+    declared = distributions(metadata["dependencies"]) | distributions(extras)
+    used = {target.split(".")[0] for module, tree in package.items() for target in imports(module, tree, package)}
+    assert used - declared - set(sys.stdlib_module_names) - {"impasto"} == set()
+
+
+def test_only_the_command_line_prints_or_exits(package) -> None:
+    assert prints_and_exits(package) == []
+
+
+def parsed(**files: str) -> dict[str, ast.Module]:
+    return {name.replace("_", "."): ast.parse(text) for name, text in files.items()}
+
+
+def test_the_checks_see_what_they_are_for() -> None:
+    core = "impasto_core_a"
+    assert wrong_way(parsed(**{core: "def f():\n    import impasto.methods.b"}))
+    assert wrong_way(parsed(**{core: "from impasto import stylize"}))
+    assert wrong_way(parsed(**{core: "from impasto.imaging import read"}))
+    assert wrong_way(parsed(impasto_helpers="import os"))
+    assert not wrong_way(parsed(**{core: "from impasto.errors import LayerError"}))
+    assert not wrong_way(parsed(impasto="from impasto.stylizer import stylize"))
+
+    ring = parsed(impasto_core_a="import impasto.core.b", impasto_core_b="from impasto.core import a")
+    assert cycle(ring) == ["impasto.core.a", "impasto.core.b", "impasto.core.a"]
+
+    late = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import av\ndef f():\n    import av"
+    assert not optional_at_import_time(parsed(**{core: late}), set())
+    assert optional_at_import_time(parsed(**{core: "try:\n    import av\nexcept ImportError:\n    av = None"}), set())
+    assert not optional_at_import_time(parsed(**{core: "import torch.nn"}), {"torch"})
+
+    assert prints_and_exits(parsed(**{core: "print('x')"}))
+    assert prints_and_exits(parsed(**{core: "import sys\nsys.exit(1)"}))
+    assert not prints_and_exits(parsed(impasto_cli_a="print('x')"))
