@@ -1,0 +1,84 @@
+"""Weights that describe themselves: safetensors files with one JSON entry, and the manifest of those shipped.
+
+A file of ours needs nothing beside it to be read: the entry ``impasto`` of its header holds a JSON object
+with at least ``kind`` (``"backbone"`` or the method that a trained network belongs to). Files by others lack
+that entry. The manifest is a JSON object ``{file name: {"sha256": ...}}`` beside the shipped files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from impasto.core.files import atomic, sha256
+from impasto.errors import WeightsError
+
+__all__ = ["MANIFEST", "read_manifest", "read_metadata", "record", "save"]
+
+ENTRY = "impasto"
+MANIFEST = "manifest.json"
+
+
+def read_metadata(path: str | PathLike[str]) -> dict[str, Any]:
+    """What the safetensors file at ``path`` says of itself; empty for files that are not ours.
+
+    Only the header is read, whatever the size of the file.
+
+    Raises:
+        WeightsError: the file is missing, truncated or no safetensors, or its entry is no JSON object.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(ENTRY)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise WeightsError(f"{path}: cannot be read as safetensors: {error}") from error
+    if text is None:
+        return {}
+    try:
+        metadata = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"{path}: the description of itself is damaged: {error}") from error
+    if not isinstance(metadata, dict):
+        raise WeightsError(f"{path}: the description of itself is {type(metadata).__name__}, not an object")
+    return metadata
+
+
+def save(path: str | PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+    """Write ``tensors`` and their description, atomically; the same content always gives the same bytes.
+
+    Precision and layout are the caller's: tensors must be contiguous and must not share memory.
+    There is one entry only, because the library keeps entries in no fixed order.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    text = json.dumps(metadata, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    content = safetensors.torch.save(dict(tensors), metadata={ENTRY: text})
+    with atomic(Path(path)) as handle:
+        handle.write(content)
+
+
+def read_manifest(folder: Path) -> dict[str, str]:
+    """SHA-256 of the shipped files in ``folder`` by file name; empty where nothing is shipped yet."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return {}
+    try:
+        return {name: str(row["sha256"]) for name, row in json.loads(path.read_text("utf-8")).items()}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise WeightsError(f"{path}: the manifest of the shipped weights is damaged: {error!r}") from error
+
+
+def record(path: Path) -> None:
+    """Enter the file at ``path`` in the manifest beside it, replacing what the manifest said of it."""
+    rows = read_manifest(path.parent) | {path.name: sha256(path)}
+    text = json.dumps({name: {"sha256": rows[name]} for name in sorted(rows)}, indent=2)
+    with atomic(path.parent / MANIFEST) as handle:
+        handle.write(f"{text}\n".encode())

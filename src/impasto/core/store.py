@@ -1,0 +1,187 @@
+"""The files of the backbones: where they belong, which are here, how they come here and whether they are right.
+
+Files fetched or imported live in torch hub's cache folder, under the names torch gives them, so that other
+programs that use them find them too.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import torch
+
+from impasto.core.backbones import BACKBONES, Backbone
+from impasto.core.download import Progress, download
+from impasto.core.files import atomic, sha256
+from impasto.core.metadata import read_manifest
+from impasto.errors import WeightsError
+
+__all__ = [
+    "Check",
+    "absent",
+    "cache_folder",
+    "digest_of",
+    "fetch",
+    "identify",
+    "import_file",
+    "locate",
+    "matches",
+    "place",
+    "verify",
+]
+
+SHIPPED = Path(__file__).resolve().parents[1] / "weights"
+
+
+def cache_folder() -> Path:
+    """Where fetched and imported files live: ``checkpoints`` in torch hub's folder (see TORCH_HOME)."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def place(row: Backbone) -> Path:
+    """Where the backbone's file belongs, whether it is there or not."""
+    return (SHIPPED if row.shipped else cache_folder()) / row.file
+
+
+def locate(name: str) -> Path | None:
+    """The file of a backbone in the table, or None where it is absent; its content is not looked at.
+
+    Raises:
+        WeightsError: the table has no such name.
+    """
+    path = place(_row(name))
+    return path if path.is_file() else None
+
+
+def matches(row: Backbone, digest: str) -> bool:
+    """Whether the file with this SHA-256 (64 hexadecimal digits) is the backbone's."""
+    return any(digest.startswith(beginning) for beginning in _hashes(row))
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file the user named; WeightsError if it cannot be read."""
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def identify(digest: str) -> Backbone | None:
+    """The backbone whose file has this SHA-256 (64 hexadecimal digits), or None."""
+    return next((row for row in BACKBONES.values() if matches(row, digest)), None)
+
+
+def absent(row: Backbone) -> str:
+    """The sentence about a backbone whose file is not here: how to get it, and what could stand in."""
+    if row.shipped:
+        return f"{row.name} belongs to the package, but {place(row)} is missing: install impasto again"
+    if row.url:
+        how = f"run `impasto weights fetch {row.name}` ({row.megabytes} MB)"
+    else:
+        how = f"get {row.file} ({row.source}) and run `impasto weights import PATH`"
+    nearest = _nearest(row)
+    instead = "" if nearest is None else f", or use the nearest backbone present, --backbone {nearest.name}"
+    return f"{row.name} is not here: {how}{instead}"
+
+
+def fetch(name: str) -> Iterator[Progress]:
+    """Download a backbone into the cache folder; a file that is there and right is left alone.
+
+    Raises:
+        WeightsError: an unknown name, a backbone without an address, or what `download` raises.
+        OutputError: see `download`.
+    """
+    row = _row(name)
+    target = place(row)
+    if target.is_file() and matches(row, sha256(target)):
+        size = target.stat().st_size
+        yield Progress(size, size)
+    elif row.url is None:
+        raise WeightsError(absent(row))
+    else:
+        yield from download(row.url, target, lambda digest: matches(row, digest))
+
+
+@dataclass(frozen=True)
+class Check:
+    """Whether a file is what the table says: its name there, its path, its SHA-256."""
+
+    name: str
+    path: Path
+    sha256: str
+    ok: bool
+
+
+def verify(names: Iterable[str] = ()) -> Iterator[Check]:
+    """Hash the files of these backbones, or of all that are present, one record each.
+
+    Raises:
+        WeightsError: a backbone asked for is absent or not in the table.
+    """
+    asked = tuple(names)
+    for row in [_row(name) for name in asked] or BACKBONES.values():
+        path = locate(row.name)
+        if path is not None:
+            digest = sha256(path)
+            yield Check(row.name, path, digest, matches(row, digest))
+        elif asked:
+            raise WeightsError(absent(row))
+
+
+def import_file(path: str | PathLike[str], name: str | None = None) -> tuple[Backbone, Path]:
+    """Copy a file that the table knows by its SHA-256 into the cache folder.
+
+    Args:
+        path: the file.
+        name: the backbone it should be; None is whichever it is.
+
+    Returns:
+        the backbone it is, and where it lies now.
+
+    Raises:
+        WeightsError: no such file, one the table does not know, or another backbone than `name`.
+        OutputError: the cache folder cannot be written.
+    """
+    wanted = None if name is None else _row(name)
+    source = Path(path).expanduser()
+    digest = digest_of(source)
+    row = identify(digest)
+    if row is None:
+        raise WeightsError(
+            f"{source}: not in the table (its SHA-256 is {digest}):"
+            " use it where it is, with --backbone PATH --backbone-input torchvision|caffe|none"
+        )
+    if wanted is not None and wanted != row:
+        raise WeightsError(f"{source}: this is {row.name}, not {wanted.name}")
+    target = place(row)
+    if not (target.is_file() and sha256(target) == digest):
+        with source.open("rb") as original, atomic(target) as copy:
+            shutil.copyfileobj(original, copy, 1 << 20)
+    return row, target
+
+
+def _row(name: str) -> Backbone:
+    if name not in BACKBONES:
+        raise WeightsError(f"no backbone is called {name!r}: there are {', '.join(BACKBONES)}")
+    return BACKBONES[name]
+
+
+def _hashes(row: Backbone) -> tuple[str, ...]:
+    if not row.shipped:
+        return row.sha256
+    digest = read_manifest(SHIPPED).get(row.file)
+    return () if digest is None else (digest,)
+
+
+def _nearest(row: Backbone) -> Backbone | None:
+    """Of the backbones present the most similar: topology first, then input."""
+    present = [other for other in BACKBONES.values() if other != row and locate(other.name)]
+    return max(
+        present,
+        key=lambda other: (other.topology == row.topology, other.normalisation == row.normalisation),
+        default=None,
+    )

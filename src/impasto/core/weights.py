@@ -1,0 +1,165 @@
+"""Backbones by name or by file, loaded; finding, fetching and checking their files is in `store`.
+
+What a backbone wants as input is decided by the file's SHA-256 in the table, or by the file itself if it is
+one of ours, or else by the user; never by its keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+
+from impasto.core.backbones import BACKBONES, Backbone, Input
+from impasto.core.metadata import read_metadata
+from impasto.core.precision import Precision
+from impasto.core.state_dict import convolutions, is_safetensors, read_tensors
+from impasto.core.store import (
+    Check,
+    absent,
+    cache_folder,
+    digest_of,
+    fetch,
+    identify,
+    import_file,
+    locate,
+    matches,
+    verify,
+)
+from impasto.core.vgg import NORMALISATIONS, TOPOLOGIES, VGG, Padding, Pool
+from impasto.errors import OptionError, WeightsError
+
+__all__ = [
+    "BACKBONES",
+    "Backbone",
+    "Check",
+    "Input",
+    "cache_folder",
+    "fetch",
+    "identify",
+    "import_file",
+    "load_backbone",
+    "locate",
+    "verify",
+]
+
+
+def load_backbone(
+    name_or_path: str | PathLike[str],
+    *,
+    input: Input | None = None,  # noqa: A002
+    pool: Pool = "max",
+    rescale_pool: bool = False,
+    padding: Padding | None = None,
+    precision: Precision | None = None,
+    device: str | torch.device = "cpu",
+) -> VGG:
+    """Build a frozen VGG from a backbone in the table or from a file of weights.
+
+    Args:
+        name_or_path: a name in the table, else a file: safetensors or anything by ``torch.save``.
+        input: what the network wants as input, for a file that neither the table nor itself tells.
+        pool, rescale_pool: see `VGG`.
+        padding: at the picture's frame; None is what the file says, else zeros.
+        precision: of weights and activations; None is float32.
+        device: where the weights go.
+
+    Raises:
+        WeightsError: unknown name, file absent, damaged, not a VGG, or not what the table says it is.
+        OptionError: `input` is unknown.
+    """
+    if input is not None and input not in get_args(Input):
+        raise OptionError(f"backbone input {input!r} is unknown: use torchvision, caffe or none")
+    path, row = _find(name_or_path)
+    facts = _facts(path, row, input)
+    found = convolutions(read_tensors(path), path, facts.topology)
+    vgg = VGG(
+        found.topology,
+        NORMALISATIONS[facts.normalisation],
+        pool=pool,
+        padding=padding or facts.padding,
+        rescale_pool=rescale_pool,
+        last=found.last,
+        ranks=found.ranks,
+        name=facts.name,
+    )
+    vgg.load_state_dict(found.tensors)
+    vgg.requires_grad_(False).eval()
+    if precision is not None:
+        vgg.to(precision.dtype).to(memory_format=precision.memory_format)  # type: ignore[call-overload]
+    return vgg.to(device)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What cannot be read off the tensors; a topology of None can."""
+
+    name: str
+    topology: str | None
+    normalisation: Input
+    padding: Padding = "zeros"
+
+
+def _find(name_or_path: str | PathLike[str]) -> tuple[Path, Backbone | None]:
+    """The file, and the row of the table that knows it; a name's file must be the one the table means."""
+    if isinstance(name_or_path, str) and name_or_path in BACKBONES:
+        row = BACKBONES[name_or_path]
+        path = locate(row.name)
+        if path is None:
+            raise WeightsError(absent(row))
+        if not matches(row, digest_of(path)):
+            again = f"`impasto weights fetch {row.name}`" if row.url else "put the right one there"
+            raise WeightsError(f"{path}: not the file of {row.name}, its SHA-256 is another: {again}")
+        return path, row
+    path = Path(name_or_path).expanduser()
+    if not path.is_file():
+        raise WeightsError(f"no backbone and no file is called {str(path)!r}: there are {', '.join(BACKBONES)}")
+    return path, identify(digest_of(path))
+
+
+def _facts(path: Path, row: Backbone | None, given: Input | None) -> _Facts:
+    metadata = read_metadata(path) if is_safetensors(path) else {}
+    if metadata:
+        facts = _told(metadata, path)
+    elif row is not None and row.normalisation is not None:
+        facts = _Facts(row.name, row.topology, row.normalisation)
+    elif given is not None:
+        facts = _Facts(path.stem, None, given)
+    else:
+        raise WeightsError(
+            f"{path}: nothing says what input it wants, and its keys cannot:"
+            " add --backbone-input torchvision, caffe or none (`input=` in Python)"
+        )
+    if given not in (None, facts.normalisation):
+        raise WeightsError(
+            f"{path}: this is {facts.name}, whose input is {facts.normalisation}, not {given}:"
+            " leave --backbone-input out"
+        )
+    return facts
+
+
+def _told(metadata: dict[str, Any], path: Path) -> _Facts:
+    """What one of our own files says of itself."""
+    kind = metadata.get("kind")
+    if kind != "backbone":
+        raise WeightsError(f"{path}: no backbone but of kind {kind!r}, by its own description")
+    facts = _Facts(
+        str(metadata.get("name", path.stem)),
+        metadata.get("topology"),
+        metadata.get("normalisation"),  # type: ignore[arg-type]  # checked below
+        metadata.get("padding", "zeros"),
+    )
+    known = (
+        facts.topology in tuple(TOPOLOGIES),
+        facts.normalisation in get_args(Input),
+        facts.padding in get_args(Padding),
+    )
+    if not all(known):
+        raise WeightsError(
+            f"{path}: describes itself with topology {facts.topology!r}, normalisation"
+            f" {facts.normalisation!r}, padding {facts.padding!r}, not all of which exist"
+        )
+    return facts
