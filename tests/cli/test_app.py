@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,9 +20,11 @@ from impasto.cli.app import app
 from impasto.cli.common import show_error
 from impasto.errors import ImpastoError, MissingExtraError, OptionError
 
+PROJECT = Path(__file__).resolve().parents[2]
+
 # A terminal that colours nothing and is wide enough, whatever the tests run in.
 PLAIN = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "120", "FORCE_COLOR": None, "GITHUB_ACTIONS": None}
-COMMANDS = sorted(command.name or "" for command in app.registered_commands)
+COMMANDS = sorted(str(one.name) for one in [*app.registered_commands, *app.registered_groups])
 
 
 def run(*arguments: str):
@@ -144,7 +148,8 @@ def test_info_tells_what_is_here() -> None:
     assert facts["precision"] in ("float32", "bfloat16")
     assert facts["cores"] >= 1
     assert {"name", "path"} <= facts["weights"][0].keys()
-    assert facts["extras"].keys() == {"heif"}
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert facts["extras"].keys() == project["optional-dependencies"].keys() - {"dev"}
 
 
 def test_info_for_people_says_the_same_as_for_programs() -> None:

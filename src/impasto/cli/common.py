@@ -20,9 +20,7 @@ __all__ = [
     "show_note",
 ]
 
-DeviceOption = Annotated[
-    str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")
-]
+DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")]
 PrecisionOption = Annotated[
     Literal["auto", "float32", "bfloat16"],
     typer.Option("--precision", help="auto is bfloat16 where the processor multiplies it natively."),

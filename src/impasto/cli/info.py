@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,12 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["gather", "info"]
 
 _PACKAGES = ("impasto", "torch", "numpy", "pillow", "safetensors")
-_EXTRAS = {"heif": "pillow_heif"}  # extra of this package -> module that it brings
+_EXTRAS = {"heif": "pillow_heif", "parquet": "pyarrow"}  # extra of this package -> module that it brings
 
 
-def info(
-    device: DeviceOption = "auto", precision: PrecisionOption = "auto", as_json: JsonOption = False
-) -> None:
+def info(device: DeviceOption = "auto", precision: PrecisionOption = "auto", as_json: JsonOption = False) -> None:
     """Show versions, devices, the precision chosen and why, and the weights present."""
     facts = gather(device, precision)
     if as_json:
@@ -116,21 +115,24 @@ def _weights() -> list[dict[str, Any]]:
 
 def _show(facts: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    console = Console(highlight=False)
+    for label, value in _lines(facts):
+        # soft_wrap: a path stays in one piece, to be copied.
+        console.print(Text.assemble((f"{label:<12}", "bold"), value), soft_wrap=True)
+
+
+def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, number in facts["versions"].items():
-        table.add_row(name, number or "not installed")
-    table.add_row("platform", facts["platform"])
+        yield name, number or "not installed"
+    yield "platform", facts["platform"]
     memory = f"{facts['memory_gib']} GiB memory" if facts["memory_gib"] else "memory unknown"
-    table.add_row("machine", f"{facts['cores']} cores, {memory}")
+    yield "machine", f"{facts['cores']} cores, {memory}"
     for device in facts["devices"]:
-        table.add_row("device", f"{device['name']}: {device['model']}")
-    table.add_row("uses", f"{facts['device']}, {facts['precision']} ({facts['precision_reason']})")
+        yield "device", f"{device['name']}: {device['model']}"
+    yield "uses", f"{facts['device']}, {facts['precision']} ({facts['precision_reason']})"
     for row in facts["weights"]:
-        table.add_row("weights", f"{row['name']}: {row['path'] or 'absent'}")
+        yield "weights", f"{row['name']}: {row['path'] or 'absent'}"
     for extra, present in facts["extras"].items():
-        table.add_row("extra", f"{extra}: {'present' if present else 'absent'}")
-    Console(highlight=False, markup=False).print(table)
+        yield "extra", f"{extra}: {'present' if present else 'absent'}"
