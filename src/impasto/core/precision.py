@@ -18,9 +18,7 @@ PrecisionName = Literal["auto", "float32", "bfloat16"]
 # oneDNN, which does torch's convolutions on x86, can be held below what the processor has. Names are
 # those of its "CPU dispatcher control"; any that it does not know means no limit, as it does to oneDNN.
 _LIMIT_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # in oneDNN's own order of precedence
-_BELOW_BFLOAT16 = frozenset(
-    {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"}
-)
+_BELOW_BFLOAT16 = frozenset({"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"})
 _BELOW_AMX = _BELOW_BFLOAT16 | {"AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX10_1_512", "AVX10_2_512"}
 
 
