@@ -49,13 +49,13 @@ PY
 is_stamped() { [[ $(cat ".venv/$1" 2>/dev/null) == "$2" ]]; }
 
 # Both stamps go before pip starts: an interrupted installation is never taken for a whole one, and
-# the two kinds (a copy, or the sources in place) replace each other.
+# the two kinds (a copy, or the sources in place) replace each other. Doubly quiet pip still tells errors.
 install_as() { # STAMP FINGERPRINT PIP-ARGUMENTS...
     local stamp=$1 print=$2
     shift 2
     say "Installing impasto and its libraries (minutes the first time, seconds after a change) ..."
     rm -f .venv/installed-copy .venv/installed-in-place
-    "$python" -m pip install --quiet -c constraints.txt "$@" </dev/null >&2
+    "$python" -m pip install --quiet --quiet -c constraints.txt "$@" </dev/null >&2
     printf '%s\n' "$print" >".venv/$stamp"
 }
 

@@ -78,7 +78,7 @@ def clone(tmp_path: Path) -> Clone:
 def test_the_demo_installs_once_and_says_where_the_picture_is(clone: Clone) -> None:
     first = clone.run("scripts/demo")
     assert first.returncode == 0, first.stderr
-    assert clone.ran("pip") == ["pip -m pip install --quiet -c constraints.txt ."]
+    assert clone.ran("pip") == ["pip -m pip install --quiet --quiet -c constraints.txt ."]
     assert first.stdout == f"The picture is {clone.root.resolve() / 'out' / 'demo.jpg'}\n"
     (painting,) = clone.ran("impasto")
     assert painting.startswith("impasto stylize examples/photos/")
@@ -107,7 +107,7 @@ def test_the_demo_installs_again_after_a_change(clone: Clone, changed: str) -> N
 def test_the_tests_install_in_place_and_run_every_tool(clone: Clone) -> None:
     result = clone.run(".ci/run", "-k", "imports")
     assert result.returncode == 0, result.stderr
-    assert clone.ran("pip") == ["pip -m pip install --quiet -c constraints.txt -e .[dev]"]
+    assert clone.ran("pip") == ["pip -m pip install --quiet --quiet -c constraints.txt -e .[dev]"]
     assert clone.ran("tool") == [
         "tool -m ruff check .",
         "tool -m ruff format --check .",
@@ -126,7 +126,7 @@ def test_an_installation_in_place_serves_the_demo_but_not_the_reverse(clone: Clo
     (clone.root / "constraints.txt").write_text("torch==2.13.0\n# changed\n")
     clone.run("scripts/demo")
     clone.run("scripts/test")
-    assert clone.ran("pip") == ["pip -m pip install --quiet -c constraints.txt -e .[dev]"]
+    assert clone.ran("pip") == ["pip -m pip install --quiet --quiet -c constraints.txt -e .[dev]"]
 
 
 def test_a_failed_installation_stops_and_is_tried_again(clone: Clone) -> None:
