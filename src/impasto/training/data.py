@@ -1,0 +1,256 @@
+"""Batches of photos in a seeded order that can be taken up at any step, decoded by several processes."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import signal
+import sys
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from impasto.errors import DataError, ImpastoError, OptionError, OutputError
+from impasto.training.crops import Crop, cut
+from impasto.training.photos import PhotoSource, open_photos
+
+__all__ = ["BadPhotos", "BatchPlan", "Crop", "PhotoSource", "open_photos", "photo_batches", "steps_per_epoch"]
+
+MAX_BAD = 0.05
+ORDER, CROP = 0, 1  # keep the random numbers of orders and of crops apart
+
+
+class Place(NamedTuple):
+    """One photo in one epoch."""
+
+    epoch: int
+    photo: int
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Which photos make up which batch: a pure function of the step, so that any step can be taken up again.
+
+    All epochs, each a permutation of the photos, form one endless row; every step takes the next
+    `batch_size` x `world_size` of it, and rank r its r-th part. A batch may thus reach into the next epoch.
+    """
+
+    photos: int
+    batch_size: int  # per process
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("photos", "batch_size", "world_size"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name.replace('_', ' ')} is {getattr(self, name)}, need at least 1")
+        if not 0 <= self.rank < self.world_size:
+            raise OptionError(f"rank is {self.rank}, need one from 0 to {self.world_size - 1}")
+        if self.seed < 0:
+            raise OptionError(f"the seed is {self.seed}, need 0 or more")
+
+    def places(self, step: int) -> list[Place]:
+        """The photos of this process at `step` (from 0), in their order."""
+        first = (step * self.world_size + self.rank) * self.batch_size
+        row = (divmod(position, self.photos) for position in range(first, first + self.batch_size))
+        return [Place(epoch, int(_order(self.seed, epoch, self.photos)[at])) for epoch, at in row]
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, photos: int) -> NDArray[np.int64]:
+    return np.random.default_rng((ORDER, seed, epoch)).permutation(photos)
+
+
+def steps_per_epoch(photos: int, batch_size: int, world_size: int = 1) -> int:
+    """The steps after which every photo was seen at least once."""
+    return -(-photos // (batch_size * world_size))
+
+
+class BadPhotos:
+    """Photos that could not be read: counted, listed in a file, and an error once they are more than 5 %.
+
+    The file has a line per photo (name, tab, reason), is appended to at once, and is taken up again by a
+    resumed run and shared by the processes of one run.
+    """
+
+    def __init__(self, total: int, path: Path | None = None) -> None:
+        self.total, self.path = total, path
+        self._reasons: dict[str, str] = {}
+        self._reread()
+
+    def __len__(self) -> int:
+        return len(self._reasons)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._reasons)
+
+    def add(self, name: str, reason: str) -> None:
+        """Enter a photo, once however often it is met.
+
+        Raises:
+            DataError: more than 5 % of all photos are bad.
+            OutputError: the file cannot be written.
+        """
+        name, reason = _one_line(name), _one_line(reason)
+        if name not in self._reasons:
+            self._reread()
+        if name not in self._reasons:
+            self._reasons[name] = reason
+            self._append(f"{name}\t{reason}\n")
+        if len(self) > MAX_BAD * self.total:
+            see = f"; they are listed in {self.path}, which may be deleted once they are mended" if self.path else ""
+            raise DataError(
+                f"{len(self)} of {self.total} photos cannot be read, need at most {MAX_BAD:.0%} of them "
+                f"bad: mend or remove them (the last was {name}: {reason}){see}"
+            )
+
+    def _reread(self) -> None:
+        if self.path and self.path.exists():
+            lines = self.path.read_text("utf-8", "replace").splitlines()
+            self._reasons |= dict(line.split("\t", 1) for line in lines if "\t" in line)
+
+    def _append(self, line: str) -> None:
+        if self.path is None:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8", errors="replace") as handle:
+                handle.write(line)
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.encode("utf-8", "replace").decode().split())
+
+
+class _Batch(NamedTuple):
+    pixels: Tensor | None  # (B, S, S, 3) uint8; None where too many photos in a row are bad
+    bad: list[tuple[str, str]]  # name, reason
+
+
+class _Steps(Dataset[_Batch]):
+    """Batches by step. Bytes, not floats, travel from the workers: a quarter of the memory traffic."""
+
+    def __init__(self, source: PhotoSource, plan: BatchPlan, size: int, crop: Crop) -> None:
+        self.source, self.plan, self.size, self.crop = source, plan, size, crop
+        self._bad: dict[int, str] = {}  # so that a bad photo is tried once per worker
+
+    def __getitem__(self, step: int) -> _Batch:
+        batch = np.empty((self.plan.batch_size, self.size, self.size, 3), np.uint8)
+        met: dict[int, str] = {}
+        for i, place in enumerate(self.plan.places(step)):
+            square = self._square(place, met)
+            if square is None:
+                return _Batch(None, self._named(met))
+            batch[i] = square
+        return _Batch(torch.from_numpy(batch), self._named(met))
+
+    def _named(self, met: dict[int, str]) -> list[tuple[str, str]]:
+        return [(self.source.name(index), reason) for index, reason in met.items()]
+
+    def _square(self, place: Place, met: dict[int, str]) -> NDArray[np.uint8] | None:
+        """The photo's crop, or that of the next good photo: chosen by the photos alone, never by chance."""
+        for offset in range(int(MAX_BAD * len(self.source)) + 1):
+            index = (place.photo + offset) % len(self.source)
+            if index not in self._bad:
+                rng = np.random.default_rng((CROP, self.plan.seed, *place))
+                try:
+                    return cut(self.source.read(index), self.source.name(index), self.size, self.crop, rng)
+                except ImpastoError as error:
+                    self._bad[index] = str(error).removeprefix(f"{self.source.name(index)}: ")
+            met[index] = self._bad[index]
+        return None
+
+
+def photo_batches(
+    source: PhotoSource,
+    *,
+    batch_size: int,
+    size: int,
+    seed: int,
+    start_step: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    workers: int = 0,
+    crop: Crop | None = None,
+    bad: BadPhotos | None = None,
+    device: torch.device | str = "cpu",
+) -> Generator[Tensor, None, None]:
+    """Batches without end, from `start_step` on: (batch_size, 3, size, size) RGB float32 in [0, 1], channels-last.
+
+    What a step yields depends on the photos, `seed`, `crop` and the sizes alone: not on `workers`, on where
+    one starts, or (taking all ranks together) on `world_size`. A photo that cannot be read is entered in
+    `bad` and replaced by the next that can.
+
+    `workers` processes decode ahead; with 0 it is done here. They are started without fork, so that a script
+    that asks for them needs the usual ``if __name__ == "__main__"``. They end when the iterator is closed
+    or collected, and when this process dies.
+
+    Raises:
+        OptionError: a number out of range, at once.
+        DataError: more than 5 % of the photos are bad, or a worker died; while iterating.
+    """
+    plan = BatchPlan(len(source), batch_size, seed, rank, world_size)
+    for name, value, least in (("size", size, 32), ("start step", start_step, 0), ("workers", workers, 0)):
+        if value < least:
+            raise OptionError(f"{name} is {value}, need at least {least}")
+    steps = _Steps(source, plan, size, crop or Crop())
+    return _iterate(_loader(steps, start_step, workers), BadPhotos(len(source)) if bad is None else bad, device)
+
+
+def _loader(steps: _Steps, start_step: int, workers: int) -> DataLoader[_Batch]:
+    parallel: dict[str, Any] = {}
+    if workers:
+        parallel = {"multiprocessing_context": _context(), "worker_init_fn": _ignore_interrupts}
+    return DataLoader(
+        steps,
+        batch_size=None,  # the data set makes whole batches itself
+        sampler=range(start_step, sys.maxsize),
+        collate_fn=_same,
+        num_workers=workers,
+        generator=torch.Generator(),  # or else it would draw from the global one, which is the trainer's
+        **parallel,
+    )
+
+
+def _context() -> Any:
+    """Processes started from a clean one: forking this one, with its threads, may deadlock."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # torch is then imported once for all
+    return context
+
+
+def _ignore_interrupts(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the main one decides, and ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _same(batch: Any) -> Any:
+    return batch
+
+
+def _iterate(loader: DataLoader[_Batch], bad: BadPhotos, device: torch.device | str) -> Generator[Tensor, None, None]:
+    try:
+        for pixels, met in loader:
+            for name, reason in met:
+                bad.add(name, reason)
+            if pixels is None:
+                raise DataError(f"no photo can be read where {met[0][0]} lies ({met[0][1]})")
+            yield pixels.to(device).permute(0, 3, 1, 2) / 255
+    except RuntimeError as error:
+        if "DataLoader worker" in str(error):
+            raise DataError(
+                f"a process that reads photos died, perhaps for want of memory: use fewer workers ({error})"
+            ) from error
+        raise

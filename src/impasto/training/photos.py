@@ -1,0 +1,159 @@
+"""Photos to train on, by number, wherever they lie: folders, zip and tar files, shards, parquet sets."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import lzma
+import os
+import re
+import tarfile
+import zipfile
+import zlib
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from pathlib import Path
+
+from impasto.errors import DataError
+from impasto.training.archives import ARCHIVES, PHOTOS, Files, Parquet, Part, Tar, Zip, is_photo
+
+__all__ = ["PhotoSource", "open_photos"]
+
+# What the standard library and pyarrow raise over damaged archives; RuntimeError stands for a password.
+DAMAGED = (
+    OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError,
+)  # fmt: skip
+
+
+class PhotoSource:
+    """Encoded photos by number, in an order that depends on names alone.
+
+    It holds no open file, so that it can be sent to other processes; each opens what it needs.
+    """
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        self._parts = tuple(parts)
+        self._ends = list(itertools.accumulate(len(part.names) for part in self._parts))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def _find(self, index: int) -> tuple[Part, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"photo {index} of {len(self)}")
+        number = bisect_right(self._ends, index)
+        part = self._parts[number]
+        return part, index - self._ends[number] + len(part.names)
+
+    def name(self, index: int) -> str:
+        """Where the photo lies: its path, or the path of its archive followed by its name in there."""
+        part, place = self._find(index)
+        return part.names[place]
+
+    def read(self, index: int) -> bytes:
+        """The photo's file, as it is stored.
+
+        Raises:
+            DataError: it cannot be read, is larger than 512 MiB, or its archive is damaged.
+        """
+        part, place = self._find(index)
+        try:
+            return part.read(place)
+        except DAMAGED as error:
+            raise DataError(f"{part.names[place]}: cannot be read: {error}") from error
+
+
+def open_photos(where: str | PathLike[str] | Iterable[str | PathLike[str]]) -> PhotoSource:
+    """The photos in a folder or file, or in several, one after the other.
+
+    A folder is searched with all below it; only where it holds no photo itself are the archives in it
+    opened. Files may be photos, zip, tar (also gz, bz2, xz), WebDataset shards and parquet files with a
+    column ``image``, as Hugging Face keeps them (binary, or a struct with ``bytes``; otherwise the first
+    column of such a type). Names may hold ``*``, ``?``, ``[..]`` and the shards' ``{000..012}`` and ``{a,b}``.
+    Hidden files are left out. One photo is enough: it then fills every batch, each time cropped anew.
+
+    Nothing is decoded here. Tar files are indexed once and then read at any place; compressed ones are
+    unpacked to a temporary file first, which is removed at the end. Reading a photo of a parquet set reads
+    its row group (commonly 100 photos), so large row groups make training slow.
+
+    Raises:
+        DataError: a path that does not exist, an archive that is damaged, or no photos.
+        MissingExtraError: a parquet file without pyarrow (extra ``parquet``).
+    """
+    paths = [where] if isinstance(where, str | PathLike) else list(where)
+    source = PhotoSource(part for path in paths for part in _open(os.fspath(path)))
+    if not len(source):
+        shown = ", ".join(str(path) for path in paths) or "an empty list of paths"
+        raise DataError(f"{shown}: no photos found, need at least one ({', '.join(PHOTOS)})")
+    return source
+
+
+def _open(pattern: str) -> Iterator[Part]:
+    path = Path(pattern).expanduser()
+    if path.is_dir():
+        yield from _open_folder(path)
+    elif path.exists():
+        yield _open_file(path)
+    else:
+        for found in map(Path, _match(str(path))):
+            if found.is_dir():
+                yield from _open_folder(found)
+            elif is_photo(found.name) or found.name.lower().endswith(ARCHIVES):
+                yield _open_file(found)
+
+
+def _match(pattern: str) -> Iterator[str]:
+    """Expand the braces of shard names, then wildcards; each must stand for something."""
+    if span := re.search(r"\{(\d+)\.\.(\d+)\}", pattern):
+        first, last = span.groups()
+        choices = [f"{n:0{len(first)}d}" for n in range(int(first), int(last) + 1)]
+    elif span := re.search(r"\{([^{}]*,[^{}]*)\}", pattern):
+        choices = span.group(1).split(",")
+    else:
+        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (absolute patterns)
+        if not found:
+            raise DataError(f"{pattern}: there is no such folder or file of photos")
+        yield from found
+        return
+    for choice in choices:
+        yield from _match(pattern[: span.start()] + choice + pattern[span.end() :])
+
+
+def _open_folder(root: Path) -> Iterator[Part]:
+    photos, archives, seen = [], [], set()
+    for folder, folders, files in os.walk(root, onerror=_refuse, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:  # a link back up would go round for ever
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        for name in files:
+            if is_photo(name):
+                photos.append(str(Path(folder, name)))
+            elif name.lower().endswith(ARCHIVES) and not name.startswith("."):
+                archives.append(Path(folder, name))
+    if photos:
+        yield Files(sorted(photos))
+    else:
+        yield from map(_open_file, sorted(archives))
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be searched for photos: {error.strerror}") from error
+
+
+def _open_file(path: Path) -> Part:
+    name = path.name.lower()
+    try:
+        if name.endswith(".parquet"):
+            return Parquet(path)
+        if name.endswith(".zip"):
+            return Zip(path)
+        if name.endswith(ARCHIVES):
+            return Tar(path)
+    except DAMAGED as error:
+        raise DataError(f"{path}: cannot be opened, perhaps it is damaged or cut short: {error}") from error
+    if is_photo(path.name):
+        return Files([str(path)])
+    raise DataError(f"{path}: neither a photo nor a folder, zip, tar or parquet file of photos")

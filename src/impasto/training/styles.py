@@ -1,0 +1,238 @@
+"""The style data set: pictures with names and, at every layer, the statistics a network learns from."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+import unicodedata
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from torch import Tensor
+
+from impasto.core.metadata import read_metadata, save
+from impasto.core.statistics import Divisor, gram, mean_std
+from impasto.core.vgg import VGG
+from impasto.errors import DataError, LayerError, OutputError
+from impasto.imaging import Picture, encode, read
+from impasto.training.archives import is_photo
+from impasto.training.targets import backbone_identity, style_features
+
+__all__ = ["Style", "StyleAdded", "StyleSet", "build_styles", "unique_names"]
+
+FORMAT = 1
+KIND = "styles"
+SIDECARS = ("styles.tsv", "styles.json")
+JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class Style:
+    """What a style set says of one style; `positions` is h·w of the features at each tap."""
+
+    name: str
+    file: str
+    height: int
+    width: int
+    sha256: str  # of the JPEG
+    positions: dict[str, int]
+    title: str | None = None
+    artist: str | None = None
+
+
+@dataclass(frozen=True)
+class StyleAdded:
+    """Progress: style number `done` of `total` is finished."""
+
+    done: int
+    total: int
+    name: str
+
+
+def build_styles(
+    folder: str | PathLike[str],
+    out: str | PathLike[str],
+    backbone: VGG,
+    *,
+    size: int = 512,
+    force: bool = False,
+) -> Generator[StyleAdded, None, None]:
+    """Write one record per picture in `folder` into the safetensors file `out`, whole or not at all.
+
+    A record holds the picture as JPEG (full size, quality 95, sRGB), a unique name made from the file's,
+    and of that JPEG, brought to a long side of at most `size` px, the Gram matrix (divided by h·w), mean and
+    standard deviation of the features at every ReLU. Titles and artists come from ``styles.tsv`` (columns
+    file, title, artist) or ``styles.json`` (``{"wave.jpg": {"title": ..., "artist": ...}}``) in the folder.
+
+    Raises:
+        DataError: no folder, no pictures in it, or a damaged list of titles.
+        ImageError: a picture that cannot be read, or whose short side is less than 32 px at that size.
+        OutputError: `out` exists (unless `force`) or cannot be written.
+    """
+    folder, out = Path(folder), Path(out)
+    if out.exists() and not force:
+        raise OutputError(f"{out} exists already; choose another name or force it")
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of style pictures")
+    files = sorted(path for path in folder.iterdir() if path.is_file() and is_photo(path.name))
+    if not files:
+        raise DataError(f"{folder}: no pictures found, need at least one")
+    credits_ = _read_sidecar(folder, files)
+    taps = [tap for tap in backbone.taps if tap.startswith("relu")]
+    styles: list[Style] = []
+    tensors: dict[str, Tensor] = {}
+    for file, name in zip(files, unique_names([file.stem for file in files]), strict=True):
+        jpeg = encode(read(file), "jpeg", quality=JPEG_QUALITY)
+        picture = read(io.BytesIO(jpeg))  # as every reader of the data set will see it
+        features = style_features(picture, backbone, taps, size)
+        tensors |= _record(name, jpeg, features)
+        styles.append(
+            Style(
+                name=name,
+                file=file.name,
+                height=picture.height,
+                width=picture.width,
+                sha256=hashlib.sha256(jpeg).hexdigest(),
+                positions={tap: f.shape[-2] * f.shape[-1] for tap, f in features.items()},
+                **credits_.get(file.name, {}),
+            )
+        )
+        if len(styles) < len(files):
+            yield StyleAdded(len(styles), len(files), name)
+    metadata = {
+        "kind": KIND,
+        "format": FORMAT,
+        "size": size,
+        "taps": taps,
+        "backbone": {"name": backbone.name, "identity": backbone_identity(backbone)},
+        "styles": [asdict(style) for style in styles],
+    }
+    save(out, tensors, metadata)
+    yield StyleAdded(len(files), len(files), styles[-1].name)
+
+
+def unique_names(stems: Sequence[str]) -> list[str]:
+    """Names in lower case with hyphens, in the same order; what occurs again gets -2, -3, ..."""
+    names: list[str] = []
+    for stem in stems:
+        text = unicodedata.normalize("NFKC", stem).lower()
+        slug = re.sub(r"[\W_]+", "-", text).strip("-") or "style"
+        name, number = slug, 1
+        while name in names:
+            number += 1
+            name = f"{slug}-{number}"
+        names.append(name)
+    return names
+
+
+def _record(name: str, jpeg: bytes, features: dict[str, Tensor]) -> dict[str, Tensor]:
+    tensors = {f"image/{name}": torch.frombuffer(bytearray(jpeg), dtype=torch.uint8)}
+    for tap, f in features.items():
+        mean, std = mean_std(f)
+        for kind, value in (("gram", gram(f)[0]), ("mean", mean.flatten()), ("std", std.flatten())):
+            tensors[f"{kind}/{name}/{tap}"] = value.float().cpu().contiguous()
+    return tensors
+
+
+def _read_sidecar(folder: Path, files: Sequence[Path]) -> dict[str, dict[str, str]]:
+    """File name -> title and artist, as far as they are given."""
+    path = next((folder / name for name in SIDECARS if (folder / name).exists()), None)
+    if path is None:
+        return {}
+    try:
+        text = path.read_text("utf-8-sig")
+        if path.suffix == ".json":
+            rows = dict(json.loads(text))
+        else:
+            rows = {row["file"]: row for row in csv.DictReader(io.StringIO(text), delimiter="\t")}
+        found = {
+            file: {key: str(row[key]) for key in ("title", "artist") if row.get(key)} for file, row in rows.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        raise DataError(
+            f"{path}: cannot be read ({error!r}), need columns file, title, artist or an object by file name"
+        ) from error
+    if strangers := sorted(set(found) - {file.name for file in files}):
+        raise DataError(f"{path} names {', '.join(strangers)}, which the folder does not hold: correct it")
+    return found
+
+
+class StyleSet:
+    """A file written by :func:`build_styles`. It is opened for each question anew, and safe to send elsewhere."""
+
+    def __init__(self, path: Path, metadata: dict[str, Any]) -> None:
+        self.path = path
+        self.size = int(metadata["size"])
+        self.taps = tuple(metadata["taps"])
+        self.backbone = str(metadata["backbone"]["name"])
+        self.backbone_identity = str(metadata["backbone"]["identity"])
+        self.styles = {row["name"]: Style(**row) for row in metadata["styles"]}
+
+    @classmethod
+    def open(cls, path: str | PathLike[str]) -> StyleSet:
+        """Read what the file says of itself.
+
+        Raises:
+            WeightsError: it is missing or no whole safetensors file.
+            DataError: it is no style set, or one by a later version.
+        """
+        metadata = read_metadata(path)
+        if metadata.get("kind") != KIND:
+            raise DataError(f"{path}: not a style set, which `impasto dataset styles` writes")
+        if metadata.get("format") != FORMAT:
+            raise DataError(f"{path}: style set of format {metadata.get('format')}, this version reads {FORMAT}")
+        try:
+            return cls(Path(path), metadata)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{path}: the description of the styles is damaged: {error!r}") from error
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the styles, in the order of their files."""
+        return tuple(self.styles)
+
+    def jpeg(self, name: str) -> bytes:
+        """The picture as a JPEG file."""
+        return self._get(f"image/{self._known(name).name}").numpy().tobytes()
+
+    def image(self, name: str) -> Picture:
+        """The picture, full size."""
+        return replace(read(io.BytesIO(self.jpeg(name))), name=name)
+
+    def gram(self, name: str, tap: str, divisor: Divisor = "positions") -> Tensor:
+        """The Gram matrix at `tap`, (C, C) float32."""
+        style, tap = self._known(name), self._tap(tap)
+        matrix = self._get(f"gram/{name}/{tap}")
+        scale = {"positions": 1.0, "none": style.positions[tap], "all": 1 / len(matrix)}[divisor]
+        return matrix * scale
+
+    def moments(self, name: str, tap: str) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the features at `tap`, (C,) float32 each."""
+        name, tap = self._known(name).name, self._tap(tap)
+        return self._get(f"mean/{name}/{tap}"), self._get(f"std/{name}/{tap}")
+
+    def _known(self, name: str) -> Style:
+        if name not in self.styles:
+            raise DataError(f"{self.path} has no style {name!r}; its styles are {', '.join(self.names)}")
+        return self.styles[name]
+
+    def _tap(self, tap: str) -> str:
+        if tap not in self.taps:
+            raise LayerError(f"{self.path} has nothing for layer {tap!r}, only for {', '.join(self.taps)}")
+        return tap
+
+    def _get(self, key: str) -> Tensor:
+        try:
+            with safetensors.safe_open(self.path, framework="pt") as file:
+                tensor: Tensor = file.get_tensor(key)
+        except (OSError, safetensors.SafetensorError) as error:
+            raise DataError(f"{self.path}: {key} cannot be read: {error}") from error
+        return tensor
