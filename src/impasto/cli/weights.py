@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from impasto.cli.common import JsonOption
+from impasto.cli.common import JsonOption, show_note
 from impasto.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -44,7 +45,12 @@ def fetch(name: _Name) -> None:
     """Download a backbone; run it again to go on with a transfer that stopped."""
     from impasto.core.weights import fetch, locate
 
-    _follow(name, fetch(name))
+    try:
+        with closing(fetch(name)) as records:
+            _follow(name, records)
+    except KeyboardInterrupt:
+        show_note("what arrived is kept: run the same command again to go on")
+        raise
     typer.echo(locate(name))
 
 
@@ -53,14 +59,17 @@ def verify(names: _Names = None) -> None:
     """Hash the files and compare them with the table; exit code 2 if one differs."""
     from impasto.core.weights import verify
 
-    wrong = []
+    wrong, any_here = [], False
     for check in verify(names or ()):
+        any_here = True
         typer.echo(f"{check.name}: {'right' if check.ok else 'WRONG'}: {check.path} (SHA-256 {check.sha256})")
         if not check.ok:
             wrong.append(check)
+    if not any_here:
+        show_note("no backbone is here: `impasto weights fetch NAME` brings one")
     if wrong:
         paths = ", ".join(str(check.path) for check in wrong)
-        raise WeightsError(f"not what the table says: {paths}: remove and fetch or import again")
+        raise WeightsError(f"not what the table says: {paths}: get them again")
 
 
 @weights_app.command("import")
@@ -73,29 +82,17 @@ def import_(path: _File, name: _Expected = None) -> None:
 
 
 def _rows() -> list[dict[str, Any]]:
-    from impasto.core.weights import BACKBONES, locate
+    """The table's rows and what is here of them, in types that JSON has."""
+    from dataclasses import asdict
 
-    return [_fields(name, locate(name)) for name in BACKBONES]
+    from impasto.core.weights import BACKBONES, describe, locate
 
-
-def _fields(name: str, path: Path | None) -> dict[str, Any]:
-    from impasto.core.weights import BACKBONES
-
-    row = BACKBONES[name]
-    return {
-        "name": row.name,
-        "path": None if path is None else str(path),
-        "bytes": None if path is None else path.stat().st_size,
-        "megabytes": row.megabytes,
-        "topology": row.topology,
-        "normalisation": row.normalisation,
-        "keys": row.keys,
-        "licence": row.licence,
-        "source": row.source,
-        "url": row.url,
-        "sha256": list(row.sha256),
-        "citation": row.citation,
-    }
+    rows = []
+    for name, row in BACKBONES.items():
+        path = locate(name)
+        here = {"path": path and str(path), "bytes": path and path.stat().st_size}
+        rows.append({**asdict(row), **describe(row), **here})
+    return rows
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
@@ -108,15 +105,16 @@ def _show(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         size = row["megabytes"] if row["bytes"] is None else max(1, round(row["bytes"] / 1e6))
         here = "no" if row["path"] is None else "yes"
-        table.add_row(row["name"], here, f"{size} MB", row["licence"], row["url"] or row["source"])
+        table.add_row(row["name"], here, f"{size} MB", row["licence"], row["source"])
     console = Console(highlight=False, markup=False)
     console.print(table)
-    for path in sorted({str(Path(row["path"]).parent) for row in rows if row["path"]}):
-        console.print(f"in {path}", soft_wrap=True)
+    for row in rows:
+        if row["path"]:
+            console.print(f"{row['name']}: {row['path']}", soft_wrap=True)
 
 
 def _follow(name: str, records: Iterator[Progress]) -> None:
-    """Draw a bar of the download while it goes on; the first record alone means nothing was to be done."""
+    """Draw a bar of the download while it goes on."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -127,8 +125,9 @@ def _follow(name: str, records: Iterator[Progress]) -> None:
     )
     from rich.progress import Progress as Bar
 
+    first = next(records)  # before there is a bar: most of what can fail fails here
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, total=None)
+        task = bar.add_task(name, completed=first.done, total=first.total)
         for record in records:
             bar.update(task, completed=record.done, total=record.total)

@@ -7,7 +7,7 @@ import http.client
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +30,9 @@ class Progress:
     total: int | None
 
 
-def download(url: str, target: Path, accepts: Callable[[str], bool], *, timeout: float = TIMEOUT) -> Iterator[Progress]:
+def download(
+    url: str, target: Path, accepts: Callable[[str], bool], *, timeout: float = TIMEOUT
+) -> Generator[Progress, None, None]:
     """Fetch ``url`` into ``target``; to cancel, close the generator.
 
     What arrived is kept as ``target.part`` whenever the transfer stops early, and the next call goes on from

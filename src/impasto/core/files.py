@@ -22,7 +22,7 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     On any error, and when the caller gives up, the new file is removed and ``path`` stays as it was.
 
     Raises:
-        OutputError: the folder is missing or not writable, or the disk is full.
+        OutputError: the folder cannot be made or written, or the disk is full.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -36,7 +36,8 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # as a rule it is not there any more
+            temporary.unlink()
 
 
 def sha256(path: Path) -> str:

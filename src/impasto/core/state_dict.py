@@ -80,11 +80,12 @@ def convolutions(tensors: Mapping[str, Tensor], path: Path, topology: str | None
         WeightsError: a key that is neither, a tensor missing, of the wrong shape or type, or not finite.
     """
     body = {key: value for key, value in tensors.items() if not key.startswith(_CLASSIFIER)}
-    numbered = bool(body) and all(_TORCHVISION.fullmatch(key) for key in body)
-    stranger = next((key for key in body if not numbered and not _OURS.fullmatch(key)), None)
+    numbered = any(_TORCHVISION.fullmatch(key) for key in body)
+    known_form = _TORCHVISION if numbered else _OURS
+    stranger = next((key for key in body if not known_form.fullmatch(key)), None)
     if stranger is not None or not body:
         found = f"has the key {stranger!r}" if body else "has no convolution"
-        raise WeightsError(f"{path}: {found}, need those of a VGG (features.0.weight … or conv1_1.weight …)")
+        raise WeightsError(f"{path}: {found}, need those of a VGG alone (features.0.weight … or conv1_1.weight …)")
     layout = _numbers if numbered else _names
     places = {key.rsplit(".", 1)[0] for key in body} if numbered else {key.split(".")[0] for key in body}
     if topology is None:
@@ -147,4 +148,5 @@ def _tensor(tensors: Mapping[str, Tensor], key: str, shape: tuple[int, ...], pat
         raise WeightsError(f"{path}: {key} is {got}, need {shape} in floating point")
     if not tensor.isfinite().all():
         raise WeightsError(f"{path}: {key} has values that are infinite or no numbers: get the file again")
-    return tensor.detach().float().contiguous()
+    # A copy, because what safetensors returns is a window into the file on disk.
+    return tensor.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format)

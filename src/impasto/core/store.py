@@ -7,7 +7,7 @@ programs that use them find them too.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -26,6 +26,7 @@ __all__ = [
     "cache_folder",
     "digest_of",
     "fetch",
+    "hashes",
     "identify",
     "import_file",
     "locate",
@@ -57,9 +58,17 @@ def locate(name: str) -> Path | None:
     return path if path.is_file() else None
 
 
+def hashes(row: Backbone) -> tuple[str, ...]:
+    """Beginnings of the SHA-256 of every file known to be this backbone."""
+    if not row.shipped:
+        return row.sha256
+    digest = read_manifest(SHIPPED).get(row.file)
+    return () if digest is None else (digest,)
+
+
 def matches(row: Backbone, digest: str) -> bool:
     """Whether the file with this SHA-256 (64 hexadecimal digits) is the backbone's."""
-    return any(digest.startswith(beginning) for beginning in _hashes(row))
+    return any(digest.startswith(beginning) for beginning in hashes(row))
 
 
 def digest_of(path: Path) -> str:
@@ -88,7 +97,7 @@ def absent(row: Backbone) -> str:
     return f"{row.name} is not here: {how}{instead}"
 
 
-def fetch(name: str) -> Iterator[Progress]:
+def fetch(name: str) -> Generator[Progress, None, None]:
     """Download a backbone into the cache folder; a file that is there and right is left alone.
 
     Raises:
@@ -168,13 +177,6 @@ def _row(name: str) -> Backbone:
     if name not in BACKBONES:
         raise WeightsError(f"no backbone is called {name!r}: there are {', '.join(BACKBONES)}")
     return BACKBONES[name]
-
-
-def _hashes(row: Backbone) -> tuple[str, ...]:
-    if not row.shipped:
-        return row.sha256
-    digest = read_manifest(SHIPPED).get(row.file)
-    return () if digest is None else (digest,)
 
 
 def _nearest(row: Backbone) -> Backbone | None:

@@ -23,6 +23,7 @@ from impasto.core.store import (
     cache_folder,
     digest_of,
     fetch,
+    hashes,
     identify,
     import_file,
     locate,
@@ -38,6 +39,7 @@ __all__ = [
     "Check",
     "Input",
     "cache_folder",
+    "describe",
     "fetch",
     "identify",
     "import_file",
@@ -76,21 +78,36 @@ def load_backbone(
     path, row = _find(name_or_path)
     facts = _facts(path, row, input)
     found = convolutions(read_tensors(path), path, facts.topology)
-    vgg = VGG(
-        found.topology,
-        NORMALISATIONS[facts.normalisation],
-        pool=pool,
-        padding=padding or facts.padding,
-        rescale_pool=rescale_pool,
-        last=found.last,
-        ranks=found.ranks,
-        name=facts.name,
-    )
-    vgg.load_state_dict(found.tensors)
+    with torch.device("meta"):  # no memory and no random numbers for what is replaced at once
+        vgg = VGG(
+            found.topology,
+            NORMALISATIONS[facts.normalisation],
+            pool=pool,
+            padding=padding or facts.padding,
+            rescale_pool=rescale_pool,
+            last=found.last,
+            ranks=found.ranks,
+            name=facts.name,
+        )
+    vgg.load_state_dict(found.tensors, assign=True)
     vgg.requires_grad_(False).eval()
     if precision is not None:
         vgg.to(precision.dtype).to(memory_format=precision.memory_format)  # type: ignore[call-overload]
     return vgg.to(device)
+
+
+def describe(row: Backbone) -> dict[str, Any]:
+    """The row's topology, normalisation and hashes, read from the file where the table leaves them to it.
+
+    Topology and normalisation of a shipped backbone are None while its file is missing.
+    """
+    path = locate(row.name)
+    own = read_metadata(path) if row.shipped and path else {}
+    return {
+        "topology": row.topology or own.get("topology"),
+        "normalisation": row.normalisation or own.get("normalisation"),
+        "sha256": list(hashes(row)),
+    }
 
 
 @dataclass(frozen=True)
