@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
 from impasto.cli.weights import weights_app
@@ -182,9 +181,7 @@ def test_import_refuses_other_files(known: Path, tmp_path: Path) -> None:
 def test_errors_are_one_red_line_and_exit_code_2() -> None:
     from impasto.cli.app import app
 
-    program = typer.Typer(cls=app.info.cls)  # the program's own way of ending
-    program.add_typer(weights_app, name="weights")
-    result = CliRunner().invoke(program, ["weights", "fetch", "vgg11"])
+    result = CliRunner().invoke(app, ["weights", "fetch", "vgg11"])
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1
     assert result.stderr.startswith("error: no backbone is called 'vgg11'")
