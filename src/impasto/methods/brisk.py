@@ -1,0 +1,91 @@
+"""N styles in one fast network: our own, made for processors with matrix units.
+
+What is slow on them is not arithmetic but moving large, thin feature maps, so there are none: 4x4 pixels go
+into 48 channels at once, nearly all the work is dense 3x3 convolution at 1/4 resolution, and two steps of
+moving channels back into pixels end it. Statistics, styles and residual blocks are those of `multistyle`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from impasto.errors import OptionError
+from impasto.methods.layers import ReflectConv, icnr_
+from impasto.methods.norms import ConditionalInstanceNorm
+from impasto.methods.staged import ResidualBlock, Stage, check_size
+from impasto.methods.styled import StyledConfig, StyledNetwork
+
+__all__ = ["Brisk", "BriskConfig"]
+
+
+@dataclass(frozen=True)
+class BriskConfig(StyledConfig):
+    """Names of the styles and sizes of the network.
+
+    Attributes:
+        channels: at 1/4 resolution; multiples of 32 fill the matrix units.
+        blocks: residual blocks.
+        detail: channels at 1/2 resolution, before the last convolution; multiples of 16.
+        residual: whether the network predicts a change of the picture (added before the sigmoid) instead of
+            the picture.
+    """
+
+    channels: int = 96
+    blocks: int = 5
+    detail: int = 48
+    residual: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_size("channels", self.channels, 4096)
+        check_size("blocks", self.blocks, 64)
+        check_size("detail", self.detail, 4096)
+        if not isinstance(self.residual, bool):
+            raise OptionError(f"residual is true or false, got {self.residual!r}")
+
+
+class Brisk(StyledNetwork):
+    """Space-to-depth by 4, residual blocks at 1/4 resolution, depth-to-space by 2 twice, sigmoid.
+
+    Convolutions that a normalisation follows have no bias: it would be taken away again.
+    """
+
+    METHOD: ClassVar[str] = "brisk"
+    config: BriskConfig
+
+    def __init__(self, config: BriskConfig) -> None:
+        super().__init__()
+        self.config = config
+        c, detail, n = config.channels, config.detail, len(config.styles)
+        self.stem, self.in_stem = ReflectConv(48, c, 3, bias=False), ConditionalInstanceNorm(c, n)
+        for i in range(1, config.blocks + 1):
+            norms = ConditionalInstanceNorm(c, n), ConditionalInstanceNorm(c, n)
+            self.add_module(f"res{i}", ResidualBlock(c, norms, bias=False))
+        self.up, self.in_up = ReflectConv(c, 4 * detail, 3, bias=False), ConditionalInstanceNorm(detail, n)
+        self.head = ReflectConv(detail, 12, 3)
+        icnr_(self.up.conv2d, 2)
+        icnr_(self.head.conv2d, 2)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages in order."""
+        blocks = [module.stages() for module in self.children() if isinstance(module, ResidualBlock)]
+        return (
+            Stage(self.stem, self.in_stem, unshuffle=4),
+            *(stage for block in blocks for stage in block),
+            Stage(self.up, self.in_up, shuffle=2),
+            Stage(self.head, relu=False, shuffle=2),
+        )
+
+    def to_picture(self, features: Tensor, image: Tensor) -> Tensor:
+        """A sigmoid, in float32: bfloat16 has fewer steps near white than a picture of 8 bits.
+
+        With `residual` the picture itself is added before the sigmoid, so that no change gives it back.
+        """
+        x = features.float()
+        if self.config.residual:
+            x = x + torch.logit(image, eps=1 / 512)
+        return x.sigmoid_()

@@ -1,0 +1,119 @@
+"""Pieces that the feed-forward networks share: convolution at a mirrored border, moving pixels into channels
+and back, padding to a multiple of the stride, and the precision of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from impasto.core.precision import Precision
+
+__all__ = [
+    "ReflectConv",
+    "depth_to_space",
+    "icnr_",
+    "misfit",
+    "pad_to_multiple",
+    "space_to_depth",
+    "use_precision",
+    "working_dtype",
+]
+
+
+class ReflectConv(nn.Module):
+    """A convolution whose input is continued by reflection, `halo` pixels on each side (none is lost).
+
+    The weights are those of the submodule `conv2d`, as in pytorch/examples' networks.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, *, stride: int = 1, bias: bool = True) -> None:
+        super().__init__()
+        self.halo = kernel // 2
+        self.conv2d = nn.Conv2d(channels_in, channels_out, kernel, stride, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, I, h, w), both sides larger than the halo -> (B, O, ceil(h / stride), ceil(w / stride))."""
+        out: Tensor = self.conv2d(F.pad(x, (self.halo,) * 4, mode="reflect"))
+        return out
+
+
+def space_to_depth(x: Tensor, block: int) -> Tensor:
+    """(B, C, h, w) -> (B, block² C, h / block, w / block); channels come in the order (row, column, C).
+
+    With that order neighbouring columns stay neighbours in channels-last memory, which makes this two to
+    three times as fast as `F.pixel_unshuffle`, whose order is (C, row, column).
+    """
+    b, c, h, w = x.shape
+    rows = x.permute(0, 2, 3, 1).reshape(b, h // block, block, w // block, block * c)
+    out = rows.permute(0, 1, 3, 2, 4).reshape(b, h // block, w // block, block * block * c)
+    return out.permute(0, 3, 1, 2)
+
+
+def depth_to_space(x: Tensor, block: int) -> Tensor:
+    """The inverse of `space_to_depth`: (B, block² C, h, w) -> (B, C, h · block, w · block)."""
+    b, c, h, w = x.shape
+    c //= block * block
+    rows = x.permute(0, 2, 3, 1).reshape(b, h, w, block, block * c)
+    out = rows.permute(0, 1, 3, 2, 4).reshape(b, h * block, w * block, c)
+    return out.permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def icnr_(conv: nn.Conv2d, block: int) -> None:
+    """Give the channels that `depth_to_space` puts side by side the same weights, in place.
+
+    So the untrained layer upsamples by nearest neighbour and has no checkerboard that training would have to
+    unlearn (Aitken et al. 2017, arXiv:1707.02937).
+    """
+    base = conv.weight[: conv.out_channels // block**2]
+    conv.weight.copy_(base.repeat(block**2, 1, 1, 1))
+    if conv.bias is not None:
+        conv.bias.copy_(conv.bias[: len(base)].repeat(block**2))
+
+
+def pad_to_multiple(image: Tensor, multiple: int, smallest: int) -> Tensor:
+    """Continue a picture by reflection, below and to the right, to sides that are multiples of `multiple`.
+
+    Sides become at least `smallest`; a picture smaller than what it lacks is reflected several times. The
+    upper left (h, w) of the result is the picture itself, so cropping to it undoes the padding.
+    """
+    height, width = (-(-max(side, smallest) // multiple) * multiple for side in image.shape[-2:])
+    while image.shape[-2:] != (height, width):
+        h, w = image.shape[-2:]
+        down, right = min(height - h, max(h - 1, 1)), min(width - w, max(w - 1, 1))
+        # A single row has no other to mirror: it repeats.
+        image = F.pad(image, (0, 0, 0, down), mode="reflect" if down < h else "replicate")
+        image = F.pad(image, (0, right, 0, 0), mode="reflect" if right < w else "replicate")
+    return image
+
+
+def use_precision(network: nn.Module, precision: Precision) -> None:
+    """Set type and layout of the convolutions' weights, in place; normalisations keep float32 parameters.
+
+    For use only: a network in training keeps float32 weights and computes under autocast.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(dtype=precision.dtype, memory_format=precision.memory_format)  # type: ignore[call-overload]
+
+
+def working_dtype(weight: Tensor) -> torch.dtype:
+    """What a convolution with this weight computes in: autocast's type where it is on, else the weight's."""
+    kind = weight.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+
+
+def misfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
+    """Why these tensors are not the network's state, in a few words about the first difference; None if they are."""
+    wanted = network.state_dict()
+    for key, tensor in wanted.items():
+        if key not in tensors:
+            return f"{key} is missing"
+        if tensors[key].shape != tensor.shape:
+            return f"{key} is {tuple(tensors[key].shape)}, need {tuple(tensor.shape)}"
+    stranger = next((key for key in tensors if key not in wanted), None)
+    return None if stranger is None else f"{stranger} does not belong there"

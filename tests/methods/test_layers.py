@@ -1,0 +1,83 @@
+"""Pixels into channels and back, borders, checkerboards."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from impasto.core.precision import Precision
+from impasto.methods.layers import (
+    ReflectConv,
+    depth_to_space,
+    icnr_,
+    pad_to_multiple,
+    space_to_depth,
+    use_precision,
+    working_dtype,
+)
+from impasto.methods.norms import InstanceNorm
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("block", [2, 4])
+def test_space_to_depth_is_pixel_unshuffle_in_another_order(layout, block) -> None:
+    x = torch.rand(2, 3, 8, 12).contiguous(memory_format=layout)
+    out = space_to_depth(x, block)
+    theirs = F.pixel_unshuffle(x, block).unflatten(1, (3, block, block)).permute(0, 2, 3, 1, 4, 5).flatten(1, 3)
+    assert torch.equal(out, theirs)
+    assert torch.equal(depth_to_space(out, block), x)
+
+
+def test_untrained_shuffle_has_no_checkerboard() -> None:
+    conv = ReflectConv(5, 12, 3)
+    icnr_(conv.conv2d, 2)
+    out = depth_to_space(conv(torch.randn(1, 5, 6, 6)), 2)
+    assert torch.equal(out, F.interpolate(out[..., ::2, ::2], scale_factor=2))
+    assert out.std() > 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(h=st.integers(1, 41), w=st.integers(1, 41), multiple=st.sampled_from([4, 8]), smallest=st.sampled_from([8, 16]))
+def test_padding_mirrors_as_often_as_it_takes(h, w, multiple, smallest) -> None:
+    image = torch.arange(h * w, dtype=torch.float32).view(1, 1, h, w).repeat(1, 3, 1, 1)
+    out = pad_to_multiple(image, multiple, smallest)
+    height, width = out.shape[-2:]
+    assert height % multiple == width % multiple == 0
+    assert height >= smallest
+    assert width >= smallest
+    assert height - max(h, smallest) < multiple
+    assert width - max(w, smallest) < multiple
+    expected = np.pad(image.numpy(), ((0, 0), (0, 0), (0, height - h), (0, width - w)), mode="reflect")
+    assert np.array_equal(out.numpy(), expected)
+
+
+def test_a_picture_that_fits_is_not_copied() -> None:
+    image = torch.rand(1, 3, 32, 64)
+    assert pad_to_multiple(image, 8, 16) is image
+
+
+def test_reflect_conv_sees_a_mirror_beyond_the_border() -> None:
+    conv = ReflectConv(2, 3, 3)
+    x = torch.rand(1, 2, 5, 6)
+    mirrored = torch.from_numpy(np.pad(x.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect"))
+    torch.testing.assert_close(conv(x), F.conv2d(mirrored, conv.conv2d.weight, conv.conv2d.bias))
+
+
+def test_precision_is_of_convolutions_alone() -> None:
+    network = torch.nn.Sequential(ReflectConv(16, 16, 3), InstanceNorm(16))
+    use_precision(network, Precision(torch.bfloat16, True, "a test"))
+    assert network[0].conv2d.weight.dtype == network[0].conv2d.bias.dtype == torch.bfloat16
+    assert network[0].conv2d.weight.is_contiguous(memory_format=torch.channels_last)
+    assert network[1].weight.dtype == torch.float32
+    assert working_dtype(network[0].conv2d.weight) == torch.bfloat16
+
+
+def test_autocast_decides_where_it_is_on() -> None:
+    weight = torch.zeros(1)
+    assert working_dtype(weight) == torch.float32
+    with torch.autocast("cpu", torch.bfloat16):
+        assert working_dtype(weight) == torch.bfloat16
