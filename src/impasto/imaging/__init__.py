@@ -1,1 +1,35 @@
+"""Pictures to tensors and back: files, colour, sizes."""
 
+from __future__ import annotations
+
+from impasto.imaging.colour import luminance, match_luminance, transfer_luminance
+from impasto.imaging.io import (
+    Picture,
+    as_picture,
+    atomic_path,
+    check_output,
+    encode,
+    losses,
+    read,
+    to_pil,
+    write,
+)
+from impasto.imaging.sizes import fit_long_side, resize, scale_schedule
+
+__all__ = [
+    "Picture",
+    "as_picture",
+    "atomic_path",
+    "check_output",
+    "encode",
+    "fit_long_side",
+    "losses",
+    "luminance",
+    "match_luminance",
+    "read",
+    "resize",
+    "scale_schedule",
+    "to_pil",
+    "transfer_luminance",
+    "write",
+]

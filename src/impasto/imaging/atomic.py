@@ -1,0 +1,103 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from impasto.errors import OutputError
+from impasto.imaging.guards import shown
+
+__all__ = ["atomic_path", "output_error"]
+
+_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path beside ``path`` to write to; it takes the place of ``path`` when all went well.
+
+    The temporary file has the suffix of ``path``, is flushed to the disk before it is moved, and is removed on
+    any error, Ctrl-C included. A new file gets the rights that the umask leaves, one that replaces another keeps
+    the other's. Where ``path`` is a link, the file it points to is replaced.
+
+    Raises:
+        OutputError: the folder is missing or cannot be written, the disk is full, or ``path`` is a folder or a
+            device. Other errors of the block pass through unchanged.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".impasto-{secrets.token_hex(8)}{target.suffix[:16]}")
+    try:
+        mode = _mode_of(target)
+        _create(temporary)
+        yield temporary
+        _flush(temporary)
+        if mode is not None:
+            temporary.chmod(mode)
+        temporary.replace(target)
+        _flush_folder(target.parent)
+    except OSError as error:
+        if not _concerns(error, temporary, target):
+            raise
+        raise output_error(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _concerns(error: OSError, *paths: Path) -> bool:
+    """Whether an error is about the file being written, not about something else that the block does."""
+    if isinstance(error.filename, str | bytes | os.PathLike):
+        return os.fsdecode(error.filename) in {os.fsdecode(path) for path in paths}
+    return error.errno in _DISK_TROUBLE
+
+
+def _mode_of(target: Path) -> int | None:
+    """The rights of the file that will be replaced, if any."""
+    try:
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(target))
+    return stat.S_IMODE(mode)
+
+
+def _create(path: Path) -> None:
+    # not tempfile: it makes files private (0600), and the umask can only be asked by changing it
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the new name itself durable, on systems where a folder can be opened."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
+    """One sentence for a failed write."""
+    name, folder = shown(path), shown(Path(path).parent)
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return OutputError(f"{name}: no room on the disk ({reason}); free some space or write elsewhere")
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return OutputError(f"{name}: the folder {folder} does not exist; create it first")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return OutputError(f"{name}: the folder {folder} cannot be written ({reason}); write elsewhere")
+    return OutputError(f"{name}: cannot be written ({reason}); give the path of a plain file")

@@ -1,0 +1,74 @@
+"""The formats a picture can be written in, and how to find the one that is meant."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from impasto.errors import MissingExtraError, OutputError
+from impasto.imaging.guards import shown
+
+__all__ = ["FORMATS", "Format", "find_format", "is_heif", "load_pillow_heif"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a file format can hold: transparency, bits per channel, pixels per side."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    alpha: bool = True
+    bits: int = 8
+    longest_side: int = 2**31 - 1
+
+
+FORMATS = {
+    "jpeg": Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, longest_side=65500),
+    "png": Format("PNG", (".png",), bits=16),
+    "webp": Format("WebP", (".webp",), longest_side=16383),
+    "tiff": Format("TIFF", (".tif", ".tiff"), bits=16),
+    "avif": Format("AVIF", (".avif",), longest_side=65536),
+    "heic": Format("HEIC", (".heic", ".heif")),
+}
+
+_BY_SUFFIX = {suffix: key for key, row in FORMATS.items() for suffix in row.suffixes}
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+
+
+def find_format(path: str | os.PathLike[str], wanted: str | None = None) -> str:
+    """The key in ``FORMATS`` for a path or for a name such as ``jpg``; PNG for ``"-"`` (standard output)."""
+    if wanted is not None:
+        key = wanted.lower().removeprefix(".")
+        if key not in FORMATS and f".{key}" not in _BY_SUFFIX:
+            raise OutputError(f"format {shown(wanted)}: not known; give one of {', '.join(FORMATS)}")
+        return key if key in FORMATS else _BY_SUFFIX[f".{key}"]
+    if os.fspath(path) == "-":
+        return "png"
+    suffix = PurePath(path).suffix.lower()
+    if suffix not in _BY_SUFFIX:
+        known = " ".join(row.suffixes[0] for row in FORMATS.values())
+        got = f"pictures cannot be written as {shown(suffix)}" if suffix else "no suffix tells the format"
+        raise OutputError(f"{shown(path)}: {got}; use one of {known}")
+    return _BY_SUFFIX[suffix]
+
+
+def is_heif(head: bytes) -> bool:
+    """Whether the first bytes of a file announce HEIC, and not AVIF, which shares its container."""
+    if head[4:8] != b"ftyp":
+        return False
+    end = min(int.from_bytes(head[:4], "big"), len(head))
+    if head[8:12] in (b"avif", b"avis"):
+        return False
+    brands = {head[8:12], *(head[at : at + 4] for at in range(16, end, 4))}
+    return bool(brands & _HEIC_BRANDS)
+
+
+def load_pillow_heif() -> Any:
+    """The optional library that reads and writes HEIC."""
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise MissingExtraError("pillow-heif", "heif") from error
+    return pillow_heif

@@ -1,0 +1,14 @@
+"""Pictures in and out: the one place to import from.
+
+Reading is in ``reading``, writing in ``writing``, and the two depths that Pillow cannot do in ``png16`` and
+``tiff``.
+"""
+
+from __future__ import annotations
+
+from impasto.imaging.atomic import atomic_path
+from impasto.imaging.picture import Picture, to_pil
+from impasto.imaging.reading import as_picture, read
+from impasto.imaging.writing import check_output, encode, losses, write
+
+__all__ = ["Picture", "as_picture", "atomic_path", "check_output", "encode", "losses", "read", "to_pil", "write"]

@@ -1,0 +1,94 @@
+"""A picture inside the program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from impasto.errors import ImageError
+from impasto.imaging.profiles import SRGB
+from impasto.imaging.sizes import resize
+
+__all__ = ["Picture", "to_pil"]
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """One picture with what a file knows besides its colours.
+
+    Attributes:
+        rgb: (1, 3, H, W) float32 in [0, 1], sRGB-encoded, upright.
+        alpha: (1, 1, H, W) float32 in [0, 1], straight (not premultiplied), or None.
+        bits: 8 or 16, the depth it came with and goes out with where the format can.
+        name: the file's name without folders, or a word for where it came from.
+    """
+
+    rgb: Tensor
+    alpha: Tensor | None = None
+    bits: int = 8
+    name: str = "picture"
+
+    def __post_init__(self) -> None:
+        shape = tuple(self.rgb.shape)
+        if len(shape) != 4 or shape[:2] != (1, 3):
+            raise ImageError(f"{self.name}: a tensor of shape {shape}, need (1, 3, H, W)")
+        if self.alpha is not None and tuple(self.alpha.shape) != (1, 1, *shape[2:]):
+            raise ImageError(
+                f"{self.name}: alpha of shape {tuple(self.alpha.shape)}, need {(1, 1, *shape[2:])} like the colours"
+            )
+
+    @property
+    def height(self) -> int:
+        return self.rgb.shape[2]
+
+    @property
+    def width(self) -> int:
+        return self.rgb.shape[3]
+
+    def with_rgb(self, rgb: Tensor) -> Picture:
+        """The same picture repainted.
+
+        ``rgb`` is (1, 3, h, w) of any float type on any device; it is clamped to [0, 1]. Alpha is kept, and
+        resized where h, w differ from the old size.
+        """
+        rgb = rgb.detach().to(device="cpu", dtype=torch.float32).clamp(0, 1)
+        alpha = self.alpha
+        if alpha is not None and rgb.ndim == 4:
+            alpha = resize(alpha, (rgb.shape[2], rgb.shape[3]))
+        return replace(self, rgb=rgb, alpha=alpha)
+
+    def integers(self, bits: int, with_alpha: bool = True) -> NDArray[Any]:
+        """(H, W, 3), or (H, W, 4) with alpha, as uint8 or uint16, rounded to nearest.
+
+        Without alpha a transparent picture is laid on white. ``ImageError`` where a value is NaN or infinite.
+        """
+        rgb = self.rgb
+        if not bool(torch.isfinite(rgb).all()):
+            raise ImageError(f"{self.name}: NaN or infinite values among the colours, need numbers in [0, 1]")
+        if self.alpha is not None and not with_alpha:
+            rgb = torch.lerp(torch.ones_like(rgb), rgb, self.alpha)
+        elif self.alpha is not None:
+            rgb = torch.cat([rgb, self.alpha], dim=1)
+        top = 2**bits - 1
+        whole = rgb[0].mul(top).round_().clamp_(0, top)  # (C, H, W), still float32
+        return whole.permute(1, 2, 0).numpy().astype(np.uint16 if bits == 16 else np.uint8, order="C")
+
+
+def to_pil(picture: Picture | Tensor) -> Image.Image:
+    """8-bit RGB, or RGBA where the picture has alpha, with the sRGB profile in ``info["icc_profile"]``.
+
+    A tensor is (3, H, W) or (1, 3, H, W) with values in [0, 1]; what lies outside is clamped. ``ImageError``
+    for other shapes and for NaN.
+    """
+    if isinstance(picture, Tensor):
+        rgb = picture[None] if picture.ndim == 3 else picture
+        picture = Picture(rgb.detach().to(device="cpu", dtype=torch.float32))
+    image = Image.fromarray(picture.integers(8))
+    image.info["icc_profile"] = SRGB
+    return image

@@ -1,0 +1,49 @@
+"""PNG with 16 bits per channel, which Pillow would cut to 8."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any, BinaryIO
+
+import imagecodecs
+from numpy.typing import NDArray
+from PIL import Image
+
+from impasto.imaging.guards import Limits
+from impasto.imaging.pixels import Pixels, exif_orientation
+
+__all__ = ["encode_png16", "is_png16", "read_png16"]
+
+_AFTER_HEADER = 33  # signature 8, IHDR 25
+
+
+def is_png16(head: bytes) -> bool:
+    """Whether the first bytes of a file are a PNG header that announces 16 bits per channel."""
+    return head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR" and head[24:25] == b"\x10"
+
+
+def read_png16(file: BinaryIO, name: str, limits: Limits) -> Pixels:
+    """Grey, grey with alpha, RGB or RGBA; a transparent colour (tRNS) becomes alpha."""
+    data = file.read()
+    file.seek(0)
+    with Image.open(file, formats=["PNG"]) as header:
+        limits.check(name, *header.size)
+        profile = header.info.get("icc_profile")
+        # asking Pillow for the EXIF of a PNG decodes it, so only where there is one
+        orientation = exif_orientation(header) if b"eXIf" in data or b"Orientation" in data else 1
+    array = imagecodecs.png_decode(data)
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.shape[2] in (2, 4):
+        return Pixels(array[:, :, :-1], array[:, :, -1], profile, orientation)
+    return Pixels(array, None, profile, orientation)
+
+
+def encode_png16(array: NDArray[Any], compression: int, profile: bytes) -> bytes:
+    """(H, W, 3 or 4) uint16 -> a PNG file with the profile in it."""
+    data: Any = imagecodecs.png_encode(array, level=compression)
+    # libpng's wrapper has no argument for a profile, so its chunk goes in between header and pixels
+    body = b"iCCP" + b"sRGB\0\0" + zlib.compress(profile, 9)
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return bytes(data[:_AFTER_HEADER]) + chunk + bytes(data[_AFTER_HEADER:])

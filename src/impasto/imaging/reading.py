@@ -1,0 +1,190 @@
+"""From a file, a stream or something in memory to a Picture."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from impasto.errors import ImageError
+from impasto.imaging.formats import is_heif, load_pillow_heif
+from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, Limits, decoding, shown
+from impasto.imaging.picture import Picture
+from impasto.imaging.pixels import Pixels, from_pillow
+from impasto.imaging.png16 import is_png16, read_png16
+from impasto.imaging.tiff import is_tiff, read_tiff
+
+__all__ = ["as_picture", "read"]
+
+_PILLOW = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP")
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
+_OVERSHOOT = 1e-3  # how far outside [0, 1] a float may lie and still be meant as 0 or 1
+
+
+def read(
+    source: str | os.PathLike[str] | BinaryIO,
+    *,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    min_side: int = MIN_SIDE,
+) -> Picture:
+    """The picture in a file, of several the first; ``"-"`` means standard input.
+
+    Reads JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP and, with the extra ``heif``, HEIC. EXIF orientation is applied,
+    an embedded ICC profile is converted to sRGB, alpha is kept apart, PNG and TIFF keep 16 bits. Grey, palette
+    and CMYK become RGB. The size is checked on the header, before any pixel is decoded.
+
+    Raises:
+        ImageError: missing, a folder, empty, cut short, damaged, not a picture, of more than
+            ``max_megapixels`` (millions of pixels) or with a side below ``min_side`` pixels.
+        MissingExtraError: HEIC without pillow-heif.
+    """
+    file, name = _open(source)
+    label = shown(source if isinstance(source, str | os.PathLike) else name)
+    with file, decoding(label):
+        pixels = _decode(file, label, Limits(max_megapixels, min_side))
+        rgb, alpha = pixels.develop()
+    return Picture(rgb, alpha, pixels.bits, name)
+
+
+def _open(source: str | os.PathLike[str] | BinaryIO) -> tuple[BinaryIO, str]:
+    """A seekable binary file, ours to close, and its short name."""
+    if not isinstance(source, str | os.PathLike):
+        given = getattr(source, "name", None)
+        name = Path(given).name if isinstance(given, str) else ""
+        return io.BytesIO(source.read()), name or "stream"
+    if os.fspath(source) == "-":
+        if sys.stdin is None or sys.stdin.isatty():
+            raise ImageError("-: standard input is a terminal, need a picture; pipe one in or name a file")
+        return io.BytesIO(sys.stdin.buffer.read()), "stdin"
+    path = Path(source)
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise ImageError(f"{shown(path)}: no such file; check the name and the folder") from None
+    except IsADirectoryError:
+        raise ImageError(f"{shown(path)}: a folder, need a picture file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{shown(path)}: cannot be opened ({reason}); check its rights and its name") from error
+    if not file.seekable():  # a pipe that has a name
+        with file:
+            return io.BytesIO(file.read()), path.name
+    return file, path.name
+
+
+def _decode(file: BinaryIO, label: str, limits: Limits) -> Pixels:
+    head = file.read(256)
+    file.seek(0)
+    if not head:
+        raise ImageError(f"{label}: empty (0 bytes), need a picture; copy or download it again")
+    if is_heif(head):
+        heif = load_pillow_heif().open_heif(file)
+        limits.check(label, *heif.size)
+        return from_pillow(heif.to_pillow(), label)
+    if is_png16(head):
+        return read_png16(file, label, limits)
+    if is_tiff(head) and (pixels := read_tiff(file, label, limits)) is not None:
+        return pixels
+    file.seek(0)
+    with _identified(file, head) as image:
+        limits.check(label, *image.size)
+        image.load()
+        return from_pillow(image, label)
+
+
+def _identified(file: BinaryIO, head: bytes) -> Image.Image:
+    """The header alone; what begins like a picture but cannot be understood is damaged, not something else."""
+    try:
+        return Image.open(file, formats=_PILLOW)
+    except UnidentifiedImageError:
+        if head.startswith(_SIGNATURES) or is_tiff(head) or head[8:12] == b"WEBP" or head[4:8] == b"ftyp":
+            raise OSError("the header cannot be understood") from None
+        raise
+
+
+def as_picture(
+    image: str | os.PathLike[str] | BinaryIO | Image.Image | NDArray[Any] | Tensor | Picture,
+    *,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    min_side: int = MIN_SIDE,
+) -> Picture:
+    """Anything a caller may have in hand, as a Picture; limits and errors are those of ``read``.
+
+    Args:
+        image: a path or a binary file (see ``read``); a PIL image of any mode, whose EXIF orientation and ICC
+            profile are applied; an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16 or floats
+            in [0, 1], the fourth channel being straight alpha; a tensor (3, H, W) or (1, 3, H, W) of floats
+            in [0, 1]; a Picture. Arrays and tensors are sRGB-encoded.
+    """
+    limits = Limits(max_megapixels, min_side)
+    if isinstance(image, Image.Image):
+        return _from_image(image, limits)
+    if isinstance(image, np.ndarray):
+        return _from_array(image, limits)
+    if isinstance(image, Tensor):
+        return _from_tensor(image, limits)
+    if isinstance(image, Picture):
+        limits.check(shown(image.name), image.width, image.height)
+        return image
+    if isinstance(image, str | os.PathLike) or hasattr(image, "read"):
+        return read(image, max_megapixels=max_megapixels, min_side=min_side)
+    raise ImageError(f"{type(image).__name__}: not a picture; give a path, a PIL image, an array or a tensor")
+
+
+def _from_image(image: Image.Image, limits: Limits) -> Picture:
+    name = Path(os.fsdecode(getattr(image, "filename", ""))).name or "image"
+    label = shown(name)
+    limits.check(label, *image.size)
+    with decoding(label):
+        image.load()
+        pixels = from_pillow(image, label)
+        rgb, alpha = pixels.develop()
+    return Picture(rgb, alpha, pixels.bits, name)
+
+
+def _from_array(array: NDArray[Any], limits: Limits) -> Picture:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise ImageError(f"array: shape {array.shape}, need (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
+    limits.check("array", array.shape[1], array.shape[0])
+    array = array[:, :, None] if array.ndim == 2 else array
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.dtype in (np.uint8, np.uint16):
+        pixels = Pixels(array[:, :, :3], array[:, :, 3] if array.shape[2] == 4 else None)
+        rgb, alpha = pixels.develop()
+        return Picture(rgb, alpha, pixels.bits, "array")
+    if array.dtype.kind != "f":
+        raise ImageError(f"array: type {array.dtype}, need uint8, uint16 or floats in [0, 1]; convert it first")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused below
+        planes = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1), dtype=np.float32))[None]
+    planes = _in_range(planes, "array")
+    rgb, alpha = planes[:, :3], (planes[:, 3:] if planes.shape[1] == 4 else None)
+    return Picture(rgb.expand(1, 3, -1, -1).contiguous(), alpha, 8, "array")
+
+
+def _from_tensor(tensor: Tensor, limits: Limits) -> Picture:
+    shape = tuple(tensor.shape)
+    if shape[:-2] not in ((3,), (1, 3)):
+        raise ImageError(f"tensor: shape {shape}, need (3, H, W) or (1, 3, H, W), one picture at a time")
+    limits.check("tensor", shape[-1], shape[-2])
+    if not tensor.is_floating_point():
+        raise ImageError(f"tensor: type {tensor.dtype}, need floats in [0, 1]; divide by its largest value first")
+    rgb = tensor.detach().to(device="cpu", dtype=torch.float32).reshape(1, *shape[-3:])
+    return Picture(_in_range(rgb, "tensor"), None, 8, "tensor")
+
+
+def _in_range(values: Tensor, name: str) -> Tensor:
+    """A clamped copy; ``ImageError`` for NaN, infinity and values clearly outside [0, 1]."""
+    low, high = (float(bound) for bound in cast("tuple[Tensor, Tensor]", values.aminmax()))
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ImageError(f"{name}: NaN or infinite values, need floats in [0, 1]")
+    if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
+        raise ImageError(f"{name}: values from {low:g} to {high:g}, need [0, 1]; rescale them first")
+    return values.clamp(0, 1)

@@ -1,0 +1,187 @@
+"""From a Picture to a file, never over something that was not meant to go."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from impasto.errors import ImpastoError, OptionError, OutputError
+from impasto.imaging.atomic import atomic_path, output_error
+from impasto.imaging.formats import FORMATS, find_format, load_pillow_heif
+from impasto.imaging.guards import QUIET, shown
+from impasto.imaging.picture import Picture
+from impasto.imaging.png16 import encode_png16
+from impasto.imaging.profiles import SRGB
+from impasto.imaging.tiff import encode_tiff
+
+__all__ = ["QUALITY", "check_output", "encode", "losses", "write"]
+
+QUALITY = 92
+COMPRESSION = 6
+
+
+def check_output(
+    path: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    inputs: Sequence[str | os.PathLike[str]] = (),
+    allow_input: bool = False,
+    format: str | None = None,  # noqa: A002  the name a caller expects
+) -> None:
+    """Refuse a bad output path now instead of after the work; ``write`` makes the same checks again.
+
+    Raises:
+        OutputError: unknown format; missing or read-only folder; a folder or device; a file that exists, unless
+            ``force``; one of ``inputs`` (also by another name or link), unless ``force`` and ``allow_input``;
+            a terminal as standard output.
+        MissingExtraError: HEIC without pillow-heif.
+    """
+    if find_format(path, format) == "heic":
+        load_pillow_heif()
+    name = shown(path)
+    if os.fspath(path) == "-":
+        if sys.stdout is None or sys.stdout.isatty():
+            raise OutputError("-: standard output is a terminal; send it to a file or another program")
+        return
+    try:
+        found = os.stat(path)  # noqa: PTH116  keeps a trailing slash, which Path drops
+    except FileNotFoundError:
+        found = None
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError):
+            raise output_error(path, error) from error
+        raise OutputError(f"{name}: not a possible file name ({error}); choose another") from error
+    if found is not None:
+        if stat.S_ISDIR(found.st_mode):
+            raise OutputError(f"{name}: a folder; give the name of a file in it")
+        if not stat.S_ISREG(found.st_mode):
+            raise OutputError(f"{name}: not a plain file; give another name, or - for standard output")
+        if not allow_input and (same := _same_input(found, inputs)) is not None:
+            raise OutputError(f"{name}: is the input {same}, which would be lost; give another name")
+        if not force:
+            raise OutputError(f"{name}: exists already; give another name, or --force to replace it")
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise OutputError(f"{name}: the folder {shown(folder)} does not exist; create it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{name}: the folder {shown(folder)} cannot be written; write elsewhere")
+
+
+def _same_input(found: os.stat_result, inputs: Sequence[str | os.PathLike[str]]) -> str | None:
+    """The input that is the very file found at the output path, whatever both are called."""
+    for path in inputs:
+        try:
+            if os.path.samestat(found, os.stat(path)):  # noqa: PTH116
+                return shown(path)
+        except (OSError, ValueError):  # standard input, or gone in the meantime
+            continue
+    return None
+
+
+def losses(picture: Picture, path: str | os.PathLike[str], format: str | None = None) -> tuple[str, ...]:  # noqa: A002
+    """What of ``picture`` the format cannot hold, a sentence each: for a front end to say."""
+    row = FORMATS[find_format(path, format)]
+    lost = []
+    if picture.alpha is not None and not row.alpha:
+        lost.append(f"{row.name} has no transparency: the picture is laid on white")
+    if picture.bits > row.bits:
+        lost.append(f"{row.name} is written with {row.bits} bits per channel: the picture came with {picture.bits}")
+    return tuple(lost)
+
+
+def write(
+    picture: Picture,
+    path: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    inputs: Sequence[str | os.PathLike[str]] = (),
+    allow_input: bool = False,
+    format: str | None = None,  # noqa: A002
+    quality: int = QUALITY,
+    compression: int = COMPRESSION,
+) -> None:
+    """Write a picture with the sRGB profile embedded; the file appears whole or not at all.
+
+    Args:
+        path: its suffix tells the format: JPEG, PNG, WebP, TIFF, AVIF or, with the extra ``heif``, HEIC.
+            ``"-"`` is standard output, PNG unless ``format`` says otherwise.
+        force, inputs, allow_input: see ``check_output``.
+        format: a name such as ``"jpeg"`` or ``"png"``, which wins over the suffix.
+        quality: 1 to 100, for JPEG, WebP, AVIF and HEIC; JPEG keeps full colour resolution from 90 on.
+        compression: 0 to 9, deflate level of PNG and TIFF.
+
+    A 16-bit picture stays one in PNG and TIFF. Alpha is kept by all formats but JPEG, where the picture is laid
+    on white, as a page shows it (``losses`` tells in advance).
+
+    Raises:
+        OutputError: as ``check_output``; also a full disk, or a picture too large for the format.
+        OptionError: ``quality`` or ``compression`` out of range.
+        ImageError: the picture holds NaN.
+    """
+    check_output(path, force=force, inputs=inputs, allow_input=allow_input, format=format)
+    key = find_format(path, format)
+    row = FORMATS[key]
+    if max(picture.width, picture.height) > row.longest_side:
+        raise OutputError(
+            f"{shown(path)}: {picture.width}x{picture.height} px, {row.name} holds at most {row.longest_side} "
+            "per side; use .png or .tiff"
+        )
+    try:
+        data = encode(picture, key, quality=quality, compression=compression)
+    except ImpastoError:
+        raise
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise OutputError(f"{shown(path)}: {row.name} could not be made ({error}); try .png") from error
+    if os.fspath(path) == "-":
+        _to_stdout(data)
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def _to_stdout(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise OutputError(f"-: standard output cannot be written ({error.strerror}); name a file") from error
+
+
+def encode(picture: Picture, format: str, *, quality: int = QUALITY, compression: int = COMPRESSION) -> bytes:  # noqa: A002
+    """The bytes of the file that ``write`` makes, for a web server or an archive; ``format`` as there."""
+    _check_range("quality", quality, 1, 100)
+    _check_range("compression", compression, 0, 9)
+    key = find_format("", format)
+    bits = min(picture.bits, FORMATS[key].bits)
+    array = picture.integers(bits, with_alpha=FORMATS[key].alpha)  # (H, W, 3 or 4)
+    if key == "tiff":
+        return encode_tiff(array, compression, SRGB)
+    if key == "png" and bits == 16:
+        return encode_png16(array, compression, SRGB)
+    image = Image.fromarray(array)
+    image.info["icc_profile"] = SRGB
+    file = io.BytesIO()
+    with QUIET:
+        if key == "heic":
+            load_pillow_heif().from_pillow(image).save(file, quality=quality)
+        elif key == "png":
+            image.save(file, "PNG", compress_level=compression, icc_profile=SRGB)
+        elif key == "jpeg":
+            # painted strokes are thin and colourful: halved colour resolution shows on them
+            image.save(
+                file, "JPEG", quality=quality, subsampling="4:4:4" if quality >= 90 else "4:2:0", icc_profile=SRGB
+            )
+        else:
+            image.save(file, key.upper(), quality=quality, icc_profile=SRGB)
+    return file.getvalue()
+
+
+def _check_range(option: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise OptionError(f"{option} {value}: need a whole number from {low} to {high}")

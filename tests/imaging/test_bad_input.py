@@ -1,0 +1,287 @@
+"""What cannot be read is one sentence that names the picture, says what it got and what to do."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import struct
+import threading
+import warnings
+import zlib
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile
+
+from impasto.errors import ImageError
+from impasto.imaging import as_picture, read
+
+from .imaging_samples import gradient, gradient16, orientation_exif, png16, saved, tiff
+
+KINDS = {
+    **{fmt: saved(gradient(), fmt) for fmt in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "HEIC")},
+    "JPEG progressive": saved(gradient(), "JPEG", progressive=True),
+    "WebP lossless": saved(gradient(), "WEBP", lossless=True),
+    "TIFF jpeg": saved(gradient(), "TIFF", compression="jpeg"),
+    "TIFF palette lzw": saved(Image.fromarray(gradient()).quantize(64), "TIFF", compression="tiff_lzw"),
+    "TIFF fax": saved(Image.fromarray(gradient()[:, :, 0] > 99), "TIFF", compression="group4"),
+    "TIFF header first": tiff(gradient(), compression="zlib", rowsperstrip=8),
+    "PNG 16": png16(gradient16()),
+    "TIFF 16": tiff(gradient16(), rowsperstrip=8),
+    "TIFF 16 lzw tiles": tiff(gradient16(), compression="lzw", tile=(16, 16)),
+}
+
+
+def refusal(source: object, **limits: object) -> str:
+    with pytest.raises(ImageError) as caught:
+        read(source, **limits)  # type: ignore[arg-type]
+    sentence = str(caught.value)
+    assert sentence.isprintable()
+    return sentence
+
+
+def test_missing(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "a.jpg") == f"{tmp_path}/a.jpg: no such file; check the name and the folder"
+    assert "no such file" in refusal(str(tmp_path / "nowhere" / "a.jpg"))
+
+
+def test_folder(tmp_path: Path) -> None:
+    assert refusal(tmp_path) == f"{tmp_path}: a folder, need a picture file"
+
+
+def test_names_no_file_can_have(tmp_path: Path) -> None:
+    assert "cannot be opened (File name too long)" in refusal(tmp_path / ("x" * 300))
+    assert "a\\x00b.png: cannot be opened" in refusal(f"{tmp_path}/a\0b.png")
+
+
+def test_no_right_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert "cannot be opened (Permission denied)" in refusal(tmp_path / "a.png")
+
+
+def test_empty(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    assert (
+        refusal(tmp_path / "a.jpg") == f"{tmp_path}/a.jpg: empty (0 bytes), need a picture; copy or download it again"
+    )
+    assert "stream: empty" in refusal(io.BytesIO())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"x", b"hello, this is text\n" * 20, bytes(5000), b"%PDF-1.7 ...", b"<svg xmlns='x'/>", b"RIFF\0\0\0\0WAVEfmt "],
+)
+def test_not_an_image(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(data)
+    assert "a.jpg: not a picture, or badly damaged; give JPEG, PNG, " in refusal(tmp_path / "a.jpg")
+
+
+def test_formats_that_run_programs_are_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "a.eps").write_bytes(saved(gradient(), "EPS"))
+    assert "not a picture" in refusal(tmp_path / "a.eps")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cut_short_is_never_taken_for_whole(kind: str) -> None:
+    """Wherever a file ends too early, either it is refused or nothing of the picture was missing."""
+    data = KINDS[kind]
+    whole = read(io.BytesIO(data)).rgb
+    refused = 0
+    cuts = {*range(1, len(data), max(1, len(data) // 60)), *range(len(data) - 12, len(data))}
+    for cut in sorted(cuts):
+        try:
+            picture = read(io.BytesIO(data[:cut]))
+        except ImageError:
+            refused += 1
+        else:
+            assert picture.rgb.equal(whole)
+    assert refused > len(cuts) / 2
+    assert "stream: damaged or cut short (" in refusal(io.BytesIO(data[: len(data) * 2 // 3]))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    kind=st.sampled_from(sorted(KINDS)),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=6),
+)
+def test_damage_is_an_image_error_or_a_picture(kind: str, changes: list[tuple[float, int]]) -> None:
+    data = bytearray(KINDS[kind])
+    for where, value in changes:
+        data[int(where**2 * len(data))] = value  # more often near the header
+    try:
+        picture = read(io.BytesIO(bytes(data)), max_megapixels=1)
+    except ImageError:
+        return
+    assert 0 <= float(picture.rgb.min()) <= float(picture.rgb.max()) <= 1
+
+
+def bomb_png(width: int, height: int, depth: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(1000))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def bomb_tiff(width: int, height: int) -> bytes:
+    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1)]
+    entries += [(273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, height), (279, 4, 1, 8)]
+    body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0" + struct.pack("<I", 16) + bytes(8) + struct.pack("<H", len(entries)) + body + bytes(4)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bomb_png(100_000, 90_000, 8),
+        bomb_png(100_000, 90_000, 16),
+        bomb_tiff(100_000, 90_000),
+        b"BM" + struct.pack("<IIIIiiHHIIIIII", 0, 0, 54, 40, 100_000, 90_000, 1, 24, 0, 0, 0, 0, 0, 0),
+        b"GIF89a" + struct.pack("<HH3xc4H", 65_000, 65_000, b",", 0, 0, 65_000, 65_000) + b"\0\2\0;",
+    ],
+    ids=["png", "png16", "tiff16", "bmp", "gif"],
+)
+def test_decompression_bomb(data: bytes) -> None:
+    sentence = refusal(io.BytesIO(data))
+    assert sentence.startswith(("stream: 100000x90000 px is 9000 mega", "stream: 65000x65000 px is 4225 mega"))
+    assert sentence.endswith("at most 200 are read; scale it down or raise the limit (--max-megapixels)")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_limit_in_megapixels(kind: str) -> None:
+    exact = 48 * 36 / 1e6
+    assert read(io.BytesIO(KINDS[kind]), max_megapixels=exact).width == 48
+    assert "48x36 px is 0.001728 megapixels, at most 0.0017 are read" in refusal(
+        io.BytesIO(KINDS[kind]), max_megapixels=0.0017
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_limit_in_pixels_per_side(kind: str) -> None:
+    assert read(io.BytesIO(KINDS[kind]), min_side=36).height == 36
+    assert refusal(io.BytesIO(KINDS[kind]), min_side=37) == "stream: 48x36 px, need at least 37x37"
+
+
+def test_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("beach.jpg").write_bytes(saved(gradient()[:12, :18], "JPEG"))
+    assert refusal("beach.jpg") == "beach.jpg: 18x12 px, need at least 32x32"
+
+
+def test_pillows_limit_is_neither_used_nor_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    for fmt in ("PNG", "TIFF", "GIF", "WEBP", "JPEG"):
+        assert read(io.BytesIO(KINDS[fmt])).width == 48
+    assert Image.MAX_IMAGE_PIXELS == 100
+    refusal(io.BytesIO(b"junk"))
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
+def test_a_program_that_lets_pillow_load_half_files_does_not_make_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    assert "cut short" in refusal(io.BytesIO(KINDS["JPEG"][:-100]))
+    assert ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def test_settings_survive_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    filters = list(warnings.filters)
+    failures: list[Exception] = []
+
+    def work(kind: str) -> None:
+        try:
+            for _ in range(5):
+                read(io.BytesIO(KINDS[kind]))
+        except Exception as error:  # noqa: BLE001
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(kind,)) for kind in ("PNG", "JPEG", "TIFF 16", "GIF", "TIFF jpeg")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert Image.MAX_IMAGE_PIXELS == 100
+    assert list(warnings.filters) == filters
+
+
+def test_libraries_stay_silent(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
+    """tifffile logs, Pillow warns, C libraries print: none of it may reach the user."""
+    quirks = [
+        KINDS["TIFF 16"][:-3000],
+        KINDS["TIFF header first"][:200],
+        saved(gradient(), "JPEG", exif=orientation_exif(6)[:-4]),
+        saved(gradient(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x09"),
+        png16(gradient16(), iCCP=b"x\0\0" + zlib.compress(b"junk" * 40)),
+        saved(Image.fromarray(gradient()).quantize(64), "PNG", transparency=bytes(range(64))),
+        tiff(gradient16(), extratags=[(65000, 2, 3, b"a\0b", True)]),
+    ]
+    with caplog.at_level(logging.DEBUG, logger="tifffile"), warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        for data in quirks:
+            try:
+                read(io.BytesIO(data))
+            except ImageError:
+                continue
+    assert seen == []
+    assert [record for record in caplog.records if record.name == "tifffile"] == []
+    assert capfd.readouterr() == ("", "")
+    logging.getLogger("tifffile").warning("heard again")
+    assert "heard again" in caplog.text
+
+
+def test_too_much_for_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "open", exhausted)
+    assert refusal(io.BytesIO(KINDS["PNG"])) == "stream: more than the memory can hold; scale the picture down"
+
+
+def test_interrupting_is_not_an_image_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Image, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        read(io.BytesIO(KINDS["PNG"]))
+
+
+def test_files_are_closed(tmp_path: Path) -> None:
+    for index, data in enumerate([*KINDS.values(), b"junk", KINDS["JPEG"][:500]]):
+        path = tmp_path / f"{index}"
+        path.write_bytes(data)
+        with suppress(ImageError):
+            read(path)
+        opened = [os.readlink(f"/proc/self/fd/{number}") for number in _descriptors()]  # noqa: PTH115
+        assert str(path) not in opened
+
+
+def _descriptors() -> list[str]:
+    if not Path("/proc/self/fd").is_dir():
+        pytest.skip("this system does not list open files in /proc")
+    return [name for name in os.listdir("/proc/self/fd") if Path(f"/proc/self/fd/{name}").is_symlink()]  # noqa: PTH208
+
+
+def test_a_damaged_pillow_image() -> None:
+    with Image.open(io.BytesIO(KINDS["JPEG"][:-100])) as image, pytest.raises(ImageError, match="image: damaged"):
+        as_picture(image)
+    with pytest.raises(ImageError, match="image: 18x12 px, need at least 32x32"):
+        as_picture(Image.new("RGB", (18, 12)))
+
+
+def test_the_name_of_a_pillow_image(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(KINDS["PNG"])
+    with Image.open(path) as image:
+        assert as_picture(image).name == "a.png"
+    assert as_picture(Image.fromarray(np.zeros((40, 40), np.uint8))).name == "image"
