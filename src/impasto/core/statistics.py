@@ -162,7 +162,8 @@ def _z_score(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _power(matrix: Tensor, exponent: float) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
-    return (vectors * values.clamp_min(1e-12).pow(exponent)) @ vectors.T
+    root: Tensor = (vectors * values.clamp_min(1e-12).pow(exponent)) @ vectors.T
+    return root
 
 
 def match_histogram(source: Tensor, target: Tensor) -> Tensor:

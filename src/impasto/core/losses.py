@@ -1,0 +1,120 @@
+"""The terms of a perceptual loss: each a small module that holds its target, called with what it judges.
+
+Constants that differ between papers are arguments; `methods/optimize.py` chooses them. A target may be any
+size: Gram matrices are divided by their own picture's positions, so a style need not be as large as the result.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from impasto.core.statistics import Divisor, covariance, gram, moments, sqrtm_newton_schulz, total_variation
+from impasto.core.statistics import TotalVariation as TotalVariationKind
+
+__all__ = ["ContentLoss", "GramLoss", "Reduction", "TotalVariationLoss", "WassersteinLoss", "reduce_error"]
+
+Reduction = Literal["sum", "mean", "relative"]
+
+
+def reduce_error(got: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
+    """Squared error as a sum, as a mean, or as a share of the target's own squared norm; -> scalar.
+
+    The share needs no knowledge of how large a network's activations are, which is what makes weights
+    comparable across layers, backbones and styles.
+    """
+    squared = (got - target).square()
+    if reduction == "sum":
+        return squared.sum()
+    if reduction == "mean":
+        return squared.mean()
+    # A flat target (a black picture's deepest features) would divide by nothing.
+    return squared.sum() / target.square().sum().clamp_min(1e-12)
+
+
+class ContentLoss(nn.Module):
+    """factor · error(F, P) between features of the result and of the photo, both (B, C, h, w).
+
+    Gatys 2016, eq. 1, is factor ½ of the sum; most code takes the mean.
+    """
+
+    target: Tensor
+
+    def __init__(self, target: Tensor, reduction: Reduction = "mean", factor: float = 1.0) -> None:
+        super().__init__()
+        self.register_buffer("target", target.detach().float())
+        self.reduction, self.factor = reduction, factor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """-> scalar."""
+        return self.factor * reduce_error(features.float(), self.target, self.reduction)
+
+
+class GramLoss(nn.Module):
+    """factor · error(G, A) between Gram matrices, (1, C, C) as target.
+
+    Gatys 2016, eq. 4, is 1/(4 C² M²) of the sum with G undivided: here factor ¼, ``mean`` and divisor
+    ``positions``, which is the same number where photo and style have the same size, and right where not.
+    """
+
+    target: Tensor
+
+    def __init__(
+        self,
+        target: Tensor,
+        reduction: Reduction = "mean",
+        factor: float = 1.0,
+        divisor: Divisor = "positions",
+    ) -> None:
+        super().__init__()
+        self.register_buffer("target", target.detach())
+        self.reduction, self.factor, self.divisor = reduction, factor, divisor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (1, C, h, w) -> scalar."""
+        return self.factor * reduce_error(gram(features, self.divisor), self.target, self.reduction)
+
+
+class WassersteinLoss(nn.Module):
+    """Squared Wasserstein-2 distance of the features to a Gaussian given by mean (1, C) and second moment.
+
+    The style's own root is taken once, by eigendecomposition; the one that depends on the result by
+    Newton–Schulz, which has a gradient (see `core.statistics.wasserstein2` for the formula).
+    """
+
+    mean: Tensor
+    trace: Tensor
+    root: Tensor
+
+    def __init__(self, mean: Tensor, second: Tensor, eps: float = 1e-4) -> None:
+        super().__init__()
+        cov = covariance(mean, second) + eps * torch.eye(mean.shape[-1], device=mean.device)
+        values, vectors = torch.linalg.eigh(cov.double())
+        root = (vectors * values.clamp_min(0).sqrt().unsqueeze(-2)) @ vectors.mT
+        self.register_buffer("mean", mean.detach())
+        self.register_buffer("root", root.float().detach())
+        self.register_buffer("trace", values.clamp_min(0).mean(-1).float().detach())
+        self.eps = eps
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Features (1, C, h, w) -> scalar."""
+        mean, second = moments(features)
+        eye = self.eps * torch.eye(mean.shape[-1], device=mean.device)
+        cov = covariance(mean, second) + eye
+        cross = sqrtm_newton_schulz(self.root @ cov @ self.root)
+        traces = torch.diagonal(cov - 2 * cross, dim1=-2, dim2=-1).mean(-1) + self.trace
+        return ((mean - self.mean).square().mean(-1) + traces).sum()
+
+
+class TotalVariationLoss(nn.Module):
+    """Total variation of a picture in [0, 1], counted in units of 1/`levels` (255 where the code did)."""
+
+    def __init__(self, kind: TotalVariationKind = "l2", levels: float = 1.0, mean: bool = False) -> None:
+        super().__init__()
+        self.kind, self.levels, self.mean = kind, levels, mean
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 3, H, W) -> scalar."""
+        return total_variation(image * self.levels, self.kind, mean=self.mean)

@@ -1,0 +1,145 @@
+"""The loss of an optimisation at one size: targets taken once, terms summed with their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from impasto.core.losses import ContentLoss, GramLoss, TotalVariationLoss, WassersteinLoss
+from impasto.core.statistics import gram, moments
+from impasto.core.vgg import VGG
+from impasto.methods.presets import OptimizeSettings
+
+__all__ = ["CAFFE_ACTIVATIONS", "Objective", "Terms", "activation_factors", "weight_multipliers"]
+
+# Mean activation of each layer of a VGG-16 in Caffe's scaling (0-255, mean-subtracted) over 17 photos and 13
+# paintings at 320 px: what the weights of programs written for such a network count with. Measured on
+# vgg16-edges, a fine-tuned descendant, whose early blocks are close to the original and last one is not.
+CAFFE_ACTIVATIONS = {
+    "relu1_1": 14.90,
+    "relu1_2": 18.11,
+    "relu2_1": 13.92,
+    "relu2_2": 4.289,
+    "relu3_1": 8.153,
+    "relu3_2": 7.137,
+    "relu3_3": 2.698,
+    "relu3_4": 2.698,  # VGG-19 only, as its neighbour
+    "relu4_1": 4.593,
+    "relu4_2": 2.795,
+    "relu4_3": 1.008,
+    "relu4_4": 1.008,  # likewise
+    "relu5_1": 1.050,
+    "relu5_2": 1.027,
+    "relu5_3": 2.253,
+    "relu5_4": 2.253,  # likewise
+}
+
+
+class Terms(NamedTuple):
+    """The weighted terms of one evaluation, scalars; `total` is what is minimised."""
+
+    total: Tensor
+    content: Tensor
+    style: Tensor
+    tv: Tensor
+    range: Tensor
+
+
+class Objective(nn.Module):
+    """Call it with a picture (1, 3, H, W) of the photo's size.
+
+    `photo` is (1, 3, H, W); `styles` are pictures of any size with weights that are normalised here. The style
+    target is the weighted mean of Gram matrices, or of first and second moments. `multipliers` (layer ->
+    (content, style)) carry a preset's weights over to a backbone with other activations.
+    """
+
+    def __init__(
+        self,
+        backbone: VGG,
+        photo: Tensor,
+        styles: Sequence[tuple[Tensor, float]],
+        settings: OptimizeSettings,
+        multipliers: dict[str, tuple[float, float]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.settings = backbone, settings
+        self.multipliers = multipliers or {}
+        self.taps = backbone.check([*settings.content_layers, *settings.style_layers])
+        self.content_losses = {} if settings.content_weight == 0 else self._content(photo)
+        self.style_losses = {} if settings.style_weight == 0 else self._style(styles)
+        self.tv_loss = TotalVariationLoss(settings.tv_kind, settings.levels, settings.tv_mean)
+
+    @torch.no_grad()
+    def _content(self, photo: Tensor) -> dict[str, ContentLoss]:
+        s = self.settings
+        features = self.backbone(photo, s.content_layers)
+        return {tap: ContentLoss(f, s.content_reduction, s.content_factor) for tap, f in features.items()}
+
+    @torch.no_grad()
+    def _style(self, styles: Sequence[tuple[Tensor, float]]) -> dict[str, GramLoss | WassersteinLoss]:
+        s, total = self.settings, sum(weight for _, weight in styles)
+        sums: dict[str, list[Tensor]] = {}
+        for picture, weight in styles:
+            for tap, f in self.backbone(picture, s.style_layers).items():
+                parts = [gram(f, s.style_divisor)] if s.style_loss == "gram" else [*moments(f)]
+                parts = [part * (weight / total) for part in parts]
+                sums[tap] = [a + b for a, b in zip(sums[tap], parts, strict=True)] if tap in sums else parts
+        if s.style_loss == "wasserstein":
+            return {tap: WassersteinLoss(parts[0], parts[1]) for tap, parts in sums.items()}
+        return {
+            tap: GramLoss(parts[0], s.style_reduction, s.style_factor, s.style_divisor) for tap, parts in sums.items()
+        }
+
+    def forward(self, image: Tensor) -> Terms:
+        s = self.settings
+        features = self.backbone(image, [*self.content_losses, *self.style_losses])
+        zero = image.new_zeros(())
+        content = sum(
+            (
+                loss(features[tap]) * (s.content_layers[tap] * self.multipliers.get(tap, (1.0, 1.0))[0])
+                for tap, loss in self.content_losses.items()
+            ),
+            zero,
+        )
+        style = sum(
+            (
+                loss(features[tap]) * (s.style_layers[tap] * self.multipliers.get(tap, (1.0, 1.0))[1])
+                for tap, loss in self.style_losses.items()
+            ),
+            zero,
+        )
+        content, style = content * s.content_weight, style * s.style_weight
+        tv = self.tv_loss(image) * s.tv_weight if s.tv_weight else zero
+        out = (image - image.clamp(0, 1)).square().mean() * s.range_weight if s.range_weight else zero
+        return Terms(content + style + tv + out, content, style, tv, out)
+
+
+@torch.no_grad()
+def activation_factors(backbone: VGG, pictures: Sequence[Tensor], settings: OptimizeSettings) -> dict[str, float]:
+    """How much larger each layer's activations would be in the network that the weights were chosen for.
+
+    ``unit``: a mean activation of 1 over these pictures, the rescaling that Gatys 2016 (section 2) applies to
+    its own VGG. ``caffe``: CAFFE_ACTIVATIONS. A layer before its ReLU takes the factor of the layer after it.
+    """
+    layers = dict.fromkeys([*settings.content_layers, *settings.style_layers])
+    rectified = {tap: tap.replace("conv", "relu") for tap in backbone.check(layers)}
+    means = dict.fromkeys(rectified.values(), 0.0)
+    for picture in pictures:
+        for tap, f in backbone(picture, means).items():
+            means[tap] += float(f.float().mean()) / len(pictures)
+    wanted = CAFFE_ACTIVATIONS if settings.activations == "caffe" else dict.fromkeys(means, 1.0)
+    return {tap: wanted[relu] / max(means[relu], 1e-6) for tap, relu in rectified.items()}
+
+
+def weight_multipliers(factors: dict[str, float], settings: OptimizeSettings) -> dict[str, tuple[float, float]]:
+    """(content, style) multipliers that do to the weights what scaling the features would do to the losses.
+
+    Squared errors of features grow with the square of the factor, of Gram matrices with its fourth power;
+    relative errors do not grow.
+    """
+    content = 0 if settings.content_reduction == "relative" else 2
+    style = 2 if settings.style_loss == "wasserstein" else 0 if settings.style_reduction == "relative" else 4
+    return {tap: (factor**content, factor**style) for tap, factor in factors.items()}

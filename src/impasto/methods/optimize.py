@@ -1,0 +1,383 @@
+"""Painting by optimisation: move a picture until its features say photo and its statistics say style.
+
+Gatys, Ecker & Bethge 2015 (arXiv:1508.06576) and 2016 (CVPR). One loop serves every preset; what differs is in
+`presets.py` (settings), `objective.py` (losses) and `canvas.py` (what the optimiser moves).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from impasto.core.statistics import match_histogram
+from impasto.core.vgg import VGG
+from impasto.errors import DivergenceError, OptionError
+from impasto.imaging import fit_long_side, luminance, match_luminance, resize, scale_schedule, transfer_luminance
+from impasto.methods.canvas import Canvas, Fourier, Pixels, Pyramid
+from impasto.methods.objective import Objective, Terms, activation_factors, weight_multipliers
+from impasto.methods.presets import OptimizeSettings
+
+__all__ = ["Optimization", "Progress"]
+
+RESTARTS = 6  # halvings of the step before a diverging run is given up
+BLOW_UP = 20.0  # times the best loss so far
+REMEMBER_EVERY = 10  # steps between copies of an iterate known to be good
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step done. `losses` are the weighted terms by name; `note` is there when something must be told."""
+
+    step: int
+    steps: int
+    scale: tuple[int, int]  # height, width being painted
+    losses: Mapping[str, float]
+    seconds: float  # since the run, or its resumption, began
+    note: str | None = None
+
+
+class Optimization:
+    """One painting under way.
+
+    `photo` is (1, 3, H, W) at the size of the result; `styles` are pictures (1, 3, h, w), as large as they are,
+    with weights; `start`, if given, is a picture to begin with instead of `settings.init`. All on the
+    backbone's device. Iterate over `run()`; `image()` is the picture at any time;
+    `state_dict()` is enough for another object, made from the same pictures and settings, to go on.
+
+    OptionError if there is no style or its weights are not positive; LayerError for a layer the backbone lacks.
+    """
+
+    def __init__(
+        self,
+        photo: Tensor,
+        styles: Sequence[tuple[Tensor, float]],
+        settings: OptimizeSettings,
+        backbone: VGG,
+        start: Tensor | None = None,
+    ) -> None:
+        if not styles or any(not (w > 0 and math.isfinite(w)) for _, w in styles):
+            raise OptionError("painting needs at least one style, each with a weight above 0")
+        backbone.check([*settings.content_layers, *settings.style_layers])
+        self.settings, self.backbone, self.photo = settings, backbone, photo
+        self.content, self.styles = _recolour(photo, styles, settings)
+        self.scales = _scales(photo, settings)
+        self.steps = sum(steps for _, steps in self.scales)
+        self.step = 0
+        self.restarts = 0
+        self.start = start
+        self.canvas = self._canvas_at(0)
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.average: Tensor | None = None
+        self.average_weight = 0.0
+        self._loaded: dict[str, Any] | None = None
+        self._notes = [] if settings.activations == "as-they-are" else [self._rescale_note()]
+        self.multipliers = self._multipliers()
+
+    def run(self) -> Iterator[Progress]:
+        """Paint, yielding a record after every step. Closing the iterator stops; `image()` stays."""
+        began, done = time.perf_counter(), 0
+        for index, (size, steps) in enumerate(self.scales):
+            done += steps
+            if self.step >= done:
+                continue
+            self._enter(index, size)
+            objective = self._objective(size)
+            good = _Good()
+            while self.step < done:
+                self._set_rate()
+                good.hold(self.canvas.parameters, self.step)
+                terms = self._move(objective)
+                if not good.accepts(float(terms.total)):
+                    self._restart(good, terms)
+                    continue
+                self.step += 1
+                self._update_average()
+                note = " ".join(self._notes) or None
+                self._notes.clear()
+                losses = {name: float(value) for name, value in terms._asdict().items()}
+                yield Progress(self.step, self.steps, size, losses, time.perf_counter() - began, note)
+            good.repair(self.canvas.parameters)
+
+    @torch.no_grad()
+    def image(self) -> Tensor:
+        """The picture so far, (1, 3, H, W) in [0, 1], at the size of the result."""
+        image = self.canvas.whole() if self.average is None else self.average / self.average_weight
+        image = resize(image.clamp(0, 1), (self.photo.shape[2], self.photo.shape[3]))
+        return transfer_luminance(image, self.photo) if self.settings.keep_colors == "luminance" else image
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and numbers only, so that it can be stored and read back without running any code."""
+        return {
+            "step": self.step,
+            "restarts": self.restarts,
+            "parameters": [p.detach().clone() for p in self.canvas.everything],
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()) if self.optimizer else None,
+            "average": self.average,
+            "average_weight": self.average_weight,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state`; ValueError if it is that of another run."""
+        self.step, self.restarts = int(state["step"]), int(state["restarts"])
+        index = self._scale_of(self.step)
+        self.canvas = self._canvas_at(index)
+        own = self.canvas.everything
+        if [p.shape for p in own] != [p.shape for p in state["parameters"]]:
+            raise ValueError("the stored state belongs to a painting of another size")
+        with torch.no_grad():
+            for mine, stored in zip(own, state["parameters"], strict=True):
+                mine.copy_(stored)
+        self.average, self.average_weight = state["average"], float(state["average_weight"])
+        self._loaded = dict(state)
+
+    # -- scales ---------------------------------------------------------------------------------------------
+
+    def _scale_of(self, step: int) -> int:
+        """Which scale the last step taken belongs to."""
+        done = 0
+        for index, (_, steps) in enumerate(self.scales):
+            done += steps
+            if step <= done:
+                return index
+        return len(self.scales) - 1
+
+    def _canvas_at(self, index: int) -> Canvas:
+        """A canvas for a scale, as the settings want it to begin."""
+        s, size = self.settings, self.scales[index][0]
+        full = (self.content.shape[2], self.content.shape[3])
+        size = full if s.parameterisation == "pyramid" else size
+        content = resize(self.content, size)
+        image = _initial(content, s) if self.start is None else resize(self.start, size)
+        if s.parameterisation == "pyramid":
+            return Pyramid(image, halvings=len(self.scales) - 1 - index)
+        return Fourier(image) if s.parameterisation == "fourier" else Pixels(image, s.levels)
+
+    def _enter(self, index: int, size: tuple[int, int]) -> None:
+        """Bring canvas and optimiser to a scale; after a resumption, give the optimiser its memory back."""
+        if isinstance(self.canvas, Pyramid):
+            self.canvas.halvings = len(self.scales) - 1 - index
+        elif tuple(self.canvas.image().shape[2:]) != size:
+            # The average, not the last iterate, is the better start for the next scale (Crowson).
+            image = self.canvas.image() if self.average is None else self.average / self.average_weight
+            self.canvas = Pixels(_enlarge(image.detach(), size), self.settings.levels)
+            self.average, self.average_weight = None, 0.0
+        before, self.optimizer = self.optimizer, self._new_optimizer()
+        if before is not None:
+            _carry_over(before, self.optimizer)
+        elif self._loaded is not None:
+            stored, self._loaded = self._loaded["optimizer"], None
+            if stored and len(stored["param_groups"][0]["params"]) == len(self.canvas.parameters):
+                self.optimizer.load_state_dict(stored)
+
+    def _objective(self, size: tuple[int, int]) -> Objective:
+        s = self.settings
+        long = max(1, round(max(size) * s.style_scale))
+        styles = [(resize(x, fit_long_side((x.shape[2], x.shape[3]), long, upscale=True)), w) for x, w in self.styles]
+        objective = Objective(self.backbone, resize(self.content, size), styles, s, self.multipliers)
+        return objective.to(self.photo.device)
+
+    # -- steps ----------------------------------------------------------------------------------------------
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        s = self.settings
+        if s.optimizer == "adam":
+            return torch.optim.Adam(self.canvas.parameters, lr=s.lr, betas=s.betas, eps=s.eps)
+        # One evaluation a call, so that every step can be shown, stored and interrupted.
+        return torch.optim.LBFGS(
+            self.canvas.parameters,
+            lr=s.lr,
+            max_iter=1,
+            history_size=s.history,
+            tolerance_grad=0,
+            tolerance_change=0,
+        )
+
+    def _set_rate(self) -> None:
+        """The rate falls in a straight line over the whole run; every restart has halved it."""
+        if self.optimizer is None:
+            return
+        s = self.settings
+        rate = s.lr * (1 - (1 - s.lr_end) * self.step / self.steps) * 0.5**self.restarts
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def _move(self, objective: Objective) -> Terms:
+        """One step of the optimiser; -> the terms before it."""
+        if self.optimizer is None:
+            raise RuntimeError("a scale must be entered before a step is taken")
+        seen: list[Terms] = []
+
+        def closure() -> Tensor:
+            for p in self.canvas.parameters:
+                p.grad = None
+            terms = objective(self.canvas.image())
+            terms.total.backward()
+            for p in self.canvas.parameters:
+                if p.grad is not None and not p.grad.is_contiguous():
+                    p.grad = p.grad.contiguous()  # L-BFGS wants to view gradients as one vector
+            seen.append(Terms(*(t.detach() for t in terms)))
+            return seen[-1].total
+
+        self.optimizer.step(closure)  # type: ignore[arg-type]
+        if self.settings.clamp:
+            self.canvas.clamp_()
+        return seen[0]
+
+    def _restart(self, good: _Good, terms: Terms) -> None:
+        """Back to the last iterate known to be good, with half the step and no momentum."""
+        self.restarts += 1
+        if self.restarts > RESTARTS:
+            raise DivergenceError(
+                f"the loss is {float(terms.total):.3g} at step {self.step} after {RESTARTS} restarts with halved "
+                "steps: lower --lr or --style-weight, or use --precision float32"
+            )
+        if self.restarts == 1:
+            self._notes.append(f"the loss blew up at step {self.step}: going on from before with half the step;")
+        self.step = good.restore(self.canvas.parameters, self.step)
+        self.optimizer = self._new_optimizer()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = self.settings.averaging
+        if not decay:
+            return
+        image = self.canvas.whole()
+        self.average = image * (1 - decay) if self.average is None else self.average.lerp_(image, 1 - decay)
+        self.average_weight = 1 - (1 - self.average_weight) * decay
+
+    # -- weights on another backbone ------------------------------------------------------------------------
+
+    def _multipliers(self) -> dict[str, tuple[float, float]]:
+        s = self.settings
+        matches_caffe = s.activations == "caffe" and self.backbone.name in ("vgg19-caffe", "vgg16-caffe")
+        if s.activations == "as-they-are" or matches_caffe:
+            self._notes.clear()
+            return {}
+        size = fit_long_side((self.content.shape[2], self.content.shape[3]), 512)
+        pictures = [resize(self.content, size)]
+        pictures += [resize(x, fit_long_side((x.shape[2], x.shape[3]), 512)) for x, _ in self.styles]
+        return weight_multipliers(activation_factors(self.backbone, pictures, s), s)
+
+    def _rescale_note(self) -> str:
+        meant = "a mean activation of 1" if self.settings.activations == "unit" else "the original Caffe VGG"
+        return f"weights are rescaled by layer, from {meant} to the activations of {self.backbone.name};"
+
+
+class _Good:
+    """The last iterate whose loss was seen to be fine, and what fine means at this scale."""
+
+    def __init__(self) -> None:
+        self.first = self.best = math.inf
+        self.held: list[Tensor] | None = None
+        self.tensors: list[Tensor] | None = None
+        self.held_step = self.step = 0
+
+    def hold(self, parameters: Sequence[Tensor], step: int) -> None:
+        """Copy an iterate now and then; whether it is good is known once its loss is."""
+        if self.tensors is None or step - self.step >= REMEMBER_EVERY:
+            self.held, self.held_step = [p.detach().clone() for p in parameters], step
+
+    def accepts(self, loss: float) -> bool:
+        """Whether the loss of the iterate that was held, or would have been, is fine."""
+        if math.isinf(self.first) and math.isfinite(loss):
+            self.first = abs(loss)
+        if not math.isfinite(loss) or loss > max(BLOW_UP * self.best, 2 * self.first, 1e-4):
+            self.held = None
+            return False
+        self.best = min(self.best, abs(loss))
+        if self.held is not None:
+            self.tensors, self.step, self.held = self.held, self.held_step, None
+        return True
+
+    @torch.no_grad()
+    def restore(self, parameters: Sequence[Tensor], step: int) -> int:
+        """-> the step to go on from."""
+        if self.tensors is None:
+            return step
+        for p, stored in zip(parameters, self.tensors, strict=True):
+            p.copy_(stored)
+        return self.step
+
+    def repair(self, parameters: Sequence[Tensor]) -> None:
+        """The last move of a scale is never judged by a loss; at least it must be a picture."""
+        if not all(bool(p.isfinite().all()) for p in parameters):
+            self.restore(parameters, 0)
+
+
+def _recolour(
+    photo: Tensor, styles: Sequence[tuple[Tensor, float]], settings: OptimizeSettings
+) -> tuple[Tensor, list[tuple[Tensor, float]]]:
+    """Photo and styles as they are painted with: grey, or the styles in the photo's colours, or untouched.
+
+    Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer", sections 3 and 4.
+    """
+    if settings.keep_colors == "no":
+        return photo, list(styles)
+    if settings.keep_colors == "histogram":
+        return photo, [(match_histogram(x[0], photo[0])[None], w) for x, w in styles]
+    three = (-1, 3, -1, -1)
+    matched = [(match_luminance(x, photo).clamp(0, 1).expand(three), w) for x, w in styles]
+    return luminance(photo).expand(three), matched
+
+
+def _scales(photo: Tensor, settings: OptimizeSettings) -> list[tuple[tuple[int, int], int]]:
+    """((height, width), steps) of every scale, coarse to fine; the last is the photo's own size."""
+    s, full = settings, (photo.shape[2], photo.shape[3])
+    longs = [max(full)] if s.start is None else scale_schedule(max(full), s.start, s.factor)
+    if s.parameterisation == "pyramid":
+        sizes = [full]
+        while len(sizes) < len(longs):
+            sizes.insert(0, ((sizes[0][0] + 1) // 2, (sizes[0][1] + 1) // 2))
+    else:
+        sizes = [full if long == max(full) else fit_long_side(full, long) for long in longs]
+    steps = [s.steps] + [s.later_steps] * (len(sizes) - 1)
+    if s.total_steps is not None:
+        share = [s.total_steps * sum(steps[: i + 1]) / sum(steps) for i in range(len(steps))]
+        steps = [round(b) - round(a) for a, b in zip([0.0, *share[:-1]], share, strict=True)]
+    return [(size, count) for size, count in zip(sizes, steps, strict=True)]
+
+
+def _initial(content: Tensor, settings: OptimizeSettings) -> Tensor:
+    """Where a painting begins, (1, 3, H, W); the noise depends on the seed alone, not on the device."""
+    if settings.init == "content":
+        return content
+    generator = torch.Generator().manual_seed(settings.seed)
+    uniform = torch.rand(content.shape, generator=generator).to(content.device)
+    if settings.init == "noise":
+        return uniform
+    mean = content.new_tensor([123.68, 116.779, 103.939]).view(1, 3, 1, 1) / 255
+    if settings.init == "coursera":  # 0.6 U(-20, 20) + 0.4 content, on mean-subtracted grey levels
+        return mean + 0.6 * (uniform * 40 - 20) / 255 + 0.4 * (content - mean)
+    normal = torch.randn(content.shape, generator=generator).to(content.device)
+    return mean + 0.001 * normal / 255  # neural-style: 0.001 N(0, 1), likewise
+
+
+def _enlarge(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """To another size without clamping: an iterate may leave [0, 1] on its way."""
+    return F.interpolate(image, size=size, mode="bicubic", antialias=True)
+
+
+def _carry_over(before: torch.optim.Optimizer, after: torch.optim.Optimizer) -> None:
+    """Adam's moments at the next scale: those of the same tensor, or enlarged with the picture (Crowson)."""
+    if not isinstance(after, torch.optim.Adam):
+        return
+    old, new = (list(o.param_groups[0]["params"]) for o in (before, after))
+    for p in new:
+        same = [q for q in old if q is p]
+        source = same[0] if same else old[0] if len(old) == len(new) == 1 else None
+        state = before.state.get(source) if source is not None else None
+        if not state:
+            continue
+        moments = {"exp_avg": state["exp_avg"], "exp_avg_sq": state["exp_avg_sq"]}
+        if not same:
+            moments = {key: _enlarge(value, (p.shape[2], p.shape[3])) for key, value in moments.items()}
+            moments["exp_avg_sq"].clamp_min_(0)  # bicubic weights may be negative
+        after.state[p] = {"step": state["step"].clone(), **moments}

@@ -1,0 +1,348 @@
+"""Building `compact`: a VGG-16 with every 3x3 convolution factored, in the same feature space as the full one.
+
+Each C -> C' convolution becomes a 3x3 to r channels and a 1x1 to C', by reduced-rank regression of the full
+network's responses on those of the compressed network, layer after layer (Zhang et al. 2015,
+arXiv:1505.06798, sections 3.1 and 3.3: "asymmetric" reconstruction). A short fine-tuning against the full
+network's features and Gram matrices follows, on crops, and on pictures half-way through being painted: those
+are what an optimiser will show the network, and what it would otherwise learn to exploit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from impasto.core.precision import Precision
+from impasto.core.statistics import gram
+from impasto.core.vgg import VGG, WIDTHS, FactoredConv2d
+from impasto.errors import DataError
+from impasto.imaging import fit_long_side, read, resize
+
+__all__ = ["CompressProgress", "CompressSettings", "compress", "layer_errors"]
+
+STYLE_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressSettings:
+    """What the recipe says. Counts are pictures, sizes px; rates are Adam's."""
+
+    last: str = "conv5_1"
+    megabytes: float = 5.9  # of the float16 file
+    rank_step: int = 16  # ranks are multiples of it: matrix units want full tiles
+    crops: int = 240
+    crop_size: int = 160
+    finetune_steps: int = 1200
+    finetune_batch: int = 4
+    finetune_size: int = 192
+    learning_rate: float = 2e-4
+    gram_weight: float = 0.3
+    painted: int = 48  # pictures half-way through optimisation among the samples
+    painted_steps: int = 24
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class CompressProgress:
+    """One step done: the stage, how far, and what was measured."""
+
+    stage: str
+    step: int
+    steps: int
+    message: str
+
+
+def compress(
+    teacher: VGG, photos: Sequence[Path], paintings: Sequence[Path], settings: CompressSettings, precision: Precision
+) -> Iterator[CompressProgress | VGG]:
+    """Yield progress records and, last, the compressed network in float32.
+
+    `teacher` must be frozen, float32, without input normalisation of its own being lost: the student takes it
+    over. Same pictures, settings, thread count and machine give the same network, bit for bit.
+    DataError if there are no pictures.
+    """
+    if not photos or not paintings:
+        raise DataError(f"compression needs photos and paintings, got {len(photos)} and {len(paintings)}")
+    generator = torch.Generator().manual_seed(settings.seed)
+    crops = torch.cat(list(_crops([*photos, *paintings], settings.crops, settings.crop_size, generator)))
+    ranks = choose_ranks(spectra(teacher, crops, settings.last), settings)
+    student = VGG(
+        teacher.topology.name,
+        teacher.normalisation,
+        padding=teacher.padding,
+        last=settings.last,
+        ranks=ranks,
+        name="compact",
+    )
+    yield CompressProgress("ranks", 1, 1, ", ".join(f"{conv} {rank}" for conv, rank in ranks.items()))
+    yield from factor(teacher, student, crops)
+    del crops
+    yield from finetune(teacher, student, photos, paintings, settings, precision, generator)
+    yield student
+
+
+def _crops(paths: Sequence[Path], count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """`count` random square crops (1, 3, size, size), each from a picture shrunk by a random factor."""
+    order = torch.randperm(len(paths), generator=generator)
+    for i in range(count):
+        image = read(paths[int(order[i % len(paths)])]).rgb
+        h, w = image.shape[2:]
+        shrink = torch.rand((), generator=generator).item()
+        long = max(h, w) * max((size + 1) / min(h, w), math.exp(math.log(0.5) * shrink))
+        image = resize(image, fit_long_side((h, w), math.ceil(long), upscale=True))
+        top = int(torch.randint(image.shape[2] - size + 1, (), generator=generator))
+        left = int(torch.randint(image.shape[3] - size + 1, (), generator=generator))
+        yield image[..., top : top + size, left : left + size]
+
+
+def _convolve(network: VGG, name: str, x: Tensor) -> Tensor:
+    """One convolution of a network, without its ReLU, a few pictures at a time."""
+    if name == "conv1_1":
+        x = network.normalisation(x)
+        if network.padding == "replicate":
+            x = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    module = network.get_submodule(name)
+    parts = (module.reduce, module.expand) if isinstance(module, FactoredConv2d) else (module,)
+    out = []
+    for chunk in x.split(8):
+        for part in parts:
+            chunk = part(chunk)
+        out.append(chunk)
+    return torch.cat(out)
+
+
+def _layerwise(network: VGG, last: str) -> Iterable[tuple[str, bool]]:
+    """(convolution, whether a pool stands before it) up to `last`."""
+    names = network.convolutions[: network.convolutions.index(last) + 1]
+    return [(name, name.endswith("_1") and name != "conv1_1") for name in names]
+
+
+def _columns(features: Tensor) -> Tensor:
+    """(B, C, h, w) -> (about 10^6 / C positions or more, C) in float64, evenly sampled."""
+    rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+    return rows[:: max(1, len(rows) // 120_000)].double()
+
+
+@torch.no_grad()
+def spectra(teacher: VGG, crops: Tensor, last: str) -> dict[str, Tensor]:
+    """Eigenvalues, descending, of the covariance of every convolution's responses: name -> (C,)."""
+    values, x = {}, crops
+    for name, pooled in _layerwise(teacher, last):
+        x = _convolve(teacher, name, F.max_pool2d(x, 2) if pooled else x)
+        values[name] = torch.linalg.eigvalsh(_columns(x).T.cov()).flip(0).clamp_min(0)
+        x = F.relu_(x)
+    return values
+
+
+def choose_ranks(values: dict[str, Tensor], settings: CompressSettings) -> dict[str, int]:
+    """Spend the file's bytes where they explain most: name -> rank, for every convolution but the first.
+
+    Every layer starts at `rank_step`; the next step always goes to the layer whose unexplained share of
+    variance falls most, relative to what is left of it, for its price, until the budget is spent. The price is
+    the share of the full network's parameters plus that of its arithmetic.
+    """
+    step, names = settings.rank_step, [n for n in values if n != "conv1_1"]
+    width_in = dict(zip(values, [3, *[len(v) for v in values.values()]], strict=False))
+    unit = {n: 9 * width_in[n] + len(values[n]) for n in names}  # parameters per rank
+    area = {n: 4.0 ** -(int(n[4]) - 1) for n in names}
+    all_parameters = sum(unit[n] * len(values[n]) for n in names)
+    all_work = sum(unit[n] * area[n] * len(values[n]) for n in names)
+    ranks = dict.fromkeys(names, step)
+    budget = settings.megabytes * 1e6 / 2 - WIDTHS[0] * 28 - sum(len(values[n]) for n in names)
+    while True:
+        spent = sum((unit[n] + 1) * ranks[n] for n in names)
+
+        def gain(n: str) -> float:
+            left, after = values[n][ranks[n] :].sum(), values[n][ranks[n] + step :].sum()
+            price = unit[n] / all_parameters + unit[n] * area[n] / all_work
+            return float((left - after) / values[n].sum()) ** 0.5 / price
+
+        affordable = [
+            n for n in names if ranks[n] + step < len(values[n]) and spent + (unit[n] + 1) * step <= budget
+        ]
+        if not affordable:
+            return ranks
+        best = max(affordable, key=gain)
+        ranks[best] += step
+
+
+@torch.no_grad()
+def factor(teacher: VGG, student: VGG, crops: Tensor) -> Iterator[CompressProgress]:
+    """Set the student's weights by reduced-rank regression; yields the relative error of each layer."""
+    full = mine = crops
+    layers = list(_layerwise(student, student.convolutions[-1]))
+    for i, (name, pooled) in enumerate(layers, start=1):
+        if pooled:
+            full, mine = F.max_pool2d(full, 2), F.max_pool2d(mine, 2)
+        original, module = teacher.get_submodule(name), student.get_submodule(name)
+        target, response = _convolve(teacher, name, full), _convolve(teacher, name, mine)
+        if isinstance(module, FactoredConv2d) and isinstance(original, nn.Conv2d):
+            _factor_one(original, module, _columns(response), _columns(target))
+            response = _convolve(student, name, mine)
+        else:
+            module.load_state_dict(original.state_dict())
+        full, mine = F.relu_(target), F.relu_(response)
+        error = float((full - mine).norm() / full.norm())
+        yield CompressProgress("regression", i, len(layers), f"{name} relative error {error:.3f}")
+
+
+def _factor_one(original: nn.Conv2d, module: FactoredConv2d, response: Tensor, target: Tensor) -> None:
+    """Reduced-rank regression target ~ response·m·v·vᵀ, v the best-explained directions of the target."""
+    mean_r, mean_t = response.mean(0), target.mean(0)
+    a, t = response - mean_r, target - mean_t
+    cov = a.T @ a
+    ridge = torch.eye(len(cov), dtype=cov.dtype) * cov.diagonal().mean() * 1e-4
+    m = torch.linalg.solve(cov + ridge, a.T @ t)
+    explained = m.T @ (a.T @ t)
+    v = torch.linalg.eigh((explained + explained.T) / 2)[1][:, -module.reduce.out_channels :]
+    project = (m @ v).T.float()
+    bias = original.bias if original.bias is not None else torch.zeros(original.out_channels)
+    # Rank-r responses may have any scale; unit variance keeps float16 and Adam equally happy with all of them.
+    scale = (a @ (m @ v)).std(0).float().clamp_min(1e-6)
+    module.reduce.weight.copy_(torch.einsum("ro,oikl->rikl", project, original.weight) / scale[:, None, None, None])
+    _bias(module.reduce).copy_(project @ bias / scale)
+    module.expand.weight.copy_((v.float() * scale)[:, :, None, None])
+    _bias(module.expand).copy_((mean_t - mean_r @ m @ v @ v.T).float())
+
+
+def _bias(conv: nn.Conv2d) -> Tensor:
+    """The bias, for the type checker's sake: every convolution here has one."""
+    if conv.bias is None:
+        raise TypeError("a convolution of a VGG has a bias")
+    return conv.bias
+
+
+def finetune(
+    teacher: VGG,
+    student: VGG,
+    photos: Sequence[Path],
+    paintings: Sequence[Path],
+    settings: CompressSettings,
+    precision: Precision,
+    generator: torch.Generator,
+) -> Iterator[CompressProgress]:
+    """Adam on the student's weights against the teacher's features and Gram matrices, at every tap."""
+    if not settings.finetune_steps:
+        return
+    size, batch = settings.finetune_size, settings.finetune_batch
+    taps = [tap for tap in student.taps if tap.startswith("relu")]
+    frozen_teacher = _copy(teacher, precision)
+    optimiser = torch.optim.Adam(student.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.learning_rate, settings.finetune_steps, pct_start=0.05
+    )
+    crops = _crops([*photos, *paintings], 10**9, size, generator)
+    painted: list[Tensor] = []
+    repaint_every = max(1, settings.finetune_steps // (settings.painted + 1))
+    for step in range(1, settings.finetune_steps + 1):
+        if len(painted) < settings.painted and step % repaint_every == 0:
+            painted += _half_painted(student, photos, paintings, settings, precision, generator)
+        images = [next(crops) for _ in range(batch - 1 if painted else batch)]
+        if painted:
+            images.append(painted[int(torch.randint(len(painted), (), generator=generator))])
+        x = torch.cat(images)
+        with torch.no_grad():
+            wanted = frozen_teacher(x, taps)
+        with torch.autocast(x.device.type, precision.dtype, enabled=precision.dtype == torch.bfloat16):
+            got = student(x, taps)
+        feature, style = _mismatch(got, wanted)
+        optimiser.zero_grad()
+        (feature + settings.gram_weight * style).backward()
+        optimiser.step()
+        schedule.step()
+        yield CompressProgress(
+            "fine-tuning", step, settings.finetune_steps, f"features {feature.item():.4f}, Gram {style.item():.4f}"
+        )
+
+
+def _mismatch(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean over taps of the relative squared error of features and of Gram matrices, two scalars."""
+    feature, style = [], []
+    for tap, target in wanted.items():
+        f, t = got[tap].float(), target.float()
+        feature.append((f - t).square().mean() / t.square().mean())
+        g, gt = gram(f), gram(t)
+        style.append(((g - gt).square().sum((1, 2)) / gt.square().sum((1, 2))).mean())
+    return torch.stack(feature).mean(), torch.stack(style).mean()
+
+
+def _half_painted(
+    student: VGG,
+    photos: Sequence[Path],
+    paintings: Sequence[Path],
+    settings: CompressSettings,
+    precision: Precision,
+    generator: torch.Generator,
+) -> list[Tensor]:
+    """A few pictures on the way from a photo, or from noise, to a painting's statistics, on the student itself."""
+    network = _copy(student, precision)
+    photo = next(_crops([_pick(photos, generator)], 1, settings.finetune_size, generator))
+    style = next(_crops([_pick(paintings, generator)], 1, settings.finetune_size, generator))
+    from_noise = torch.rand((), generator=generator).item() < 0.25
+    x = torch.rand(photo.shape, generator=generator) if from_noise else photo.clone()
+    with torch.no_grad():
+        target = {tap: gram(f) for tap, f in network(style, STYLE_TAPS).items()}
+    x.requires_grad_()
+    optimiser = torch.optim.Adam([x], lr=0.02)
+    stop = int(torch.randint(4, settings.painted_steps + 1, (), generator=generator))
+    for _ in range(stop):
+        loss = torch.zeros(())
+        for tap, f in network(x, STYLE_TAPS).items():
+            loss = loss + (gram(f) - target[tap]).square().sum() / target[tap].square().sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        with torch.no_grad():
+            x.clamp_(0, 1)
+    return [x.detach()]
+
+
+def _pick(paths: Sequence[Path], generator: torch.Generator) -> Path:
+    return paths[int(torch.randint(len(paths), (), generator=generator))]
+
+
+def _copy(network: VGG, precision: Precision) -> VGG:
+    """A frozen copy in the precision of the work."""
+    ranks = {
+        name: module.reduce.out_channels
+        for name, module in network.named_children()
+        if isinstance(module, FactoredConv2d)
+    }
+    twin = VGG(
+        network.topology.name,
+        network.normalisation,
+        padding=network.padding,
+        last=network.convolutions[-1],
+        ranks=ranks,
+    )
+    twin.load_state_dict(network.state_dict())
+    twin.requires_grad_(False)
+    return twin.to(dtype=precision.dtype).to(memory_format=precision.memory_format)  # type: ignore[call-overload,no-any-return]
+
+
+@torch.no_grad()
+def layer_errors(teacher: VGG, student: VGG, images: Sequence[Tensor]) -> dict[str, dict[str, float]]:
+    """Relative error of features (norm) and of Gram matrices (squared) at every ReLU, means over `images`."""
+    taps = [tap for tap in student.taps if tap.startswith("relu")]
+    totals: dict[str, dict[str, float]] = {tap: {"features": 0.0, "gram": 0.0} for tap in taps}
+    for image in images:
+        wanted, got = teacher(image, taps), student(image, taps)
+        for tap in taps:
+            g, t = gram(got[tap]), gram(wanted[tap])
+            features = float((got[tap] - wanted[tap]).norm() / wanted[tap].norm())
+            totals[tap]["features"] += features / len(images)
+            totals[tap]["gram"] += float((g - t).square().sum() / t.square().sum()) / len(images)
+    return totals
+
+
+def settings_record(settings: CompressSettings) -> dict[str, Any]:
+    """The settings as plain values for a file's metadata."""
+    return asdict(settings)
+
