@@ -18,7 +18,7 @@ from impasto.imaging.profiles import to_srgb
 
 __all__ = ["Crop", "Region", "cut"]
 
-QUICK_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP")  # MPO is what some phones call their JPEG
+QUICK_FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 lay the picture on its side
 
 

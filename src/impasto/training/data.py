@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
-import signal
+import itertools
 import sys
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from impasto.errors import DataError, ImpastoError, OptionError, OutputError
 from impasto.training.crops import Crop, cut
 from impasto.training.photos import PhotoSource, open_photos
+from impasto.training.workers import begin, start_method, start_worker
 
 __all__ = ["BadPhotos", "BatchPlan", "Crop", "PhotoSource", "open_photos", "photo_batches", "steps_per_epoch"]
 
@@ -162,11 +162,12 @@ class _Steps(Dataset[_Batch]):
         for offset in range(int(MAX_BAD * len(self.source)) + 1):
             index = (place.photo + offset) % len(self.source)
             if index not in self._bad:
+                name = self.source.name(index)
                 rng = np.random.default_rng((CROP, self.plan.seed, *place))
                 try:
-                    return cut(self.source.read(index), self.source.name(index), self.size, self.crop, rng)
-                except ImpastoError as error:
-                    self._bad[index] = str(error).removeprefix(f"{self.source.name(index)}: ")
+                    return cut(self.source.read(index), name, self.size, self.crop, rng)
+                except ImpastoError as error:  # "stream" is what a picture without a file is called
+                    self._bad[index] = str(error).removeprefix(f"{name}: ").removeprefix("stream: ")
             met[index] = self._bad[index]
         return None
 
@@ -210,7 +211,7 @@ def photo_batches(
 def _loader(steps: _Steps, start_step: int, workers: int) -> DataLoader[_Batch]:
     parallel: dict[str, Any] = {}
     if workers:
-        parallel = {"multiprocessing_context": _context(), "worker_init_fn": _ignore_interrupts}
+        parallel = {"multiprocessing_context": start_method(__name__), "worker_init_fn": start_worker}
     return DataLoader(
         steps,
         batch_size=None,  # the data set makes whole batches itself
@@ -222,35 +223,21 @@ def _loader(steps: _Steps, start_step: int, workers: int) -> DataLoader[_Batch]:
     )
 
 
-def _context() -> Any:
-    """Processes started from a clean one: forking this one, with its threads, may deadlock."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])  # torch is then imported once for all
-    return context
-
-
-def _ignore_interrupts(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the main one decides, and ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def _same(batch: Any) -> Any:
     return batch
 
 
 def _iterate(loader: DataLoader[_Batch], bad: BadPhotos, device: torch.device | str) -> Generator[Tensor, None, None]:
     try:
-        for pixels, met in loader:
+        first, others = begin(loader)
+        for pixels, met in itertools.chain([first], others):
             for name, reason in met:
                 bad.add(name, reason)
             if pixels is None:
                 raise DataError(f"no photo can be read where {met[0][0]} lies ({met[0][1]})")
             yield pixels.to(device).permute(0, 3, 1, 2) / 255
-    except RuntimeError as error:
-        if "DataLoader worker" in str(error):
-            raise DataError(
-                f"a process that reads photos died, perhaps for want of memory: use fewer workers ({error})"
-            ) from error
-        raise
+    except (RuntimeError, OSError, EOFError) as error:  # the latter where it died while handing over
+        if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
+            raise
+        *_, reason = str(error).splitlines() or ["no reason known"]
+        raise DataError(f"a process that reads photos died ({reason}): use fewer workers if memory ran out") from error
