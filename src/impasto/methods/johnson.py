@@ -94,9 +94,7 @@ class Johnson(JohnsonLayout):
         Raises:
             WeightsError: keys or shapes are not such a network's.
         """
-        state = {
-            key: v for key, v in state.items() if not re.search(r"\.(running_(mean|var)|num_batches_tracked)$", key)
-        }
+        state = {key: value for key, value in state.items() if not IGNORED.search(key)}
         first = state.get("conv1.conv2d.weight")
         if first is None or first.ndim != 4:
             raise WeightsError("not a pytorch/examples style network: it has no conv1.conv2d.weight of four dimensions")
