@@ -41,7 +41,7 @@ def start_worker(worker: int) -> None:
 def _end_with_parent() -> None:
     if parent := multiprocessing.parent_process():
         parent.join()
-        os._exit(1)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def begin(loader: DataLoader[T]) -> tuple[T, Iterator[T]]:
