@@ -86,7 +86,9 @@ def _show(found: StyleSet) -> None:
     from rich.text import Text
 
     console = Console(highlight=False, markup=False)
-    table = Table("name", "picture", "title", "artist", "file")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "picture", "title", "artist", "file"):
+        table.add_column(heading, no_wrap=heading == "picture", overflow="fold")
     for style in found.styles.values():
         size = f"{style.width}x{style.height}"
         table.add_row(*map(Text, (style.name, size, style.title or "", style.artist or "", style.file)))

@@ -80,12 +80,8 @@ def build_styles(
     folder, out = Path(folder), Path(out)
     if out.exists() and not force:
         raise OutputError(f"{out} exists already; choose another name or force it")
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder of style pictures")
-    files = sorted(path for path in folder.iterdir() if path.is_file() and is_photo(path.name))
-    if not files:
-        raise DataError(f"{folder}: no pictures found, need at least one")
-    credits_ = _read_sidecar(folder, files)
+    files = _pictures(folder)
+    titles = _read_sidecar(folder, files)
     taps = [tap for tap in backbone.taps if tap.startswith("relu")]
     styles: list[Style] = []
     tensors: dict[str, Tensor] = {}
@@ -94,29 +90,25 @@ def build_styles(
         picture = read(io.BytesIO(jpeg))  # as every reader of the data set will see it
         features = style_features(picture, backbone, taps, size)
         tensors |= _record(name, jpeg, features)
-        styles.append(
-            Style(
-                name=name,
-                file=file.name,
-                height=picture.height,
-                width=picture.width,
-                sha256=hashlib.sha256(jpeg).hexdigest(),
-                positions={tap: f.shape[-2] * f.shape[-1] for tap, f in features.items()},
-                **credits_.get(file.name, {}),
-            )
-        )
-        if len(styles) < len(files):
+        positions = {tap: f.shape[-2] * f.shape[-1] for tap, f in features.items()}
+        about = titles.get(file.name, {})
+        digest = hashlib.sha256(jpeg).hexdigest()
+        styles.append(Style(name, file.name, picture.height, picture.width, digest, positions, **about))
+        if file != files[-1]:
             yield StyleAdded(len(styles), len(files), name)
-    metadata = {
-        "kind": KIND,
-        "format": FORMAT,
-        "size": size,
-        "taps": taps,
-        "backbone": {"name": backbone.name, "identity": backbone_identity(backbone)},
-        "styles": [asdict(style) for style in styles],
-    }
-    save(out, tensors, metadata)
+    known = {"name": backbone.name, "identity": backbone_identity(backbone)}
+    rows = [asdict(style) for style in styles]
+    save(out, tensors, {"kind": KIND, "format": FORMAT, "size": size, "taps": taps, "backbone": known, "styles": rows})
     yield StyleAdded(len(files), len(files), styles[-1].name)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of style pictures")
+    files = sorted(path for path in folder.iterdir() if path.is_file() and is_photo(path.name))
+    if not files:
+        raise DataError(f"{folder}: no pictures found, need at least one")
+    return files
 
 
 def unique_names(stems: Sequence[str]) -> list[str]:
