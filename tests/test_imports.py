@@ -21,7 +21,7 @@ LEVELS = [
     {"errors"},
     {"imaging", "core"},
     {"methods"},
-    {"training", "stylizer", "evaluation", "lab", "export"},
+    {"training", "stylizer", "recording", "evaluation", "lab", "export"},
     {"video", "batch"},
     {"studio", "cli"},
 ]

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from impasto.cli.common import show_error, show_note
 from impasto.cli.info import info
+from impasto.cli.stylize import stylize
 from impasto.cli.weights import weights_app
 from impasto.errors import ImpastoError
 
@@ -66,6 +67,7 @@ def _options(
     """Options of the program itself; the commands have their own."""
 
 
+app.command("stylize")(stylize)
 app.add_typer(weights_app, name="weights")
 app.command("info")(info)
 

@@ -5,10 +5,11 @@ Notation: a feature map F is (B, C, h, w) and M = h·w. Everything here is a fun
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 __all__ = [
     "Divisor",
@@ -41,10 +42,25 @@ def gram(features: Tensor, divisor: Divisor = "positions") -> Tensor:
     The divisor is 1 (``none``: Gatys, Ecker & Bethge 2016, eq. 3), M (``positions``: Gatys' code, Magenta)
     or C·M (``all``: Johnson et al. 2016, eq. 3). The product itself is taken in the precision of the features.
     """
-    f = flatten(features)
-    # One matrix product a picture: a batched product of such long, thin matrices is several times slower.
-    g = _at_least_float32(torch.stack([x.t() @ x for x in f.unbind()]))
-    return g / _divide_by(features, divisor)
+    product: Tensor = _Gram.apply(flatten(features))  # type: ignore[no-untyped-call]
+    return _at_least_float32(product) / _divide_by(features, divisor)
+
+
+class _Gram(torch.autograd.Function):
+    """fᵀ·f, (B, M, C) -> (B, C, C). Autograd's own derivative takes two products where f·(D + Dᵀ) takes one."""
+
+    @staticmethod
+    def forward(ctx: Any, f: Tensor) -> Tensor:
+        ctx.save_for_backward(f)
+        # A batch of one long, thin product is several times slower on the CPU than the plain product.
+        return (f[0].t() @ f[0])[None] if len(f) == 1 else torch.bmm(f.transpose(1, 2), f)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (f,) = ctx.saved_tensors
+        d = grads[0] + grads[0].transpose(1, 2)
+        return (f[0] @ d[0])[None] if len(f) == 1 else torch.bmm(f, d)
 
 
 def _divide_by(features: Tensor, divisor: Divisor) -> int:

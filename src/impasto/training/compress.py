@@ -164,9 +164,7 @@ def choose_ranks(values: dict[str, Tensor], settings: CompressSettings) -> dict[
             price = unit[n] / all_parameters + unit[n] * area[n] / all_work
             return float((left - after) / values[n].sum()) ** 0.5 / price
 
-        affordable = [
-            n for n in names if ranks[n] + step < len(values[n]) and spent + (unit[n] + 1) * step <= budget
-        ]
+        affordable = [n for n in names if ranks[n] + step < len(values[n]) and spent + (unit[n] + 1) * step <= budget]
         if not affordable:
             return ranks
         best = max(affordable, key=gain)
@@ -268,7 +266,7 @@ def _mismatch(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> tuple[Tensor
     for tap, target in wanted.items():
         f, t = got[tap].float(), target.float()
         feature.append((f - t).square().mean() / t.square().mean())
-        g, gt = gram(f), gram(t)
+        g, gt = gram(got[tap]), gram(target)
         style.append(((g - gt).square().sum((1, 2)) / gt.square().sum((1, 2))).mean())
     return torch.stack(feature).mean(), torch.stack(style).mean()
 
@@ -345,4 +343,3 @@ def layer_errors(teacher: VGG, student: VGG, images: Sequence[Tensor]) -> dict[s
 def settings_record(settings: CompressSettings) -> dict[str, Any]:
     """The settings as plain values for a file's metadata."""
     return asdict(settings)
-

@@ -1,0 +1,176 @@
+"""The one door: a photo and styles in, a painting out, by whichever method."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from impasto.core.memory import reuse_large_blocks
+from impasto.core.precision import Precision, PrecisionName, choose_precision, pick_device
+from impasto.core.weights import Input, load_backbone
+from impasto.errors import OptionError
+from impasto.imaging import Picture, as_picture, fit_long_side, resize, to_pil
+from impasto.methods.optimize import Optimization, Progress
+from impasto.methods.presets import DEFAULT_PRESET, OptimizeSettings, preset
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Painting", "Style", "parse_style", "prepare", "stylize"]
+
+MIN_SIDE = 32  # what is left after four poolings must still be a picture
+
+
+@dataclass(frozen=True)
+class Style:
+    """A style picture and its weight among the others."""
+
+    image: Any
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Painting:
+    """A painting ready to begin: `optimization.run()` paints it, `result()` is the picture at any time."""
+
+    photo: Picture
+    optimization: Optimization
+    precision: Precision
+
+    def result(self) -> Picture:
+        """The picture so far, with the photo's transparency and bit depth."""
+        return self.photo.with_rgb(self.optimization.image().float().cpu())
+
+
+def parse_style(text: str) -> tuple[str, float]:
+    """``PATH``, ``PATH:WEIGHT`` or ``NAME:WEIGHT`` -> (path or name, weight). ``C:`` is a drive, not a name."""
+    head, colon, tail = text.rpartition(":")
+    drive = len(head) == 1 and head.isalpha()
+    if not colon or drive or Path(text).exists():
+        return text, 1.0
+    try:
+        weight = float(tail)
+    except ValueError:
+        return text, 1.0
+    if not head or not (weight > 0 and math.isfinite(weight)):
+        raise OptionError(f"style {text!r}: the weight after the colon must be a number above 0, got {tail!r}")
+    return head, weight
+
+
+def prepare(
+    photo: Any,
+    styles: Sequence[Style],
+    settings: OptimizeSettings,
+    *,
+    backbone_input: Input | None = None,
+    start: Any = None,
+    upscale: bool = False,
+    device: str = "auto",
+    precision: PrecisionName = "auto",
+    max_megapixels: float = 200,
+) -> Painting:
+    """Read the pictures, bring them to size and load the backbone.
+
+    Pictures are paths, PIL images, arrays or tensors. `start` is a picture to begin with. A photo smaller than
+    `settings.size` keeps its size unless `upscale`. ImpastoError says what is wrong with any of them.
+    """
+    reuse_large_blocks()
+    where = pick_device(device)
+    chosen = choose_precision(where, precision)
+    original = as_picture(photo, max_megapixels=max_megapixels)
+    size = fit_long_side((original.height, original.width), settings.size, upscale=upscale)
+    _check_size(original, size)
+    pictures = [(as_picture(style.image, max_megapixels=max_megapixels), style.weight) for style in styles]
+    backbone = load_backbone(
+        settings.backbone,
+        input=backbone_input,
+        pool=settings.pool,
+        rescale_pool=settings.rescale_pool,
+        precision=chosen,
+        device=where,
+    )
+    picture = original.with_rgb(resize(original.rgb, size))
+    first = None if start is None else as_picture(start, max_megapixels=max_megapixels).rgb.to(where)
+    optimization = Optimization(
+        picture.rgb.to(where),
+        [(style.rgb.to(where), weight) for style, weight in pictures],
+        settings,
+        backbone,
+        first,
+    )
+    return Painting(picture, optimization, chosen)
+
+
+def _check_size(picture: Picture, size: tuple[int, int]) -> None:
+    if min(size) < MIN_SIDE:
+        need = math.ceil(max(picture.height, picture.width) * MIN_SIDE / min(picture.height, picture.width))
+        raise OptionError(
+            f"{picture.name}: would be painted at {size[1]}x{size[0]} px, need at least {MIN_SIDE} on the short side: "
+            f"use --size {need} or more, or crop it"
+        )
+
+
+def stylize(
+    photo: Any,
+    style: Any,
+    *,
+    preset_name: str = DEFAULT_PRESET,
+    device: str = "auto",
+    precision: PrecisionName = "auto",
+    backbone_input: Input | None = None,
+    start: Any = None,
+    upscale: bool = False,
+    max_megapixels: float = 200,
+    progress: Callable[[Progress], None] | None = None,
+    **settings: Any,
+) -> Image:
+    """Repaint `photo` in the manner of `style` and return a PIL image.
+
+    Args:
+        photo: a path, PIL image, array or tensor.
+        style: the same; or a list of such, or of `Style` with weights, or of ``(picture, weight)``. A string may
+            be ``PATH:WEIGHT``.
+        preset_name: one of `impasto.methods.presets.PRESETS`.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        precision: ``auto``, ``float32`` or ``bfloat16``.
+        backbone_input: input normalisation of a backbone file that does not tell it.
+        start: a picture to begin with, instead of the preset's own beginning.
+        upscale: enlarge a photo that is smaller than `size`.
+        max_megapixels: refuse larger pictures.
+        progress: called with a record after every step.
+        **settings: any field of `OptimizeSettings`, over the preset's: ``size=512``, ``style_weight=40`` ...
+
+    ImpastoError and its children for everything a user can mend.
+    """
+    painting = prepare(
+        photo,
+        list(as_styles(style)),
+        preset(preset_name, **settings),
+        backbone_input=backbone_input,
+        start=start,
+        upscale=upscale,
+        device=device,
+        precision=precision,
+        max_megapixels=max_megapixels,
+    )
+    for record in painting.optimization.run():
+        if progress is not None:
+            progress(record)
+    return to_pil(painting.result())
+
+
+def as_styles(style: Any) -> Iterable[Style]:
+    """One or several styles, however they were given."""
+    for item in style if isinstance(style, list) else [style]:
+        if isinstance(item, Style):
+            yield item
+        elif isinstance(item, tuple):
+            yield Style(*item)
+        elif isinstance(item, str | os.PathLike):
+            yield Style(*parse_style(os.fspath(item)))
+        else:
+            yield Style(item)
