@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from impasto.cli.common import show_error, show_note
+from impasto.cli.compress import compress
 from impasto.cli.info import info
 from impasto.cli.stylize import stylize
 from impasto.cli.weights import weights_app
@@ -67,6 +68,7 @@ def _options(
     """Options of the program itself; the commands have their own."""
 
 
+app.command("compress")(compress)
 app.command("stylize")(stylize)
 app.add_typer(weights_app, name="weights")
 app.command("info")(info)

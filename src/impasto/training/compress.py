@@ -10,22 +10,34 @@ are what an optimiser will show the network, and what it would otherwise learn t
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impasto.core.precision import Precision
+from impasto.core.files import sha256
+from impasto.core.memory import reuse_large_blocks
+from impasto.core.metadata import record, save
+from impasto.core.precision import Precision, choose_precision
 from impasto.core.statistics import gram
 from impasto.core.vgg import VGG, WIDTHS, FactoredConv2d
+from impasto.core.weights import load_backbone
 from impasto.errors import DataError
 from impasto.imaging import fit_long_side, read, resize
 
-__all__ = ["CompressProgress", "CompressSettings", "compress", "layer_errors"]
+__all__ = [
+    "CompressProgress",
+    "CompressRecipe",
+    "CompressSettings",
+    "compress",
+    "layer_errors",
+    "read_recipe",
+    "run_recipe",
+]
 
 STYLE_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
@@ -340,6 +352,90 @@ def layer_errors(teacher: VGG, student: VGG, images: Sequence[Tensor]) -> dict[s
     return totals
 
 
-def settings_record(settings: CompressSettings) -> dict[str, Any]:
-    """The settings as plain values for a file's metadata."""
-    return asdict(settings)
+@dataclass(frozen=True)
+class CompressRecipe:
+    """A recipe file, its paths resolved against its own folder."""
+
+    output: Path
+    teacher: Path
+    photos: Path
+    paintings: Path
+    every: int
+    threads: int
+    licence: str
+    origin: str
+    settings: CompressSettings
+
+
+def read_recipe(path: Path) -> CompressRecipe:
+    """Read a TOML recipe. DataError names what is missing, unknown or unreadable."""
+    try:
+        found = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as a recipe: {error}") from error
+    for kind, values in ((CompressRecipe, found), (CompressSettings, found.get("settings", {}))):
+        known = {f.name for f in fields(kind)}
+        if unknown := sorted(values.keys() - known):
+            raise DataError(f"{path}: unknown key {unknown[0]!r}; the keys are {', '.join(sorted(known))}")
+    if missing := [f.name for f in fields(CompressRecipe) if f.name not in found]:
+        raise DataError(f"{path}: the key {missing[0]!r} is missing")
+    places = {name: (path.parent / found[name]).resolve() for name in ("output", "teacher", "photos", "paintings")}
+    return CompressRecipe(**{**found, **places, "settings": CompressSettings(**found["settings"])})
+
+
+def run_recipe(recipe: CompressRecipe, output: Path) -> Iterator[CompressProgress]:
+    """Build the network, measure it on pictures it was not made from, write it and enter it in the manifest."""
+    reuse_large_blocks()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(recipe.threads)  # sums depend on how they are divided
+    try:
+        teacher = load_backbone(recipe.teacher, padding="replicate")
+        photos, held_photos = _split(recipe.photos, recipe.every)
+        paintings, held_paintings = _split(recipe.paintings, recipe.every)
+        student = None
+        for step in compress(teacher, photos, paintings, recipe.settings, choose_precision("cpu")):
+            if isinstance(step, VGG):
+                student = step
+            else:
+                yield step
+        if student is None:
+            raise DataError(f"{recipe.teacher}: could not be compressed")
+        yield _store(recipe, output, teacher, student, [*held_photos[:20], *held_paintings[:20]])
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _store(
+    recipe: CompressRecipe, output: Path, teacher: VGG, student: VGG, judges: Sequence[Path]
+) -> CompressProgress:
+    tensors = {key: value.detach().half().contiguous() for key, value in student.state_dict().items()}
+    student.load_state_dict({key: value.float() for key, value in tensors.items()})  # as it will be read
+    pictures = [read(path).rgb for path in judges]
+    pictures = [resize(x, fit_long_side((x.shape[2], x.shape[3]), 384)) for x in pictures]
+    errors = layer_errors(teacher, student, pictures)
+    metadata = {
+        "kind": "backbone",
+        "name": student.name,
+        "topology": student.topology.name,
+        "normalisation": "none",
+        "padding": student.padding,
+        "licence": recipe.licence,
+        "origin": recipe.origin,
+        "teacher_sha256": sha256(recipe.teacher),
+        "recipe": {"every": recipe.every, "threads": recipe.threads, **asdict(recipe.settings)},
+        "errors": {tap: {key: round(value, 5) for key, value in row.items()} for tap, row in errors.items()},
+    }
+    save(output, tensors, metadata)
+    record(output)
+    size = output.stat().st_size / 1e6
+    deepest = student.taps[-1]
+    text = f"{size:.2f} MB; on pictures held out, {deepest} differs by {errors[deepest]['features']:.3f}"
+    return CompressProgress("written", 1, 1, text)
+
+
+def _split(folder: Path, every: int) -> tuple[list[Path], list[Path]]:
+    """Every `every`-th picture of a folder, and the others."""
+    paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    if not paths:
+        raise DataError(f"{folder}: holds no pictures (.jpg, .png)")
+    return paths[::every], [path for i, path in enumerate(paths) if i % every]
