@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -56,7 +57,7 @@ class _Gram(torch.autograd.Function):
         return (f[0].t() @ f[0])[None] if len(f) == 1 else torch.bmm(f.transpose(1, 2), f)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (f,) = ctx.saved_tensors
         d = grads[0] + grads[0].transpose(1, 2)
@@ -93,11 +94,13 @@ def adain(content: Tensor, style: Tensor, eps: float = 1e-5) -> Tensor:
 
 
 def moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and second moment of the features, (B, C, h, w) -> (B, C) and (B, C, C).
+    """Mean and second moment of the features, (B, C, h, w) -> (B, C) and (B, C, C), at least float32.
 
-    Unlike a covariance, these two may be averaged over pictures and over tiles.
+    Unlike a covariance, these two may be averaged over pictures and over tiles. The products are taken in float32
+    whatever the features are: a covariance is a small difference of large numbers.
     """
-    return _at_least_float32(features).mean(dim=(2, 3)), gram(features)
+    x = _at_least_float32(features)
+    return x.mean(dim=(2, 3)), gram(x)
 
 
 def covariance(mean: Tensor, second: Tensor) -> Tensor:
@@ -140,8 +143,8 @@ def total_variation(image: Tensor, kind: TotalVariation = "l2", *, mean: bool = 
     """How much neighbouring pixels differ, (B, C, H, W) -> scalar: a sum, or a mean over the picture's values.
 
     ``l1`` sums |Δ| (neural-style-pt, TensorFlow's tutorial), ``l2`` sums Δ² (neural-style, Johnson et al. 2016,
-    section 3.2), ``nine-point`` sums Δ² to the right, below and along both diagonals, diagonals at half weight
-    for their distance √2, on a picture whose frame is replicated (the idea of Crowson's style-transfer-pytorch).
+    section 3.2), ``nine-point`` sums ⅔ Δ² to the right and below and ⅙ Δ² along both diagonals of a picture whose
+    frame is replicated: |∇|², seen alike in all eight directions (Crowson's style-transfer-pytorch).
     """
     right, down = image[..., :, 1:] - image[..., :, :-1], image[..., 1:, :] - image[..., :-1, :]
     if kind == "l1":
@@ -149,9 +152,12 @@ def total_variation(image: Tensor, kind: TotalVariation = "l2", *, mean: bool = 
     elif kind == "l2":
         total = right.square().sum() + down.square().sum()
     elif kind == "nine-point":
-        falling = image[..., 1:, 1:] - image[..., :-1, :-1]
-        rising = image[..., 1:, :-1] - image[..., :-1, 1:]
-        total = right.square().sum() + down.square().sum() + (falling.square().sum() + rising.square().sum()) / 2
+        framed = F.pad(image, (1, 1, 1, 1), mode="replicate")
+        falling, rising = framed[..., 1:, 1:] - framed[..., :-1, :-1], framed[..., 1:, :-1] - framed[..., :-1, 1:]
+        # A frame has one more diagonal each way than there are pixels; a mean is over its own number of them.
+        share = image.numel() / falling.numel() if mean else 1.0
+        diagonal = (falling.square().sum() + rising.square().sum()) * share
+        total = (right.square().sum() + down.square().sum()) * 2 / 3 + diagonal / 6
     else:
         raise ValueError(f"kind is 'l1', 'l2' or 'nine-point', got {kind!r}")
     return total / image.numel() if mean else total
@@ -172,8 +178,8 @@ def coral(source: Tensor, target: Tensor) -> Tensor:
 
 def _z_score(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     mean, std = x.mean(1, keepdim=True), x.std(1, keepdim=True)
-    std = torch.where(std > 1e-9, std, torch.ones_like(std))  # a flat channel stays flat
-    return (x - mean) / std, mean, std
+    # A flat channel has no deviation to divide by; as a target it makes the result flat.
+    return (x - mean) / torch.where(std > 1e-9, std, torch.ones_like(std)), mean, std
 
 
 def _power(matrix: Tensor, exponent: float) -> Tensor:
@@ -187,7 +193,7 @@ def match_histogram(source: Tensor, target: Tensor) -> Tensor:
     channels = []
     for s, t in zip(source.flatten(1), target.flatten(1), strict=True):
         levels, which, counts = s.unique(return_inverse=True, return_counts=True)
-        quantile = (counts.cumsum(0) - counts / 2) / s.numel()  # middle of each level's share
+        quantile = (counts.cumsum(0) - counts.double() / 2) / s.numel()  # middle of each level's share
         ordered = t.sort().values
         position = (quantile * t.numel() - 0.5).clamp(0, t.numel() - 1)
         low = position.floor().long()

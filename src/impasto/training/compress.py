@@ -123,7 +123,7 @@ def _convolve(network: VGG, name: str, x: Tensor) -> Tensor:
     module = network.get_submodule(name)
     parts = (module.reduce, module.expand) if isinstance(module, FactoredConv2d) else (module,)
     out = []
-    for chunk in x.split(8):
+    for chunk in torch.split(x, 8):
         for part in parts:
             chunk = part(chunk)
         out.append(chunk)
@@ -137,7 +137,7 @@ def _layerwise(network: VGG, last: str) -> Iterable[tuple[str, bool]]:
 
 
 def _columns(features: Tensor) -> Tensor:
-    """(B, C, h, w) -> (about 10^6 / C positions or more, C) in float64, evenly sampled."""
+    """(B, C, h, w) -> (at most 240,000 positions, C) in float64, evenly sampled."""
     rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
     return rows[:: max(1, len(rows) // 120_000)].double()
 
@@ -156,9 +156,9 @@ def spectra(teacher: VGG, crops: Tensor, last: str) -> dict[str, Tensor]:
 def choose_ranks(values: dict[str, Tensor], settings: CompressSettings) -> dict[str, int]:
     """Spend the file's bytes where they explain most: name -> rank, for every convolution but the first.
 
-    Every layer starts at `rank_step`; the next step always goes to the layer whose unexplained share of
+    Every layer starts at `rank_step`, or at its full rank if that is less; the next step always goes to the layer whose unexplained share of
     variance falls most, relative to what is left of it, for its price, until the budget is spent. The price is
-    the share of the full network's parameters plus that of its arithmetic.
+    the share of the full network's parameters plus that of its arithmetic. DataError if even the start is too dear.
     """
     step, names = settings.rank_step, [n for n in values if n != "conv1_1"]
     width_in = dict(zip(values, [3, *[len(v) for v in values.values()]], strict=False))
@@ -166,15 +166,19 @@ def choose_ranks(values: dict[str, Tensor], settings: CompressSettings) -> dict[
     area = {n: 4.0 ** -(int(n[4]) - 1) for n in names}
     all_parameters = sum(unit[n] * len(values[n]) for n in names)
     all_work = sum(unit[n] * area[n] * len(values[n]) for n in names)
-    ranks = dict.fromkeys(names, step)
+    ranks = {n: min(step, len(values[n])) for n in names}
     budget = settings.megabytes * 1e6 / 2 - WIDTHS[0] * 28 - sum(len(values[n]) for n in names)
+    if sum((unit[n] + 1) * ranks[n] for n in names) > budget:
+        raise DataError(
+            f"megabytes {settings.megabytes} is too little for ranks of {step}: allow more, or lower rank_step"
+        )
     while True:
         spent = sum((unit[n] + 1) * ranks[n] for n in names)
 
         def gain(n: str) -> float:
             left, after = values[n][ranks[n] :].sum(), values[n][ranks[n] + step :].sum()
             price = unit[n] / all_parameters + unit[n] * area[n] / all_work
-            return float((left - after) / values[n].sum()) ** 0.5 / price
+            return math.sqrt(float((left - after) / values[n].sum())) / price
 
         affordable = [n for n in names if ranks[n] + step < len(values[n]) and spent + (unit[n] + 1) * step <= budget]
         if not affordable:
@@ -264,7 +268,7 @@ def finetune(
             got = student(x, taps)
         feature, style = _mismatch(got, wanted)
         optimiser.zero_grad()
-        (feature + settings.gram_weight * style).backward()
+        torch.autograd.backward(feature + settings.gram_weight * style)
         optimiser.step()
         schedule.step()
         yield CompressProgress(
@@ -297,17 +301,18 @@ def _half_painted(
     style = next(_crops([_pick(paintings, generator)], 1, settings.finetune_size, generator))
     from_noise = torch.rand((), generator=generator).item() < 0.25
     x = torch.rand(photo.shape, generator=generator) if from_noise else photo.clone()
+    taps = [tap for tap in STYLE_TAPS if tap in network.taps]
     with torch.no_grad():
-        target = {tap: gram(f) for tap, f in network(style, STYLE_TAPS).items()}
+        target = {tap: gram(f) for tap, f in network(style, taps).items()}
     x.requires_grad_()
     optimiser = torch.optim.Adam([x], lr=0.02)
     stop = int(torch.randint(4, settings.painted_steps + 1, (), generator=generator))
     for _ in range(stop):
         loss = torch.zeros(())
-        for tap, f in network(x, STYLE_TAPS).items():
+        for tap, f in network(x, taps).items():
             loss = loss + (gram(f) - target[tap]).square().sum() / target[tap].square().sum()
         optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimiser.step()
         with torch.no_grad():
             x.clamp_(0, 1)
