@@ -156,9 +156,10 @@ def spectra(teacher: VGG, crops: Tensor, last: str) -> dict[str, Tensor]:
 def choose_ranks(values: dict[str, Tensor], settings: CompressSettings) -> dict[str, int]:
     """Spend the file's bytes where they explain most: name -> rank, for every convolution but the first.
 
-    Every layer starts at `rank_step`, or at its full rank if that is less; the next step always goes to the layer whose unexplained share of
-    variance falls most, relative to what is left of it, for its price, until the budget is spent. The price is
-    the share of the full network's parameters plus that of its arithmetic. DataError if even the start is too dear.
+    Every layer starts at `rank_step`, or at its full rank if that is less; the next step always goes to the layer
+    whose unexplained share of variance falls most, relative to what is left of it, for its price, until the budget
+    is spent. The price is the share of the full network's parameters plus that of its arithmetic. DataError if
+    even the start is too dear.
     """
     step, names = settings.rank_step, [n for n in values if n != "conv1_1"]
     width_in = dict(zip(values, [3, *[len(v) for v in values.values()]], strict=False))
