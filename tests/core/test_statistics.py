@@ -1,0 +1,313 @@
+"""Statistics against their definitions, their derivatives and what must hold for any features."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.autograd import gradcheck
+
+from impasto.core import statistics as stats
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+DIVISORS = {"none": lambda c, m: 1, "positions": lambda c, m: m, "all": lambda c, m: c * m}
+
+shapes = st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 7), st.integers(1, 7))
+seeds = st.integers(0, 2**31 - 1)
+quickly = settings(max_examples=25, deadline=None)
+
+
+def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def positive_definite(c: int, seed: int) -> Tensor:
+    x = draw(c, 3 * c, seed=seed)
+    return x @ x.T / (3 * c) + 0.1 * torch.eye(c, dtype=x.dtype)
+
+
+def close(a: Tensor, b: Tensor | np.ndarray, tolerance: float = 1e-9) -> None:
+    torch.testing.assert_close(a, torch.as_tensor(b, dtype=a.dtype), rtol=tolerance, atol=tolerance)
+
+
+# -- derivatives --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("divisor", DIVISORS)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_gradient_of_gram(divisor, batch, layout) -> None:
+    f = draw(batch, 3, 4, 5).contiguous(memory_format=layout).requires_grad_()
+    # A weight that is not symmetric: the derivative must not count on a symmetric one.
+    weight = draw(batch, 3, 3, seed=1)
+    assert gradcheck(lambda x: stats.gram(x, divisor) * weight, f)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: stats.mean_std(x),
+        lambda x: stats.moments(x),
+        lambda x: stats.covariance(*stats.moments(x)),
+        lambda x: stats.adain(x, draw(2, 3, 6, 5, seed=3)),
+        lambda x: stats.adain(draw(2, 3, 6, 5, seed=3), x),
+        lambda x: stats.total_variation(x, "l2"),
+        lambda x: stats.total_variation(x, "l1"),  # random values: no two neighbours are equal
+        lambda x: stats.total_variation(x, "nine-point"),
+        lambda x: stats.total_variation(x, "nine-point", mean=True),
+    ],
+)
+def test_gradients_to_features(function) -> None:
+    assert gradcheck(function, draw(2, 3, 4, 5).requires_grad_())
+
+
+def test_gradients_of_roots_and_distances() -> None:
+    a = positive_definite(4, 0).requires_grad_()
+    mean = draw(4, seed=2).requires_grad_()
+    theirs, cov = draw(4, seed=3), positive_definite(4, 1)
+    # Symmetrised, since a numerical derivative leaves the symmetric matrices.
+    assert gradcheck(lambda x: stats.sqrtm_newton_schulz((x + x.T) / 2), a)
+    assert gradcheck(lambda m, x: stats.wasserstein2(m, (x + x.T) / 2, theirs, cov), (mean, a))
+
+
+def test_gradients_of_colour_matching() -> None:
+    source, target = draw(3, 4, 5, seed=4).requires_grad_(), draw(3, 3, 5, seed=5).requires_grad_()
+    assert gradcheck(stats.coral, (source, target))
+    # By rank: the source decides the order, the target's values are passed on.
+    assert gradcheck(lambda t: stats.match_histogram(source.detach(), t), target)
+
+
+# -- Gram, moments, AdaIN -----------------------------------------------------------------------------------------
+
+
+@quickly
+@given(shapes, seeds)
+@pytest.mark.parametrize("divisor", DIVISORS)
+def test_gram_is_its_definition_and_blind_to_places(divisor, shape, seed) -> None:
+    f = draw(*shape, seed=seed)
+    b, c, h, w = shape
+    rows = f.numpy().reshape(b, c, h * w)
+    close(stats.gram(f, divisor), rows @ rows.transpose(0, 2, 1) / DIVISORS[divisor](c, h * w))
+    order = torch.randperm(h * w, generator=torch.Generator().manual_seed(seed))
+    close(stats.gram(f.flatten(2)[..., order].reshape(shape), divisor), stats.gram(f, divisor))
+
+
+@quickly
+@given(shapes, seeds)
+def test_a_constant_picture_has_no_covariance(shape, seed) -> None:
+    b, c, h, w = shape
+    flat = draw(b, c, 1, 1, seed=seed).expand(b, c, h, w)
+    close(stats.covariance(*stats.moments(flat)), torch.zeros(b, c, c))
+
+
+def test_covariance_is_that_of_numpy() -> None:
+    f = draw(2, 5, 6, 7)
+    cov = stats.covariance(*stats.moments(f))
+    for one, expected in zip(cov, f.numpy().reshape(2, 5, 42), strict=True):
+        close(one, np.cov(expected, bias=True))
+
+
+def test_moments_may_be_averaged_over_tiles() -> None:
+    f = draw(1, 4, 6, 8)
+    tiles = [stats.moments(tile) for tile in f.split(4, dim=3)]
+    for whole, parts in zip(stats.moments(f), zip(*tiles, strict=True), strict=True):
+        close(whole, (parts[0] + parts[1]) / 2)
+
+
+@quickly
+@given(shapes, seeds, st.sampled_from([1e-5, 1e-2, 1.0]))
+def test_mean_and_deviation(shape, seed, eps) -> None:
+    f = draw(*shape, seed=seed)
+    mean, std = stats.mean_std(f, eps)
+    assert mean.shape == std.shape == (*shape[:2], 1, 1)
+    close(mean, f.numpy().mean((2, 3), keepdims=True))
+    close(std, np.sqrt(f.numpy().var((2, 3), keepdims=True) + eps))
+
+
+def test_a_flat_channel_has_the_deviation_of_eps_alone() -> None:
+    _, std = stats.mean_std(torch.full((1, 2, 4, 4), 7.0), eps=1e-4)
+    close(std.flatten(), torch.full((2,), 1e-2), 1e-6)
+    close(stats.mean_std(torch.zeros(1, 1, 3, 3))[1].flatten(), torch.tensor([1e-5]).sqrt(), 1e-6)
+
+
+@quickly
+@given(seeds)
+def test_adain_gives_the_styles_mean_and_deviation(seed) -> None:
+    content, style = draw(2, 4, 5, 6, seed=seed) * 3, draw(2, 4, 8, 3, seed=seed + 1) * 2 + 1
+    result = stats.adain(content, style, eps=1e-12)
+    assert result.shape == content.shape
+    for got, wanted in zip(stats.mean_std(result, 1e-12), stats.mean_std(style, 1e-12), strict=True):
+        close(got, wanted, 1e-6)
+    close(stats.adain(content, content), content)
+
+
+def test_bfloat16_features_give_float32_statistics() -> None:
+    f = draw(2, 8, 16, 20, dtype=torch.float32) + 1
+    g = f.bfloat16()
+    pairs = [
+        *zip(stats.mean_std(g), stats.mean_std(f), strict=True),
+        *zip(stats.moments(g), stats.moments(f), strict=True),
+        (stats.gram(g), stats.gram(f)),
+        (stats.gram(g[:1]), stats.gram(f[:1])),
+    ]
+    for got, wanted in pairs:
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got, wanted, rtol=2e-2, atol=2e-2)
+    assert stats.adain(g, g).dtype == torch.bfloat16
+    torch.testing.assert_close(stats.adain(g, f).float(), stats.adain(f, f), rtol=2e-2, atol=2e-2)
+
+
+def test_a_covariance_from_bfloat16_does_not_drown_in_the_mean() -> None:
+    # Second moments near 2,500 rounded to three digits would say nothing of a variance of 1.
+    f = (draw(1, 4, 32, 32, dtype=torch.float32) * 4 + 50).bfloat16()
+    got = stats.covariance(*stats.moments(f))[0]
+    close(got, np.cov(f.double().numpy().reshape(4, -1), bias=True), 1e-2)
+    assert torch.linalg.eigvalsh(got).min() > 0
+
+
+# -- Wasserstein --------------------------------------------------------------------------------------------------
+
+
+@quickly
+@given(st.integers(1, 12), seeds)
+def test_the_root_squares_to_the_matrix_and_is_scipys(c, seed) -> None:
+    a = positive_definite(c, seed)
+    root = stats.sqrtm_newton_schulz(a, steps=20)
+    close(root @ root, a, 1e-8)
+    close(root, scipy.linalg.sqrtm(a.numpy()).real, 1e-8)
+
+
+@quickly
+@given(st.integers(1, 10), seeds)
+def test_wasserstein_against_scipy(c, seed) -> None:
+    a, b = positive_definite(c, seed), positive_definite(c, seed + 1)
+    mean_a, mean_b = draw(c, seed=seed + 2), draw(c, seed=seed + 3)
+    eps, eye = 1e-4, np.eye(c)
+    root = scipy.linalg.sqrtm(b.numpy() + eps * eye)
+    cross = scipy.linalg.sqrtm(root @ (a.numpy() + eps * eye) @ root).real
+    trace = np.trace(a.numpy() + b.numpy() + 2 * eps * eye - 2 * cross)
+    expected = (np.square((mean_a - mean_b).numpy()).sum() + trace) / c
+    close(stats.wasserstein2(mean_a, a, mean_b, b, eps, steps=20), np.asarray(expected), 1e-8)
+
+
+@quickly
+@given(st.integers(1, 8), seeds)
+def test_wasserstein_is_zero_at_home_symmetric_and_never_negative(c, seed) -> None:
+    a, b, mean_a, mean_b = positive_definite(c, seed), positive_definite(c, seed + 1), draw(c, seed=seed), draw(c)
+    close(stats.wasserstein2(mean_a, a, mean_a, a, steps=20), torch.zeros(()), 1e-8)
+    there = stats.wasserstein2(mean_a, a, mean_b, b, steps=20)
+    close(there, stats.wasserstein2(mean_b, b, mean_a, a, steps=20), 1e-8)
+    assert there > -1e-9
+
+
+def test_wasserstein_of_a_batch_is_that_of_each() -> None:
+    cov = torch.stack([positive_definite(3, s) for s in range(4)])
+    mean = draw(4, 3)
+    both = stats.wasserstein2(mean[:2], cov[:2], mean[2:], cov[2:])
+    close(both[1], stats.wasserstein2(mean[1], cov[1], mean[3], cov[3]))
+    assert both.shape == (2,)
+
+
+# -- total variation ----------------------------------------------------------------------------------------------
+
+
+def numpy_total_variation(x: np.ndarray, kind: str, mean: bool) -> float:
+    h, w = x.shape[2:]
+    if kind == "nine-point":
+        p = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)], mode="edge")
+        axes = [
+            p[:, :, 1 : h + 1, 2:] - p[:, :, 1 : h + 1, 1 : w + 1],
+            p[:, :, 2:, 1 : w + 1] - p[:, :, 1 : h + 1, 1 : w + 1],
+        ]
+        diagonals = [p[:, :, 1:, 1:] - p[:, :, :-1, :-1], p[:, :, 1:, :-1] - p[:, :, :-1, 1:]]
+        reduce = np.mean if mean else np.sum
+        return 2 * (sum(reduce(d**2) / 3 for d in axes) + sum(reduce(d**2) / 12 for d in diagonals))
+    power = {"l1": np.abs, "l2": np.square}[kind]
+    total = power(np.diff(x, axis=2)).sum() + power(np.diff(x, axis=3)).sum()
+    return total / x.size if mean else total
+
+
+@quickly
+@given(shapes, seeds, st.booleans())
+@pytest.mark.parametrize("kind", ["l1", "l2", "nine-point"])
+def test_total_variation_is_its_definition(kind, shape, seed, mean) -> None:
+    x = draw(*shape, seed=seed)
+    got = stats.total_variation(x, kind, mean=mean)
+    close(got, np.asarray(numpy_total_variation(x.numpy(), kind, mean)))
+    assert stats.total_variation(torch.ones(shape), kind, mean=mean) == 0
+
+
+def test_nine_points_see_a_slope_alike_in_every_direction() -> None:
+    y, x = torch.meshgrid(torch.arange(200.0), torch.arange(200.0), indexing="ij")
+    for angle in np.linspace(0, np.pi, 7):
+        plane = (x * np.cos(angle) + y * np.sin(angle))[None, None].double()
+        assert stats.total_variation(plane, "nine-point", mean=True) == pytest.approx(1, rel=0.02)
+
+
+def test_an_unknown_kind_of_variation_is_named() -> None:
+    with pytest.raises(ValueError, match="'l3'"):
+        stats.total_variation(torch.zeros(1, 3, 4, 4), "l3")
+
+
+# -- colours ------------------------------------------------------------------------------------------------------
+
+
+def scatter_correlation(x: Tensor) -> np.ndarray:
+    return np.corrcoef(x.double().flatten(1).numpy())
+
+
+@quickly
+@given(seeds)
+def test_coral_matches_the_second_order_statistics(seed) -> None:
+    mix = draw(3, 3, seed=seed) + 2 * torch.eye(3, dtype=torch.float64)
+    source = draw(3, 20, 30, seed=seed + 1)
+    target = (mix @ draw(3, 600, seed=seed + 2)).reshape(3, 20, 30) + draw(3, 1, 1, seed=seed + 3)
+    result = stats.coral(source, target)
+    assert result.shape == source.shape
+    close(result.mean((1, 2)), target.mean((1, 2)))
+    # The + I on both scatters of 600 samples leaves a trace of the source.
+    close(torch.from_numpy(np.cov(result.flatten(1))), np.cov(target.flatten(1)), 2e-2 * float(mix.square().sum()))
+    assert np.abs(scatter_correlation(result) - scatter_correlation(target)).max() < 0.03
+
+
+def test_coral_of_a_picture_with_itself_and_with_flat_channels() -> None:
+    x = draw(3, 12, 9, seed=6, dtype=torch.float32)
+    close(stats.coral(x, x), x, 1e-5)
+    grey = torch.full((3, 5, 5), 0.25)
+    close(stats.coral(x, grey), torch.full_like(x, 0.25))
+    assert stats.coral(grey, x).isfinite().all()
+
+
+@quickly
+@given(st.integers(1, 40), seeds, st.booleans())
+def test_a_histogram_matched_to_itself_stays(n, seed, ties) -> None:
+    x = draw(2, n, seed=seed, dtype=torch.float32)
+    x = (x * 2).round() / 2 if ties else x
+    close(stats.match_histogram(x, x), x, 1e-6)
+
+
+@quickly
+@given(st.integers(1, 40), seeds)
+def test_matched_values_are_the_targets_values(n, seed) -> None:
+    source, target = draw(3, n, seed=seed, dtype=torch.float32), draw(3, n, seed=seed + 1, dtype=torch.float32)
+    result = stats.match_histogram(source, target)
+    close(result.sort(-1).values, target.sort(-1).values, 1e-6)
+    assert torch.equal(result.argsort(-1), source.argsort(-1))
+
+
+def test_sizes_may_differ_and_ties_share_a_value() -> None:
+    source = torch.tensor([[[0.0, 0.0], [1.0, 2.0]]])
+    target = torch.linspace(0, 1, 101).reshape(1, 1, 101)
+    result = stats.match_histogram(source, target)
+    assert result.shape == source.shape
+    # Middles of the shares: the two zeros are the lower half, whose middle is the target's first quartile.
+    close(result.flatten(), torch.tensor([0.25, 0.25, 0.625, 0.875]), 6e-3)
+    assert all(a <= b for a, b in pairwise(result.flatten().tolist()))
+    assert stats.match_histogram(torch.rand(3, 8, 8), torch.rand(3, 5, 7)).shape == (3, 8, 8)
