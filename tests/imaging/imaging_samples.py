@@ -79,6 +79,14 @@ def tiff(array: NDArray[Any], **options: Any) -> bytes:
     return file.getvalue()
 
 
+def plain_tiff(entries: dict[int, tuple[int, int]], pixels: bytes) -> bytes:
+    """A little-endian TIFF as some scanners write it: header first, then one strip. Entries: tag -> type, value."""
+    at = 8 + 2 + 12 * (len(entries) + 2) + 4
+    entries = dict(sorted({**entries, 273: (4, at), 279: (4, len(pixels))}.items()))
+    table = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, (kind, value) in entries.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4) + pixels
+
+
 def orientation_exif(value: int) -> bytes:
     """An EXIF block that holds nothing else."""
     exif = Image.Exif()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
@@ -21,7 +22,7 @@ from PIL import Image, ImageFile
 from impasto.errors import ImageError
 from impasto.imaging import as_picture, read
 
-from .imaging_samples import gradient, gradient16, orientation_exif, png16, saved, tiff
+from .imaging_samples import gradient, gradient16, orientation_exif, plain_tiff, png16, saved, tiff
 
 KINDS = {
     **{fmt: saved(gradient(), fmt) for fmt in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "HEIC")},
@@ -29,7 +30,6 @@ KINDS = {
     "WebP lossless": saved(gradient(), "WEBP", lossless=True),
     "TIFF jpeg": saved(gradient(), "TIFF", compression="jpeg"),
     "TIFF palette lzw": saved(Image.fromarray(gradient()).quantize(64), "TIFF", compression="tiff_lzw"),
-    "TIFF fax": saved(Image.fromarray(gradient()[:, :, 0] > 99), "TIFF", compression="group4"),
     "TIFF header first": tiff(gradient(), compression="zlib", rowsperstrip=8),
     "PNG 16": png16(gradient16()),
     "TIFF 16": tiff(gradient16(), rowsperstrip=8),
@@ -133,10 +133,8 @@ def bomb_png(width: int, height: int, depth: int) -> bytes:
 
 
 def bomb_tiff(width: int, height: int) -> bytes:
-    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1)]
-    entries += [(273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, height), (279, 4, 1, 8)]
-    body = b"".join(struct.pack("<HHII", *entry) for entry in entries)
-    return b"II*\0" + struct.pack("<I", 16) + bytes(8) + struct.pack("<H", len(entries)) + body + bytes(4)
+    entries = {256: (4, width), 257: (4, height), 258: (3, 16), 259: (3, 1), 262: (3, 1), 277: (3, 1)}
+    return plain_tiff(entries, bytes(8))
 
 
 @pytest.mark.parametrize(
@@ -154,6 +152,25 @@ def test_decompression_bomb(data: bytes) -> None:
     sentence = refusal(io.BytesIO(data))
     assert sentence.startswith(("stream: 100000x90000 px is 9000 mega", "stream: 65000x65000 px is 4225 mega"))
     assert sentence.endswith("at most 200 are read; scale it down or raise the limit (--max-megapixels)")
+
+
+def with_tag(data: bytes, tag: int, value: int) -> bytes:
+    """A TIFF with one value of its header changed."""
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        entry = file.pages.first.tags[tag]
+    changed = bytearray(data)
+    struct.pack_into("<H" if entry.dtype == 3 else "<I", changed, entry.valueoffset, value)
+    return bytes(changed)
+
+
+def test_bombs_inside_a_small_tiff() -> None:
+    """The header's size is harmless, but tiles, samples or the JPEG within ask for gigabytes."""
+    wide_tile = with_tag(KINDS["TIFF 16 lzw tiles"], 322, 65520)
+    assert "damaged or cut short (tiles of 65520x65520 px)" in refusal(io.BytesIO(with_tag(wide_tile, 323, 65520)))
+    assert "(60000 samples per pixel)" in refusal(io.BytesIO(with_tag(KINDS["TIFF 16"], 277, 60000)))
+    start = KINDS["TIFF jpeg"].index(b"\xff\xc0") + 5  # height and width in the start-of-frame marker
+    bomb = KINDS["TIFF jpeg"][:start] + struct.pack(">HH", 65500, 65500) + KINDS["TIFF jpeg"][start + 4 :]
+    assert "(65500x65500 px within 48x36)" in refusal(io.BytesIO(bomb))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -214,6 +231,12 @@ def test_settings_survive_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(warnings.filters) == filters
 
 
+def scratched(data: bytes) -> bytes:
+    """A few bytes in the middle, where the pixels are, turned over."""
+    middle = len(data) // 2
+    return data[:middle] + bytes(255 - byte for byte in data[middle : middle + 8]) + data[middle + 8 :]
+
+
 def test_libraries_stay_silent(capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> None:
     """tifffile logs, Pillow warns, C libraries print: none of it may reach the user."""
     quirks = [
@@ -224,6 +247,7 @@ def test_libraries_stay_silent(capfd: pytest.CaptureFixture[str], caplog: pytest
         png16(gradient16(), iCCP=b"x\0\0" + zlib.compress(b"junk" * 40)),
         saved(Image.fromarray(gradient()).quantize(64), "PNG", transparency=bytes(range(64))),
         tiff(gradient16(), extratags=[(65000, 2, 3, b"a\0b", True)]),
+        *[scratched(data) for data in KINDS.values()],
     ]
     with caplog.at_level(logging.DEBUG, logger="tifffile"), warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")

@@ -21,6 +21,7 @@ from .imaging_samples import (
     array_of,
     gradient,
     gradient16,
+    plain_tiff,
     png16,
     ramp_alpha,
     saved,
@@ -48,8 +49,9 @@ def test_grey(fmt: str) -> None:
 @pytest.mark.parametrize("fmt", ["PNG", "TIFF", "GIF", "BMP"])
 def test_one_bit(fmt: str) -> None:
     bits = grey_values() > 100
-    rgb = array_of(loaded(saved(Image.fromarray(bits), fmt)))
-    assert np.array_equal(rgb[:, :, 1], bits.astype(np.float32))
+    for options in ({}, {"compression": "tiff_lzw"}) if fmt == "TIFF" else ({},):
+        rgb = array_of(loaded(saved(Image.fromarray(bits), fmt, **options)))
+        assert np.array_equal(rgb[:, :, 1], bits.astype(np.float32))
 
 
 @pytest.mark.parametrize("fmt", ["PNG", "TIFF"])
@@ -63,9 +65,26 @@ def test_grey_with_alpha(fmt: str) -> None:
 @pytest.mark.parametrize("fmt", ["PNG", "TIFF", "GIF", "BMP"])
 def test_palette(fmt: str) -> None:
     image = Image.fromarray(gradient()).quantize(64)
-    picture = loaded(saved(image, fmt))
-    assert picture.alpha is None
-    assert np.array_equal(picture.integers(8), np.asarray(image.convert("RGB")))
+    for options in ({}, {"compression": "tiff_lzw"}) if fmt == "TIFF" else ({},):
+        picture = loaded(saved(image, fmt, **options))
+        assert picture.alpha is None
+        assert np.array_equal(picture.integers(8), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("scale", [1, 256, 257])
+def test_tiff_palettes_of_all_scales(scale: int) -> None:
+    """The table has 16 bits; 8-bit colours are found in it as they are, shifted, or repeated."""
+    table = np.random.default_rng(1).integers(0, 256, (3, 256), dtype=np.uint16)
+    index = grey_values()
+    data = tiff(index, photometric="palette", colormap=table * np.uint16(scale))
+    assert np.array_equal(loaded(data).integers(8), table.T[index])
+
+
+def test_four_bits_use_the_full_range() -> None:
+    values = np.arange(16, dtype=np.uint8).repeat(3)[None].repeat(HEIGHT, axis=0)  # (36, 48)
+    packed = (values[:, ::2] << 4 | values[:, 1::2]).tobytes()
+    entries = {256: (4, WIDTH), 257: (4, HEIGHT), 258: (3, 4), 259: (3, 1), 262: (3, 1), 277: (3, 1), 278: (4, HEIGHT)}
+    assert np.array_equal(loaded(plain_tiff(entries, packed)).integers(8)[:, :, 0], values * 17)
 
 
 @pytest.mark.parametrize("fmt", ["PNG", "GIF"])
@@ -112,6 +131,9 @@ def test_sixteen_bit_png(channels: int) -> None:
         {"byteorder": ">"},
         {"bigtiff": True},
         {"compression": "lzw", "predictor": True},
+        {"compression": "lzw", "byteorder": ">", "bigtiff": True, "tile": (16, 16)},
+        {"compression": "packbits"},
+        {"tile": (64, 2048)},
         {"compression": "zstd"},
         {"tile": (16, 16)},
         {"rowsperstrip": 5, "compression": "zlib"},
@@ -125,18 +147,23 @@ def test_tiff_layouts(options: dict[str, object], dtype: type) -> None:
     assert np.array_equal(picture.integers(picture.bits), array)
 
 
+@pytest.mark.parametrize("compression", [None, "lzw", "zlib"])
 @pytest.mark.parametrize("array", [gradient(), gradient16()], ids=["8", "16"])
-def test_tiff_variants(array: np.ndarray) -> None:
+def test_tiff_variants(array: np.ndarray, compression: str | None) -> None:
     bits, top = array.itemsize * 8, np.iinfo(array.dtype).max
     grey = array[:, :, 0]
-    planes = loaded(tiff(np.moveaxis(array, 2, 0).copy(), planarconfig="separate"))
+
+    def through(array: np.ndarray, **options: object) -> Picture:
+        return loaded(tiff(array, compression=compression, **options))
+
+    planes = through(np.moveaxis(array, 2, 0).copy(), planarconfig="separate")
     assert np.array_equal(planes.integers(bits), array)
-    assert np.array_equal(loaded(tiff(grey, photometric="minisblack")).integers(bits)[:, :, 1], grey)
-    assert np.array_equal(loaded(tiff(grey, photometric="miniswhite")).integers(bits)[:, :, 1], top - grey)
-    unmarked = loaded(tiff(with_alpha(array), extrasamples=["unspecified"]))
+    assert np.array_equal(through(grey, photometric="minisblack").integers(bits)[:, :, 1], grey)
+    assert np.array_equal(through(grey, photometric="miniswhite").integers(bits)[:, :, 1], top - grey)
+    unmarked = through(with_alpha(array), extrasamples=["unspecified"])
     assert unmarked.alpha is None
     assert np.array_equal(unmarked.integers(bits), array)
-    straight = loaded(tiff(with_alpha(array), extrasamples=["unassalpha"]))
+    straight = through(with_alpha(array), extrasamples=["unassalpha"])
     assert np.array_equal(straight.integers(bits), with_alpha(array))
 
 
@@ -185,8 +212,14 @@ def test_tiff_kinds_that_are_refused() -> None:
         loaded(tiff(gradient16().astype(np.int16)))
     with pytest.raises(ImageError, match="kind CIELAB with 16-bit samples"):
         loaded(tiff(gradient16(), photometric="cielab"))
+    with pytest.raises(
+        ImageError, match=r"compressed by CCITTFAX4, need one of none, LZW, deflate, .*JPEG; save it again"
+    ):
+        loaded(saved(Image.fromarray(gradient()[:, :, 0] > 99), "TIFF", compression="group4"))
+    with pytest.raises(ImageError, match="kind YCBCR with 8-bit samples"):
+        loaded(saved(Image.fromarray(gradient()).convert("YCbCr"), "TIFF"))
     with pytest.raises(ImageError, match="CIELab picture, need RGB, grey or CMYK"):
-        loaded(tiff(gradient(), photometric="cielab"))
+        as_picture(Image.new("LAB", (40, 40)))
 
 
 def test_pillow_deep_greys() -> None:
@@ -235,12 +268,16 @@ def light(ink: np.ndarray) -> np.ndarray:
 
 def test_cmyk_without_a_profile() -> None:
     image = Image.frombytes("CMYK", (WIDTH, HEIGHT), ink().tobytes())
-    for data in (saved(image, "TIFF"), saved(image, "TIFF", compression="tiff_lzw")):
+    for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate"):
+        data = saved(image, "TIFF", compression=compression)
         assert np.abs(array_of(loaded(data)) - light(ink())).max() < 1e-4
     assert np.abs(array_of(as_picture(image)) - light(ink())).max() < 1e-4
-    deep = loaded(tiff(ink().astype(np.uint16) * 257, photometric="separated"))
-    assert deep.bits == 16
-    assert np.abs(array_of(deep) - light(ink())).max() < 1e-4
+    data = saved(image, "TIFF", compression="jpeg", quality=100)
+    assert np.abs(array_of(loaded(data)) - light(ink())).max() < 0.03
+    for compression in (None, "lzw", "zlib"):
+        deep = loaded(tiff(ink().astype(np.uint16) * 257, photometric="separated", compression=compression))
+        assert deep.bits == 16
+        assert np.abs(array_of(deep) - light(ink())).max() < 1e-4
 
 
 @pytest.mark.parametrize("space", ["cmyk", "ycck"])

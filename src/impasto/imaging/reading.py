@@ -24,7 +24,7 @@ from impasto.imaging.tiff import is_tiff, read_tiff
 
 __all__ = ["as_picture", "read"]
 
-_PILLOW = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP")
+_PILLOW = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
 _OVERSHOOT = 1e-3  # how far outside [0, 1] a float may lie and still be meant as 0 or 1
 
@@ -91,9 +91,8 @@ def _decode(file: BinaryIO, label: str, limits: Limits) -> Pixels:
         return from_pillow(heif.to_pillow(), label)
     if is_png16(head):
         return read_png16(file, label, limits)
-    if is_tiff(head) and (pixels := read_tiff(file, label, limits)) is not None:
-        return pixels
-    file.seek(0)
+    if is_tiff(head):
+        return read_tiff(file, label, limits)
     with _identified(file, head) as image:
         limits.check(label, *image.size)
         image.load()
@@ -105,7 +104,7 @@ def _identified(file: BinaryIO, head: bytes) -> Image.Image:
     try:
         return Image.open(file, formats=_PILLOW)
     except UnidentifiedImageError:
-        if head.startswith(_SIGNATURES) or is_tiff(head) or head[8:12] == b"WEBP" or head[4:8] == b"ftyp":
+        if head.startswith(_SIGNATURES) or head[8:12] == b"WEBP" or head[4:8] == b"ftyp":
             raise OSError("the header cannot be understood") from None
         raise
 
