@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_input
 
-__all__ = ["Kernel", "Step", "run"]
+__all__ = ["Kernel", "Step", "average_pool", "rectified", "run"]
 
 
 class Kernel(NamedTuple):
@@ -28,7 +28,8 @@ class Kernel(NamedTuple):
 class Step(NamedTuple):
     """Convolutions in a row without anything between them, then maybe a 2x2 max pool, then maybe a ReLU.
 
-    A max pool commutes with ReLU, so pooling first does a quarter of the work of rectifying first.
+    A max pool commutes with ReLU, so pooling first does a quarter of the work of rectifying first. Without
+    kernels there must be a pool, so that the input, which somebody else may hold, is not rectified in place.
     """
 
     kernels: tuple[Kernel, ...]
@@ -48,6 +49,32 @@ def run(x: Tensor, step: Step) -> Tensor:
     if step.pool:
         x = F.max_pool2d(x, 2)
     return F.relu_(x) if step.relu else x
+
+
+def rectified(tap: Tensor) -> Tensor:
+    """ReLU of a tensor that somebody keeps alive: unlike `F.relu` it remembers that one, not its own result."""
+    return F.threshold(tap, 0.0, 0.0)
+
+
+def average_pool(x: Tensor) -> Tensor:
+    """2x2 mean of x (B, C, h, w), remembering no more of x than its size."""
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return F.avg_pool2d(x, 2)
+    out: Tensor = _AveragePool.apply(x)  # type: ignore[no-untyped-call]
+    return out
+
+
+class _AveragePool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.shape = x.shape
+        return F.avg_pool2d(x, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        like = _unwritten(ctx.shape, grads[0])
+        out: Tensor = torch.ops.aten.avg_pool2d_backward(grads[0], like, [2, 2], [2, 2], [0, 0], False, True, None)
+        return out
 
 
 class _Frozen(torch.autograd.Function):
@@ -79,13 +106,20 @@ class _Frozen(torch.autograd.Function):
         if winner is not None:
             before = shapes.pop()
             index = winner.to(torch.int64) + _window_corner(g.shape, before, g.device)
-            # The kernel asks for the pool's input but reads only its shape and layout: never written, it costs none.
-            like = torch.empty(before, dtype=g.dtype, device=g.device, memory_format=torch.channels_last)
+            like = _unwritten(before, g)
             g = g.contiguous(memory_format=torch.channels_last)
             g = torch.ops.aten.max_pool2d_with_indices_backward(g, like, [2, 2], [2, 2], [0, 0], [1, 1], False, index)
         for kernel, shape in zip(reversed(ctx.kernels), reversed(shapes), strict=True):
             g = conv2d_input(shape, kernel.weight, g, padding=kernel.padding)  # type: ignore[no-untyped-call]
         return g, None
+
+
+def _unwritten(shape: torch.Size, g: Tensor) -> Tensor:
+    """For a pool's backward kernel, which asks for its input but reads only shape and layout.
+
+    Memory that is never written costs none.
+    """
+    return torch.empty(shape, dtype=g.dtype, device=g.device, memory_format=torch.channels_last)
 
 
 def _window_corner(pooled: torch.Size, before: torch.Size, device: torch.device) -> Tensor:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.core import frozen
-from impasto.errors import LayerError
+from impasto.errors import ImageError, LayerError
 
 __all__ = ["NORMALISATIONS", "TOPOLOGIES", "VGG", "Normalisation", "Padding", "Pool", "Topology"]
 
@@ -148,9 +148,11 @@ class VGG(nn.Module):
     def forward(self, image: Tensor, taps: Iterable[str]) -> dict[str, Tensor]:
         """(B, 3, H, W) RGB in [0, 1] -> name -> (B, C, h, w) in the weights' precision, channels-last.
 
-        Nothing deeper than the deepest tap is computed. LayerError for an unknown tap.
+        Nothing deeper than the deepest tap is computed. LayerError for an unknown tap, ImageError for a picture
+        that the pools before the deepest tap would leave nothing of.
         """
         wanted = self.check(taps)
+        self._check_size(image, wanted)
         features: dict[str, Tensor] = {}
         x = self.normalisation(image).to(self.dtype).contiguous(memory_format=torch.channels_last)
         for group in self._plan(wanted):
@@ -161,13 +163,22 @@ class VGG(nn.Module):
             x = frozen.run(x, step)
             if group.tap in wanted:
                 features[group.tap] = x
+            if group.pool_then_rectify:
+                x = frozen.run(x, frozen.Step((), relu=True, pool=True, keep_output=False))
             if group.rectify_after:  # a tap before the ReLU must stay as it is
-                x = F.relu(x)
+                x = frozen.rectified(x)
                 if (tap := group.tap.replace("conv", "relu")) in wanted:
                     features[tap] = x
             if group.pool_after:
                 x = self._pool(x)
         return features
+
+    def _check_size(self, image: Tensor, wanted: tuple[str, ...]) -> None:
+        height, width = image.shape[2:]
+        deepest = max(wanted, key=self.taps.index, default=self.taps[0])
+        least = 2 ** (int(deepest[4]) - 1)
+        if min(height, width) < least:
+            raise ImageError(f"a picture of {width}x{height} px is too small for {deepest}: need {least} px a side")
 
     def _plan(self, wanted: tuple[str, ...]) -> Iterator[_Group]:
         """The convolutions to compute for `wanted`, each with what can be fused into it."""
@@ -177,14 +188,16 @@ class VGG(nn.Module):
             tapped_before_relu, relu = conv in wanted, conv.replace("conv", "relu")
             ends_block = i + 1 < len(names) and names[i + 1].endswith("_1")
             needs_relu = i < last_index or relu in wanted
-            fuse_pool = ends_block and self.pool == "max" and not tapped_before_relu and relu not in wanted
+            # What the max pool leaves out need not be rectified, nor remembered.
+            pool_first = ends_block and self.pool == "max" and relu not in wanted
             yield _Group(
                 conv,
                 tap=conv if tapped_before_relu else relu,
                 relu=not tapped_before_relu,
-                max_pool=fuse_pool,
-                rectify_after=tapped_before_relu and needs_relu,
-                pool_after=ends_block and not fuse_pool,
+                max_pool=pool_first and not tapped_before_relu,
+                pool_then_rectify=pool_first and tapped_before_relu,
+                rectify_after=tapped_before_relu and needs_relu and not pool_first,
+                pool_after=ends_block and not pool_first,
             )
 
     def _kernels(self, conv: str) -> Iterator[frozen.Kernel]:
@@ -197,12 +210,13 @@ class VGG(nn.Module):
 
     def _pool(self, x: Tensor) -> Tensor:
         if self.pool == "max":
-            pooled = F.max_pool2d(x, 2)
+            pooled = frozen.run(x, frozen.Step((), relu=False, pool=True, keep_output=False))
         elif self.pool == "average":
-            pooled = F.avg_pool2d(x, 2)
+            pooled = frozen.average_pool(x)
         else:
-            # The root's gradient is infinite at 0, where every window of a dead channel is.
-            pooled = F.avg_pool2d(x.float().square(), 2).add(1e-8).sqrt().to(x.dtype)
+            # The root of the sum, not of the mean, is what 0.78 corrects. Its gradient is infinite at 0, where
+            # every window of a dead channel is.
+            pooled = F.avg_pool2d(x.float().square(), 2, divisor_override=1).add(1e-12).sqrt().to(x.dtype)
         return pooled * self.pool_scale if self.pool_scale != 1.0 else pooled
 
 
@@ -212,5 +226,6 @@ class _Group:
     tap: str
     relu: bool
     max_pool: bool
+    pool_then_rectify: bool
     rectify_after: bool
     pool_after: bool
