@@ -1,6 +1,7 @@
 """The one-way order of imports, read from the sources without running them.
 
-``errors <- imaging, core <- methods <- training, stylizer, evaluation, lab, export <- video, batch <- studio, cli``
+``errors <- files <- imaging, core <- methods <- training, stylizer, evaluation, lab, export <- video, batch
+<- studio, cli``
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ SOURCES = PROJECT / "src"
 
 LEVELS = [
     {"errors"},
+    {"files"},
     {"imaging", "core"},
     {"methods"},
     {"training", "stylizer", "recording", "evaluation", "lab", "export"},

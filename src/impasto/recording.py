@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impasto.core.files import sha256
 from impasto.errors import DataError
-from impasto.imaging import Picture, atomic_path, fit_long_side, resize, to_pil, write
+from impasto.files import atomic_path, sha256
+from impasto.imaging import Picture, fit_long_side, resize, to_pil, write
 from impasto.methods.optimize import Optimization, Progress
 from impasto.methods.presets import OptimizeSettings
 

@@ -18,9 +18,9 @@ from typer.testing import CliRunner, Result
 
 from impasto.cli.weights import weights_app
 from impasto.core.backbones import BACKBONES
-from impasto.core.files import sha256
 from impasto.core.metadata import record, save
 from impasto.errors import OutputError, WeightsError
+from impasto.files import sha256
 
 CONTENT = b"the weights of a backbone" * 1000
 

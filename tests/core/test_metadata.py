@@ -13,9 +13,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from impasto.core.files import sha256
 from impasto.core.metadata import read_manifest, read_metadata, record, save
 from impasto.errors import OutputError, WeightsError
+from impasto.files import sha256
 
 DESCRIPTION: dict[str, Any] = {"kind": "backbone", "name": "Größe", "errors": {"conv1_2": 0.25}, "n": [1, 2]}
 

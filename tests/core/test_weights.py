@@ -20,7 +20,6 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from impasto.core.files import sha256
 from impasto.core.legacy import load_tar
 from impasto.core.metadata import record, save
 from impasto.core.precision import Precision
@@ -37,6 +36,7 @@ from impasto.core.weights import (
     verify,
 )
 from impasto.errors import ImpastoError, OptionError, WeightsError
+from impasto.files import sha256
 
 State = dict[str, Tensor]
 

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from impasto.errors import OutputError
-from impasto.imaging import as_picture, atomic_path, check_output, encode, read, write
+from impasto.files import atomic_path
+from impasto.imaging import as_picture, check_output, encode, read, write
 
 from .imaging_samples import gradient, saved
 

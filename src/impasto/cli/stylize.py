@@ -352,7 +352,7 @@ def _layers(option: str, text: str | None) -> dict[str, float] | None:
 
 def _unchanged(row: dict[str, Any]) -> Path:
     """The file of a run that is resumed; DataError if it is gone or another."""
-    from impasto.core.files import sha256
+    from impasto.files import sha256
 
     path = Path(row["path"])
     if not path.is_file():

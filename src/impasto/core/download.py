@@ -13,8 +13,8 @@ from pathlib import Path
 
 import filelock
 
-from impasto.core.files import sha256
 from impasto.errors import OutputError, WeightsError
+from impasto.files import sha256
 
 __all__ = ["Progress", "download"]
 

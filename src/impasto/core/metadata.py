@@ -17,8 +17,8 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from impasto.core.files import atomic, sha256
 from impasto.errors import WeightsError
+from impasto.files import atomic_path, sha256
 
 __all__ = ["MANIFEST", "read_manifest", "read_metadata", "record", "save"]
 
@@ -61,8 +61,8 @@ def save(path: str | PathLike[str], tensors: Mapping[str, Tensor], metadata: Map
     """
     text = json.dumps(metadata, sort_keys=True, ensure_ascii=False, allow_nan=False)
     content = safetensors.torch.save(dict(tensors), metadata={ENTRY: text})
-    with atomic(Path(path)) as handle:
-        handle.write(content)
+    with atomic_path(path, make_folders=True) as temporary:
+        temporary.write_bytes(content)
 
 
 def read_manifest(folder: Path) -> dict[str, str]:
@@ -80,5 +80,5 @@ def record(path: Path) -> None:
     """Enter the file at ``path`` in the manifest beside it, replacing what the manifest said of it."""
     rows = read_manifest(path.parent) | {path.name: sha256(path)}
     text = json.dumps({name: {"sha256": rows[name]} for name in sorted(rows)}, indent=2)
-    with atomic(path.parent / MANIFEST) as handle:
-        handle.write(f"{text}\n".encode())
+    with atomic_path(path.parent / MANIFEST) as temporary:
+        temporary.write_bytes(f"{text}\n".encode())

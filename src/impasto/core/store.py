@@ -16,9 +16,9 @@ import torch
 
 from impasto.core.backbones import BACKBONES, Backbone
 from impasto.core.download import Progress, download
-from impasto.core.files import atomic, sha256
 from impasto.core.metadata import read_manifest
 from impasto.errors import WeightsError
+from impasto.files import atomic_path, sha256
 
 __all__ = [
     "Check",
@@ -168,7 +168,11 @@ def import_file(path: str | PathLike[str], name: str | None = None) -> tuple[Bac
         raise WeightsError(f"{source}: this is {row.name}, not {wanted.name}")
     target = place(row)
     if not (target.is_file() and sha256(target) == digest):
-        with source.open("rb") as original, atomic(target) as copy:
+        with (
+            source.open("rb") as original,
+            atomic_path(target, make_folders=True) as temporary,
+            temporary.open("wb") as copy,
+        ):
             shutil.copyfileobj(original, copy, 1 << 20)
     return row, target
 

@@ -6,7 +6,6 @@ from impasto.imaging.colour import luminance, match_luminance, transfer_luminanc
 from impasto.imaging.io import (
     Picture,
     as_picture,
-    atomic_path,
     check_output,
     encode,
     losses,
@@ -19,7 +18,6 @@ from impasto.imaging.sizes import fit_long_side, resize, scale_schedule
 __all__ = [
     "Picture",
     "as_picture",
-    "atomic_path",
     "check_output",
     "encode",
     "fit_long_side",

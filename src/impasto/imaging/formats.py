@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from impasto.errors import MissingExtraError, OutputError
-from impasto.imaging.guards import shown
+from impasto.files import shown
 
 __all__ = ["FORMATS", "Format", "find_format", "is_heif", "load_pillow_heif"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import warnings
 from collections.abc import Iterator
@@ -14,19 +13,14 @@ from types import TracebackType
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from impasto.errors import ImageError, ImpastoError
+from impasto.files import shown
 
-__all__ = ["MAX_MEGAPIXELS", "MIN_SIDE", "QUIET", "Limits", "decoding", "shown"]
+__all__ = ["MAX_MEGAPIXELS", "MIN_SIDE", "QUIET", "Limits", "decoding"]
 
 MAX_MEGAPIXELS = 200.0
 MIN_SIDE = 32
 
 READABLE = "JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP or HEIC"
-
-
-def shown(name: str | os.PathLike[str]) -> str:
-    """A file name as a message may print it: control characters and undecodable bytes become escapes."""
-    text = os.fsdecode(name)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 @dataclass(frozen=True)

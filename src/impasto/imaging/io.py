@@ -6,9 +6,8 @@ Reading is in ``reading``, writing in ``writing``, and the two depths that Pillo
 
 from __future__ import annotations
 
-from impasto.imaging.atomic import atomic_path
 from impasto.imaging.picture import Picture, to_pil
 from impasto.imaging.reading import as_picture, read
 from impasto.imaging.writing import check_output, encode, losses, write
 
-__all__ = ["Picture", "as_picture", "atomic_path", "check_output", "encode", "losses", "read", "to_pil", "write"]
+__all__ = ["Picture", "as_picture", "check_output", "encode", "losses", "read", "to_pil", "write"]

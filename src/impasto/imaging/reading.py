@@ -15,8 +15,9 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from impasto.errors import ImageError
+from impasto.files import shown
 from impasto.imaging.formats import is_heif, load_pillow_heif
-from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, Limits, decoding, shown
+from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, Limits, decoding
 from impasto.imaging.picture import Picture
 from impasto.imaging.pixels import Pixels, from_pillow
 from impasto.imaging.png16 import is_png16, read_png16

@@ -12,9 +12,9 @@ from pathlib import Path
 from PIL import Image
 
 from impasto.errors import ImpastoError, OptionError, OutputError
-from impasto.imaging.atomic import atomic_path, output_error
+from impasto.files import atomic_path, output_error, shown
 from impasto.imaging.formats import FORMATS, find_format, load_pillow_heif
-from impasto.imaging.guards import QUIET, shown
+from impasto.imaging.guards import QUIET
 from impasto.imaging.picture import Picture
 from impasto.imaging.png16 import encode_png16
 from impasto.imaging.profiles import SRGB

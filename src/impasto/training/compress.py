@@ -19,7 +19,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impasto.core.files import sha256
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.metadata import record, save
 from impasto.core.precision import Precision, choose_precision
@@ -27,6 +26,7 @@ from impasto.core.statistics import gram
 from impasto.core.vgg import VGG, WIDTHS, FactoredConv2d
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError
+from impasto.files import sha256
 from impasto.imaging import fit_long_side, read, resize
 
 __all__ = [

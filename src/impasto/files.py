@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, the hashes by which they are known, and names fit to be shown."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import stat
@@ -11,26 +12,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from impasto.errors import OutputError
-from impasto.imaging.guards import shown
 
-__all__ = ["atomic_path", "output_error"]
+__all__ = ["atomic_path", "output_error", "sha256", "shown"]
 
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], *, make_folders: bool = False) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to; it takes the place of ``path`` when all went well.
 
     The temporary file has the suffix of ``path``, is flushed to the disk before it is moved, and is removed on
     any error, Ctrl-C included. A new file gets the rights that the umask leaves, one that replaces another keeps
-    the other's. Where ``path`` is a link, the file it points to is replaced.
+    the other's. Where ``path`` is a link, the file it points to is replaced. `make_folders` makes the folder it
+    lies in, if need be.
 
     Raises:
         OutputError: the folder is missing or cannot be written, the disk is full, or ``path`` is a folder or a
             device. Other errors of the block pass through unchanged.
     """
     target = Path(os.path.realpath(path))
+    if make_folders:
+        _make_folder(target.parent, path)
     temporary = target.with_name(f".impasto-{secrets.token_hex(8)}{target.suffix[:16]}")
     try:
         mode = _mode_of(target)
@@ -48,6 +51,16 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path, path: str | os.PathLike[str]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"{shown(path)}: cannot be written, because its folder cannot be made ({reason}); write elsewhere"
+        ) from error
 
 
 def _concerns(error: OSError, *paths: Path) -> bool:
@@ -101,3 +114,15 @@ def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return OutputError(f"{name}: the folder {folder} cannot be written ({reason}); write elsewhere")
     return OutputError(f"{name}: cannot be written ({reason}); give the path of a plain file")
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 as 64 lower-case hexadecimal digits."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def shown(name: str | os.PathLike[str]) -> str:
+    """A file name as a message may print it: control characters and undecodable bytes become escapes."""
+    text = os.fsdecode(name)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
