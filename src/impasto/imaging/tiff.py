@@ -56,7 +56,8 @@ def read_tiff(file: BinaryIO, name: str, limits: Limits) -> Pixels:
     """
     with tifffile.TiffFile(file) as tiff:
         page: Any = tiff.pages.first
-        limits.check(name, page.imagewidth, page.imagelength)
+        # a damaged header may hold a list here, and a list times a number is a long list
+        limits.check(name, int(page.imagewidth), int(page.imagelength))
         kind = page.photometric
         wanted = _CHANNELS.get(kind)
         samples = page.dtype.kind if page.dtype is not None else ""
@@ -87,9 +88,9 @@ def _check_header(page: Any, size: int) -> None:
 
     tifffile itself fills what is missing with zeros.
     """
-    if page.samplesperpixel > _MOST_SAMPLES:
+    if int(page.samplesperpixel) > _MOST_SAMPLES:
         raise ValueError(f"{page.samplesperpixel} samples per pixel")
-    if page.tilewidth * page.tilelength > max(4 * page.imagewidth * page.imagelength, _LARGE_TILE):
+    if int(page.tilewidth) * int(page.tilelength) > max(4 * page.imagewidth * page.imagelength, _LARGE_TILE):
         raise ValueError(f"tiles of {page.tilewidth}x{page.tilelength} px")
     segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     if len(segments) < math.prod(page.chunked):
