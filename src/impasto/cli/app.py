@@ -18,6 +18,7 @@ from impasto.cli.common import show_error, show_note
 from impasto.cli.compress import compress
 from impasto.cli.info import info
 from impasto.cli.stylize import stylize
+from impasto.cli.train import train_app
 from impasto.cli.weights import weights_app
 from impasto.errors import ImpastoError
 
@@ -70,6 +71,7 @@ def _options(
 
 app.command("compress")(compress)
 app.command("stylize")(stylize)
+app.add_typer(train_app, name="train")
 app.add_typer(weights_app, name="weights")
 app.command("info")(info)
 

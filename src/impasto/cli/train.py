@@ -1,0 +1,227 @@
+"""``impasto train``: train a style of your own, and go on with a training that was interrupted."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import Field, fields
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_origin, get_type_hints
+
+import typer
+
+from impasto.cli.common import show_note
+from impasto.errors import OptionError
+from impasto.training.settings import (
+    AdaINSettings,
+    AddStyleSettings,
+    JohnsonSettings,
+    MultiStyleSettings,
+    TrainSettings,
+    flag,
+)
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from rich.console import Console
+
+    from impasto.training.loop import TrainProgress
+
+__all__ = ["train_app"]
+
+LINE_EVERY = 10.0  # seconds between lines where there is no terminal
+METAVARS = {
+    "photos": "PATH",
+    "style": "PICTURE",
+    "backbone": "NAME|PATH",
+    "encoder": "NAME|PATH",
+    "model": "MODEL",
+    "content_layer": "NAME",
+    "style_layer": "NAME",
+    "device": "NAME",
+}
+
+train_app = typer.Typer(help="Train networks on your own styles.", no_args_is_help=True)
+
+_Resume = Annotated[
+    Path | None, typer.Option("--resume", metavar="DIR", help="Go on with the run in DIR; needs no other option.")
+]
+_Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the run and its model.safetensors.")]
+_Recipe = Annotated[
+    Path | None, typer.Option("--recipe", metavar="TOML", help="Settings from a file; what flags say comes first.")
+]
+_GoOn = Annotated[bool, typer.Option("--resume", help="Go on where --out holds this very run already.")]
+
+
+@train_app.callback(invoke_without_command=True)
+def train(ctx: typer.Context, resume: _Resume = None) -> None:
+    """Train networks on your own styles."""
+    if ctx.invoked_subcommand is not None:
+        if resume is not None:
+            raise OptionError("--resume DIR goes without a command: the run knows what it trains")
+        return
+    if resume is None:
+        raise OptionError("what should be trained? see `impasto train --help`")
+    from impasto.training.run_folder import RunFolder
+
+    _run(RunFolder(resume).settings(), resume, resume=True)
+
+
+def _command(kind: type[TrainSettings], about: str) -> Callable[..., None]:
+    """A command with an option for every field of the settings, so that defaults and help live there alone."""
+
+    def command(out: Path, recipe: Path | None, resume: bool, **flags: Any) -> None:
+        from impasto.training.recipe import fill, inherited, read_recipe
+
+        table = {} if recipe is None else read_recipe(recipe)
+        model = flags.get("model") or table.get("model")
+        settings = fill(kind.FAMILY, flags, inherited(model) | table if model else table, recipe or "recipe")
+        _run(settings, out, resume=resume)
+
+    hints = get_type_hints(kind)
+    options: list[tuple[str, Any, Any]] = [
+        *((f.name, None, _annotated(_parsed(hints[f.name]), _option(f))) for f in fields(kind)),
+        ("out", inspect.Parameter.empty, _Out),
+        ("recipe", None, _Recipe),
+        ("resume", False, _GoOn),
+    ]
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+            for name, default, hint in options
+        ]
+    )
+    command.__annotations__ = {name: hint for name, _, hint in options}
+    command.__doc__ = about
+    return command
+
+
+def _parsed(hint: Any) -> Any:
+    """What the command line reads for a field: None where the flag is not given."""
+    return list[str] | None if get_origin(hint) is tuple else hint | None
+
+
+def _annotated(hint: Any, option: Any) -> Any:
+    return Annotated[hint, option]
+
+
+def _option(f: Field[Any]) -> Any:
+    """The option, or the argument, of a field; what is there without it is told in its help."""
+    default = ", ".join(f.default) if isinstance(f.default, tuple) else f.default
+    shown = str(default) if default not in (None, "", False) else False
+    metavar = METAVARS.get(f.name)
+    if f.name == "model":
+        return typer.Argument(metavar=metavar, help=f.metadata["help"], show_default=False)
+    return typer.Option(flag(f.name), metavar=metavar, help=f.metadata["help"], show_default=shown)
+
+
+COMMANDS: dict[type[TrainSettings], str] = {
+    JohnsonSettings: "One style in one network (Johnson 2016).",
+    MultiStyleSettings: "Several styles in one network (Dumoulin 2017), ours or the paper's.",
+    AdaINSettings: "Any style in one network (AdaIN, Huang and Belongie 2017); --style is what it practises on.",
+    AddStyleSettings: "Teach a trained network one more style, leaving those it knows as they are.",
+}
+for _kind, _about in COMMANDS.items():
+    train_app.command(_kind.FAMILY)(_command(_kind, _about))
+
+
+def _run(settings: TrainSettings, out: Path, *, resume: bool) -> None:
+    from rich.console import Console
+
+    from impasto.training.loop import train as begin
+
+    main = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
+    console = Console(file=sys.stderr, quiet=not main)
+    model = None
+    with _interruption() as interrupted, closing(begin(settings, out, resume=resume)) as records:
+        for record in _shown(records, console):
+            if record.model is not None:
+                model = record.model
+            elif interrupted():
+                records.close()
+                show_note(f"stopped after step {record.step}, which is kept: impasto train --resume {out}")
+                raise KeyboardInterrupt
+    if main and model is not None:
+        typer.echo(model)
+
+
+@contextmanager
+def _interruption() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C wait for the end of the step, so that nothing is lost; the second is obeyed at once."""
+    pressed: list[int] = []
+
+    def press(number: int, _frame: FrameType | None) -> None:
+        pressed.append(number)
+        if len(pressed) > 1:
+            raise KeyboardInterrupt
+
+    usual = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+def _shown(records: Iterator[TrainProgress], console: Console) -> Iterator[TrainProgress]:
+    """The same records, shown: as a bar on a terminal, as lines elsewhere."""
+    return _as_bar(records, console) if console.is_terminal else _as_lines(records, console)
+
+
+def _as_bar(records: Iterator[TrainProgress], console: Console) -> Iterator[TrainProgress]:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[state]}"),
+    )
+    with Progress(*columns, console=console, speed_estimate_period=300) as bar:
+        task = bar.add_task("training", total=None, state="")
+        for record in records:
+            _tell(record, console)
+            bar.update(task, completed=record.step, total=record.steps, state=_state(record))
+            yield record
+
+
+def _as_lines(records: Iterator[TrainProgress], console: Console) -> Iterator[TrainProgress]:
+    began = last = time.monotonic()
+    first: int | None = None
+    for record in records:
+        _tell(record, console)
+        now = time.monotonic()
+        if first is None:
+            began, first = now, record.step
+        elif record.losses and (record.step == first + 1 or record.step == record.steps or now - last >= LINE_EVERY):
+            last = now
+            left = (now - began) / (record.step - first) * (record.steps - record.step) if record.step > first else 0
+            line = f"step {record.step}/{record.steps}  {_state(record)}  {timedelta(seconds=round(left))} left"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        yield record
+
+
+def _state(record: TrainProgress) -> str:
+    terms = [f"{name} {record.losses[name]:.4g}" for name in ("total", "content", "style") if name in record.losses]
+    return "  ".join([*terms, f"{record.images_per_second:.3g} images/s"]) if terms else ""
+
+
+def _tell(record: TrainProgress, console: Console) -> None:
+    for note in record.notes:
+        console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,113 @@
+"""Training the decoder that paints any style (Huang & Belongie 2017)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from impasto.core.precision import Precision
+from impasto.core.weights import load_backbone
+from impasto.errors import DataError, ImpastoError
+from impasto.imaging import read
+from impasto.methods.adain import TAPS, AdaIN, AdaINConfig, Moments
+from impasto.training.objectives import AdaINObjective, Terms
+from impasto.training.settings import AdaINSettings
+from impasto.training.sources import names_digest, open_styles
+from impasto.training.targets import backbone_identity
+from impasto.training.task import SHOWN, Batch, Exhibit, Paint, Shard, Task
+
+__all__ = ["AdaINTask"]
+
+STYLE_SEED = 0x5719  # added to the seed, so that photos and styles do not come in the same order
+
+
+class _Decoder(nn.Module):
+    """The part of the network that learns, as a module of its own: what processes share must not hold the encoder."""
+
+    def __init__(self, network: AdaIN) -> None:
+        super().__init__()
+        self.decoder = network.decoder
+        self._network = (network,)  # in a tuple, or it would be registered as a part
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self._network[0].decode(features)
+
+
+class AdaINTask(Task):
+    """Learn to decode features with any style's moments.
+
+    Raises:
+        OptionError: no styles.
+        WeightsError: the encoder cannot be loaded.
+        LayerError: the encoder does not reach relu4_1.
+        DataError: photos or styles cannot be read.
+    """
+
+    network: AdaIN
+
+    def __init__(self, settings: AdaINSettings, device: torch.device, precision: Precision) -> None:
+        super().__init__(settings, device, precision)
+        self.pictures = open_styles(settings.style)
+        padding = AdaINConfig().padding
+        encoder = load_backbone(settings.encoder, input=settings.encoder_input, padding=padding, device=device)
+        self.contents |= {
+            "styles": {"count": len(self.pictures), "names": names_digest(self.pictures)},
+            "backbone": {"name": encoder.name, "identity": backbone_identity(encoder)},
+        }
+        encoder = self.in_working_precision(encoder)
+        width = settings.decoder_width or (0.5 if encoder.name == "compact" else 1.0)
+        network = self.new_network("adain", {"encoder": encoder.name, "width": width}, encoder)
+        if not isinstance(network, AdaIN):
+            raise TypeError(f"adain made a {type(network).__name__}")
+        self.network, self.trained = network, _Decoder(network)
+        self.objective = AdaINObjective(encoder, settings.weights)
+
+    def batches(self, start: int, shard: Shard) -> Generator[Batch, None, None]:
+        """As many style pictures as photos."""
+        seed = self.settings.seed
+        with (
+            closing(self.photo_batches(self.photos, start, shard, seed=seed, bad="bad_photos.tsv")) as photos,
+            closing(
+                self.photo_batches(self.pictures, start, shard, seed=seed + STYLE_SEED, bad="bad_styles.tsv")
+            ) as styles,
+        ):
+            for pair in zip(photos, styles, strict=False):  # neither ends
+                yield Batch(*pair)
+
+    def terms(self, paint: Paint, batch: Batch) -> Terms:
+        """Ask for the photo's features with the style's moments, and see how the painting has them."""
+        style = self.objective.moments(batch.styles)
+        with torch.no_grad():
+            wanted = self.network.restyle(self.network.encode(batch.photos), [Moments(*style[TAPS[-1]])])
+        return self.objective(paint(wanted), wanted, style)
+
+    def gallery(self) -> list[Exhibit]:
+        """Styles spread over the collection; those that cannot be read are passed over."""
+        count = min(SHOWN, len(self.pictures))
+        found: list[Exhibit] = []
+        for i in range(count):
+            try:
+                picture = read(io.BytesIO(self.pictures.read(i * len(self.pictures) // count)))
+            except ImpastoError:
+                continue
+            shown = self.show(picture)
+            found.append((shown, self._painter(shown[None])))
+        if not found:
+            raise DataError("none of the styles for the sheet of samples can be read")
+        return found
+
+    def _painter(self, style: Tensor) -> Callable[[Tensor], Tensor]:
+        def paint(photos: Tensor) -> Tensor:
+            painted: Tensor = self.network(photos, [style])
+            return painted
+
+        return paint
+
+    def styles(self) -> list[dict[str, Any]]:
+        """None: it knows no style by name."""
+        return []

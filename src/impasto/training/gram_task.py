@@ -1,0 +1,143 @@
+"""Training networks whose styles are fixed: one (johnson), several (multistyle, brisk), one more (add-style)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from impasto.core.precision import Precision
+from impasto.core.weights import load_backbone
+from impasto.errors import OptionError
+from impasto.files import sha256
+from impasto.methods.files import Network, load_model
+from impasto.methods.styled import StyledNetwork
+from impasto.training.objectives import GramObjective, Terms
+from impasto.training.settings import AddStyleSettings, GramSettings, JohnsonSettings, MultiStyleSettings
+from impasto.training.sources import StyleSource, gather_styles, gram_targets
+from impasto.training.targets import backbone_identity
+from impasto.training.task import Batch, Exhibit, Paint, Shard, Task
+
+__all__ = ["GramTask", "style_numbers"]
+
+STYLE_ORDER = 2  # keeps these random numbers apart from those of `data`
+
+
+class GramTask(Task):
+    """Learn the Gram matrices of `settings.style`.
+
+    Raises:
+        OptionError: no style, several for `johnson`, or a model for `add-style` that knows no styles.
+        WeightsError: the backbone or the model cannot be loaded.
+        LayerError: the backbone lacks a layer.
+        DataError, ImageError: photos or styles cannot be read.
+    """
+
+    def __init__(self, settings: GramSettings, device: torch.device, precision: Precision) -> None:
+        super().__init__(settings, device, precision)
+        self.model: dict[str, Any] | None = None  # what the model to add to says of itself
+        self.network, self.sources = self._network(settings)
+        self.trained = self.network
+        backbone = load_backbone(settings.backbone, input=settings.backbone_input, pool=settings.pool, device=device)
+        weights = settings.weights
+        divisor = "positions" if weights.relative else settings.DIVISOR
+        self.contents |= {
+            "styles": {source.name: source.sha256 for source in self.sources},
+            "backbone": {"name": backbone.name, "identity": backbone_identity(backbone)},
+        }
+        targets = gram_targets(self.sources, backbone, settings.style_layer, settings.style_size, divisor)
+        backbone = self.in_working_precision(backbone)
+        self.objective = GramObjective(backbone, targets, settings.content_layer, weights, divisor)
+
+    def _network(self, s: GramSettings) -> tuple[Network, list[StyleSource]]:
+        if isinstance(s, AddStyleSettings):
+            return self._grown(s)
+        sources = gather_styles(s.style)
+        if isinstance(s, JohnsonSettings):
+            if len(sources) > 1:
+                raise OptionError(f"johnson learns one style, got {len(sources)}: use `impasto train multistyle`")
+            return self.new_network("johnson", {"output": s.output, "width": s.width, "blocks": s.blocks}), sources
+        if not isinstance(s, MultiStyleSettings):
+            raise TypeError(f"no network for {type(s).__name__}")
+        sizes = {"width": s.width, "blocks": s.blocks, "channels": s.channels, "detail": s.detail}
+        method = "multistyle" if s.network == "johnson" else s.network
+        styles = tuple(source.name for source in sources)
+        return self.new_network(method, {"styles": styles, **sizes, "residual": s.residual}), sources
+
+    def _grown(self, s: AddStyleSettings) -> tuple[Network, list[StyleSource]]:
+        network, self.model = load_model(s.model)
+        if not isinstance(network, StyledNetwork):
+            raise OptionError(f"{s.model}: is of method {network.METHOD}, and only multistyle and brisk can learn more")
+        sources = gather_styles(s.style, taken=network.styles)
+        for source in sources:
+            network.add_style(source.name)
+        network.train_only(*(source.name for source in sources))
+        self.contents["model"] = sha256(Path(s.model))
+        return network, sources
+
+    def batches(self, start: int, shard: Shard) -> Generator[Batch, None, None]:
+        """Photos, with the numbers (among those to be learned) of the styles they are to be painted in."""
+        s, n = self.settings, len(self.sources)
+        with closing(self.photo_batches(self.photos, start, shard, seed=s.seed, bad="bad_photos.tsv")) as photos:
+            for step, pictures in enumerate(photos, start):
+                first = (step * shard.world_size + shard.rank) * s.batch_size
+                numbers = style_numbers(s.seed, first, s.batch_size, n)
+                yield Batch(pictures, torch.tensor(numbers, device=self.device))
+
+    def terms(self, paint: Paint, batch: Batch) -> Terms:
+        """Paint each photo in its style and compare."""
+        painted = paint(batch.photos, self._mix(batch.styles)) if self._styled else paint(batch.photos)
+        return self.objective(painted, batch.photos, batch.styles)
+
+    @property
+    def _styled(self) -> bool:
+        return isinstance(self.network, StyledNetwork)
+
+    def _mix(self, numbers: Tensor) -> Tensor:
+        """Weights of all the network's styles, of which the ones to be learned are the last: (B, N)."""
+        known = len(self.network.styles) if isinstance(self.network, StyledNetwork) else 1
+        return F.one_hot(numbers + known - len(self.sources), known).float()
+
+    def gallery(self) -> list[Exhibit]:
+        """The styles that are being learned."""
+        return [(self.show(source.picture()), self._painter(i)) for i, source in enumerate(self.sources)]
+
+    def _painter(self, number: int) -> Callable[[Tensor], Tensor]:
+        def paint(photos: Tensor) -> Tensor:
+            mix = self._mix(torch.full((1,), number, device=self.device))
+            painted: Tensor = self.network(photos, mix) if self._styled else self.network(photos)
+            return painted
+
+        return paint
+
+    def styles(self) -> list[dict[str, Any]]:
+        """The records of the styles: those the model had, and those that are being learned."""
+        return [*(self.model or {}).get("styles", []), *(source.record for source in self.sources)]
+
+    def licence(self) -> str:
+        """The model's own, unless another is given."""
+        told: str = self.model["licence"] if self.model and "licence" in self.model else "not stated"
+        return super().licence() if super().licence() != "not stated" else told
+
+    def describe(self) -> dict[str, Any]:
+        """The recipe; for an added style with that of the model it was added to."""
+        base = {"added_to": self.model["recipe"]} if self.model and "recipe" in self.model else {}
+        return {**super().describe(), **base}
+
+
+def style_numbers(seed: int, first: int, count: int, styles: int) -> list[int]:
+    """The styles of `count` pictures from number `first` on, counted over all steps and processes.
+
+    Every `styles` pictures in a row are painted in all styles, in an order drawn anew: none is left behind.
+    """
+    numbers = []
+    for position in range(first, first + count):
+        turn, place = divmod(position, styles)
+        numbers.append(int(np.random.default_rng((STYLE_ORDER, seed, turn)).permutation(styles)[place]))
+    return numbers

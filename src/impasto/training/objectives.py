@@ -1,0 +1,116 @@
+"""What a training minimises: perceptual losses of whole batches, taken picture by picture and averaged.
+
+Every term is a mean over the pictures of a batch, so that two halves of a batch, averaged, give the whole's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from impasto.core.statistics import Divisor, gram, mean_std, total_variation
+from impasto.core.vgg import VGG
+from impasto.methods.adain import TAPS
+from impasto.training.settings import Weights
+
+__all__ = ["AdaINObjective", "GramObjective", "Terms", "per_picture"]
+
+Terms = dict[str, Tensor]
+"""Scalars: ``total`` is minimised; ``content``, ``style``, ``tv`` are unweighted, ``style/relu1_2`` … by layer."""
+
+
+def per_picture(got: Tensor, target: Tensor, *, relative: bool) -> Tensor:
+    """Squared error of each picture as a mean, or as a share of its target's squared norm; (B, ...) -> (B,).
+
+    The share makes weights comparable across layers, backbones and styles.
+    """
+    squared = (got.float() - target.float()).square().flatten(1)
+    if not relative:
+        return squared.mean(1)
+    # A flat target (a black photo's deepest features) would divide by nothing.
+    return squared.sum(1) / target.float().square().flatten(1).sum(1).clamp_min(1e-12)
+
+
+def _variation(painted: Tensor, weights: Weights) -> Tensor:
+    """Mean squared difference of neighbours in [0, 1]; or Johnson's sum on 0–255, by picture."""
+    if weights.relative:
+        return total_variation(painted, "l2", mean=True)
+    return total_variation(painted * 255, "l2") / len(painted)
+
+
+def _sum_up(content: Tensor, style: Tensor, layers: Mapping[str, Tensor], painted: Tensor, weights: Weights) -> Terms:
+    total = weights.content * content + weights.style * style
+    terms = {"content": content, "style": style}
+    if weights.tv:
+        terms["tv"] = _variation(painted, weights)
+        total = total + weights.tv * terms["tv"]
+    return {"total": total, **terms, **{f"style/{tap}": value for tap, value in layers.items()}}
+
+
+class GramObjective:
+    """Features of the photo, Gram matrices of a style (Johnson et al. 2016, section 3.2).
+
+    Args:
+        backbone: frozen.
+        targets: Gram matrices of N styles at each style layer, name -> (N, C, C), divided as `divisor` says.
+        content_layer: where the features of photo and painting are compared.
+        weights: with `relative`, style is the mean over layers, otherwise the sum.
+    """
+
+    def __init__(
+        self,
+        backbone: VGG,
+        targets: Mapping[str, Tensor],
+        content_layer: str,
+        weights: Weights,
+        divisor: Divisor = "positions",
+    ) -> None:
+        self.backbone, self.targets, self.weights = backbone, targets, weights
+        self.content_layer, self.divisor = content_layer, divisor
+        self.taps = backbone.check([*targets, content_layer])
+
+    def __call__(self, painted: Tensor, photos: Tensor, styles: Tensor) -> Terms:
+        """(B, 3, H, W) both, and the number of each picture's style (B,) -> terms."""
+        relative = self.weights.relative
+        with torch.no_grad():
+            wanted = self.backbone(photos, [self.content_layer])[self.content_layer]
+        features = self.backbone(painted, self.taps)
+        content = per_picture(features[self.content_layer], wanted, relative=relative).mean()
+        layers = {
+            tap: per_picture(gram(features[tap], self.divisor), target[styles], relative=relative).mean()
+            for tap, target in self.targets.items()
+        }
+        style = torch.stack(list(layers.values())).sum() / (len(layers) if relative else 1)
+        return _sum_up(content, style, layers, painted, self.weights)
+
+
+class AdaINObjective:
+    """Features that were asked for, moments of the style (Huang & Belongie 2017, eq. 11 to 13).
+
+    The moments of a layer count with the sum of both errors; with `relative` weights, with the mean of both, and
+    style is the mean over layers instead of the sum.
+    """
+
+    def __init__(self, encoder: VGG, weights: Weights) -> None:
+        self.encoder, self.weights = encoder, weights
+
+    def moments(self, styles: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """Mean and deviation at each tap of style pictures (B, 3, H, W)."""
+        with torch.no_grad():
+            return {tap: mean_std(f) for tap, f in self.encoder(styles, TAPS).items()}
+
+    def __call__(self, painted: Tensor, wanted: Tensor, style: Mapping[str, tuple[Tensor, Tensor]]) -> Terms:
+        """The paintings (B, 3, H, W), what relu4_1 should be (B, 512, h, w), `moments` of the styles -> terms."""
+        relative = self.weights.relative
+        features = self.encoder(painted, TAPS)
+        content = per_picture(features[TAPS[-1]], wanted, relative=relative).mean()
+        layers = {tap: self._layer(mean_std(features[tap]), style[tap]) for tap in TAPS}
+        total = torch.stack(list(layers.values())).sum() / (len(layers) if relative else 1)
+        return _sum_up(content, total, layers, painted, self.weights)
+
+    def _layer(self, got: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+        relative = self.weights.relative
+        errors = [per_picture(a, b, relative=relative).mean() for a, b in zip(got, wanted, strict=True)]
+        return torch.stack(errors).sum() / (len(errors) if relative else 1)

@@ -1,0 +1,85 @@
+"""Where a training runs: device, precision, and how many processes on how many machines (lightning-fabric)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+
+from impasto.core.precision import Precision, choose_precision, pick_device
+from impasto.errors import ImpastoError, OptionError
+from impasto.training.settings import TrainSettings
+
+__all__ = ["Place", "running"]
+
+PATIENCE = timedelta(minutes=10)  # how long a process waits for another that is alive but silent
+LOST = ("closed by peer", "reset by peer", "Broken pipe", "Connection refused", "Timed out", "timed out", "NCCL")
+
+
+class Place(NamedTuple):
+    """What a training knows of where it runs."""
+
+    fabric: Fabric
+    precision: Precision
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors go."""
+        return self.fabric.device
+
+
+@contextmanager
+def running(settings: TrainSettings) -> Iterator[Place]:
+    """Join the other processes, if ``torchrun`` started several; set what is global, and set it back at the end.
+
+    Raises:
+        OptionError: a device that is not there, or that cannot be deterministic.
+        ImpastoError: another process of the run ended or fell silent.
+    """
+    device = pick_device(settings.device)
+    if settings.deterministic and device.type != "cpu":
+        raise OptionError(
+            "--deterministic works on the processor alone, because GPUs add up the gradients of mirrored borders in "
+            "any order: add --device cpu"
+        )
+    precision = choose_precision(device, "float32" if settings.deterministic else settings.precision)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it says, we say
+    fabric = _fabric(device, precision)
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(settings.deterministic or before)
+    try:
+        fabric.launch()
+        yield Place(fabric, precision)
+    except RuntimeError as error:
+        if fabric.world_size == 1 or not any(sign in str(error) for sign in LOST):
+            raise
+        raise ImpastoError(
+            "another process of this run ended or fell silent: see what it said, then go on with --resume"
+        ) from error
+    finally:
+        torch.use_deterministic_algorithms(before)
+        if dist.is_torchelastic_launched() and dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _fabric(device: torch.device, precision: Precision) -> Fabric:
+    mixed = precision.dtype == torch.bfloat16
+    options: dict[str, Any] = {"accelerator": device.type, "precision": "bf16-mixed" if mixed else "32-true"}
+    if not dist.is_torchelastic_launched():
+        return Fabric(devices=[device.index or 0] if device.type == "cuda" else 1, **options)
+    world, local = (int(os.environ[name]) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    if device.type == "cuda" and local > torch.cuda.device_count():
+        raise OptionError(
+            f"{local} processes on a machine with {torch.cuda.device_count()} GPUs: start at most one for each, "
+            "or add --device cpu"
+        )
+    strategy = DDPStrategy(timeout=PATIENCE)
+    return Fabric(devices=local, num_nodes=world // local, strategy=strategy, **options)

@@ -1,0 +1,171 @@
+"""What every family of networks brings to the training loop: a network, batches, a loss, a sheet, a description."""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from impasto.core.precision import Precision
+from impasto.core.vgg import VGG
+from impasto.errors import DataError, ImpastoError, OptionError
+from impasto.imaging import Picture, read, resize
+from impasto.methods.files import Network, build, config_from
+from impasto.training.crops import Crop
+from impasto.training.data import BadPhotos, PhotoSource, open_photos, photo_batches
+from impasto.training.objectives import Terms
+from impasto.training.settings import TrainSettings
+from impasto.training.sources import names_digest
+
+__all__ = ["Batch", "Exhibit", "Paint", "Shard", "Task", "square"]
+
+SAMPLES = 4  # photos on a sheet
+SHOWN = 6  # styles on a sheet
+SHEET_SIDE = 256  # px of a picture on it, at most
+Paint = Callable[..., Tensor]
+Exhibit = tuple[Tensor, Callable[[Tensor], Tensor]]
+"""A style picture (3, s, s), and what paints photos (B, 3, s, s) in its manner."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Photos (B, 3, S, S), and with them the numbers of their styles (B,), or style pictures (B, 3, S, S)."""
+
+    photos: Tensor
+    styles: Tensor
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which part of every batch is this process's, and where the list of unreadable pictures is kept."""
+
+    rank: int = 0
+    world_size: int = 1
+    folder: Path | None = None
+
+
+class Task(ABC):
+    """One training, apart from the loop around it.
+
+    Attributes:
+        network: the whole, for its state and its file.
+        trained: the module whose parameters learn; its forward gives paintings.
+        contents: what the training is made of, by content: a resumed run must find the same.
+    """
+
+    network: Network
+    trained: nn.Module
+
+    def __init__(self, settings: TrainSettings, device: torch.device, precision: Precision) -> None:
+        if not settings.photos:
+            raise OptionError("--photos is needed: a folder, archive or file of photos")
+        self.settings, self.device, self.precision = settings, device, precision
+        self.photos = open_photos(settings.photos)
+        self.contents: dict[str, Any] = {"photos": {"count": len(self.photos), "names": names_digest(self.photos)}}
+
+    @abstractmethod
+    def batches(self, start: int, shard: Shard) -> Generator[Batch, None, None]:
+        """Batches without end from step `start` on."""
+
+    @abstractmethod
+    def terms(self, paint: Paint, batch: Batch) -> Terms:
+        """The loss of a batch; `paint` is `trained`, as the processes share it."""
+
+    @abstractmethod
+    def gallery(self) -> list[Exhibit]:
+        """Some of the styles."""
+
+    @abstractmethod
+    def styles(self) -> list[dict[str, Any]]:
+        """The records of the styles for the trained file."""
+
+    def licence(self) -> str:
+        """The licence for the trained file."""
+        return self.settings.licence
+
+    def describe(self) -> dict[str, Any]:
+        """The recipe for the trained file: the settings, with names instead of paths, and `contents`."""
+        values: dict[str, Any] = {
+            key: list(v) if isinstance(v, tuple) else v for key, v in self.settings.values().items()
+        }
+        for key in ("photos", "style"):
+            values[key] = [Path(path).name for path in values[key]]
+        for key in {"backbone", "encoder", "model"} & values.keys():
+            values[key] = Path(values[key]).name
+        return {"train": self.settings.FAMILY, **values, "contents": self.contents}
+
+    def new_network(self, method: str, sizes: Mapping[str, Any], encoder: VGG | None = None) -> Network:
+        """A network with the initial weights that the seed decides; sizes that are None are the config's own."""
+        config = config_from(method, {key: value for key, value in sizes.items() if value is not None})
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.settings.seed)
+            return build(config, encoder)
+
+    def in_working_precision(self, backbone: VGG) -> VGG:
+        """The frozen network in the type and layout of the work."""
+        kind, layout = self.precision.dtype, self.precision.memory_format
+        return cast(VGG, backbone.to(kind).to(memory_format=layout))  # type: ignore[call-overload]
+
+    def sheet(self) -> Tensor:
+        """Fixed photos, each painted in the styles, styles on top: (1, 3, rows · s, columns · s) in [0, 1]."""
+        photos = self._samples()
+        columns = [torch.cat([torch.ones_like(photos[:1]), photos])]
+        self.network.eval()
+        try:
+            with torch.no_grad():
+                columns += [torch.cat([style[None], paint(photos)]) for style, paint in self.gallery()[:SHOWN]]
+        finally:
+            self.network.train()
+        return torch.cat([torch.cat(tuple(column), dim=1) for column in columns], dim=2)[None].float().cpu()
+
+    def show(self, picture: Picture) -> Tensor:
+        """A picture as it stands on a sheet, (3, s, s)."""
+        return square(picture.rgb, min(self.settings.image_size, SHEET_SIDE))[0].to(self.device)
+
+    def _samples(self) -> Tensor:
+        """Photos spread over the collection, (n, 3, s, s); those that cannot be read are passed over."""
+        count = min(SAMPLES, len(self.photos))
+        found = []
+        for i in range(count):
+            for index in range(i * len(self.photos) // count, len(self.photos)):
+                try:
+                    found.append(self.show(read(io.BytesIO(self.photos.read(index)))))
+                    break
+                except ImpastoError:
+                    continue
+        if not found:
+            raise DataError("none of the photos for the sheet of samples can be read")
+        return torch.stack(found).contiguous(memory_format=self.precision.memory_format)
+
+    def photo_batches(
+        self, source: PhotoSource, start: int, shard: Shard, *, seed: int, bad: str
+    ) -> Generator[Tensor, None, None]:
+        """This process's part of batches of pictures; `bad` names the list of those that cannot be read."""
+        s = self.settings
+        return photo_batches(
+            source,
+            batch_size=s.batch_size,
+            size=s.image_size,
+            seed=seed,
+            start_step=start,
+            rank=shard.rank,
+            world_size=shard.world_size,
+            workers=s.workers,
+            crop=Crop(enlarge=s.crop_enlarge),
+            bad=BadPhotos(len(source), shard.folder and shard.folder / bad),
+            device=self.device,
+        )
+
+
+def square(image: Tensor, side: int) -> Tensor:
+    """The middle square of (B, 3, H, W), at another size: (B, 3, side, side)."""
+    height, width = image.shape[-2:]
+    short = min(height, width)
+    top, left = (height - short) // 2, (width - short) // 2
+    return resize(image[..., top : top + short, left : left + short], (side, side))
