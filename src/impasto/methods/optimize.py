@@ -7,9 +7,10 @@ Gatys, Ecker & Bethge 2015 (arXiv:1508.06576) and 2016 (CVPR). One loop serves e
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,7 @@ __all__ = ["Optimization", "Progress"]
 RESTARTS = 6  # halvings of the step before a diverging run is given up
 BLOW_UP = 20.0  # times the best loss so far
 REMEMBER_EVERY = 10  # steps between copies of an iterate known to be good
+SMALLEST = 16  # px on the short side of a coarse scale: what four pools still leave a pixel of
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,12 @@ class Optimization:
         self.step = 0
         self.restarts = 0
         self.start = start
-        self.canvas = self._canvas_at(0)
+        self.canvas = self._canvas_at(next(i for i, (_, steps) in enumerate(self.scales) if steps))
+        self.scale: int | None = None  # index of the one being painted
         self.optimizer: torch.optim.Optimizer | None = None
+        self.good = _Good()
         self.average: Tensor | None = None
         self.average_weight = 0.0
-        self._loaded: dict[str, Any] | None = None
         self._notes = [] if settings.activations == "as-they-are" else [self._rescale_note()]
         self.multipliers = self._multipliers()
 
@@ -88,15 +91,16 @@ class Optimization:
             done += steps
             if self.step >= done:
                 continue
-            self._enter(index, size)
+            if self.scale != index:
+                self._enter(index, size)
             objective = self._objective(size)
-            good = _Good()
+            loss_of_grey = functools.partial(_loss_of_grey, objective, size)
             while self.step < done:
                 self._set_rate()
-                good.hold(self.canvas.parameters, self.step)
+                self.good.hold(self._iterate, self.step)
                 terms = self._move(objective)
-                if not good.accepts(float(terms.total)):
-                    self._restart(good, terms)
+                if not self.good.accepts(float(terms.total), loss_of_grey) or not self._is_finite():
+                    self._restart(terms)
                     continue
                 self.step += 1
                 self._update_average()
@@ -104,7 +108,6 @@ class Optimization:
                 self._notes.clear()
                 losses = {name: float(value) for name, value in terms._asdict().items()}
                 yield Progress(self.step, self.steps, size, losses, time.perf_counter() - began, note)
-            good.repair(self.canvas.parameters)
 
     @torch.no_grad()
     def image(self) -> Tensor:
@@ -117,37 +120,36 @@ class Optimization:
         """Tensors and numbers only, so that it can be stored and read back without running any code."""
         return {
             "step": self.step,
+            "scale": self.scale,
             "restarts": self.restarts,
             "parameters": [p.detach().clone() for p in self.canvas.everything],
             "optimizer": copy.deepcopy(self.optimizer.state_dict()) if self.optimizer else None,
-            "average": self.average,
+            "average": None if self.average is None else self.average.clone(),
             "average_weight": self.average_weight,
+            "good": vars(self.good) | {"known": vars(self.good.known) if self.good.known else None},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`; ValueError if it is that of another run."""
-        self.step, self.restarts = int(state["step"]), int(state["restarts"])
-        index = self._scale_of(self.step)
-        self.canvas = self._canvas_at(index)
-        own = self.canvas.everything
-        if [p.shape for p in own] != [p.shape for p in state["parameters"]]:
+        index = state["scale"]
+        if index is None:
+            return  # it had not begun
+        canvas = self._canvas_at(min(index, len(self.scales) - 1))
+        if [p.shape for p in canvas.everything] != [p.shape for p in state["parameters"]]:
             raise ValueError("the stored state belongs to a painting of another size")
         with torch.no_grad():
-            for mine, stored in zip(own, state["parameters"], strict=True):
+            for mine, stored in zip(canvas.everything, state["parameters"], strict=True):
                 mine.copy_(stored)
-        self.average, self.average_weight = state["average"], float(state["average_weight"])
-        self._loaded = dict(state)
+        self.canvas, self.scale = canvas, index
+        self.step, self.restarts = int(state["step"]), int(state["restarts"])
+        self.average = None if state["average"] is None else state["average"].clone()
+        self.average_weight = float(state["average_weight"])
+        good = state["good"]
+        self.good = _Good(**good | {"known": _Iterate(**good["known"]) if good["known"] else None})
+        self.optimizer = self._new_optimizer()
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
 
     # -- scales ---------------------------------------------------------------------------------------------
-
-    def _scale_of(self, step: int) -> int:
-        """Which scale the last step taken belongs to."""
-        done = 0
-        for index, (_, steps) in enumerate(self.scales):
-            done += steps
-            if step <= done:
-                return index
-        return len(self.scales) - 1
 
     def _canvas_at(self, index: int) -> Canvas:
         """A canvas for a scale, as the settings want it to begin."""
@@ -157,11 +159,12 @@ class Optimization:
         content = resize(self.content, size)
         image = _initial(content, s) if self.start is None else resize(self.start, size)
         if s.parameterisation == "pyramid":
-            return Pyramid(image, halvings=len(self.scales) - 1 - index)
+            return Pyramid(image, levels=max(6, len(self.scales)), halvings=len(self.scales) - 1 - index)
         return Fourier(image) if s.parameterisation == "fourier" else Pixels(image, s.levels)
 
     def _enter(self, index: int, size: tuple[int, int]) -> None:
-        """Bring canvas and optimiser to a scale; after a resumption, give the optimiser its memory back."""
+        """Bring canvas and optimiser to a scale that begins."""
+        self.scale, self.good = index, _Good()
         if isinstance(self.canvas, Pyramid):
             self.canvas.halvings = len(self.scales) - 1 - index
         elif tuple(self.canvas.image().shape[2:]) != size:
@@ -172,10 +175,6 @@ class Optimization:
         before, self.optimizer = self.optimizer, self._new_optimizer()
         if before is not None:
             _carry_over(before, self.optimizer)
-        elif self._loaded is not None:
-            stored, self._loaded = self._loaded["optimizer"], None
-            if stored and len(stored["param_groups"][0]["params"]) == len(self.canvas.parameters):
-                self.optimizer.load_state_dict(stored)
 
     def _objective(self, size: tuple[int, int]) -> Objective:
         s = self.settings
@@ -189,25 +188,28 @@ class Optimization:
     def _new_optimizer(self) -> torch.optim.Optimizer:
         s = self.settings
         if s.optimizer == "adam":
-            return torch.optim.Adam(self.canvas.parameters, lr=s.lr, betas=s.betas, eps=s.eps)
+            return torch.optim.Adam(self.canvas.parameters, lr=self._rate(), betas=s.betas, eps=s.eps)
         # One evaluation a call, so that every step can be shown, stored and interrupted.
         return torch.optim.LBFGS(
             self.canvas.parameters,
-            lr=s.lr,
+            lr=self._rate(),
             max_iter=1,
             history_size=s.history,
             tolerance_grad=0,
             tolerance_change=0,
         )
 
-    def _set_rate(self) -> None:
-        """The rate falls in a straight line over the whole run; every restart has halved it."""
-        if self.optimizer is None:
-            return
+    def _rate(self) -> float:
+        """It falls in a straight line over the whole run; every restart has halved it."""
         s = self.settings
-        rate = s.lr * (1 - (1 - s.lr_end) * self.step / self.steps) * 0.5**self.restarts
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        # Adam's steps are in units of what it moves, and only pixels are counted in grey levels.
+        unit = s.levels if s.optimizer == "adam" and s.parameterisation != "pixels" else 1.0
+        return s.lr / unit * (1 - (1 - s.lr_end) * self.step / self.steps) * 0.5**self.restarts
+
+    def _set_rate(self) -> None:
+        if self.optimizer is not None:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self._rate()
 
     def _move(self, objective: Objective) -> Terms:
         """One step of the optimiser; -> the terms before it."""
@@ -231,18 +233,33 @@ class Optimization:
             self.canvas.clamp_()
         return seen[0]
 
-    def _restart(self, good: _Good, terms: Terms) -> None:
+    def _restart(self, terms: Terms) -> None:
         """Back to the last iterate known to be good, with half the step and no momentum."""
-        self.restarts += 1
+        failed, self.restarts = self.step, self.restarts + 1
+        self._go_back(self.good.iterate)
         if self.restarts > RESTARTS:
             raise DivergenceError(
-                f"the loss is {float(terms.total):.3g} at step {self.step} after {RESTARTS} restarts with halved "
-                "steps: lower --lr or --style-weight, or use --precision float32"
+                f"the painting diverged at step {failed} (loss {float(terms.total):.3g}) in spite of {RESTARTS} "
+                "restarts with halved steps: lower --lr or --style-weight, or use --precision float32"
             )
         if self.restarts == 1:
-            self._notes.append(f"the loss blew up at step {self.step}: going on from before with half the step;")
-        self.step = good.restore(self.canvas.parameters, self.step)
+            self._notes.append(f"the loss blew up at step {failed}: going on from before with half the step;")
         self.optimizer = self._new_optimizer()
+
+    def _is_finite(self) -> bool:
+        """Whether the last move left a picture: its own loss is known only after the next."""
+        return all(bool(p.isfinite().all()) for p in self.canvas.parameters)
+
+    def _iterate(self) -> _Iterate:
+        average = None if self.average is None else self.average.clone()
+        return _Iterate(self.step, [p.detach().clone() for p in self.canvas.parameters], average, self.average_weight)
+
+    @torch.no_grad()
+    def _go_back(self, iterate: _Iterate) -> None:
+        for p, stored in zip(self.canvas.parameters, iterate.parameters, strict=True):
+            p.copy_(stored)
+        self.step, self.average_weight = iterate.step, iterate.average_weight
+        self.average = None if iterate.average is None else iterate.average.clone()
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -271,45 +288,55 @@ class Optimization:
         return f"weights are rescaled by layer, from {meant} to the activations of {self.backbone.name};"
 
 
+@dataclass(frozen=True)
+class _Iterate:
+    """What it takes to go back to a step."""
+
+    step: int
+    parameters: list[Tensor]
+    average: Tensor | None
+    average_weight: float
+
+
+@dataclass
 class _Good:
     """The last iterate whose loss was seen to be fine, and what fine means at this scale."""
 
-    def __init__(self) -> None:
-        self.first = self.best = math.inf
-        self.held: list[Tensor] | None = None
-        self.tensors: list[Tensor] | None = None
-        self.held_step = self.step = 0
+    first: float = math.inf
+    best: float = math.inf
+    held: _Iterate | None = None  # only during a step
+    known: _Iterate | None = None
 
-    def hold(self, parameters: Sequence[Tensor], step: int) -> None:
+    @property
+    def iterate(self) -> _Iterate:
+        """Where to go back to."""
+        if self.known is None:
+            raise RuntimeError("no iterate is held before the first step")
+        return self.known
+
+    def hold(self, copy_now: Callable[[], _Iterate], step: int) -> None:
         """Copy an iterate now and then; whether it is good is known once its loss is."""
-        if self.tensors is None or step - self.step >= REMEMBER_EVERY:
-            self.held, self.held_step = [p.detach().clone() for p in parameters], step
+        if self.known is None or step - self.known.step >= REMEMBER_EVERY:
+            self.held = copy_now()
 
-    def accepts(self, loss: float) -> bool:
+    def accepts(self, loss: float, loss_of_grey: Callable[[], float]) -> bool:
         """Whether the loss of the iterate that was held, or would have been, is fine."""
         if math.isinf(self.first) and math.isfinite(loss):
             self.first = abs(loss)
-        if not math.isfinite(loss) or loss > max(BLOW_UP * self.best, 2 * self.first, 1e-4):
-            self.held = None
-            return False
-        self.best = min(self.best, abs(loss))
-        if self.held is not None:
-            self.tensors, self.step, self.held = self.held, self.held_step, None
-        return True
+        fine = math.isfinite(loss) and (loss <= max(BLOW_UP * self.best, 2 * self.first) or loss <= loss_of_grey())
+        # The first iterate of a scale is a picture at least, and there is no other to go back to.
+        if self.held is not None and (fine or self.known is None):
+            self.known = self.held
+        self.held = None
+        if fine:
+            self.best = min(self.best, abs(loss))
+        return fine
 
-    @torch.no_grad()
-    def restore(self, parameters: Sequence[Tensor], step: int) -> int:
-        """-> the step to go on from."""
-        if self.tensors is None:
-            return step
-        for p, stored in zip(parameters, self.tensors, strict=True):
-            p.copy_(stored)
-        return self.step
 
-    def repair(self, parameters: Sequence[Tensor]) -> None:
-        """The last move of a scale is never judged by a loss; at least it must be a picture."""
-        if not all(bool(p.isfinite().all()) for p in parameters):
-            self.restore(parameters, 0)
+@torch.no_grad()
+def _loss_of_grey(objective: Objective, size: tuple[int, int]) -> float:
+    """Nothing better than plain grey has blown up, however near to 0 the loss began (photo and style alike)."""
+    return float(objective(torch.full((1, 3, *size), 0.5, device=objective.backbone.device)).total)
 
 
 def _recolour(
@@ -338,6 +365,7 @@ def _scales(photo: Tensor, settings: OptimizeSettings) -> list[tuple[tuple[int, 
             sizes.insert(0, ((sizes[0][0] + 1) // 2, (sizes[0][1] + 1) // 2))
     else:
         sizes = [full if long == max(full) else fit_long_side(full, long) for long in longs]
+    sizes = [size for size in sizes if size == full or min(size) >= SMALLEST]
     steps = [s.steps] + [s.later_steps] * (len(sizes) - 1)
     if s.total_steps is not None:
         share = [s.total_steps * sum(steps[: i + 1]) / sum(steps) for i in range(len(steps))]

@@ -22,6 +22,9 @@ __all__ = ["DEFAULT_PRESET", "PRESETS", "Init", "KeepColors", "OptimizeSettings"
 
 Init = Literal["content", "noise", "faint-noise", "coursera"]
 KeepColors = Literal["no", "luminance", "histogram"]
+Activations = Literal["as-they-are", "unit", "caffe"]
+StyleLoss = Literal["gram", "wasserstein"]
+Optimizer = Literal["adam", "lbfgs"]
 Layers = Mapping[str, float]
 
 
@@ -37,13 +40,13 @@ class OptimizeSettings:
     backbone: str = "compact"
     pool: Pool = "max"
     rescale_pool: bool = False
-    activations: Literal["as-they-are", "unit", "caffe"] = "as-they-are"  # what the weights below were chosen for
+    activations: Activations = "as-they-are"  # what the weights below were chosen for
     # What counts
     content_layers: Layers = field(default_factory=lambda: _layers("relu4_2"))
     style_layers: Layers = field(default_factory=lambda: _layers("relu1_1 relu2_1 relu3_1 relu4_1 relu5_1", 0.2))
     content_reduction: Reduction = "relative"
     content_factor: float = 1.0
-    style_loss: Literal["gram", "wasserstein"] = "gram"
+    style_loss: StyleLoss = "gram"
     style_divisor: Divisor = "positions"
     style_reduction: Reduction = "relative"
     style_factor: float = 1.0
@@ -55,7 +58,7 @@ class OptimizeSettings:
     range_weight: float = 50.0  # on the mean square of what leaves [0, 1]
     # How it moves
     init: Init = "content"
-    optimizer: Literal["adam", "lbfgs"] = "adam"
+    optimizer: Optimizer = "adam"
     parameterisation: Parameterisation = "pyramid"
     levels: float = 1.0  # grey levels of a pixel, 1 or 255: the unit of `lr` and of TV
     lr: float = 0.0085
@@ -77,18 +80,25 @@ class OptimizeSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "size"):
+        for name, kind in _CHOICES.items():
+            value = getattr(self, name)
+            _require(value in get_args(kind), f"{name} {value!r} is unknown: use {', '.join(get_args(kind))}")
+        for name in ("steps", "size", "history"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
         _require(self.later_steps >= 0, f"later_steps must not be negative, got {self.later_steps}")
         _require(self.total_steps is None or self.total_steps >= 1, f"steps must be at least 1, got {self.total_steps}")
+        _require(self.start is None or self.start >= 1, f"start must be at least 1 px, got {self.start}")
         for name in ("content_weight", "style_weight", "tv_weight", "range_weight"):
             value = getattr(self, name)
             _require(0 <= value < float("inf"), f"{name} must be a number from 0 up, got {value}")
-        for name in ("lr", "style_scale", "levels", "lr_end"):
+        for name in ("lr", "lr_end", "eps", "style_scale", "levels", "content_factor", "style_factor"):
             value = getattr(self, name)
             _require(0 < value < float("inf"), f"{name} must be a number above 0, got {value}")
+        for layer, weight in [*self.content_layers.items(), *self.style_layers.items()]:
+            _require(0 <= weight < float("inf"), f"the weight of {layer} must be a number from 0 up, got {weight}")
         _require(self.factor > 1, f"factor must be above 1, got {self.factor}")
-        _require(0 <= self.averaging < 1, f"averaging must be from 0 up and below 1, got {self.averaging}")
+        for value in (self.averaging, *self.betas):
+            _require(0 <= value < 1, f"averaging and betas must be from 0 up and below 1, got {value}")
         _require(bool(self.content_layers) or self.content_weight == 0, "a content weight needs a content layer")
         _require(bool(self.style_layers) or self.style_weight == 0, "a style weight needs a style layer")
         _require(
@@ -99,9 +109,25 @@ class OptimizeSettings:
             self.parameterisation != "fourier" or self.start is None,
             "frequencies are painted at one size: leave start out or choose another parameterisation",
         )
-        for name, kind in (("init", Init), ("keep_colors", KeepColors), ("parameterisation", Parameterisation)):
-            value = getattr(self, name)
-            _require(value in get_args(kind), f"{name} {value!r} is unknown: use {', '.join(get_args(kind))}")
+        _require(
+            self.parameterisation == "pixels" or not self.clamp,
+            f"only pixels can be clamped, not a {self.parameterisation}: set clamp to False",
+        )
+
+
+_CHOICES: Mapping[str, Any] = {
+    "pool": Pool,
+    "activations": Activations,
+    "content_reduction": Reduction,
+    "style_loss": StyleLoss,
+    "style_divisor": Divisor,
+    "style_reduction": Reduction,
+    "tv_kind": TotalVariationKind,
+    "init": Init,
+    "optimizer": Optimizer,
+    "parameterisation": Parameterisation,
+    "keep_colors": KeepColors,
+}
 
 
 def _require(holds: bool, message: str) -> None:
@@ -242,6 +268,7 @@ DEFAULT_PRESET = "balanced"
 def preset(name: str = DEFAULT_PRESET, **changes: Any) -> OptimizeSettings:
     """The settings called `name`, with `changes` where they are not None.
 
+    Another optimiser or parameterisation brings along what it cannot do without, unless that is changed as well.
     OptionError for an unknown preset or setting, or for a value that makes no sense.
     """
     if name not in PRESETS:
@@ -249,4 +276,17 @@ def preset(name: str = DEFAULT_PRESET, **changes: Any) -> OptimizeSettings:
     known = {f.name for f in fields(OptimizeSettings)}
     if unknown := sorted(set(changes) - known):
         raise OptionError(f"setting {unknown[0]!r} is unknown: use {', '.join(sorted(known))}")
-    return replace(PRESETS[name], **{key: value for key, value in changes.items() if value is not None})
+    base, given = PRESETS[name], {key: value for key, value in changes.items() if value is not None}
+    return replace(base, **_what_fits(base, given) | given)
+
+
+def _what_fits(base: OptimizeSettings, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that the preset chose for its own optimiser and parameterisation and that fit no other."""
+    fits: dict[str, Any] = {}
+    moved, optimizer = (given.get(name, getattr(base, name)) for name in ("parameterisation", "optimizer"))
+    if moved != base.parameterisation and moved != "pixels":
+        fits |= {"clamp": False} | ({"factor": 2.0} if moved == "pyramid" else {"start": None})
+    if optimizer != base.optimizer:
+        # 10 grey levels is the rate of neural-style's own option for Adam.
+        fits |= {"lr": 1.0, "lr_end": 1.0} if optimizer == "lbfgs" else {"lr": 10 * base.levels / 255}
+    return fits
