@@ -169,6 +169,7 @@ PRESETS: Mapping[str, OptimizeSettings] = MappingProxyType(
             optimizer="lbfgs",
             lr=1.0,
             steps=500,
+            size=500,
         ),
         # Their PyTorch program (PytorchNeuralStyleTransfer): 512 px, then 1024 px from what was painted.
         "gatys-code": OptimizeSettings(
