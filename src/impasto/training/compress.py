@@ -51,13 +51,13 @@ class CompressSettings:
     rank_step: int = 16  # ranks are multiples of it: matrix units want full tiles
     crops: int = 240
     crop_size: int = 160
-    finetune_steps: int = 1200
+    finetune_steps: int = 300
     finetune_batch: int = 4
     finetune_size: int = 192
-    learning_rate: float = 2e-4
+    learning_rate: float = 2e-5
     gram_weight: float = 0.3
-    painted: int = 48  # pictures half-way through optimisation among the samples
-    painted_steps: int = 24
+    painted: int = 20  # pictures half-way through optimisation among the samples
+    painted_steps: int = 16
     seed: int = 0
 
 
