@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,29 +21,43 @@ from impasto.imaging import Picture, fit_long_side, resize, to_pil, write
 from impasto.methods.optimize import Optimization, Progress
 from impasto.methods.presets import OptimizeSettings
 
-__all__ = ["Log", "RunFolder", "Timeline", "describe_run", "plot_losses"]
+__all__ = [
+    "Log",
+    "RunFolder",
+    "Timeline",
+    "describe_file",
+    "describe_settings",
+    "plot_losses",
+    "same_file",
+    "stored_settings",
+]
 
+_DESCRIPTION = "run.json"
+_ENTRIES = frozenset({"photo", "styles", "beginning", "backbone", "settings", "how", "keep", "output"})
 _COLUMNS = ("step", "height", "width", "total", "content", "style", "tv", "range", "seconds")
+_KINDS = {"step": int, "height": int, "width": int}  # the others are fractions
 _LINES = ("total", "content", "style", "tv", "range")
 
 
 class Log:
-    """The records of a run as rows of a table."""
+    """The records of a run as rows of a table, one for every step."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
+        self._seconds = 0.0  # that earlier parts of the run took
 
     def add(self, record: Progress) -> None:
-        """Append a record."""
+        """Append a record; the rows of steps that are taken again are replaced."""
+        while self.rows and self.rows[-1]["step"] >= record.step:
+            self.rows.pop()
         height, width = record.scale
-        self.rows.append(
-            {"step": record.step, "height": height, "width": width, **record.losses, "seconds": record.seconds}
-        )
+        seconds = self._seconds + record.seconds
+        self.rows.append({"step": record.step, "height": height, "width": width, **record.losses, "seconds": seconds})
 
     def write(self, path: Path) -> None:
         """As CSV, whole or not at all."""
         text = io.StringIO(newline="")
-        table = csv.DictWriter(text, _COLUMNS)
+        table = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
         table.writeheader()
         table.writerows(self.rows)
         with atomic_path(path) as temporary:
@@ -52,10 +67,13 @@ class Log:
         """The rows of an earlier part of the run, up to a step. DataError if the table is damaged."""
         try:
             with path.open(encoding="utf-8", newline="") as handle:
-                rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(handle)]
-        except (OSError, ValueError, TypeError) as error:
-            raise DataError(f"{path}: the log cannot be read ({error}); delete it to go on without") from error
+                rows = [
+                    {name: _KINDS.get(name, float)(row[name]) for name in _COLUMNS} for row in csv.DictReader(handle)
+                ]
+        except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+            raise DataError(f"{path}: the log cannot be read ({error!r}); delete it to go on without") from error
         self.rows = [row for row in rows if row["step"] <= up_to]
+        self._seconds = self.rows[-1]["seconds"] if self.rows else 0.0
 
 
 def plot_losses(rows: list[dict[str, float]], path: Path) -> None:
@@ -68,13 +86,15 @@ def plot_losses(rows: list[dict[str, float]], path: Path) -> None:
     for name in _LINES:
         values = [row[name] for row in rows]
         if any(value > 0 for value in values):
-            axes.plot(steps, [value if value > 0 else float("nan") for value in values], label=name)
+            shown = [value if value > 0 else float("nan") for value in values]
+            axes.plot(steps, shown, label=name, marker="o" if len(rows) == 1 else None)
     for before, after in itertools.pairwise(rows):
         if (before["height"], before["width"]) != (after["height"], after["width"]):
             axes.axvline(after["step"], color="0.7", linewidth=0.8)
     axes.set(xlabel="step", ylabel="loss, weighted", yscale="log")
     axes.grid(visible=True, alpha=0.3)
-    axes.legend()
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
@@ -85,6 +105,7 @@ class Timeline:
     def __init__(self, long_side: int = 480, frames: int = 48) -> None:
         self.long_side, self.frames = long_side, frames
         self.images: list[Any] = []
+        self.last: int | None = None  # step of the last frame
 
     def due(self, record: Progress) -> bool:
         """Frames come on a square-root scale: most happens at the beginning."""
@@ -92,10 +113,11 @@ class Timeline:
         first, last = (int(self.frames * s**0.5) for s in share)
         return last > first or record.step in (1, record.steps)
 
-    def add(self, image: Tensor) -> None:
-        """Append (1, 3, H, W) in [0, 1], shrunk."""
+    def add(self, image: Tensor, step: int) -> None:
+        """Append (1, 3, H, W) in [0, 1], shrunk, as the frame of a step."""
         size = fit_long_side((image.shape[2], image.shape[3]), self.long_side)
         self.images.append(to_pil(resize(image.float().cpu(), size)))
+        self.last = step
 
     def write(self, path: Path) -> None:
         """As an animated GIF that rests on its last frame."""
@@ -114,42 +136,40 @@ class RunFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def create(self, description: Mapping[str, Any]) -> None:
-        """Begin a run. DataError if the folder holds one already."""
-        if (self.folder / "run.json").exists():
+    def check_free(self) -> None:
+        """DataError if the folder holds a run already, or is none."""
+        if (self.folder / _DESCRIPTION).exists():
             raise DataError(f"{self.folder}: holds a run already; go on with --resume {self.folder} or choose another")
-        (self.folder / "frames").mkdir(parents=True, exist_ok=True)
-        with atomic_path(self.folder / "run.json") as temporary:
-            temporary.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise DataError(f"{self.folder}: is not a folder; choose another name for the run")
+
+    def create(self, description: Mapping[str, Any]) -> None:
+        """Begin a run. DataError if the folder holds one already, OutputError if it cannot be written."""
+        self.check_free()
+        text = json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+        with atomic_path(self.folder / _DESCRIPTION, make_folders=True) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
     def description(self) -> dict[str, Any]:
         """What `create` was told. DataError if there is no run here or it is damaged."""
-        path = self.folder / "run.json"
+        path = self.folder / _DESCRIPTION
         try:
             found = json.loads(path.read_text("utf-8"))
         except FileNotFoundError as error:
-            raise DataError(f"{self.folder}: holds no run to resume (no run.json)") from error
+            raise DataError(f"{self.folder}: holds no run to resume (no {_DESCRIPTION})") from error
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read: {error}") from error
-        if not isinstance(found, dict) or not {"photo", "styles", "settings"} <= found.keys():
+        if not isinstance(found, dict) or not found.keys() >= _ENTRIES:
             raise DataError(f"{path}: is not the description of a run")
         return found
 
-    def settings(self) -> OptimizeSettings:
-        """The settings of the run. DataError if they are of another version of this program."""
-        stored = dict(self.description()["settings"])
-        known = {f.name for f in fields(OptimizeSettings)}
-        if stored.keys() != known:
-            odd = sorted(stored.keys() ^ known)
-            raise DataError(f"{self.folder}: was begun by another version, which differs in {', '.join(odd)}")
-        stored["betas"] = tuple(stored["betas"])
-        return OptimizeSettings(**stored)
-
     def save(self, optimization: Optimization, log: Log) -> None:
-        """State and log, each whole or not at all."""
-        with atomic_path(self.folder / "state.pt") as temporary:
-            torch.save(optimization.state_dict(), temporary)
+        """Log and state, each whole or not at all. The log goes first: what it has too much is cut off by `load`."""
         log.write(self.folder / "log.csv")
+        buffer = io.BytesIO()  # torch's own writing to disk tells no reason when it fails
+        torch.save(optimization.state_dict(), buffer)
+        with atomic_path(self.folder / "state.pt") as temporary:
+            temporary.write_bytes(buffer.getbuffer())
 
     def load(self, optimization: Optimization, log: Log) -> None:
         """Bring both to where the run stopped; at the beginning if it never got to its first save."""
@@ -160,24 +180,46 @@ class RunFolder:
             state = torch.load(path, map_location=optimization.photo.device, weights_only=True)
             optimization.load_state_dict(state)
         except Exception as error:  # torch.load raises whatever a damaged file makes it stumble over
-            raise DataError(f"{path}: is damaged or of another run: {error}") from error
+            reason = str(error).partition("\n")[0][:200] or type(error).__name__
+            raise DataError(f"{path}: is damaged or of another run ({reason}); start a new run") from error
         if (self.folder / "log.csv").exists():
             log.read(self.folder / "log.csv", optimization.step)
 
     def frame(self, picture: Picture, step: int) -> None:
         """Keep the picture of a step."""
-        write(picture, self.folder / "frames" / f"{step:06d}.jpg", force=True)
+        frames = self.folder / "frames"
+        with suppress(OSError):  # `write` says it better
+            frames.mkdir(exist_ok=True)
+        write(picture, frames / f"{step:06d}.jpg", force=True)
 
 
-def describe_run(
-    photo: Path, styles: list[tuple[Path, float]], settings: OptimizeSettings, **more: Any
-) -> dict[str, Any]:
-    """What a run must know to be resumed, as plain values."""
+def describe_file(path: str | Path) -> dict[str, Any]:
+    """Where a file lies and what is in it, for the description of a run. DataError if it cannot be read."""
+    try:
+        return {"path": str(Path(path).resolve()), "sha256": sha256(Path(path))}
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def same_file(row: Mapping[str, Any]) -> str:
+    """The path of a file that `describe_file` described; DataError if it is gone or another by now."""
+    path = str(row["path"])
+    if not Path(path).is_file():
+        raise DataError(f"{path}: is not there any more, so the run cannot go on; put it back or start a new run")
+    if describe_file(path)["sha256"] != row["sha256"]:
+        raise DataError(f"{path}: has changed since the run began; start a new run")
+    return path
+
+
+def describe_settings(settings: OptimizeSettings) -> dict[str, Any]:
+    """Settings as plain values, for JSON."""
     values = {f.name: getattr(settings, f.name) for f in fields(settings)}
-    plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
-    return {
-        "photo": {"path": str(photo.resolve()), "sha256": sha256(photo)},
-        "styles": [{"path": str(p.resolve()), "sha256": sha256(p), "weight": w} for p, w in styles],
-        "settings": plain,
-        **more,
-    }
+    return {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()}
+
+
+def stored_settings(stored: Mapping[str, Any]) -> OptimizeSettings:
+    """The inverse of `describe_settings`. DataError if they are of another version of this program."""
+    odd = sorted(stored.keys() ^ {f.name for f in fields(OptimizeSettings)})
+    if odd:
+        raise DataError(f"the run was begun by another version, whose settings differ in {', '.join(odd)}")
+    return OptimizeSettings(**{**stored, "betas": tuple(stored["betas"])})

@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from numbers import Real
+from typing import TYPE_CHECKING, Any, get_args
 
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.precision import Precision, PrecisionName, choose_precision, pick_device
 from impasto.core.weights import Input, load_backbone
 from impasto.errors import OptionError
 from impasto.imaging import Picture, as_picture, fit_long_side, resize, to_pil
+from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.methods.optimize import Optimization, Progress
-from impasto.methods.presets import DEFAULT_PRESET, OptimizeSettings, preset
+from impasto.methods.presets import DEFAULT_PRESET, Init, OptimizeSettings
+from impasto.methods.presets import preset as settings_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Painting", "Style", "parse_style", "prepare", "stylize"]
+__all__ = ["Painting", "Style", "as_styles", "parse_style", "prepare", "split_init", "stylize"]
 
 MIN_SIDE = 32  # what is left after four poolings must still be a picture
+MIN_STYLE_SIDE = 16  # or, of a style, at least a pixel
 
 
 @dataclass(frozen=True)
 class Style:
-    """A style picture and its weight among the others."""
+    """A style picture (a path, PIL image, array or tensor) and its weight among the others, a number above 0."""
 
     image: Any
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.weight, Real) and 0 < self.weight < math.inf):
+            raise OptionError(f"the weight of a style must be a number above 0, got {self.weight!r}")
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ def parse_style(text: str) -> tuple[str, float]:
     """``PATH``, ``PATH:WEIGHT`` or ``NAME:WEIGHT`` -> (path or name, weight). ``C:`` is a drive, not a name."""
     head, colon, tail = text.rpartition(":")
     drive = len(head) == 1 and head.isalpha()
-    if not colon or drive or Path(text).exists():
+    if not colon or drive or os.path.exists(text):  # noqa: PTH110  Path raises where a name is too long
         return text, 1.0
     try:
         weight = float(tail)
@@ -67,16 +74,17 @@ def prepare(
     settings: OptimizeSettings,
     *,
     backbone_input: Input | None = None,
-    start: Any = None,
+    beginning: Any = None,
     upscale: bool = False,
     device: str = "auto",
     precision: PrecisionName = "auto",
-    max_megapixels: float = 200,
+    max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Painting:
     """Read the pictures, bring them to size and load the backbone.
 
-    Pictures are paths, PIL images, arrays or tensors. `start` is a picture to begin with. A photo smaller than
-    `settings.size` keeps its size unless `upscale`. ImpastoError says what is wrong with any of them.
+    Pictures are paths, PIL images, arrays or tensors. `beginning` is one to begin with, instead of what
+    `settings.init` says. A photo smaller than `settings.size` keeps its size unless `upscale`. ImpastoError says
+    what is wrong with any of them.
     """
     reuse_large_blocks()
     where = pick_device(device)
@@ -94,7 +102,7 @@ def prepare(
         device=where,
     )
     picture = original.with_rgb(resize(original.rgb, size))
-    first = None if start is None else as_picture(start, max_megapixels=max_megapixels).rgb.to(where)
+    first = None if beginning is None else as_picture(beginning, max_megapixels=max_megapixels).rgb.to(where)
     optimization = Optimization(
         picture.rgb.to(where),
         [(style.rgb.to(where), weight) for style, weight in pictures],
@@ -102,7 +110,19 @@ def prepare(
         backbone,
         first,
     )
+    _check_styles([style for style, _ in pictures], optimization.scales[0][0], settings)
     return Painting(picture, optimization, chosen)
+
+
+def _check_styles(styles: Sequence[Picture], coarsest: tuple[int, int], settings: OptimizeSettings) -> None:
+    long = max(1, round(max(coarsest) * settings.style_scale))
+    for style in styles:
+        height, width = fit_long_side((style.height, style.width), long, upscale=True)
+        if min(height, width) < MIN_STYLE_SIDE:
+            raise OptionError(
+                f"{style.name}: would be looked at at {width}x{height} px, need at least {MIN_STYLE_SIDE} on the short "
+                "side: use a larger --style-scale, or crop it"
+            )
 
 
 def _check_size(picture: Picture, size: tuple[int, int]) -> None:
@@ -118,13 +138,13 @@ def stylize(
     photo: Any,
     style: Any,
     *,
-    preset_name: str = DEFAULT_PRESET,
+    preset: str = DEFAULT_PRESET,
+    init: Any = None,
     device: str = "auto",
     precision: PrecisionName = "auto",
     backbone_input: Input | None = None,
-    start: Any = None,
     upscale: bool = False,
-    max_megapixels: float = 200,
+    max_megapixels: float = MAX_MEGAPIXELS,
     progress: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> Image:
@@ -134,11 +154,12 @@ def stylize(
         photo: a path, PIL image, array or tensor.
         style: the same; or a list of such, or of `Style` with weights, or of ``(picture, weight)``. A string may
             be ``PATH:WEIGHT``.
-        preset_name: one of `impasto.methods.presets.PRESETS`.
+        preset: one of `impasto.methods.presets.PRESETS`.
+        init: what to begin with, instead of what the preset says: ``content``, ``noise``, ``faint-noise``,
+            ``coursera``, or a picture.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``auto``, ``float32`` or ``bfloat16``.
         backbone_input: input normalisation of a backbone file that does not tell it.
-        start: a picture to begin with, instead of the preset's own beginning.
         upscale: enlarge a photo that is smaller than `size`.
         max_megapixels: refuse larger pictures.
         progress: called with a record after every step.
@@ -146,12 +167,13 @@ def stylize(
 
     ImpastoError and its children for everything a user can mend.
     """
+    kind, beginning = split_init(init)
     painting = prepare(
         photo,
         list(as_styles(style)),
-        preset(preset_name, **settings),
+        settings_of(preset, init=kind, **settings),
         backbone_input=backbone_input,
-        start=start,
+        beginning=beginning,
         upscale=upscale,
         device=device,
         precision=precision,
@@ -163,12 +185,24 @@ def stylize(
     return to_pil(painting.result())
 
 
-def as_styles(style: Any) -> Iterable[Style]:
-    """One or several styles, however they were given."""
+def split_init(init: Any) -> tuple[str | None, Any]:
+    """(kind of beginning, picture to begin with), one of them None. OptionError for a path to nothing."""
+    kinds = get_args(Init)
+    if init is None or (isinstance(init, str) and init in kinds):
+        return init, None
+    if isinstance(init, str) and init != "-" and not os.path.exists(init):  # noqa: PTH110
+        raise OptionError(f"init {init!r}: neither a picture's file nor one of {', '.join(kinds)}")
+    return None, init
+
+
+def as_styles(style: Any) -> Iterator[Style]:
+    """One or several styles, however they were given. OptionError for a weight that is none."""
     for item in style if isinstance(style, list) else [style]:
         if isinstance(item, Style):
             yield item
         elif isinstance(item, tuple):
+            if len(item) != 2:
+                raise OptionError(f"a style in brackets is (picture, weight), got {len(item)} things: use a list")
             yield Style(*item)
         elif isinstance(item, str | os.PathLike):
             yield Style(*parse_style(os.fspath(item)))
