@@ -6,6 +6,7 @@ itself; beside that of the photo copied unchanged (`copied`) it does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from impasto.core.statistics import gram
 from impasto.core.vgg import VGG
+from impasto.errors import ImageError
 
 __all__ = ["CONTENT_TAPS", "STYLE_TAPS", "Distances", "content_distance", "measure", "style_distance"]
 
@@ -31,8 +33,8 @@ class Distances:
 
     @property
     def share(self) -> float:
-        """Style distance left, as a share of the copied photo's."""
-        return self.style / self.copied
+        """Style distance left, as a share of the copied photo's; infinite where that had none to lose."""
+        return self.style / self.copied if self.copied else math.inf if self.style else 0.0
 
 
 def style_distance(got: Mapping[str, Tensor], style: Mapping[str, Tensor]) -> float:
@@ -57,8 +59,11 @@ def content_distance(got: Mapping[str, Tensor], photo: Mapping[str, Tensor]) -> 
 def measure(backbone: VGG, photo: Tensor, style: Tensor, result: Tensor) -> Distances:
     """Distances of `result` to `photo`, both (1, 3, H, W), and to `style` (1, 3, h, w), as `backbone` sees them.
 
-    LayerError if the backbone lacks a tap.
+    LayerError if the backbone lacks a tap, ImageError if the sizes of `photo` and `result` differ.
     """
+    if photo.shape != result.shape:
+        height, width = photo.shape[2:]
+        raise ImageError(f"a result is compared with a photo of its size, {width}x{height} px: resize one of them")
     taps = dict.fromkeys([*STYLE_TAPS, *CONTENT_TAPS])
     of_photo, of_result = backbone(photo, taps), backbone(result, taps)
     of_style = backbone(style, STYLE_TAPS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any, get_args
@@ -22,7 +22,16 @@ from impasto.methods.presets import preset as settings_of
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Painting", "Style", "as_styles", "parse_style", "prepare", "split_init", "stylize"]
+__all__ = [
+    "Painting",
+    "Style",
+    "as_styles",
+    "parse_layers",
+    "parse_style",
+    "prepare",
+    "split_init",
+    "stylize",
+]
 
 MIN_SIDE = 32  # what is left after four poolings must still be a picture
 MIN_STYLE_SIDE = 16  # or, of a style, at least a pixel
@@ -140,6 +149,10 @@ def stylize(
     *,
     preset: str = DEFAULT_PRESET,
     init: Any = None,
+    steps: int | None = None,
+    start_size: int | None = None,
+    content_layers: Mapping[str, float] | str | None = None,
+    style_layers: Mapping[str, float] | str | None = None,
     device: str = "auto",
     precision: PrecisionName = "auto",
     backbone_input: Input | None = None,
@@ -157,21 +170,33 @@ def stylize(
         preset: one of `impasto.methods.presets.PRESETS`.
         init: what to begin with, instead of what the preset says: ``content``, ``noise``, ``faint-noise``,
             ``coursera``, or a picture.
+        steps: in all, shared among the scales as the preset does.
+        start_size: longest side of the first, coarsest scale.
+        content_layers, style_layers: layers with their weights, as a mapping or as ``relu1_1:0.5,relu3_1``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
         precision: ``auto``, ``float32`` or ``bfloat16``.
         backbone_input: input normalisation of a backbone file that does not tell it.
         upscale: enlarge a photo that is smaller than `size`.
         max_megapixels: refuse larger pictures.
         progress: called with a record after every step.
-        **settings: any field of `OptimizeSettings`, over the preset's: ``size=512``, ``style_weight=40`` ...
+        **settings: any other field of `OptimizeSettings`, over the preset's: ``size=512``, ``style_weight=40`` ...
+
+    The options of ``impasto stylize`` have the same names and the same defaults.
 
     ImpastoError and its children for everything a user can mend.
     """
     kind, beginning = split_init(init)
+    settings |= {
+        "init": kind,
+        "total_steps": steps,
+        "start": start_size,
+        "content_layers": parse_layers(content_layers),
+        "style_layers": parse_layers(style_layers),
+    }
     painting = prepare(
         photo,
         list(as_styles(style)),
-        settings_of(preset, init=kind, **settings),
+        settings_of(preset, **settings),
         backbone_input=backbone_input,
         beginning=beginning,
         upscale=upscale,
@@ -193,6 +218,24 @@ def split_init(init: Any) -> tuple[str | None, Any]:
     if isinstance(init, str) and init != "-" and not os.path.exists(init):  # noqa: PTH110
         raise OptionError(f"init {init!r}: neither a picture's file nor one of {', '.join(kinds)}")
     return None, init
+
+
+def parse_layers(layers: Mapping[str, float] | str | None) -> Mapping[str, float] | None:
+    """``relu1_1:2,relu2_1`` -> {"relu1_1": 2.0, "relu2_1": 1.0}; a mapping stays as it is."""
+    if layers is None or isinstance(layers, Mapping):
+        return layers
+    if not isinstance(layers, str):
+        raise OptionError(f"layers are NAME:WEIGHT,... or a mapping of names to weights, got {layers!r}")
+    found = {}
+    for part in layers.split(","):
+        name, colon, weight = part.strip().partition(":")
+        try:
+            found[name] = float(weight) if colon else 1.0
+        except ValueError:
+            raise OptionError(f"layer {part.strip()!r}: the weight after the colon must be a number") from None
+        if not name or not 0 < found[name] < math.inf:
+            raise OptionError(f"layer {part.strip()!r}: write NAME or NAME:WEIGHT with a weight above 0")
+    return found
 
 
 def as_styles(style: Any) -> Iterator[Style]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from impasto.cli.common import show_note
+from impasto.cli.common import ForceOption, show_note
 from impasto.errors import DataError
 
 __all__ = ["compress"]
@@ -17,17 +17,24 @@ __all__ = ["compress"]
 def compress(
     recipe: Annotated[Path, typer.Argument(help="A TOML file such as recipes/compact.toml.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Instead of the recipe's own place.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write there, not to the recipe's own place, which is replaced."
+        ),
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Compress a VGG by factoring its convolutions, as a recipe says."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from impasto.imaging import check_output
     from impasto.training.compress import CompressProgress, read_recipe, run_recipe
 
     task_recipe = read_recipe(recipe)
     target = output or task_recipe.output
+    # Hours of work follow; the file's format is no picture's, and all else is the same.
+    check_output(target, force=force or output is None, inputs=[recipe, task_recipe.teacher], format="png")
     console = Console(file=sys.stderr)
     columns: tuple[Any, ...] = (TextColumn("{task.description}"), MofNCompleteColumn(), TimeRemainingColumn())
     last: CompressProgress | None = None

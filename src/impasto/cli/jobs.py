@@ -13,7 +13,7 @@ from impasto.imaging import check_output
 from impasto.methods.presets import DEFAULT_PRESET, OptimizeSettings
 from impasto.methods.presets import preset as settings_of
 from impasto.recording import RunFolder, describe_file, describe_settings, same_file, stored_settings
-from impasto.stylizer import Painting, Style, parse_style, prepare, split_init
+from impasto.stylizer import Painting, Style, parse_layers, parse_style, prepare, split_init
 
 __all__ = ["How", "Job", "Keep", "new_job", "resumed_job"]
 
@@ -96,7 +96,8 @@ def new_job(
 ) -> Job:
     """The job that the command line asks for; `changes` are settings over the preset's, where not None."""
     kind, beginning = split_init(changes["init"])
-    settings = settings_of(preset or DEFAULT_PRESET, **changes | {"init": kind})
+    layers = {name: parse_layers(changes[name]) for name in ("content_layers", "style_layers")}
+    settings = settings_of(preset or DEFAULT_PRESET, **changes | layers | {"init": kind})
     return Job(photo, [parse_style(text) for text in style], beginning, settings, how, keep, output)
 
 

@@ -124,8 +124,9 @@ class _Keeper:
         picture = self.painting.result()
         self._write(self.job.output, picture)
         precision = self.painting.precision
+        where = "standard output" if self.job.output == "-" else self.job.output
         show_note(
-            f"{'standard output' if self.job.output == '-' else self.job.output}: {picture.width}x{picture.height} px, {optimization.step} steps on "
+            f"{where}: {picture.width}x{picture.height} px, {optimization.step} steps on "
             f"{optimization.backbone.name} in {str(precision.dtype).removeprefix('torch.')} ({precision.reason})"
         )
         if self.film is not None and self.extras.timeline is not None:

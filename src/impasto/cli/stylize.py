@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -223,8 +222,8 @@ def stylize(
             "tv_weight": tv_weight,
             "style_scale": style_scale,
             "style_loss": style_loss,
-            "content_layers": _layers("--content-layers", content_layers),
-            "style_layers": _layers("--style-layers", style_layers),
+            "content_layers": content_layers,
+            "style_layers": style_layers,
             "backbone": backbone,
             "pool": pool,
             "total_steps": steps,
@@ -253,19 +252,3 @@ def _only_with_resume(ctx: typer.Context) -> None:
         if source is not None and source.name == "COMMANDLINE" and parameter.name not in WITH_RESUME:
             name = parameter.opts[0] if parameter.opts[0].startswith("-") else "PHOTO"
             raise OptionError(f"--resume goes on as the run began: leave out {name}")
-
-
-def _layers(option: str, text: str | None) -> dict[str, float] | None:
-    """``relu1_1:2,relu2_1`` -> {"relu1_1": 2.0, "relu2_1": 1.0}."""
-    if text is None:
-        return None
-    layers = {}
-    for part in text.split(","):
-        name, colon, weight = part.strip().partition(":")
-        try:
-            layers[name] = float(weight) if colon else 1.0
-        except ValueError:
-            raise OptionError(f"{option} {part!r}: the weight after the colon must be a number") from None
-        if not name or not 0 < layers[name] < math.inf:
-            raise OptionError(f"{option} {part!r}: write NAME or NAME:WEIGHT with a weight above 0")
-    return layers

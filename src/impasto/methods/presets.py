@@ -99,6 +99,7 @@ class OptimizeSettings:
         _require(self.factor > 1, f"factor must be above 1, got {self.factor}")
         for value in (self.averaging, *self.betas):
             _require(0 <= value < 1, f"averaging and betas must be from 0 up and below 1, got {value}")
+        _require(0 <= self.seed < 2**63, f"seed must be from 0 up and below 2**63, got {self.seed}")
         _require(bool(self.content_layers) or self.content_weight == 0, "a content weight needs a content layer")
         _require(bool(self.style_layers) or self.style_weight == 0, "a style weight needs a style layer")
         _require(

@@ -390,7 +390,10 @@ def read_recipe(path: Path) -> CompressRecipe:
 
 
 def run_recipe(recipe: CompressRecipe, output: Path) -> Iterator[CompressProgress]:
-    """Build the network, measure it on pictures it was not made from, write it and enter it in the manifest."""
+    """Build the network, measure it on pictures it was not made from, and write it.
+
+    In the recipe's own place it is entered in the manifest beside it.
+    """
     reuse_large_blocks()
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)  # sums depend on how they are divided
@@ -432,7 +435,8 @@ def _store(
         "errors": {tap: {key: round(value, 5) for key, value in row.items()} for tap, row in errors.items()},
     }
     save(output, tensors, metadata)
-    record(output)
+    if output.resolve() == recipe.output:  # elsewhere there is no manifest that it belongs to
+        record(output)
     size = output.stat().st_size / 1e6
     deepest = student.taps[-1]
     text = f"{size:.2f} MB; on pictures held out, {deepest} differs by {errors[deepest]['features']:.3f}"
