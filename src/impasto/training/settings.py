@@ -27,7 +27,7 @@ __all__ = [
 
 
 def option(default: Any, help: str, **limits: float) -> Any:  # noqa: A002  the word that command lines use
-    """A field with a line of help; `least` and `above` bound its numbers."""
+    """A field with a line of help; `least`, `above` and `most` bound its numbers."""
     return field(default=default, metadata={"help": help, **limits})
 
 
@@ -65,7 +65,7 @@ class TrainSettings:
     style_weight: float | None = option(None, "Explicit weight of style, instead of --style-balance.", least=0)
     content_weight: float | None = option(None, "Explicit weight of content, instead of --style-balance.", least=0)
     tv_weight: float | None = option(None, "Weight of total variation: smoothness.", least=0)
-    lr: float = option(1e-3, "Adam's learning rate, at its highest.", above=0)
+    lr: float = option(1e-3, "Adam's learning rate, at its highest.", above=0, most=100)
     lr_decay: float = option(0.0, "The rate is divided by 1 + this x step.", least=0)
     schedule: Literal["cosine", "constant"] = option(
         "cosine", "cosine warms up and then falls to zero at the last step."
@@ -187,7 +187,7 @@ class MultiStyleSettings(GramSettings):
     DIVISOR: ClassVar[Literal["positions", "all"]] = "positions"
 
     network: Literal["brisk", "johnson"] = option("brisk", "brisk is ours and fast; johnson is the paper's.")
-    lr: float = option(2e-3, "Adam's learning rate, at its highest.", above=0)
+    lr: float = option(2e-3, "Adam's learning rate, at its highest.", above=0, most=100)
     width: int | None = option(None, "johnson: channels at full resolution; 32 unless given.", least=1)
     blocks: int | None = option(None, "Residual blocks; 5 unless given.", least=1)
     channels: int | None = option(None, "brisk: channels at 1/4 resolution; 96 unless given.", least=1)
@@ -205,7 +205,7 @@ class AddStyleSettings(GramSettings):
 
     model: str = option("", "The trained network.")
     steps: int = option(800, "Steps in all.", least=1)
-    lr: float = option(1e-2, "Adam's learning rate, at its highest.", above=0)
+    lr: float = option(1e-2, "Adam's learning rate, at its highest.", above=0, most=100)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +225,7 @@ class AdaINSettings(TrainSettings):
         None, "The decoder's channels as a share of the paper's; 0.5 for compact, else 1.", above=0
     )
     steps: int = option(20000, "Steps in all.", least=1)
-    lr: float = option(1e-4, "Adam's learning rate, at its highest.", above=0)
+    lr: float = option(1e-4, "Adam's learning rate, at its highest.", above=0, most=100)
     lr_decay: float = option(5e-5, "The rate is divided by 1 + this x step.", least=0)
     schedule: Literal["cosine", "constant"] = option(
         "constant", "cosine warms up and then falls to zero at the last step."
@@ -303,5 +303,7 @@ def _check_limits(name: str, value: Any, limits: Mapping[str, Any]) -> None:
         raise OptionError(f"{flag(name)} is {value}, need a finite number")
     if "least" in limits and value < limits["least"]:
         raise OptionError(f"{flag(name)} is {value}, need at least {limits['least']}")
+    if "most" in limits and value > limits["most"]:
+        raise OptionError(f"{flag(name)} is {value}, need at most {limits['most']}")
     if "above" in limits and value <= limits["above"]:
         raise OptionError(f"{flag(name)} is {value}, need a number above {limits['above']}")

@@ -1,0 +1,556 @@
+"""The training loop, every family of networks, at toy size."""
+
+from __future__ import annotations
+
+import csv
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from impasto.core.metadata import save
+from impasto.errors import DataError, DivergenceError, ImageError, OptionError, OutputError, WeightsError
+from impasto.files import sha256
+from impasto.methods.files import build, load_model
+from impasto.methods.johnson import Johnson, JohnsonConfig
+from impasto.training import loop
+from impasto.training.checkpoint import Checkpoints
+from impasto.training.gram_task import GramTask, style_numbers
+from impasto.training.loop import TrainProgress, train
+from impasto.training.recipe import fill
+from impasto.training.settings import AddStyleSettings, TrainSettings
+from impasto.training.styles import build_styles
+
+from .training_samples import SMALL, adain, johnson, multistyle, paint_file, workspace, write_backbone
+
+pytestmark = pytest.mark.usefixtures("one_thread", "cache")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Targets are cached here and not in the user's folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return workspace(tmp_path / "work")
+
+
+def run(settings: TrainSettings, out: Path, **options: Any) -> list[TrainProgress]:
+    return list(train(settings, out, **options))
+
+
+def part(settings: TrainSettings, out: Path, steps: int, **options: Any) -> list[TrainProgress]:
+    """The first records, up to that of step `steps`; then the generator is closed, as Ctrl-C does it."""
+    taken = []
+    with closing(train(settings, out, **options)) as records:
+        for record in records:
+            taken.append(record)
+            if record.step == steps:
+                break
+    return taken
+
+
+def weights(out: Path, **options: Any) -> dict[str, torch.Tensor]:
+    return load_model(out / "model.safetensors", **options)[0].state_dict()
+
+
+def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool:
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def table(out: Path) -> list[dict[str, str]]:
+    with (out / "loss.csv").open() as handle:
+        return list(csv.DictReader(handle))
+
+
+# -- what a run gives -----------------------------------------------------------------------------------------
+
+
+def test_a_run_leaves_a_model_and_all_that_there_is_to_look_at(root: Path) -> None:
+    records = run(johnson(root, licence="CC0"), root / "run")
+    assert [record.step for record in records] == [*range(7), 6]
+    assert {"total", "content", "style", "tv", "style/relu1_1", "style/relu2_1"} == records[1].losses.keys()
+    assert records[-1].model == root / "run" / "model.safetensors"
+    assert {"recipe.toml", "loss.csv", "loss.png", "checkpoints", "samples", "tensorboard"} < set(files(root / "run"))
+    assert [row["step"] for row in table(root / "run")] == list("123456")
+    for record, row in zip(records[1:7], table(root / "run"), strict=True):
+        assert float(row["total"]) == pytest.approx(record.losses["total"], rel=1e-6)
+        assert float(row["learning_rate"]) == pytest.approx(record.rate, rel=1e-6)
+    with Image.open(root / "run" / "samples" / "step-00000006.jpg") as sheet:
+        assert sheet.size == (2 * 32, 5 * 32)  # photo and style wide; style and four photos high
+    network, about = load_model(root / "run" / "model.safetensors")
+    assert isinstance(network, Johnson)
+    assert (network.config.width, network.config.blocks) == (4, 1)
+    assert about["styles"] == [{"name": "a"}]
+    assert about["licence"] == "CC0"
+    assert about["recipe"]["train"] == "johnson"
+    assert about["recipe"]["steps"] == 6
+    assert str(root) not in str(about)  # nobody's folders travel with a model
+
+
+def test_total_is_the_weighted_sum_of_its_terms(root: Path) -> None:
+    for record in run(johnson(root, tv_weight=0.5, style_balance=7), root / "run")[1:-1]:
+        terms = record.losses
+        assert terms["total"] == pytest.approx(terms["content"] + 7 * terms["style"] + 0.5 * terms["tv"], rel=1e-4)
+        assert terms["style"] == pytest.approx((terms["style/relu1_1"] + terms["style/relu2_1"]) / 2, rel=1e-4)
+
+
+def test_explicit_weights_are_the_papers(root: Path) -> None:
+    given = johnson(root, style_weight=3, content_weight=2, tv_weight=0)
+    for record in run(given, root / "run")[1:-1]:
+        terms = record.losses
+        assert terms["total"] == pytest.approx(2 * terms["content"] + 3 * terms["style"], rel=1e-4)
+        assert terms["style"] == pytest.approx(terms["style/relu1_1"] + terms["style/relu2_1"], rel=1e-4)
+
+
+def test_training_learns(root: Path) -> None:
+    settings = multistyle(root, steps=30, save_every=30, batch_size=4, lr=1e-2, image_size=32)
+    totals = [record.losses["total"] for record in run(settings, root / "run")[1:-1]]
+    assert sum(totals[-5:]) < 0.7 * sum(totals[:5])
+
+
+@pytest.mark.parametrize("network", ["brisk", "johnson"])
+def test_several_styles(root: Path, network: str) -> None:
+    sizes = {"channels": None, "detail": None, "width": 4} if network == "johnson" else {}
+    settings = multistyle(root, network=network, **sizes, schedule="constant")
+    assert len({record.rate for record in run(settings, root / "run")[1:-1]}) == 1
+    network_, about = load_model(root / "run" / "model.safetensors")
+    method = "brisk" if network == "brisk" else "multistyle"
+    assert method == network_.METHOD
+    assert [style["name"] for style in about["styles"]] == ["a", "b"]
+
+
+def test_every_style_has_its_turn_whatever_the_processes() -> None:
+    for n, batch in ((1, 4), (2, 4), (3, 4), (5, 2)):
+        numbers = style_numbers(7, 0, 60, n)
+        assert all(sorted(numbers[i : i + n]) == list(range(n)) for i in range(0, 60, n))
+        assert numbers == [one for first in range(0, 60, batch) for one in style_numbers(7, first, batch, n)]
+    assert style_numbers(0, 0, 60, 3) != style_numbers(1, 0, 60, 3)
+
+
+def test_any_style(root: Path) -> None:
+    from impasto.core.weights import load_backbone
+
+    records = run(adain(root), root / "run")
+    assert {"content", "style", "style/relu1_1", "style/relu4_1"} < records[1].losses.keys()
+    encoder = load_backbone(root / "deep.safetensors", padding="replicate")
+    network, about = load_model(root / "run" / "model.safetensors", encoder=encoder)
+    assert network.METHOD == "adain"
+    assert about["network"]["width"] == 0.0625
+    terms = records[3].losses
+    assert terms["total"] == pytest.approx(terms["content"] + 10 * terms["style"], rel=1e-4)
+
+
+def test_any_style_balanced_and_with_odd_sizes(root: Path) -> None:
+    settings = adain(root, style_balance=5, image_size=36, steps=2)
+    terms = run(settings, root / "run")[1].losses
+    assert terms["total"] == pytest.approx(terms["content"] + 5 * terms["style"], rel=1e-4)
+    assert terms["style"] == pytest.approx(sum(terms[f"style/relu{i}_1"] for i in (1, 2, 3, 4)) / 4, rel=1e-4)
+
+
+def test_epochs_are_counted_in_photos(root: Path) -> None:
+    given = {**johnson(root).values(), "epochs": 2}
+    del given["steps"]
+    settings = fill("johnson", {}, given)
+    assert run(settings, root / "run")[-1].step == 2 * 3  # five photos, two a step
+
+
+def test_a_style_set_serves_as_styles(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from impasto.core.weights import load_backbone
+    from impasto.training import sources
+
+    (root / "pictures").mkdir()
+    for name in "ab":
+        (root / f"{name}.png").rename(root / "pictures" / f"{name}.png")
+    (root / "pictures" / "styles.tsv").write_text("file\ttitle\tartist\na.png\tA\tSomebody\n")
+    backbone = load_backbone(root / "tiny.safetensors")
+    for _ in build_styles(root / "pictures", root / "set.safetensors", backbone, size=48):
+        pass
+    computed = []
+    monkeypatch.setattr(sources, "style_targets", lambda *a, **k: computed.append(a))
+    run(multistyle(root, style=[str(root / "set.safetensors")], steps=2), root / "run")
+    assert computed == []  # the set holds what is needed
+    assert load_model(root / "run" / "model.safetensors")[1]["styles"] == [
+        {"name": "a", "title": "A", "artist": "Somebody"},
+        {"name": "b"},
+    ]
+    monkeypatch.undo()
+    run(adain(root, style=[str(root / "set.safetensors")], steps=1), root / "adain")
+
+
+def test_a_folder_of_styles(root: Path) -> None:
+    (root / "styles").mkdir()
+    for number, name in enumerate(("Great Wave.png", "great_wave.jpg")):
+        paint_file(root / "styles" / name, number)
+    run(multistyle(root, style=[str(root / "styles")], steps=1), root / "run")
+    styles = load_model(root / "run" / "model.safetensors")[1]["styles"]
+    assert [style["name"] for style in styles] == ["great-wave", "great-wave-2"]
+
+
+# -- one more style -------------------------------------------------------------------------------------------
+
+
+def added(root: Path, **changes: Any) -> AddStyleSettings:
+    given = {
+        "photos": [str(root / "photos")],
+        "style": [str(root / "c.png")],
+        "model": str(root / "run" / "model.safetensors"),
+        "backbone": str(root / "tiny.safetensors"),
+    }
+    return AddStyleSettings.from_values({**SMALL, **given, **changes})
+
+
+def test_a_style_is_added_and_the_others_stay_bit_for_bit(root: Path) -> None:
+    run(multistyle(root, licence="CC BY 4.0"), root / "run")
+    run(added(root, lr=0.1), root / "more")
+    before, _ = load_model(root / "run" / "model.safetensors")
+    after, about = load_model(root / "more" / "model.safetensors")
+    assert [style["name"] for style in about["styles"]] == ["a", "b", "c"]
+    assert about["licence"] == "CC BY 4.0"
+    assert about["recipe"]["added_to"]["train"] == "multistyle"
+    photo = torch.rand(1, 3, 40, 44)
+    with torch.no_grad():
+        for name in "ab":
+            assert torch.equal(before(photo, before.mix(name)), after(photo, after.mix(name)))
+        assert not torch.equal(after(photo, after.mix("c")), after(photo, after.mix({"a": 1, "b": 1})))
+    grown = after.state_dict()
+    for key, value in before.state_dict().items():
+        kept = grown[key][: len(value)] if key.endswith(("gamma", "beta")) else grown[key]
+        assert torch.equal(kept, value)
+
+
+def test_a_style_of_the_same_name_gets_another(root: Path) -> None:
+    run(multistyle(root), root / "run")
+    run(added(root, style=[str(root / "a.png")]), root / "more")
+    assert [s["name"] for s in load_model(root / "more" / "model.safetensors")[1]["styles"]] == ["a", "b", "a-2"]
+
+
+def test_adding_to_what_cannot_learn_more(root: Path) -> None:
+    run(johnson(root), root / "run")
+    with pytest.raises(OptionError, match="only multistyle and brisk"):
+        run(added(root), root / "more")
+
+
+def test_adding_to_a_model_with_nan(root: Path) -> None:
+    from impasto.core.metadata import read_metadata
+
+    run(multistyle(root), root / "run")
+    path = root / "run" / "model.safetensors"
+    broken = {key: value.clone() for key, value in weights(root / "run").items()}
+    broken["stem.conv2d.weight"][0, 0, 0, 0] = float("nan")
+    save(path, {key: value.contiguous() for key, value in broken.items()}, read_metadata(path))
+    with pytest.raises(WeightsError, match=r"stem\.conv2d\.weight has values that are infinite or no numbers"):
+        run(added(root), root / "more")
+    assert not (root / "more").exists()
+
+
+# -- going on -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [johnson, multistyle, adain])
+def test_closed_and_resumed_is_bit_for_bit_the_same(root: Path, make: Any) -> None:
+    from impasto.core.weights import load_backbone
+
+    settings = make(root, deterministic=True)
+    run(settings, root / "whole")
+    for stop in (1, 3):  # the second time between two checkpoints
+        assert part(settings, root / "parts", stop, resume=True)[-1].step == stop
+    records = run(settings, root / "parts", resume=True)
+    assert records[0].step == 3
+    assert "going on after step 3 of 6" in records[0].notes
+    encoder = {"encoder": load_backbone(root / "deep.safetensors")} if make is adain else {}
+    assert same(weights(root / "whole", **encoder), weights(root / "parts", **encoder))
+    assert sha256(root / "whole" / "model.safetensors") == sha256(root / "parts" / "model.safetensors")
+    losses = [[{**row, "images_per_second": ""} for row in table(root / out)] for out in ("whole", "parts")]
+    assert losses[0] == losses[1]
+
+
+def test_an_added_style_is_resumed_too(root: Path) -> None:
+    run(multistyle(root), root / "run")
+    run(added(root), root / "whole")
+    part(added(root), root / "parts", 3)
+    run(added(root), root / "parts", resume=True)
+    assert same(weights(root / "whole"), weights(root / "parts"))
+
+
+def test_a_finished_run_stays_finished(root: Path) -> None:
+    run(johnson(root), root / "run")
+    before = sha256(root / "run" / "model.safetensors")
+    records = run(johnson(root), root / "run", resume=True)
+    assert (len(records), records[-1].model) == (2, root / "run" / "model.safetensors")
+    assert sha256(root / "run" / "model.safetensors") == before
+
+
+def test_the_last_two_and_the_best_are_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    losses = iter([5.0, 5.0, 1.0, 1.0, 4.0, 4.0, 3.0, 3.0, 2.0, 2.0])
+    usual = loop._Run._learn
+
+    def learn(self: Any, batch: Any) -> Any:
+        found, good = usual(self, batch)
+        return {**found, "total": next(losses)}, good
+
+    monkeypatch.setattr(loop._Run, "_learn", learn)
+    run(johnson(root, steps=10), root / "run")
+    kept = Checkpoints(root / "run" / "checkpoints")
+    assert kept.steps() == [4, 8, 10]
+    assert kept.load(10)["best"] == (4, 1.0)
+
+
+def test_a_torn_checkpoint_is_passed_over_and_told(root: Path) -> None:
+    run(johnson(root), root / "whole")
+    part(johnson(root), root / "run", 4)
+    torn = root / "run" / "checkpoints" / "step-00000004.pt"
+    torn.write_bytes(torn.read_bytes()[:-1000])
+    (torn.parent / ".impasto-0123456789abcdef.pt").write_bytes(b"left by a crash")
+    records = run(johnson(root), root / "run", resume=True)
+    assert records[0].step == 2
+    assert "step-00000004.pt: is damaged" in records[0].notes[0]
+    assert "going back to step-00000002.pt" in records[0].notes[0]
+    assert same(weights(root / "whole"), weights(root / "run"))
+    assert "step-00000004.pt.damaged" in files(torn.parent)
+    assert not any(name.startswith(".") for name in files(torn.parent))
+
+
+def test_no_whole_checkpoint_at_all(root: Path) -> None:
+    part(johnson(root), root / "run", 3)
+    for path in (root / "run" / "checkpoints").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"step-00000002\.pt: is damaged .*no older checkpoint"):
+        run(johnson(root), root / "run", resume=True)
+
+
+def test_an_existing_run_needs_resume(root: Path) -> None:
+    part(johnson(root), root / "run", 1)
+    with pytest.raises(OutputError, match=r"a run already: go on with `impasto train --resume .*or choose another"):
+        run(johnson(root), root / "run")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"lr": 0.5}, r"--lr is 0\.5, was 0\.001"),
+        ({"style_layer": ["relu1_1"]}, "--style-layer is relu1_1, was relu1_1,relu2_1"),
+        ({"steps": 7, "seed": 3}, "--steps is 7, was 6; --seed is 3, was 0"),
+        ({"width": None}, "--width is not given, was 4"),
+        ({"style_weight": 2.0, "style_balance": None}, "--style-balance is not given, was 30"),
+    ],
+)
+def test_a_changed_recipe_is_refused_by_name(root: Path, changes: dict[str, Any], named: str) -> None:
+    part(johnson(root), root / "run", 1)
+    values = {key: value for key, value in {**johnson(root).values(), **changes}.items() if value is not None}
+    with pytest.raises(DataError, match=named):
+        run(type(johnson(root)).from_values(values), root / "run", resume=True)
+
+
+def test_changed_pictures_are_refused(root: Path) -> None:
+    part(multistyle(root), root / "run", 1)
+    paint_file(root / "photos" / "new.png", 50)
+    with pytest.raises(DataError, match="there are 6 photos, were 5"):
+        run(multistyle(root), root / "run", resume=True)
+    (root / "photos" / "new.png").unlink()
+    paint_file(root / "b.png", 51)
+    with pytest.raises(DataError, match="the style picture of b has changed"):
+        run(multistyle(root), root / "run", resume=True)
+    paint_file(root / "b.png", 101, (64, 56))
+    write_backbone(root / "tiny.safetensors", seed=1)
+    with pytest.raises(DataError, match="the backbone is tiny with other weights"):
+        run(multistyle(root), root / "run", resume=True)
+
+
+def test_a_run_can_move(root: Path) -> None:
+    run(johnson(root), root / "whole")
+    part(johnson(root), root / "run", 3)
+    (root / "photos").rename(root / "elsewhere")
+    (root / "a.png").rename(root / "elsewhere.png")
+    (root / "elsewhere.png").rename(root / "elsewhere" / ".a.png")
+    (root / "styles").mkdir()
+    (root / "elsewhere" / ".a.png").rename(root / "styles" / "a.png")
+    (root / "run").rename(root / "moved")
+    moved = johnson(root, photos=[str(root / "elsewhere")], style=[str(root / "styles" / "a.png")], workers=1)
+    run(moved, root / "moved", resume=True)
+    assert same(weights(root / "whole"), weights(root / "moved"))
+
+
+# -- trouble --------------------------------------------------------------------------------------------------
+
+
+def bad_terms(monkeypatch: pytest.MonkeyPatch, is_bad: Any) -> list[int]:
+    """Make the loss NaN in those calls, by number from 1, for which `is_bad` says so."""
+    calls: list[int] = []
+    usual = GramTask.terms
+
+    def terms(self: Any, paint: Any, batch: Any) -> Any:
+        calls.append(len(calls) + 1)
+        found = usual(self, paint, batch)
+        return {**found, "total": found["total"] * float("nan")} if is_bad(calls[-1]) else found
+
+    monkeypatch.setattr(GramTask, "terms", terms)
+    return calls
+
+
+def notes(records: list[TrainProgress]) -> list[str]:
+    return [note for record in records for note in record.notes]
+
+
+def test_a_step_without_a_finite_loss_is_skipped_and_told_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad_terms(monkeypatch, {2, 3, 5}.__contains__)
+    records = run(johnson(root), root / "run")
+    assert [record.step for record in records] == [*range(7), 6]
+    assert notes(records) == [
+        "step 2 is skipped: its loss is infinite or no number",
+        "step 5 is skipped: its loss is infinite or no number",
+    ]
+    assert Checkpoints(root / "run" / "checkpoints").steps() == [4, 6]  # none of step 2
+
+
+def test_three_in_a_row_go_back_with_half_the_rate(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad_terms(monkeypatch, {3, 4, 5}.__contains__)
+    records = run(johnson(root, schedule="constant"), root / "run")
+    assert [record.step for record in records] == [0, 1, 2, 3, 4, 5, 3, 4, 5, 6, 6]
+    assert [record.rate for record in records[1:-1]] == [1e-3] * 5 + [5e-4] * 4
+    assert len(notes(records)) == 2
+    assert "goes back from step 5 to 2, with 0.5 of the learning rate" in notes(records)[1]
+    assert [row["step"] for row in table(root / "run")] == list("123456")
+    assert Checkpoints(root / "run" / "checkpoints").load(6)["restarts"] == 1
+
+
+def test_the_rate_is_halved_each_time_and_at_last_given_up(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad_terms(monkeypatch, lambda call: call > 2)
+    rates = []
+
+    def collect() -> None:
+        for record in train(johnson(root, schedule="constant"), root / "run"):
+            rates.append(record.rate)
+
+    with pytest.raises(DivergenceError, match="infinite or no number at step 5, after going back 6 times"):
+        collect()
+    halvings = [1e-3 / 2**i for i in range(1, 7)]
+    assert rates[1:] == [1e-3] * 5 + [rate for rate in halvings for _ in range(3)]
+    assert Checkpoints(root / "run" / "checkpoints").steps() == [0, 2]
+
+
+def test_weights_that_are_no_numbers_are_never_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, calls = loop._Run._learn, []
+
+    def learn(self: Any, batch: Any) -> Any:
+        found = usual(self, batch)
+        calls.append(self.step + 1)
+        if len(calls) in (4, 10):  # step 4, a step with a checkpoint; and then step 6, the last
+            self.parameters[0].data[0] = float("nan")
+        return found
+
+    monkeypatch.setattr(loop._Run, "_learn", learn)
+    records = run(johnson(root), root / "run")
+    assert calls == [1, 2, 3, 4, 5, 6, 3, 4, 5, 6, 5, 6]
+    assert len([note for note in notes(records) if "goes back" in note]) == 2
+    assert all(value.isfinite().all() for value in weights(root / "run").values())
+
+
+def test_a_full_disk_stops_with_a_clear_error_and_a_whole_checkpoint(root: Path) -> None:
+    resource = pytest.importorskip("resource")
+    run(johnson(root), root / "whole")
+    part(johnson(root), root / "run", 2)
+    kept = {path: sha256(path) for path in (root / "run" / "checkpoints").iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(OutputError, match=r"step-00000004\.pt: no room on the disk .*File too large"):
+            run(johnson(root), root / "run", resume=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path: sha256(path) for path in (root / "run" / "checkpoints").iterdir()} == kept
+    run(johnson(root), root / "run", resume=True)
+    assert same(weights(root / "whole"), weights(root / "run"))
+
+
+# -- bad and odd input ----------------------------------------------------------------------------------------
+
+
+def test_no_photos(root: Path) -> None:
+    (root / "empty").mkdir()
+    with pytest.raises(DataError, match="no photos found, need at least one"):
+        run(johnson(root, photos=[str(root / "empty")]), root / "run")
+    with pytest.raises(OptionError, match="--photos is needed"):
+        run(johnson(root, photos=[]), root / "run")
+    assert not (root / "run").exists()
+
+
+def test_one_photo_grey_and_cmyk_work(root: Path) -> None:
+    (root / "few").mkdir()
+    Image.open(root / "photos" / "0.png").convert("L").save(root / "few" / "grey.jpg")
+    run(johnson(root, photos=[str(root / "few")], steps=2), root / "one")
+    Image.open(root / "photos" / "1.png").convert("CMYK").save(root / "few" / "cmyk.jpg")
+    Image.open(root / "photos" / "1.png").convert("CMYK").save(root / "a.jpg")
+    run(johnson(root, photos=[str(root / "few")], style=[str(root / "a.jpg")], steps=2), root / "two")
+    assert not (root / "two" / "bad_photos.tsv").exists()
+
+
+def test_too_many_bad_photos(root: Path) -> None:
+    (root / "photos" / "2.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match="1 of 5 photos cannot be read"):
+        run(johnson(root), root / "run")
+    assert "2.png\t" in (root / "run" / "bad_photos.tsv").read_text()
+
+
+def test_an_unreadable_style(root: Path) -> None:
+    (root / "a.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match=r"a\.png"):
+        run(johnson(root), root / "run")
+    with pytest.raises(ImageError, match=r"gone\.png"):
+        run(johnson(root, style=[str(root / "gone.png")]), root / "run")
+    with pytest.raises(DataError, match=r"a\.png"):
+        run(adain(root, style=[str(root / "a.png")], steps=2), root / "run")
+
+
+def test_styles_must_be_given_and_johnson_takes_one(root: Path) -> None:
+    with pytest.raises(OptionError, match="--style is needed"):
+        run(multistyle(root, style=[]), root / "run")
+    with pytest.raises(OptionError, match="--style is needed"):
+        run(adain(root, style=[]), root / "run")
+    with pytest.raises(OptionError, match="johnson learns one style, got 2"):
+        run(johnson(root, style=[str(root / "a.png"), str(root / "b.png")]), root / "run")
+
+
+def test_sizes_of_the_other_network_are_refused(root: Path) -> None:
+    with pytest.raises(OptionError, match="brisk has no setting 'width'"):
+        run(multistyle(root, width=8), root / "run")
+
+
+def test_out_is_a_file(root: Path) -> None:
+    with pytest.raises(OutputError, match="is a file, need a folder"):
+        run(johnson(root), root / "a.png")
+
+
+def test_global_settings_are_left_as_they_were(root: Path) -> None:
+    before = torch.get_rng_state()
+    run(johnson(root, deterministic=True), root / "run")
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_initial_weights_are_the_seeds(root: Path) -> None:
+    states = []
+    for seed in (1, 1, 2):
+        part(johnson(root, seed=seed), root / f"{len(states)}", 0)
+        states.append(Checkpoints(root / f"{len(states)}" / "checkpoints").load(0)["network"])
+    assert same(states[0], states[1])
+    assert not same(states[0], states[2])
+    assert build(JohnsonConfig(width=4, blocks=1)).state_dict().keys() == states[0].keys()
+
+
+def test_bfloat16_trains_with_float32_master_weights(root: Path) -> None:
+    records = run(johnson(root, precision="bfloat16"), root / "half")
+    exact = run(johnson(root), root / "full")
+    assert all(value.dtype == torch.float32 for value in weights(root / "half").values())
+    assert records[1].losses["total"] == pytest.approx(exact[1].losses["total"], rel=0.05)
+    assert records[1].losses["total"] != exact[1].losses["total"]
