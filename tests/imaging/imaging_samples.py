@@ -94,12 +94,15 @@ def orientation_exif(value: int) -> bytes:
     return exif.tobytes()
 
 
-def cmyk_profile() -> bytes:
-    """A printer profile in which full cyan is Lab (50, -30, -40), other inks only darken, and paper is white."""
+def cmyk_profile(black: int = 0) -> bytes:
+    """A profile in which full cyan is Lab (50, -30, -40), other inks only darken, and paper is white.
+
+    Black ink has the lightness ``black``, of 100. It goes one way only, from ink to Lab, as a scanner's does.
+    """
     corners = []
     for index in range(16):  # the first ink varies slowest
         c, m, y, k = (index >> 3) & 1, (index >> 2) & 1, (index >> 1) & 1, index & 1
-        lightness = 0 if k else 100 * 0.5 ** (c + m + y)
+        lightness = black if k else 100 * 0.5 ** (c + m + y)
         a, b = (-30, -40) if (c and not (m or y or k)) else (0, 0)
         corners += [round(lightness * 2.55), a + 128, b + 128]
     matrix = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
@@ -108,12 +111,12 @@ def cmyk_profile() -> bytes:
     lut += bytes(-len(lut) % 4)
     text = b"text\0\0\0\0test\0\0\0\0"
     white = b"XYZ \0\0\0\0" + struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
-    tags = [(b"cprt", text), (b"wtpt", white), (b"A2B0", lut)]
+    tags = [(b"cprt", text), (b"wtpt", white), (b"A2B0", lut), (b"A2B1", lut)]
     at, table, body = 128 + 4 + 12 * len(tags), struct.pack(">I", len(tags)), b""
     for kind, data in tags:
         table += kind + struct.pack(">II", at + len(body), len(data))
         body += data
-    head = struct.pack(">I4sI4s4s4s", at + len(body), b"\0\0\0\0", 0x02100000, b"prtr", b"CMYK", b"Lab ")
+    head = struct.pack(">I4sI4s4s4s", at + len(body), b"\0\0\0\0", 0x02100000, b"scnr", b"CMYK", b"Lab ")
     head += struct.pack(">6H", 2000, 1, 1, 0, 0, 0) + b"acsp" + bytes(28)
     head += struct.pack(">3i", 0xF6D6, 0x10000, 0xD32D)
     return head.ljust(128, b"\0") + table + body

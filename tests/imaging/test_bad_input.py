@@ -21,6 +21,7 @@ from PIL import Image, ImageFile
 
 from impasto.errors import ImageError
 from impasto.imaging import as_picture, read
+from impasto.imaging.guards import QUIET
 
 from .imaging_samples import gradient, gradient16, orientation_exif, plain_tiff, png16, saved, tiff
 
@@ -209,6 +210,15 @@ def test_a_program_that_lets_pillow_load_half_files_does_not_make_us(monkeypatch
     assert ImageFile.LOAD_TRUNCATED_IMAGES
 
 
+def test_settings_last_until_the_last_one_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with QUIET:
+        with QUIET:
+            pass
+        assert Image.MAX_IMAGE_PIXELS is None
+    assert Image.MAX_IMAGE_PIXELS == 100
+
+
 def test_settings_survive_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     filters = list(warnings.filters)
@@ -249,7 +259,7 @@ def test_libraries_stay_silent(capfd: pytest.CaptureFixture[str], caplog: pytest
         tiff(gradient16(), extratags=[(65000, 2, 3, b"a\0b", True)]),
         *[scratched(data) for data in KINDS.values()],
     ]
-    with caplog.at_level(logging.DEBUG, logger="tifffile"), warnings.catch_warnings(record=True) as seen:
+    with caplog.at_level(logging.DEBUG), warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         for data in quirks:
             try:
@@ -257,10 +267,20 @@ def test_libraries_stay_silent(capfd: pytest.CaptureFixture[str], caplog: pytest
             except ImageError:
                 continue
     assert seen == []
-    assert [record for record in caplog.records if record.name == "tifffile"] == []
+    assert [record for record in caplog.records if record.levelno >= logging.INFO] == []
     assert capfd.readouterr() == ("", "")
-    logging.getLogger("tifffile").warning("heard again")
-    assert "heard again" in caplog.text
+    for name in ("tifffile", "imagecodecs"):
+        logging.getLogger(name).warning("%s is heard again", name)
+        assert f"{name} is heard again" in caplog.text
+
+
+def test_libpng_stays_silent(caplog: pytest.LogCaptureFixture) -> None:
+    """One byte turned over now and then ends the compressed pixels early, which libpng remarks on."""
+    data = KINDS["PNG 16"]
+    for position in range(len(data) // 2, len(data) // 2 + 700):
+        broken = data[:position] + bytes([data[position] ^ 255]) + data[position + 1 :]
+        assert "damaged" in refusal(io.BytesIO(broken))
+    assert caplog.records == []
 
 
 def test_too_much_for_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

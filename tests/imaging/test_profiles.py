@@ -124,6 +124,12 @@ def test_cmyk_with_a_profile() -> None:
     assert np.abs(expected - [0, 1, 1]).max() > 0.2  # what the plain formula would say
 
 
+def test_black_stays_black() -> None:
+    """The blackest ink is far from black, and is meant as black all the same (black-point compensation)."""
+    ink = np.full((40, 40, 4), 255, np.uint8)
+    assert to_srgb(ink, cmyk_profile(black=20)).max() < 0.02 * 65535
+
+
 @pytest.mark.parametrize(
     "profile", [b"", b"junk" * 50, ADOBE[:200], GREY_18, cmyk_profile(), ADOBE[:128] + bytes(len(ADOBE) - 128)]
 )

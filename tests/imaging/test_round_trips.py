@@ -259,6 +259,12 @@ def test_to_pil() -> None:
         to_pil(picture.rgb.new_zeros(1, 4, 8, 8))
 
 
+def test_values_are_rounded_to_the_nearest() -> None:
+    values = np.array([0.0, 0.4, 0.6, 1.4, 254.4, 254.6]).reshape(1, 6, 1)
+    rounded = as_picture(values / 255, min_side=1).integers(8)
+    assert rounded[0, :, 0].tolist() == [0, 0, 1, 1, 254, 255]
+
+
 def test_never_a_black_picture_from_nan(tmp_path: Path) -> None:
     picture = as_picture(gradient())
     broken = picture.with_rgb(picture.rgb * float("nan"))

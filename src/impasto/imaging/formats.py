@@ -59,8 +59,6 @@ def is_heif(head: bytes) -> bool:
     if head[4:8] != b"ftyp":
         return False
     end = min(int.from_bytes(head[:4], "big"), len(head))
-    if head[8:12] in (b"avif", b"avis"):
-        return False
     brands = {head[8:12], *(head[at : at + 4] for at in range(16, end, 4))}
     return bool(brands & _HEIC_BRANDS)
 

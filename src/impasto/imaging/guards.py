@@ -71,12 +71,14 @@ class _Quiet:
 
 QUIET = _Quiet()
 
+_TALKATIVE = ("tifffile", "imagecodecs")  # their warnings end on the terminal where logging is not set up
+
 
 @contextmanager
 def _silenced() -> Iterator[None]:
     before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-    tiff_log = logging.getLogger("tifffile")
-    tiff_log.addFilter(_drop)
+    for name in _TALKATIVE:
+        logging.getLogger(name).addFilter(_drop)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -84,7 +86,8 @@ def _silenced() -> Iterator[None]:
             ImageFile.LOAD_TRUNCATED_IMAGES = False
             yield
     finally:
-        tiff_log.removeFilter(_drop)
+        for name in _TALKATIVE:
+            logging.getLogger(name).removeFilter(_drop)
         Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
