@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.torch
 import torch
+from PIL import Image
+
+from impasto.core.vgg import TOPOLOGIES
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -26,3 +31,27 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with VGG-16 up to conv2_1 and random weights, which says nothing of itself."""
+    draw = torch.Generator().manual_seed(0)
+    state = {}
+    for name, channels_in, channels_out in TOPOLOGIES["vgg16"].layers[:3]:
+        weights = torch.randn(channels_out, channels_in, 3, 3, generator=draw)
+        state[f"{name}.weight"] = weights * (2 / (9 * channels_in)) ** 0.5
+        state[f"{name}.bias"] = torch.randn(channels_out, generator=draw) * 0.1
+    path = tmp_path_factory.mktemp("backbone") / "tiny.safetensors"
+    safetensors.torch.save_file(state, path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with photo.png (40x36 px) and two styles, night.png (40x40 px) and wave.png (48x40 px)."""
+    for seed, (name, size) in enumerate({"photo": (36, 40), "night": (40, 40), "wave": (40, 48)}.items()):
+        blotches = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), np.uint8)
+        Image.fromarray(blotches).resize(size[::-1], Image.Resampling.BICUBIC).save(tmp_path / f"{name}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

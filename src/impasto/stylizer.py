@@ -247,7 +247,7 @@ def as_styles(style: Any) -> Iterator[Style]:
             if len(item) != 2:
                 raise OptionError(f"a style in brackets is (picture, weight), got {len(item)} things: use a list")
             yield Style(*item)
-        elif isinstance(item, str | os.PathLike):
-            yield Style(*parse_style(os.fspath(item)))
+        elif isinstance(item, str):
+            yield Style(*parse_style(item))
         else:
             yield Style(item)

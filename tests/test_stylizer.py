@@ -1,0 +1,374 @@
+"""The door in Python: every kind of picture, styles with weights, settings, sizes, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import impasto
+from impasto.errors import ImageError, ImpastoError, LayerError, OptionError, WeightsError
+from impasto.imaging import Picture, read, write
+from impasto.methods.optimize import Progress
+from impasto.methods.presets import DEFAULT_PRESET, PRESETS, preset
+from impasto.stylizer import Style, as_styles, parse_layers, parse_style, prepare, split_init, stylize
+
+pytestmark = pytest.mark.usefixtures("one_thread", "folder")
+
+
+class Paint:
+    """`stylize` with a tiny backbone and few steps."""
+
+    def __init__(self, backbone: Path) -> None:
+        self.settings: dict[str, Any] = {
+            "backbone": str(backbone),
+            "backbone_input": "none",
+            "content_layers": {"relu1_2": 1.0},
+            "style_layers": "relu1_1,relu2_1",
+            "steps": 2,
+            "precision": "float32",
+        }
+
+    def __call__(self, photo: Any = "photo.png", style: Any = "night.png", **settings: Any) -> Image.Image:
+        return stylize(photo, style, **{**self.settings, **settings})
+
+
+@pytest.fixture
+def paint(tiny_backbone: Path) -> Paint:
+    return Paint(tiny_backbone)
+
+
+def same(a: Image.Image, b: Image.Image) -> bool:
+    return a.mode == b.mode and a.size == b.size and a.tobytes() == b.tobytes()
+
+
+# -- pictures -------------------------------------------------------------------------------------------------
+
+
+def test_the_result_is_a_painted_picture_of_the_photos_size(paint: Paint) -> None:
+    got = paint()
+    assert (type(got), got.mode, got.size) == (Image.Image, "RGB", (40, 36))
+    assert not same(got, Image.open("photo.png"))
+    assert same(got, paint())
+
+
+def test_pictures_may_be_anything_that_holds_one(paint: Paint) -> None:
+    expected = paint()
+    pixels = np.array(Image.open("photo.png"))
+    for photo in (
+        Path("photo.png"),
+        io.BytesIO(Path("photo.png").read_bytes()),
+        Image.open("photo.png"),
+        pixels,
+        pixels.astype(np.float32) / 255,
+        torch.from_numpy(pixels).permute(2, 0, 1) / 255,
+        read("photo.png"),
+    ):
+        assert same(paint(photo), expected)
+    night = np.array(Image.open("night.png"))
+    for style in (Path("night.png"), Image.open("night.png"), night, Style("night.png"), ["night.png"], [night]):
+        assert same(paint(style=style), expected)
+
+
+def test_a_photo_larger_than_size_is_shrunk_and_a_smaller_one_stays(paint: Paint) -> None:
+    assert paint("wave.png", size=40).size == (40, 33)
+    assert paint("wave.png", size=100).size == (48, 40)
+
+
+def test_upscale_enlarges_where_asked(paint: Paint) -> None:
+    assert paint("wave.png", size=96, upscale=True).size == (96, 80)
+
+
+def test_transparency_is_carried_and_depth_kept_until_the_pil_image(paint: Paint, tiny_backbone: Path) -> None:
+    alpha = torch.linspace(0, 1, 36 * 40).reshape(1, 1, 36, 40)
+    write(Picture(read("photo.png").rgb, alpha, bits=16), "deep.png")
+    got = paint("deep.png")
+    assert got.mode == "RGBA"
+    assert np.abs(np.array(got)[:, :, 3] / 255 - alpha[0, 0].numpy()).max() < 0.003
+    how = {"backbone_input": "none", "precision": "float32"}
+    layers = {"content_layers": {"relu1_1": 1.0}, "style_layers": {"relu1_1": 1.0}}
+    painting = prepare("deep.png", [Style("night.png")], preset(backbone=str(tiny_backbone), **layers), **how)
+    assert (painting.result().bits, painting.result().name) == (16, "deep.png")
+
+
+def test_a_photo_too_thin_for_its_size_is_one_sentence(paint: Paint) -> None:
+    long = np.zeros((32, 20_000, 3), np.uint8)
+    with pytest.raises(
+        OptionError,
+        match=r"^array: would be painted at 512x1 px, need at least 32 on the short side: use --size 20000 or more",
+    ):
+        paint(long)
+    with pytest.raises(OptionError, match=r"painted at 20x18 px, .* use --size 36 or more, or crop it"):
+        paint(size=20)
+    assert paint(size=36).size == (36, 32)
+
+
+def test_a_style_too_thin_is_one_sentence(paint: Paint) -> None:
+    with pytest.raises(OptionError, match=r"array: would be looked at at 40x2 px, .* larger --style-scale"):
+        paint(style=np.zeros((32, 640, 3), np.uint8))
+    with pytest.raises(OptionError, match=r"night\.png: would be looked at at 4x4 px"):
+        paint(style_scale=0.1)
+
+
+@pytest.mark.parametrize(
+    ("photo", "style", "message"),
+    [
+        ("none.png", "night.png", r"none\.png: no such file"),
+        ("photo.png", "none.png", r"none\.png: no such file"),
+        ("photo.png", "none.png:0.5", r"none\.png: no such file"),
+        ("photo.png", np.zeros((8, 8, 3), np.uint8), "array: 8x8 px, need at least 32x32"),
+        (torch.zeros(2, 3, 40, 40), "night.png", r"tensor: shape \(2, 3, 40, 40\)"),
+        (7, "night.png", "int: not a picture"),
+        ("photo.png", None, "NoneType: not a picture"),
+    ],
+)
+def test_bad_pictures(paint: Paint, photo: Any, style: Any, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        paint(photo, style)
+
+
+def test_max_megapixels(paint: Paint) -> None:
+    with pytest.raises(ImageError, match=r"at most 0\.001 are read"):
+        paint(max_megapixels=0.001)
+
+
+# -- styles ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "weight"),
+    [
+        ("a.jpg", "a.jpg", 1.0),
+        ("a.jpg:0.3", "a.jpg", 0.3),
+        ("a.jpg:2", "a.jpg", 2.0),
+        ("a.jpg:1e-3", "a.jpg", 0.001),
+        ("b/c d.jpg:.5", "b/c d.jpg", 0.5),
+        ("monet:0.7", "monet", 0.7),
+        ("-:0.7", "-", 0.7),
+        (r"C:\pic.jpg", r"C:\pic.jpg", 1.0),
+        (r"C:\pic.jpg:0.3", r"C:\pic.jpg", 0.3),
+        ("C:/pic.jpg:4", "C:/pic.jpg", 4.0),
+        ("C:1", "C:1", 1.0),  # a file in the current folder of a drive
+        ("12:30 o'clock.jpg", "12:30 o'clock.jpg", 1.0),
+        ("12:30 o'clock.jpg:2", "12:30 o'clock.jpg", 2.0),
+        ("a:b:c:3", "a:b:c", 3.0),
+        ("a.jpg:", "a.jpg:", 1.0),
+        ("a.jpg:thick", "a.jpg:thick", 1.0),
+        ("x" * 5000, "x" * 5000, 1.0),
+        ("x" * 5000 + ":2", "x" * 5000, 2.0),
+    ],
+)
+def test_styles_with_weights(text: str, path: str, weight: float) -> None:
+    assert parse_style(text) == (path, weight)
+
+
+@pytest.mark.parametrize("weight", ["0", "-1", "-0.0", "nan", "inf", "-inf", "1e999"])
+def test_weights_that_are_none(weight: str) -> None:
+    with pytest.raises(OptionError, match=rf"'a\.jpg:{weight}': the weight after the colon must be a number above 0"):
+        parse_style(f"a.jpg:{weight}")
+
+
+def test_a_weight_of_nothing() -> None:
+    with pytest.raises(OptionError, match="':2'"):
+        parse_style(":2")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no colons in file names")
+def test_a_file_whose_name_has_a_colon_is_that_file(paint: Paint) -> None:
+    Path("night.png").rename("night:0.5")
+    assert parse_style("night:0.5") == ("night:0.5", 1.0)
+    assert parse_style("night:0.5:3") == ("night:0.5", 3.0)
+    assert paint(style="night:0.5").size == (40, 36)
+
+
+def test_styles_in_every_form() -> None:
+    pixels = np.zeros((4, 4), np.uint8)
+    assert list(as_styles(["aa:2", Path("bb:2"), ("cc:2", 3), Style("dd", 4)])) == [
+        Style("aa", 2),
+        Style(Path("bb:2")),
+        Style("cc:2", 3),
+        Style("dd", 4),
+    ]
+    assert [style.image is pixels for style in as_styles((pixels, 2))] == [True]
+
+
+@pytest.mark.parametrize("weight", [0, -1, float("nan"), float("inf"), "2", None, 1j])
+def test_weights_that_are_none_in_python(weight: Any) -> None:
+    with pytest.raises(OptionError, match="weight of a style must be a number above 0"):
+        Style("a", weight)
+    with pytest.raises(OptionError, match="weight of a style must be a number above 0"):
+        list(as_styles(("a", weight)))
+
+
+def test_brackets_of_three_are_explained() -> None:
+    with pytest.raises(OptionError, match=r"\(picture, weight\), got 3 things: use a list"):
+        list(as_styles(("a", "b", "c")))
+
+
+def test_no_style_at_all(paint: Paint) -> None:
+    with pytest.raises(OptionError, match="at least one style"):
+        paint(style=[])
+
+
+def test_weights_decide_between_styles(paint: Paint) -> None:
+    def far(a: Image.Image, b: Image.Image) -> float:
+        return float(np.abs(np.array(a, np.float32) - np.array(b, np.float32)).mean())
+
+    night, wave = paint(steps=8), paint(style="wave.png", steps=8)
+    both = paint(style=["night.png:9", ("wave.png", 1)], steps=8)
+    assert 0 < far(both, night) < far(both, wave)
+    assert same(both, paint(style=[Style("night.png", 0.9), Style(Image.open("wave.png"), 0.1)], steps=8))
+
+
+# -- settings -------------------------------------------------------------------------------------------------
+
+
+def captured(monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> dict[str, Any]:
+    """What `stylize` asks of `prepare`."""
+    seen: dict[str, Any] = {}
+
+    def stop(photo: Any, styles: Any, settings: Any, **how: Any) -> None:
+        seen.update(photo=photo, styles=styles, settings=settings, **how)
+        raise ImpastoError
+
+    monkeypatch.setattr("impasto.stylizer.prepare", stop)
+    with pytest.raises(ImpastoError):
+        stylize("p.jpg", "s.jpg", **arguments)
+    return seen
+
+
+def test_without_arguments_the_default_preset_paints(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert captured(monkeypatch)["settings"] == PRESETS[DEFAULT_PRESET]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_can_be_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert captured(monkeypatch, preset=name)["settings"] == PRESETS[name]
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"steps": 7}, {"total_steps": 7}),
+        ({"start_size": 64}, {"start": 64}),
+        ({"init": "noise"}, {"init": "noise"}),
+        ({"content_layers": "relu1_1,relu2_1:2"}, {"content_layers": {"relu1_1": 1.0, "relu2_1": 2.0}}),
+        ({"style_layers": {"relu1_1": 3.0}}, {"style_layers": {"relu1_1": 3.0}}),
+        ({"size": 99, "style_weight": 5.0, "seed": 3}, {"size": 99, "style_weight": 5.0, "seed": 3}),
+    ],
+)
+def test_settings_reach_the_painting(
+    given: dict[str, Any], meant: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = captured(monkeypatch, preset="quick", **given)
+    assert seen["settings"] == replace(PRESETS["quick"], **meant)
+    assert seen["beginning"] is None
+
+
+def test_init_may_be_a_picture(paint: Paint) -> None:
+    start = Image.open("wave.png")
+    from_wave = paint(init=start, steps=1, lr=1e-9)
+    wave = np.array(start.resize((40, 36), Image.Resampling.BICUBIC), np.float32)
+    assert np.abs(np.array(from_wave, np.float32) - wave).max() < 4
+    assert same(from_wave, paint(init="wave.png", steps=1, lr=1e-9))
+    assert not same(from_wave, paint(steps=1, lr=1e-9))
+
+
+def test_init_of_nothing() -> None:
+    assert split_init(None) == (None, None)
+    assert split_init("noise") == ("noise", None)
+    assert split_init("-") == (None, "-")
+    assert split_init("photo.png") == (None, "photo.png")
+    with pytest.raises(OptionError, match="init 'nois': neither a picture's file nor one of content, noise, faint-"):
+        split_init("nois")
+
+
+def test_the_seed_decides_the_noise(paint: Paint) -> None:
+    assert same(paint(init="noise", seed=1), paint(init="noise", seed=1))
+    assert not same(paint(init="noise", seed=1), paint(init="noise", seed=2))
+
+
+@pytest.mark.parametrize(
+    "text", ["relu1_1:", "relu1_1:x", ":2", "", "relu1_1:0", "relu1_1:-1", "a:nan", "a:inf", "a,,b"]
+)
+def test_layers_that_are_none(text: str) -> None:
+    with pytest.raises(OptionError, match=r"^layer "):
+        parse_layers(text)
+
+
+def test_layers_in_another_form() -> None:
+    with pytest.raises(OptionError, match="a mapping of names to weights, got"):
+        parse_layers(["relu1_1"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"preset": "gatys"}, OptionError, "preset 'gatys' is unknown: use quick, balanced, gatys-paper"),
+        ({"stile_weight": 2}, OptionError, "setting 'stile_weight' is unknown: use .*style_weight"),
+        ({"style_weight": float("nan")}, OptionError, "style_weight must be a number from 0 up, got nan"),
+        ({"seed": 2**63}, OptionError, "seed must be"),
+        ({"steps": 0}, OptionError, "steps must be at least 1, got 0"),
+        ({"device": "tpu"}, OptionError, "device 'tpu' is unknown"),
+        ({"precision": "half"}, OptionError, "precision 'half' is unknown"),
+        ({"style_layers": "relu9_9"}, LayerError, "has no layer 'relu9_9'; its layers are conv1_1, .*, relu2_1$"),
+        ({"backbone": "resnet"}, WeightsError, "no backbone and no file is called 'resnet': there are compact, vgg19"),
+        ({"backbone_input": None}, WeightsError, "nothing says what input it wants"),
+        ({"backbone_input": "bgr"}, OptionError, "backbone input 'bgr' is unknown"),
+    ],
+)
+def test_settings_that_make_no_sense(
+    paint: Paint, settings: dict[str, Any], error: type[ImpastoError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        paint(**settings)
+
+
+def test_an_absent_backbone_says_how_to_get_it_and_what_could_stand_in(
+    paint: Paint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cache = tmp_path / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    (cache / "vgg19-d01eb7cb.pth").touch()
+    with pytest.raises(
+        WeightsError,
+        match=r"^vgg19 is not here: run `impasto weights fetch vgg19` .* nearest .* --backbone vgg19-caffe$",
+    ):
+        paint(preset="gatys-paper", backbone=None)
+
+
+# -- progress -------------------------------------------------------------------------------------------------
+
+
+def test_progress_is_told_after_every_step(paint: Paint) -> None:
+    records: list[Progress] = []
+    paint(steps=5, start_size=20, progress=records.append)
+    assert [record.step for record in records] == [1, 2, 3, 4, 5]
+    assert {record.steps for record in records} == {5}
+    assert list(dict.fromkeys(record.scale for record in records)) == [(18, 20), (36, 40)]
+    assert all(record.losses["total"] > 0 for record in records)
+    assert [record.seconds for record in records] == sorted(record.seconds for record in records)
+
+
+def test_an_error_of_the_listener_stops_the_painting(paint: Paint) -> None:
+    class EnoughError(Exception):
+        pass
+
+    def stop(record: Progress) -> None:
+        if record.step == 2:
+            raise EnoughError
+
+    with pytest.raises(EnoughError):
+        paint(steps=100_000, progress=stop)
+
+
+def test_the_root_has_the_same_door() -> None:
+    assert (impasto.stylize, impasto.Style) == (stylize, Style)
