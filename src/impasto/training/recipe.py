@@ -34,8 +34,6 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a recipe: {error}") from error
     values = {key.replace("-", "_"): value for key, value in table.items()}
-    if "style_layer" in values:  # the flag is repeated, so it has the singular
-        values["style_layers"] = values.pop("style_layer")
     return _anchored(values, path.parent)
 
 
