@@ -23,7 +23,7 @@ from impasto.core.memory import reuse_large_blocks
 from impasto.core.metadata import record, save
 from impasto.core.precision import Precision, choose_precision
 from impasto.core.statistics import gram
-from impasto.core.vgg import VGG, WIDTHS, FactoredConv2d
+from impasto.core.vgg import NORMALISATIONS, VGG, WIDTHS, FactoredConv2d
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError
 from impasto.files import sha256
@@ -307,7 +307,8 @@ def _half_painted(
         target = {tap: gram(f) for tap, f in network(style, taps).items()}
     x.requires_grad_()
     optimiser = torch.optim.Adam([x], lr=0.02)
-    stop = int(torch.randint(4, settings.painted_steps + 1, (), generator=generator))
+    fewest = min(4, settings.painted_steps)
+    stop = int(torch.randint(fewest, settings.painted_steps + 1, (), generator=generator))
     for _ in range(stop):
         loss = torch.zeros(())
         for tap, f in network(x, taps).items():
@@ -385,6 +386,10 @@ def read_recipe(path: Path) -> CompressRecipe:
             raise DataError(f"{path}: unknown key {unknown[0]!r}; the keys are {', '.join(sorted(known))}")
     if missing := [f.name for f in fields(CompressRecipe) if f.name not in found]:
         raise DataError(f"{path}: the key {missing[0]!r} is missing")
+    if found["every"] < 2:
+        raise DataError(
+            f"{path}: every must be at least 2, so that pictures are left to judge by, got {found['every']}"
+        )
     places = {name: (path.parent / found[name]).resolve() for name in ("output", "teacher", "photos", "paintings")}
     return CompressRecipe(**{**found, **places, "settings": CompressSettings(**found["settings"])})
 
@@ -426,7 +431,7 @@ def _store(
         "kind": "backbone",
         "name": student.name,
         "topology": student.topology.name,
-        "normalisation": "none",
+        "normalisation": next(name for name, n in NORMALISATIONS.items() if n == student.normalisation),
         "padding": student.padding,
         "licence": recipe.licence,
         "origin": recipe.origin,
