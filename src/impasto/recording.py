@@ -48,11 +48,15 @@ class Log:
 
     def add(self, record: Progress) -> None:
         """Append a record; the rows of steps that are taken again are replaced."""
-        while self.rows and self.rows[-1]["step"] >= record.step:
-            self.rows.pop()
+        self.cut(record.step - 1)
         height, width = record.scale
         seconds = self._seconds + record.seconds
         self.rows.append({"step": record.step, "height": height, "width": width, **record.losses, "seconds": seconds})
+
+    def cut(self, up_to: int) -> None:
+        """Leave out the rows of steps after one, to which the run went back."""
+        while self.rows and self.rows[-1]["step"] > up_to:
+            self.rows.pop()
 
     def write(self, path: Path) -> None:
         """As CSV, whole or not at all."""
@@ -72,7 +76,8 @@ class Log:
                 ]
         except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
             raise DataError(f"{path}: the log cannot be read ({error!r}); delete it to go on without") from error
-        self.rows = [row for row in rows if row["step"] <= up_to]
+        self.rows = rows
+        self.cut(up_to)
         self._seconds = self.rows[-1]["seconds"] if self.rows else 0.0
 
 

@@ -121,6 +121,7 @@ class _Keeper:
         optimization = self.painting.optimization
         if not optimization.step:
             return
+        self.log.cut(optimization.step)
         picture = self.painting.result()
         self._write(self.job.output, picture)
         precision = self.painting.precision
