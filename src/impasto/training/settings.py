@@ -56,7 +56,7 @@ class TrainSettings:
 
     photos: tuple[str, ...] = option((), "Folder, archive or file of photos to train on; repeat it for more.")
     style: tuple[str, ...] = option((), "Style picture; repeat it for more. Also a folder, or a style set.")
-    batch_size: int = option(8, "Photos a step, in each process.", least=1)
+    batch_size: int = option(4, "Photos a step, in each process.", least=1)
     steps: int = option(4000, "Steps in all.", least=1)
     epochs: int | None = option(None, "Times through all photos, instead of --steps.", least=1)
     style_balance: float | None = option(
@@ -81,7 +81,11 @@ class TrainSettings:
         "auto", "auto is bfloat16 where the processor multiplies it natively."
     )
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")
-    workers: int = option(1, "Processes that decode photos ahead; 0 does it in between.", least=0)
+    workers: int | None = option(
+        None,
+        "Processes that decode photos ahead; half as many as there are cores unless given; 0 does it in between.",
+        least=0,
+    )
     licence: str = option("not stated", "Licence written into the trained file.")
 
     def __post_init__(self) -> None:
@@ -94,7 +98,7 @@ class TrainSettings:
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Settings from what was given, by field name; the defaults for everything else.
+        """Settings from what was given, by field name; the defaults for everything else. None is "left out" here.
 
         Raises:
             OptionError: an unknown name, a wrong value, or two that exclude each other.
@@ -102,8 +106,9 @@ class TrainSettings:
         known = [f.name for f in fields(cls)]
         if stranger := next((name for name in values if name not in known), None):
             raise OptionError(f"unknown key {stranger!r}; the keys are {', '.join(known)}")
+        given = {name for name, value in values.items() if value is not None}
         for ours, theirs in EXCLUSIVE:
-            if (one := sorted(ours & values.keys())) and (other := sorted(theirs & values.keys())):
+            if (one := sorted(ours & given)) and (other := sorted(theirs & given)):
                 raise OptionError(f"{flag(one[0])} and {flag(other[0])} exclude each other: give one of them")
         return cls(**values)
 
@@ -172,7 +177,6 @@ class JohnsonSettings(GramSettings):
     PAPER: ClassVar[Weights] = Weights(1e5, 1e10, 1e-6, relative=False)
     DIVISOR: ClassVar[Literal["positions", "all"]] = "all"
 
-    batch_size: int = option(4, "Photos a step, in each process.", least=1)
     output: Literal["sigmoid", "linear", "tanh"] | None = option(None, "How the last layer becomes colours.")
     width: int | None = option(None, "Channels at full resolution; 32 unless given.", least=1)
     blocks: int | None = option(None, "Residual blocks; 5 unless given.", least=1)
@@ -224,6 +228,7 @@ class AdaINSettings(TrainSettings):
     decoder_width: float | None = option(
         None, "The decoder's channels as a share of the paper's; 0.5 for compact, else 1.", above=0
     )
+    batch_size: int = option(8, "Photos a step, in each process.", least=1)
     steps: int = option(20000, "Steps in all.", least=1)
     lr: float = option(1e-4, "Adam's learning rate, at its highest.", above=0, most=100)
     lr_decay: float = option(5e-5, "The rate is divided by 1 + this x step.", least=0)

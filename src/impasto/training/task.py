@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
@@ -156,11 +157,17 @@ class Task(ABC):
             start_step=start,
             rank=shard.rank,
             world_size=shard.world_size,
-            workers=s.workers,
+            workers=_half_the_cores() if s.workers is None else s.workers,
             crop=Crop(enlarge=s.crop_enlarge),
             bad=BadPhotos(len(source), shard.folder and shard.folder / bad),
             device=self.device,
         )
+
+
+def _half_the_cores() -> int:
+    """For each process on this machine: two batches ahead is all they decode, so that more would only take memory."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(8, (os.cpu_count() or 1) // 2 // processes))
 
 
 def square(image: Tensor, side: int) -> Tensor:
