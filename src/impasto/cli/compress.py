@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from impasto.cli.common import ForceOption, show_note
-from impasto.errors import DataError
+from impasto.errors import DataError, OptionError
 
 __all__ = ["compress"]
 
@@ -33,6 +33,8 @@ def compress(
 
     task_recipe = read_recipe(recipe)
     target = output or task_recipe.output
+    if str(target) == "-":
+        raise OptionError("-: give the name of a file, which other commands can look at")
     # Hours of work follow; the file's format is no picture's, and all else is the same.
     check_output(target, force=force or output is None, inputs=[recipe, task_recipe.teacher], format="png")
     console = Console(file=sys.stderr)
@@ -41,10 +43,10 @@ def compress(
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("reading", total=1)
         for record in run_recipe(task_recipe, target):
-            if last is not None and record.stage != last.stage:
+            if last is not None and last.stage not in (record.stage, "regression"):
                 show_note(f"{last.stage}: {last.message}")
-            if record.stage == "regression":
-                show_note(record.message)
+            if record.stage == "regression":  # each is about another layer
+                show_note(f"{record.stage}: {record.message}")
             last = record
             bar.update(task, description=f"{record.stage}: {record.message}", completed=record.step, total=record.steps)
     if last is None:
