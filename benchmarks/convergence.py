@@ -18,14 +18,15 @@ from impasto.evaluation import measure
 from impasto.methods.optimize import Optimization
 from impasto.methods.presets import OptimizeSettings, preset
 
+SAME = {"content_layers": preset("quick").content_layers, "style_weight": preset("quick").style_weight}
 VARIANTS: dict[str, OptimizeSettings] = {
     "quick": preset("quick"),
     "balanced": preset("balanced"),
-    "pixels, 30 steps": OptimizeSettings(parameterisation="pixels", lr=0.02),
-    "pyramid, 30 steps": OptimizeSettings(lr=0.0085),
-    "Fourier, 30 steps": OptimizeSettings(parameterisation="fourier", lr=0.02),
-    "L-BFGS on pixels, 30 steps": OptimizeSettings(parameterisation="pixels", optimizer="lbfgs", lr=1.0, lr_end=1.0),
-    "L-BFGS on pyramid, 30 steps": OptimizeSettings(optimizer="lbfgs", lr=1.0, lr_end=1.0),
+    "quick with a long memory": preset("quick", betas=(0.9, 0.99)),
+    "pyramid at one scale, 12 steps": OptimizeSettings(**SAME, lr=0.019, betas=(0.5, 0.9), steps=12),
+    "pixels, 12 steps": OptimizeSettings(**SAME, parameterisation="pixels", lr=0.02, betas=(0.5, 0.9), steps=12),
+    "Fourier, 12 steps": OptimizeSettings(**SAME, parameterisation="fourier", lr=0.02, betas=(0.5, 0.9), steps=12),
+    "L-BFGS on the pyramid, 12 steps": OptimizeSettings(**SAME, optimizer="lbfgs", lr=1.0, lr_end=1.0, steps=12),
 }
 
 
