@@ -102,12 +102,18 @@ class _Frozen(torch.autograd.Function):
         alive, winner = ctx.saved_tensors
         g, shapes = grads[0], list(ctx.shapes)
         if alive is not None:
-            g = g * (alive > 0) if ctx.keep_output else g * alive
+            # One pass each; a product with a mask would first write the mask out as numbers.
+            if ctx.keep_output:
+                g = torch.ops.aten.threshold_backward(g, alive, 0)
+            else:
+                g = torch.where(alive, g, g.new_zeros(()))
         if winner is not None:
             before = shapes.pop()
             index = winner.to(torch.int64) + _window_corner(g.shape, before, g.device)
             # On the CPU the kernel for bfloat16 takes three times as long as the one for float32.
-            f = (g if g.is_cuda else g.float()).contiguous(memory_format=torch.channels_last)
+            f = (g.float() if g.dtype == torch.bfloat16 and not g.is_cuda else g).contiguous(
+                memory_format=torch.channels_last
+            )
             like = _unwritten(before, f)
             f = torch.ops.aten.max_pool2d_with_indices_backward(f, like, [2, 2], [2, 2], [0, 0], [1, 1], False, index)
             g = f.to(g.dtype)
