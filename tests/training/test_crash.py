@@ -92,13 +92,18 @@ def test_killed_at_any_moment_and_resumed_ends_in_the_same_bits(root: Path) -> N
     assert totals[0] == totals[1]
 
 
-def test_ctrl_c_keeps_the_step_and_says_how_to_go_on(root: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_keeps_the_step_and_says_how_to_go_on(root: Path, number: signal.Signals, code: int) -> None:
     settings = johnson(root, steps=3000, save_every=1000)
     process = start(root, "johnson", *flags(settings), "--out", str(root / "run"))
     wait_for_step(process, root / "run", 3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
+    assert_stopped(root, process, code)
+
+
+def assert_stopped(root: Path, process: subprocess.Popen[str], expected: int) -> None:
     code, out, err = finish(process)
-    assert (code, out) == (130, ""), err
+    assert (code, out) == (expected, ""), err
     told = re.search(r"stopped after step (\d+), which is kept: impasto train --resume (\S+)", err)
     assert told, err
     assert told[2] == str(root / "run")

@@ -144,29 +144,36 @@ def _run(settings: TrainSettings, out: Path, *, resume: bool) -> None:
         for record in _shown(records, console):
             if record.model is not None:
                 model = record.model
-            elif interrupted():
+            elif number := interrupted():
                 records.close()
-                show_note(f"stopped after step {record.step}, which is kept: impasto train --resume {out}")
-                raise KeyboardInterrupt
+                if main:
+                    show_note(f"stopped after step {record.step}, which is kept: impasto train --resume {out}")
+                raise typer.Exit(128 + number)  # as a shell tells it
     if main and model is not None:
         typer.echo(model)
 
 
 @contextmanager
-def _interruption() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C wait for the end of the step, so that nothing is lost; the second is obeyed at once."""
-    pressed: list[int] = []
+def _interruption() -> Iterator[Callable[[], int]]:
+    """Let the first Ctrl-C wait for the end of the step, so that nothing is lost; the second is obeyed at once.
 
-    def press(number: int, _frame: FrameType | None) -> None:
-        pressed.append(number)
-        if len(pressed) > 1:
+    So does a machine's or a scheduler's request to end (SIGTERM), unless there are other processes: then the one
+    that started them has its own reasons. What is given tells the signal's number, 0 before there was one.
+    """
+    signals = [signal.SIGINT] if "RANK" in os.environ else [signal.SIGINT, signal.SIGTERM]
+    received: list[int] = []
+
+    def receive(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1:
             raise KeyboardInterrupt
 
-    usual = signal.signal(signal.SIGINT, press)
+    usual = {number: signal.signal(number, receive) for number in signals}
     try:
-        yield lambda: bool(pressed)
+        yield lambda: received[0] if received else 0
     finally:
-        signal.signal(signal.SIGINT, usual)
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
 def _shown(records: Iterator[TrainProgress], console: Console) -> Iterator[TrainProgress]:

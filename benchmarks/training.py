@@ -1,0 +1,261 @@
+"""Images a second of `impasto train`, beside a plain loop of the same networks and losses, in one run.
+
+    python benchmarks/training.py [--networks brisk johnson] [--batch 8] [--size 256] [--steps 3] [--threads N]
+                                  [--cpu-time]
+
+Ours is the real loop: photos are decoded, losses logged. The plain loop is what a tutorial would write: modules of
+torch.nn in float32, contiguous, both photo and painting sent through the whole of the loss network (VGG-16 to
+relu4_3), autograd for everything; its photos are a tensor that is there already. Steps of both alternate, and the
+fastest of each counts, because other programs may take the processor in between; where they never stop, --threads 1
+--cpu-time counts the time that the processor gave us instead. Weights are random; times do not depend on them.
+
+The limit is what the arithmetic of our step alone would take, at the rate that this machine reaches in the
+convolution of 256 to 256 channels at 64x64: no loop that does the same convolutions can be faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
+from torch.utils.flop_counter import FlopCounterMode
+
+from impasto.core.memory import reuse_large_blocks
+from impasto.core.metadata import save
+from impasto.core.precision import Precision, choose_precision
+from impasto.core.vgg import VGG
+from impasto.imaging import Picture, write
+from impasto.training.loop import TrainProgress, train
+from impasto.training.settings import MultiStyleSettings
+
+STYLE, CONTENT = ("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "relu3_3"
+LAYERS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512))
+
+
+# -- the plain loop -------------------------------------------------------------------------------------------
+
+
+class PlainVGG(nn.Module):
+    """Convolutions, ReLUs and pools in a row; the features after every block's last ReLU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        before, blocks = 3, []
+        for i, widths in enumerate(LAYERS):
+            layers: list[nn.Module] = [nn.MaxPool2d(2)] if i else []
+            for width in widths:
+                layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU(inplace=True)]
+                before = width
+            blocks.append(nn.Sequential(*layers))
+        self.blocks = nn.ModuleList(blocks)
+        self.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        features = []
+        for block in self.blocks:
+            x = block(x)
+            features.append(x)
+        return features
+
+
+class PlainNorm(nn.Module):
+    """Instance normalisation with γ and β of each picture's style."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.InstanceNorm2d(channels)
+        self.gamma, self.beta = nn.Parameter(torch.ones(2, channels)), nn.Parameter(torch.zeros(2, channels))
+
+    def forward(self, x: Tensor, styles: Tensor) -> Tensor:
+        return self.norm(x) * self.gamma[styles][:, :, None, None] + self.beta[styles][:, :, None, None]
+
+
+class PlainStage(nn.Module):
+    """Reflection padding, convolution, normalisation."""
+
+    def __init__(self, before: int, after: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.pad, self.conv = nn.ReflectionPad2d(kernel // 2), nn.Conv2d(before, after, kernel, stride)
+        self.norm = PlainNorm(after)
+
+    def forward(self, x: Tensor, styles: Tensor) -> Tensor:
+        return self.norm(self.conv(self.pad(x)), styles)
+
+
+class PlainJohnson(nn.Module):
+    """Section 4 of ALGORITHMS with conditional instance normalisation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.ModuleList([PlainStage(3, 32, 9), PlainStage(32, 64, 3, 2), PlainStage(64, 128, 3, 2)])
+        self.blocks = nn.ModuleList([PlainStage(128, 128, 3) for _ in range(10)])
+        self.up = nn.ModuleList([PlainStage(128, 64, 3), PlainStage(64, 32, 3)])
+        self.last = PlainStage(32, 3, 9)
+
+    def forward(self, x: Tensor, styles: Tensor) -> Tensor:
+        for stage in self.down:
+            x = F.relu(stage(x, styles))
+        for first, second in zip(self.blocks[::2], self.blocks[1::2], strict=True):
+            x = x + second(F.relu(first(x, styles)), styles)
+        for stage in self.up:
+            x = F.relu(stage(F.interpolate(x, scale_factor=2), styles))
+        return torch.sigmoid(self.last(x, styles))
+
+
+class PlainBrisk(nn.Module):
+    """Our network for matrix units, of torch's own parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = PlainStage(48, 96, 3)
+        self.blocks = nn.ModuleList([PlainStage(96, 96, 3) for _ in range(10)])
+        self.pad = nn.ReflectionPad2d(1)
+        self.up, self.norm = nn.Conv2d(96, 4 * 48, 3), PlainNorm(48)
+        self.head = nn.Conv2d(48, 12, 3)
+
+    def forward(self, x: Tensor, styles: Tensor) -> Tensor:
+        x = F.relu(self.stem(F.pixel_unshuffle(x, 4), styles))
+        for first, second in zip(self.blocks[::2], self.blocks[1::2], strict=True):
+            x = x + second(F.relu(first(x, styles)), styles)
+        x = F.relu(self.norm(F.pixel_shuffle(self.up(self.pad(x)), 2), styles))
+        return torch.sigmoid(F.pixel_shuffle(self.head(self.pad(x)), 2))
+
+
+def gram(f: Tensor) -> Tensor:
+    b, c, h, w = f.shape
+    f = f.view(b, c, h * w)
+    return f.bmm(f.transpose(1, 2)) / (h * w)
+
+
+def share(got: Tensor, target: Tensor) -> Tensor:
+    return ((got - target).square().flatten(1).sum(1) / target.square().flatten(1).sum(1)).mean()
+
+
+def plain_loop(network: nn.Module, photos: Tensor) -> Iterator[None]:
+    """One step at a time, with the losses of `impasto train`."""
+    vgg, optimizer = PlainVGG(), torch.optim.Adam(network.parameters())
+    for module in vgg.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    with torch.no_grad():
+        targets = [gram(f) for f in vgg(torch.rand(2, 3, *photos.shape[2:]))]
+    styles = torch.arange(len(photos)) % 2
+    while True:
+        optimizer.zero_grad()
+        painted = network(photos, styles)
+        seen, wanted = vgg(painted), vgg(photos)
+        style = sum(share(gram(f), target[styles]) for f, target in zip(seen, targets, strict=True)) / len(targets)
+        variation = painted.diff(dim=2).square().sum() + painted.diff(dim=3).square().sum()
+        loss = share(seen[2], wanted[2]) + 30 * style + 2 * variation / painted.numel()
+        loss.backward()
+        optimizer.step()
+        yield
+
+
+# -- ours -----------------------------------------------------------------------------------------------------
+
+
+def our_loop(folder: Path, network: str, batch: int, size: int, steps: int) -> Iterator[TrainProgress]:
+    torch.manual_seed(0)
+    (folder / "photos").mkdir(exist_ok=True)
+    for i in range(batch):
+        write(Picture(torch.rand(1, 3, 20, 30).repeat_interleave(20, 2).repeat_interleave(20, 3)),
+              folder / "photos" / f"{i}.jpg", force=True)  # fmt: skip
+    weights = folder / "vgg.safetensors"
+    if not weights.exists():
+        vgg = VGG("vgg16", last="conv4_3")
+        for module in vgg.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+        about = {"kind": "backbone", "name": "random", "topology": "vgg16", "normalisation": "none"}
+        save(weights, {key: value.contiguous() for key, value in vgg.state_dict().items()}, about)
+    settings = MultiStyleSettings(
+        photos=(str(folder / "photos"),),
+        style=(str(folder / "photos" / "0.jpg"), str(folder / "photos" / "1.jpg")),
+        backbone=str(weights),
+        network="johnson" if network == "johnson" else "brisk",
+        batch_size=batch,
+        image_size=size,
+        steps=steps + 10,  # what a run does at its end is no step's
+        workers=0,  # so that all time is seen
+        save_every=10**6,
+        licence="none",
+    )
+    return train(settings, folder / network)
+
+
+# -- measuring ------------------------------------------------------------------------------------------------
+
+
+CLOCK = time.perf_counter
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = CLOCK()
+    work()
+    return CLOCK() - start
+
+
+def rates(precision: Precision, batch: int, size: int) -> tuple[float, float]:
+    """Operations a second, forwards and backwards to the input, of the convolution that VGG mostly consists of."""
+    side = size // 4
+    x = torch.randn(batch, 256, side, side).to(precision.dtype).contiguous(memory_format=precision.memory_format)
+    weight = torch.randn(256, 256, 3, 3).to(precision.dtype).contiguous(memory_format=precision.memory_format)
+    work = 2 * 9 * 256 * 256 * side * side * batch
+    with torch.no_grad():
+        forwards = min(seconds(lambda: F.conv2d(x, weight, padding=1)) for _ in range(4))
+        backwards = min(seconds(lambda: conv2d_input(x.shape, weight, x, padding=1)) for _ in range(4))
+    return work / forwards, work / backwards
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Images a second of training, ours and plainly written.")
+    parser.add_argument("--networks", nargs="+", default=["brisk", "johnson"], choices=["brisk", "johnson"])
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--cpu-time", action="store_true", help="count processor time, not the clock's")
+    options = parser.parse_args()
+    global CLOCK
+    CLOCK = time.process_time if options.cpu_time else time.perf_counter
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    reuse_large_blocks()
+    precision = choose_precision("cpu")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {precision.dtype}: {precision.reason}")
+    ours = rates(precision, options.batch, options.size)
+    plain = rates(Precision(torch.float32, False, "plain"), options.batch, options.size)
+    for name, pair in (("ours", ours), ("plain", plain)):
+        print(f"convolution, {name}: {pair[0] / 1e9:.0f} GFLOP/s forwards, {pair[1] / 1e9:.0f} backwards")
+    rate, photos = 2 / (1 / ours[0] + 1 / ours[1]), torch.rand(options.batch, 3, options.size, options.size)
+    print(f"\n{'network':<10}{'plain':>9}{'ours':>9}{'ratio':>8}{'limit':>9}{'of limit':>10}   images/s")
+    for name in options.networks:
+        torch.manual_seed(0)
+        loop = plain_loop(PlainJohnson() if name == "johnson" else PlainBrisk(), photos)
+        with tempfile.TemporaryDirectory() as folder:
+            records = our_loop(Path(folder), name, options.batch, options.size, options.steps)
+            next(records)  # the beginning
+            counter = FlopCounterMode(display=False)
+            with counter:
+                next(records)
+            next(loop)
+            best = [math.inf, math.inf]
+            for _ in range(options.steps):
+                best = [min(best[0], seconds(lambda: next(loop))), min(best[1], seconds(lambda: next(records)))]  # noqa: B023
+            records.close()
+        theirs, mine = (options.batch / value for value in best)
+        limit = options.batch * rate / counter.get_total_flops()
+        print(f"{name:<10}{theirs:9.2f}{mine:9.2f}{mine / theirs:8.2f}{limit:9.2f}{mine / limit:10.0%}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
