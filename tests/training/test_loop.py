@@ -554,3 +554,11 @@ def test_bfloat16_trains_with_float32_master_weights(root: Path) -> None:
     assert all(value.dtype == torch.float32 for value in weights(root / "half").values())
     assert records[1].losses["total"] == pytest.approx(exact[1].losses["total"], rel=0.05)
     assert records[1].losses["total"] != exact[1].losses["total"]
+
+
+def test_two_cannot_train_in_one_folder(root: Path) -> None:
+    with closing(train(johnson(root), root / "run")) as records:
+        next(records)
+        with pytest.raises(OutputError, match="another process is training there"):
+            run(johnson(root), root / "run", resume=True)
+    run(johnson(root), root / "run", resume=True)

@@ -112,7 +112,7 @@ class _Run:
         self.best: tuple[int, float] | None = None
         self.window: list[float] = []  # losses since the last checkpoint
         self.saved: int | None = None
-        self.speed = 0.0
+        self.speed, self.clock = 0.0, time.perf_counter()
         self.notes: list[str] = []
         self.log: RunLog | None = None
 
@@ -120,10 +120,11 @@ class _Run:
 
     def run(self) -> Generator[TrainProgress, None, None]:
         """From the beginning or the last checkpoint to the end."""
-        self._begin()
         try:
+            self._begin()
             yield self._record({})
             while self.step < self.steps:
+                self.clock = time.perf_counter()
                 with closing(self._batches()) as batches:
                     for batch in batches:
                         yield self._advance(batch)
@@ -139,13 +140,13 @@ class _Run:
         finally:
             if self.log is not None:
                 self.log.close()
+            self.folder.unlock()
 
     def _batches(self) -> Generator[Batch, None, None]:
         return self.task.batches(self.step, Shard(self.fabric.global_rank, self.world, self.folder.path))
 
     def _advance(self, batch: Batch) -> TrainProgress:
         """One step, with what belongs to it: log, checkpoint, sheet."""
-        began = time.perf_counter()
         rate = self.optimizer.param_groups[0]["lr"]
         losses, good = self._learn(batch)
         self.step += 1
@@ -154,12 +155,13 @@ class _Run:
             self.notes.append(f"step {self.step} is skipped: its loss is infinite or no number")
         if good:
             self.window.append(losses["total"])
-        self._measure(time.perf_counter() - began)
+        self._measure()
         if self.log is not None:
             self.log.add(self.step, losses, rate, self.speed)
         if self.step % self.settings.save_every == 0 or self.step == self.steps:
             self._save()
             self._show()
+            self.clock = time.perf_counter()  # checkpoints and sheets are not counted in images a second
         return self._record(losses, rate)
 
     def _learn(self, batch: Batch) -> tuple[dict[str, float], bool]:
@@ -178,8 +180,9 @@ class _Run:
         self.optimizer.zero_grad()
         return losses, good
 
-    def _measure(self, seconds: float) -> None:
-        now = self.settings.batch_size * self.world / seconds
+    def _measure(self) -> None:
+        before, self.clock = self.clock, time.perf_counter()
+        now = self.settings.batch_size * self.world / (self.clock - before)
         self.speed = now if not self.speed else SMOOTHING * self.speed + (1 - SMOOTHING) * now
 
     def _record(self, losses: Mapping[str, float], rate: float = 0.0, model: Path | None = None) -> TrainProgress:
@@ -201,6 +204,7 @@ class _Run:
     def _begin(self) -> None:
         state = None
         if self.fabric.is_global_zero:
+            self.folder.lock()
             state, notes = self.folder.checkpoints.load_latest()
             self.notes += notes
             if state is None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from impasto.errors import DataError, OptionError, OutputError
-from impasto.files import atomic_path
+from impasto.files import atomic_path, output_error
 from impasto.training.checkpoint import Checkpoints
 from impasto.training.recipe import changes, from_table, read_recipe, to_toml
 from impasto.training.settings import TrainSettings, settings_class
@@ -22,6 +24,7 @@ class RunFolder:
         self.path = path
         self.recipe = path / "recipe.toml"
         self.checkpoints = Checkpoints(path / "checkpoints")
+        self._lock = FileLock(path / ".lock")
 
     def holds_run(self) -> bool:
         """Whether a run was begun here."""
@@ -36,6 +39,20 @@ class RunFolder:
                 f"{self.path}: holds a run already: go on with `impasto train --resume {self.path}`, "
                 "or choose another --out"
             )
+
+    def lock(self) -> None:
+        """Make the folder, if need be, and keep other processes from training here until `unlock`, or our end."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise OutputError(f"{self.path}: another process is training there: wait for it, or stop it") from error
+        except OSError as error:
+            raise output_error(self.path / ".lock", error) from error
+
+    def unlock(self) -> None:
+        """Let others in again."""
+        self._lock.release()
 
     def create(self, settings: TrainSettings) -> None:
         """Write the recipe; OutputError if that cannot be."""

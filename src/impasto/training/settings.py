@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import types
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, NamedTuple, Self, Union, get_args, get_origin
@@ -48,7 +49,7 @@ EXCLUSIVE: tuple[tuple[set[str], set[str]], ...] = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings:
+class TrainSettings(ABC):
     """What all trainings have. OptionError for a value of the wrong kind or out of range."""
 
     FAMILY: ClassVar[str]
@@ -122,9 +123,9 @@ class TrainSettings:
         return {name: value for name, value in given.items() if value is not None}
 
     @property
+    @abstractmethod
     def weights(self) -> Weights:
         """The factors of the loss terms that these settings mean."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)

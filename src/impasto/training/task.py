@@ -99,7 +99,8 @@ class Task(ABC):
             values[key] = [Path(path).name for path in values[key]]
         for key in {"backbone", "encoder", "model"} & values.keys():
             values[key] = Path(values[key]).name
-        return {"train": self.settings.FAMILY, **values, "contents": self.contents}
+        told = {key: value for key, value in values.items() if key not in self.settings.ONLY_HOW}
+        return {"train": self.settings.FAMILY, **told, "contents": self.contents}
 
     def new_network(self, method: str, sizes: Mapping[str, Any], encoder: VGG | None = None) -> Network:
         """A network with the initial weights that the seed decides; sizes that are None are the config's own."""
