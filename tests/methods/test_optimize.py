@@ -159,7 +159,7 @@ def test_every_preset_paints(toy, name) -> None:
     if s.start is not None:
         s = replace(s, start=17)
     optimization, records = paint(s, toy)
-    assert [record.step for record in records] == list(range(1, 13))
+    assert records[-1].step == 12
     assert is_picture(optimization.image())
     assert not torch.equal(optimization.image(), PHOTO)
     if s.tv_weight == 0:  # on random features the tutorials' total variation outweighs all else
@@ -172,7 +172,7 @@ def test_a_photo_that_is_its_own_style(toy, name) -> None:
     if s.start is not None:
         s = replace(s, start=17)
     optimization, records = paint(s, toy, styles=[(PHOTO, 1.0)])
-    assert len(records) == 12
+    assert records[-1].step == 12
     assert is_picture(optimization.image())
     if s.init == "content" and s.optimizer == "adam":
         assert (optimization.image() - PHOTO).abs().mean() < 0.15
@@ -334,7 +334,7 @@ def test_styles_without_a_proper_weight(toy, styles) -> None:
 
 def test_a_layer_that_the_backbone_lacks_is_told_at_once(toy) -> None:
     with pytest.raises(LayerError, match="toy has no layer 'relu4_2'"):
-        Optimization(PHOTO, [(STYLE, 1.0)], preset("quick"), toy)
+        Optimization(PHOTO, [(STYLE, 1.0)], preset("multiscale"), toy)
 
 
 @pytest.mark.parametrize(("style_scale", "expected"), [(1.0, (43, 34)), (0.5, (22, 18)), (2.0, (86, 69))])
