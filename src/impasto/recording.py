@@ -160,7 +160,7 @@ class RunFolder:
         path = self.folder / _DESCRIPTION
         try:
             found = json.loads(path.read_text("utf-8"))
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise DataError(f"{self.folder}: holds no run to resume (no {_DESCRIPTION})") from error
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read: {error}") from error

@@ -305,6 +305,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "how of no kind": (change("how", {"device": "cpu"}), "the description of the run is damaged"),
     "settings of another version": (change("settings", {"brushes": 3}), "the run was begun by another version"),
     "no run": (lambda run: (run / "run.json").unlink(), "run: holds no run to resume (no run.json)"),
+    "a file": (lambda run: (shutil.rmtree(run), run.touch()), "run: holds no run to resume (no run.json)"),
     "no folder": (shutil.rmtree, "run: holds no run to resume (no run.json)"),
 }
 
