@@ -70,9 +70,8 @@ def main() -> None:
     print(f"style left, {small} over {full}: {share[small] / share[full]:.2f}")
     print(f"content, {small} over {full}: {content[small] / content[full]:.2f}")
     print(f"time of all steps, {small} over {full}: {total[small] / total[full]:.2f}")
-    print(
-        f"time of the fastest step: {fastest[full]:.3f} s and {fastest[small]:.3f} s, {fastest[small] / fastest[full]:.2f}"
-    )
+    ratio = fastest[small] / fastest[full]
+    print(f"time of the fastest step: {fastest[full]:.3f} s and {fastest[small]:.3f} s, {ratio:.2f}")
 
 
 if __name__ == "__main__":
