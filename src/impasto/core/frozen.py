@@ -87,8 +87,7 @@ class _Frozen(torch.autograd.Function):
         winner = None
         if step.pool:
             shapes.append(x.shape)
-            x, index = F.max_pool2d(x, 2, return_indices=True)
-            winner = (index - _window_corner(x.shape, shapes[-1], x.device)).to(_offset_dtype(shapes[-1]))
+            x, winner = _pool(x)
         ctx.kernels, ctx.shapes, ctx.keep_output = step.kernels, shapes, step.keep_output
         alive = None
         if step.relu:
@@ -109,17 +108,46 @@ class _Frozen(torch.autograd.Function):
                 g = torch.where(alive, g, g.new_zeros(()))
         if winner is not None:
             before = shapes.pop()
-            index = winner.to(torch.int64) + _window_corner(g.shape, before, g.device)
-            # On the CPU the kernel for bfloat16 takes three times as long as the one for float32.
-            f = (g.float() if g.dtype == torch.bfloat16 and not g.is_cuda else g).contiguous(
-                memory_format=torch.channels_last
-            )
-            like = _unwritten(before, f)
-            f = torch.ops.aten.max_pool2d_with_indices_backward(f, like, [2, 2], [2, 2], [0, 0], [1, 1], False, index)
-            g = f.to(g.dtype)
+            g = _unpool(g, winner, before)
         for kernel, shape in zip(reversed(ctx.kernels), reversed(shapes), strict=True):
             g = conv2d_input(shape, kernel.weight, g, padding=kernel.padding)  # type: ignore[no-untyped-call]
         return g, None
+
+
+def _pool(x: Tensor) -> tuple[Tensor, Tensor]:
+    """2x2 max pool of x (B, C, H, W) and, in two bytes, which pixel of each window won."""
+    b, c, h, w = x.shape
+    pooled = torch.empty((b, c, h // 2, w // 2), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    winner = torch.empty_like(pooled, dtype=_offset_dtype(x.shape))
+    for top, bottom in _bands(pooled.shape):
+        band = x[:, :, 2 * top : 2 * bottom]
+        pooled[:, :, top:bottom], index = F.max_pool2d(band, 2, return_indices=True)
+        winner[:, :, top:bottom] = index - _window_corner(index.shape, band.shape, x.device)
+    return pooled, winner
+
+
+def _unpool(g: Tensor, winner: Tensor, before: torch.Size) -> Tensor:
+    """The gradient g (B, C, h, w) behind a pool, put where the winners were: (B, C, H, W), zero elsewhere."""
+    b, c, _, w = before
+    out = torch.empty(before, dtype=g.dtype, device=g.device, memory_format=torch.channels_last)
+    out[:, :, 2 * g.shape[2] :] = 0  # an odd last row belongs to no window
+    for top, bottom in _bands(g.shape):
+        # On the CPU the kernel for bfloat16 takes three times as long as the one for float32.
+        band = g[:, :, top:bottom]
+        band = band.float() if g.dtype == torch.bfloat16 and not g.is_cuda else band
+        band = band.contiguous(memory_format=torch.channels_last)
+        shape = torch.Size((b, c, 2 * (bottom - top), w))
+        index = winner[:, :, top:bottom].to(torch.int64) + _window_corner(band.shape, shape, g.device)
+        out[:, :, 2 * top : 2 * bottom] = torch.ops.aten.max_pool2d_with_indices_backward(
+            band, _unwritten(shape, band), [2, 2], [2, 2], [0, 0], [1, 1], False, index
+        )
+    return out
+
+
+def _bands(pooled: torch.Size) -> list[tuple[int, int]]:
+    """Rows of a pooled map in pieces of about 2^19 values: indices take eight bytes each while they are used."""
+    rows = max(1, 2**19 // max(1, pooled[0] * pooled[1] * pooled[3]))
+    return [(top, min(top + rows, pooled[2])) for top in range(0, pooled[2], rows)]
 
 
 def _unwritten(shape: torch.Size, g: Tensor) -> Tensor:
