@@ -22,7 +22,7 @@ from impasto.errors import (
 )
 
 if TYPE_CHECKING:
-    from impasto.stylizer import Style, stylize
+    from impasto.stylizer import Style, apply_model, stylize
 
 __all__ = [
     "DataError",
@@ -35,11 +35,12 @@ __all__ = [
     "OutputError",
     "Style",
     "WeightsError",
+    "apply_model",
     "stylize",
 ]
 
 # Loaded when first asked for: torch takes a second that `impasto --help` does not have.
-_LATE = {"Style": "impasto.stylizer", "stylize": "impasto.stylizer"}
+_LATE = dict.fromkeys(("Style", "apply_model", "stylize"), "impasto.stylizer")
 
 
 def __getattr__(name: str) -> Any:

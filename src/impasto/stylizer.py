@@ -13,8 +13,11 @@ from impasto.core.memory import reuse_large_blocks
 from impasto.core.precision import Precision, PrecisionName, choose_precision, pick_device
 from impasto.core.weights import Input, load_backbone
 from impasto.errors import OptionError
-from impasto.imaging import Picture, as_picture, fit_long_side, resize, to_pil
+from impasto.imaging import Picture, as_picture, fit_long_side, resize, to_pil, transfer_luminance
 from impasto.imaging.guards import MAX_MEGAPIXELS
+from impasto.methods.adain import AdaIN
+from impasto.methods.feedforward import paint, ready
+from impasto.methods.files import load_model
 from impasto.methods.optimize import Optimization, Progress
 from impasto.methods.presets import DEFAULT_PRESET, Init, OptimizeSettings
 from impasto.methods.presets import preset as settings_of
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Painting",
     "Style",
+    "apply_model",
     "as_styles",
     "parse_layers",
     "parse_style",
@@ -121,6 +125,51 @@ def prepare(
     )
     _check_styles([style for style, _ in pictures], optimization.scales[0][0], settings)
     return Painting(picture, optimization, chosen)
+
+
+def apply_model(
+    model: str | os.PathLike[str],
+    photo: Any,
+    styles: Sequence[tuple[str, float]] = (),
+    *,
+    size: int | None = None,
+    upscale: bool = False,
+    keep_colors: bool = False,
+    device: str = "auto",
+    precision: PrecisionName = "auto",
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> Picture:
+    """Repaint a photo with a trained network, in one pass.
+
+    Args:
+        model: the network's file, as `impasto train` writes it.
+        photo: a path, PIL image, array or tensor.
+        styles: (name, weight) for a network that knows its styles, (path, weight) for one of any style; may be
+            empty where the network knows but one.
+        size: long side in px; None is the photo's own size.
+        upscale, device, precision, max_megapixels: see `stylize`.
+        keep_colors: keep the photo's colours, taking the luminance alone from the painting.
+
+    ImpastoError for everything a user can mend.
+    """
+    reuse_large_blocks()
+    where = pick_device(device)
+    network, _ = load_model(model)
+    ready(network, choose_precision(where, precision), where)
+    original = as_picture(photo, max_megapixels=max_megapixels)
+    shape = (original.height, original.width)
+    picture = original.with_rgb(resize(original.rgb, fit_long_side(shape, size or max(shape), upscale=upscale)))
+    x = picture.rgb.to(where)
+    if isinstance(network, AdaIN):
+        shown = [(as_picture(path, max_megapixels=max_megapixels).rgb.to(where), w) for path, w in styles]
+        painted = paint(network, x, pictures=shown)
+    else:
+        names: dict[str, float] = {}
+        for name, weight in styles:
+            names[name] = names.get(name, 0.0) + weight
+        painted = paint(network, x, styles=names or None)
+    painted = painted.float().cpu()
+    return picture.with_rgb(transfer_luminance(painted, picture.rgb) if keep_colors else painted)
 
 
 def _check_styles(styles: Sequence[Picture], coarsest: tuple[int, int], settings: OptimizeSettings) -> None:

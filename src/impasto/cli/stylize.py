@@ -16,6 +16,10 @@ _pictures = partial(typer.Option, rich_help_panel="Pictures")
 _counts = partial(typer.Option, rich_help_panel="What counts")
 _moves = partial(typer.Option, rich_help_panel="How it moves")
 _files = partial(typer.Option, rich_help_panel="Files and runs")
+WITH_MODEL = (  # one pass: nothing to optimise
+    *("photo", "style", "model", "output", "force", "size", "upscale", "keep_colors", "device", "precision"),
+    *("jpeg_quality", "png_compression", "max_megapixels"),
+)
 WITH_RESUME = ("resume", "output", "timeline", "loss_plot", "log", "force")  # the run knows all the rest
 
 
@@ -32,6 +36,14 @@ def stylize(
             metavar="PICTURE[:WEIGHT]",
             help="A style picture; repeat the option to mix several.",
             show_default=False,
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        _pictures(
+            "--model",
+            metavar="FILE",
+            help="A trained network, which paints in one pass; --style then names one of its styles.",
         ),
     ] = None,
     output: Annotated[
@@ -192,11 +204,21 @@ def stylize(
     # Here, because torch takes a second that --help does not have.
     from impasto.cli.jobs import How, Keep, new_job, resumed_job
     from impasto.cli.painting import Extras, paint
+    from impasto.cli.trained import Look, paint_with_model
     from impasto.recording import RunFolder
 
     extras = Extras(timeline, loss_plot, log)
+    if model is not None:
+        _only(ctx, WITH_MODEL, "--model paints in one pass")
+        if photo is None or output is None:
+            raise OptionError("a photo and a place are needed: impasto stylize PHOTO --model FILE -o FILE")
+        look = Look(size, upscale, keep_colors, device, precision, max_megapixels)
+        paint_with_model(
+            model, photo, style or [], output, look, Keep(None, jpeg_quality, png_compression), force=force
+        )
+        return
     if resume is not None:
-        _only_with_resume(ctx)
+        _only(ctx, WITH_RESUME, "--resume goes on as the run began")
         old = RunFolder(resume)
         job = resumed_job(old, output)
         replace = force or output is None  # what the run itself has written
@@ -245,10 +267,10 @@ def stylize(
     paint(job, extras, folder, resume=False, force=force)
 
 
-def _only_with_resume(ctx: typer.Context) -> None:
-    """OptionError for what would be ignored: a run goes on as it began."""
+def _only(ctx: typer.Context, allowed: tuple[str, ...], why: str) -> None:
+    """OptionError for an option that would be ignored."""
     for parameter in ctx.command.params:
         source = ctx.get_parameter_source(parameter.name or "")
-        if source is not None and source.name == "COMMANDLINE" and parameter.name not in WITH_RESUME:
+        if source is not None and source.name == "COMMANDLINE" and parameter.name not in allowed:
             name = parameter.opts[0] if parameter.opts[0].startswith("-") else "PHOTO"
-            raise OptionError(f"--resume goes on as the run began: leave out {name}")
+            raise OptionError(f"{why}: leave out {name}")
