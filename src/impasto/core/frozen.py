@@ -92,7 +92,7 @@ class _Frozen(torch.autograd.Function):
         alive = None
         if step.relu:
             x = x.relu_()
-            alive = x if step.keep_output else x > 0
+            alive = x if step.keep_output else _signs(x)
         ctx.save_for_backward(alive, winner)
         return x
 
@@ -101,17 +101,34 @@ class _Frozen(torch.autograd.Function):
         alive, winner = ctx.saved_tensors
         g, shapes = grads[0], list(ctx.shapes)
         if alive is not None:
-            # One pass each; a product with a mask would first write the mask out as numbers.
-            if ctx.keep_output:
-                g = torch.ops.aten.threshold_backward(g, alive, 0)
-            else:
-                g = torch.where(alive, g, g.new_zeros(()))
+            g = torch.ops.aten.threshold_backward(g, alive, 0) if ctx.keep_output else _where(alive, g)
         if winner is not None:
             before = shapes.pop()
             g = _unpool(g, winner, before)
         for kernel, shape in zip(reversed(ctx.kernels), reversed(shapes), strict=True):
             g = conv2d_input(shape, kernel.weight, g, padding=kernel.padding)  # type: ignore[no-untyped-call]
         return g, None
+
+
+def _signs(x: Tensor) -> Tensor:
+    """1 where x is above zero, else 0, in one byte each: ``x > 0``, but five times as fast on a CPU.
+
+    Read as whole numbers, floating-point numbers keep their sign and their zero.
+    """
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
+    return x.view(bits).clamp(0, 1).to(torch.int8)
+
+
+def _where(signs: Tensor, g: Tensor) -> Tensor:
+    """g where `signs` is 1, else 0; `torch.where` takes ten times as long on a CPU.
+
+    In bands of rows, since the signs have to be written out in g's own type.
+    """
+    out = torch.empty_like(g)
+    for top, bottom in _bands(g.shape):
+        band, into = g[:, :, top:bottom], out[:, :, top:bottom]
+        torch.ops.aten.threshold_backward.grad_input(band, signs[:, :, top:bottom].to(g.dtype), 0, grad_input=into)
+    return out
 
 
 def _pool(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,10 +161,10 @@ def _unpool(g: Tensor, winner: Tensor, before: torch.Size) -> Tensor:
     return out
 
 
-def _bands(pooled: torch.Size) -> list[tuple[int, int]]:
-    """Rows of a pooled map in pieces of about 2^19 values: indices take eight bytes each while they are used."""
-    rows = max(1, 2**19 // max(1, pooled[0] * pooled[1] * pooled[3]))
-    return [(top, min(top + rows, pooled[2])) for top in range(0, pooled[2], rows)]
+def _bands(shape: torch.Size) -> list[tuple[int, int]]:
+    """Rows of a map in pieces of about 2^19 values: what is written out of them for a moment stays small."""
+    rows = max(1, 2**19 // max(1, shape[0] * shape[1] * shape[3]))
+    return [(top, min(top + rows, shape[2])) for top in range(0, shape[2], rows)]
 
 
 def _unwritten(shape: torch.Size, g: Tensor) -> Tensor:
