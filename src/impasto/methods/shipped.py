@@ -1,0 +1,41 @@
+"""The trained networks that come with the package, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from types import MappingProxyType
+
+from impasto.core.store import SHIPPED
+from impasto.errors import WeightsError
+
+__all__ = ["MODELS", "find_model", "shipped_models"]
+
+MODELS: Mapping[str, str] = MappingProxyType(
+    {"gallery": "gallery.safetensors", "universal": "universal.safetensors"},
+)
+"""Name -> file in the package's folder of weights."""
+
+
+def shipped_models() -> tuple[str, ...]:
+    """The names of those whose files are here."""
+    return tuple(name for name, file in MODELS.items() if (SHIPPED / file).is_file())
+
+
+def find_model(model: str | PathLike[str]) -> Path:
+    """The file of a shipped network, by its name, or of any other, by its path.
+
+    Raises:
+        WeightsError: neither a name nor a file, or the package's own file is missing.
+    """
+    if isinstance(model, str) and model in MODELS:
+        path = SHIPPED / MODELS[model]
+        if not path.is_file():
+            raise WeightsError(f"{model} belongs to the package, but {path} is missing: install impasto again")
+        return path
+    path = Path(model).expanduser()
+    if not path.is_file():
+        names = ", ".join(shipped_models()) or "none"
+        raise WeightsError(f"no trained network and no file is called {str(path)!r}: those that ship are: {names}")
+    return path
