@@ -197,6 +197,58 @@ def test_a_folder_of_styles(root: Path) -> None:
     assert [style["name"] for style in styles] == ["great-wave", "great-wave-2"]
 
 
+def test_a_list_of_styles_names_them_and_tells_of_them(root: Path) -> None:
+    rows = ["file\tname\ttitle\tartist\tyear", "b.png\tBlue\tBlue I\tSomebody\t1901", "a.png\t\t\t\t"]
+    (root / "list.tsv").write_text("\n".join(rows))
+    run(multistyle(root, style=[str(root / "list.tsv")], steps=1), root / "run")
+    assert load_model(root / "run" / "model.safetensors")[1]["styles"] == [
+        {"name": "blue", "title": "Blue I", "artist": "Somebody", "year": "1901"},
+        {"name": "a"},
+    ]
+
+
+# -- beginning with another network -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("network", ["brisk", "johnson"])
+def test_a_training_may_begin_with_another_ones_network(root: Path, network: str) -> None:
+    sizes = {"channels": None, "detail": None, "width": 4} if network == "johnson" else {}
+    first = multistyle(root, network=network, style=[str(root / "a.png"), str(root / "b.png")], **sizes)
+    run(first, root / "run")
+    model = root / "run" / "model.safetensors"
+    more = multistyle(
+        root,
+        network=network,
+        start=str(model),
+        style=[str(root / "c.png"), str(root / "a.png")],
+        steps=1,
+        lr=1e-12,
+        **sizes,
+    )
+    run(more, root / "more")
+    before, _ = load_model(model)
+    after, about = load_model(root / "more" / "model.safetensors")
+    assert about["recipe"]["start"] == "model.safetensors"
+    assert "start" in about["recipe"]["contents"]
+    photo = torch.rand(1, 3, 40, 44)
+    with torch.no_grad():
+        assert torch.allclose(before(photo, before.mix("a")), after(photo, after.mix("a")), atol=1e-5)
+        halves = before(photo, before.mix({"a": 1, "b": 1}))  # a style that is new begins as the mean of those known
+        assert torch.allclose(halves, after(photo, after.mix("c")), atol=1e-5)
+
+
+def test_beginning_with_a_network_of_other_sizes(root: Path) -> None:
+    run(multistyle(root, steps=1), root / "run")
+    run(johnson(root, steps=1), root / "one")
+    model = str(root / "run" / "model.safetensors")
+    with pytest.raises(OptionError, match=r"channels 8, .* cannot begin one of brisk with channels 16"):
+        run(multistyle(root, start=model, channels=16), root / "more")
+    with pytest.raises(OptionError, match="is of method johnson, and only multistyle and brisk"):
+        run(multistyle(root, start=str(root / "one" / "model.safetensors")), root / "more")
+    with pytest.raises(WeightsError, match="no trained network and no file"):
+        run(multistyle(root, start=str(root / "gone.safetensors")), root / "more")
+
+
 # -- one more style -------------------------------------------------------------------------------------------
 
 

@@ -121,7 +121,10 @@ SIDECARS = {
         "file\ttitle\tartist\tyear\nUdnie.webp\tUdnie\tFrancis Picabia\t1913\nThe Great_Wave.png\t\tHokusai\t\n"
     ),
     "styles.json": json.dumps(
-        {"Udnie.webp": {"title": "Udnie", "artist": "Francis Picabia"}, "The Great_Wave.png": {"artist": "Hokusai"}}
+        {
+            "Udnie.webp": {"title": "Udnie", "artist": "Francis Picabia", "year": 1913},
+            "The Great_Wave.png": {"artist": "Hokusai"},
+        }
     ),
 }
 
@@ -130,17 +133,22 @@ SIDECARS = {
 def test_titles_and_artists_come_from_a_list_beside_the_pictures(folder: Path, vgg: VGG, name: str) -> None:
     (folder / name).write_text(SIDECARS[name], encoding="utf-8-sig")
     found = build(folder, vgg)
-    assert [(style.title, style.artist) for style in found.styles.values()] == [
-        (None, "Hokusai"),
-        ("Udnie", "Francis Picabia"),
-        (None, None),
+    assert [(style.title, style.artist, style.year) for style in found.styles.values()] == [
+        (None, "Hokusai", None),
+        ("Udnie", "Francis Picabia", "1913"),
+        (None, None, None),
     ]
+
+
+def test_a_list_may_name_styles_otherwise(folder: Path, vgg: VGG) -> None:
+    (folder / "styles.tsv").write_text("file\tname\nUdnie.webp\tYoung Girl\n")
+    assert "young-girl" in build(folder, vgg).names
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("styles.tsv", "picture\ttitle\nUdnie.webp\tx\n", "need columns file, title, artist"),
+        ("styles.tsv", "picture\ttitle\nUdnie.webp\tx\n", "need columns file, name, title, artist"),
         ("styles.json", "{", "cannot be read"),
         ("styles.json", "[1, 2]", "cannot be read"),
         ("styles.json", '{"Udnie.webp": "Picabia"}', "cannot be read"),

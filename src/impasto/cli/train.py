@@ -43,6 +43,7 @@ METAVARS = {
     "backbone": "NAME|PATH",
     "encoder": "NAME|PATH",
     "model": "MODEL",
+    "start": "MODEL",
     "content_layer": "NAME",
     "style_layer": "NAME",
     "device": "NAME",

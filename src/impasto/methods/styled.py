@@ -89,6 +89,28 @@ class StyledNetwork(StagedNetwork):
                 setattr(norm, rows, nn.Parameter(torch.cat((old, old.mean(0, keepdim=True)))))
         self.train_only(name)
 
+    @torch.no_grad()
+    def begin_with(self, other: StyledNetwork) -> None:
+        """Take over another network's weights, in place; styles that it does not know begin with its styles' mean.
+
+        Raises:
+            OptionError: it is of another method or other sizes.
+        """
+        if replace(other.config, styles=self.styles) != self.config:
+            raise OptionError(
+                f"a network of {other.METHOD} with {_sizes(other)} cannot begin one of {self.METHOD} with "
+                f"{_sizes(self)}: leave the sizes out or choose another"
+            )
+        rows = [other.styles.index(name) if name in other.styles else None for name in self.styles]
+        theirs = dict(other.named_parameters())
+        of_styles = {id(p) for norm in self.norms for p in (norm.gamma, norm.beta)}
+        for name, parameter in self.named_parameters():
+            old = theirs[name]
+            if id(parameter) in of_styles:
+                mean = old.mean(0)
+                old = torch.stack([mean if row is None else old[row] for row in rows])
+            parameter.copy_(old)
+
     def train_only(self, *names: str) -> None:
         """Let only the γ and β of these styles train; call it again after loading such a training's state.
 
@@ -132,3 +154,8 @@ class StyledNetwork(StagedNetwork):
         """
         self.check_mix(image, mix)
         return self.paint(image, mix)
+
+
+def _sizes(network: StyledNetwork) -> str:
+    sizes = {key: value for key, value in vars(network.config).items() if key != "styles"}
+    return ", ".join(f"{key} {value}" for key, value in sizes.items())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from impasto.core.weights import load_backbone
 from impasto.errors import OptionError
 from impasto.files import sha256
 from impasto.methods.files import Network, load_model
+from impasto.methods.shipped import find_model
 from impasto.methods.styled import StyledNetwork
 from impasto.training.objectives import GramObjective, Terms
 from impasto.training.settings import AddStyleSettings, GramSettings, JohnsonSettings, MultiStyleSettings
@@ -68,17 +68,29 @@ class GramTask(Task):
         sizes = {"width": s.width, "blocks": s.blocks, "channels": s.channels, "detail": s.detail}
         method = "multistyle" if s.network == "johnson" else s.network
         styles = tuple(source.name for source in sources)
-        return self.new_network(method, {"styles": styles, **sizes, "residual": s.residual}), sources
+        network = self.new_network(method, {"styles": styles, **sizes, "residual": s.residual})
+        if s.start:
+            self._begin(network, s.start)
+        return network, sources
+
+    def _begin(self, network: Network, start: str) -> None:
+        path = find_model(start)
+        beginning, _ = load_model(path)
+        if not isinstance(network, StyledNetwork) or not isinstance(beginning, StyledNetwork):
+            raise OptionError(f"{start}: is of method {beginning.METHOD}, and only multistyle and brisk can begin one")
+        network.begin_with(beginning)
+        self.contents["start"] = sha256(path)
 
     def _grown(self, s: AddStyleSettings) -> tuple[Network, list[StyleSource]]:
-        network, self.model = load_model(s.model)
+        path = find_model(s.model)
+        network, self.model = load_model(path)
         if not isinstance(network, StyledNetwork):
             raise OptionError(f"{s.model}: is of method {network.METHOD}, and only multistyle and brisk can learn more")
         sources = gather_styles(s.style, taken=network.styles)
         for source in sources:
             network.add_style(source.name)
         network.train_only(*(source.name for source in sources))
-        self.contents["model"] = sha256(Path(s.model))
+        self.contents["model"] = sha256(path)
         return network, sources
 
     def batches(self, start: int, shard: Shard) -> Generator[Batch, None, None]:

@@ -12,11 +12,12 @@ import tomli_w
 
 from impasto.core.backbones import BACKBONES
 from impasto.errors import DataError, OptionError
+from impasto.methods.shipped import MODELS, find_model
 from impasto.training.settings import EXCLUSIVE, TrainSettings, flag, settings_class
 
 __all__ = ["changes", "fill", "from_table", "inherited", "read_recipe", "to_table", "to_toml"]
 
-PLACES = ("photos", "style", "backbone", "encoder", "model")  # fields that hold paths
+PLACES = ("photos", "style", "backbone", "encoder", "model", "start")  # fields that hold paths
 
 
 def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -110,10 +111,10 @@ def _shown(value: Any) -> str:
 
 
 def _anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The same with absolute paths; names of backbones stay names."""
+    """The same with absolute paths; names of backbones and of shipped networks stay names."""
 
     def absolute(text: Any) -> Any:
-        if not isinstance(text, str) or not text or text in BACKBONES:
+        if not isinstance(text, str) or not text or text in BACKBONES or text in MODELS:
             return text
         return os.path.abspath(folder / Path(text).expanduser())  # noqa: PTH100  keeps links and patterns as they are
 
@@ -143,7 +144,7 @@ def inherited(model: str | os.PathLike[str]) -> dict[str, Any]:
     """
     from impasto.core.metadata import read_metadata  # with it comes torch
 
-    recipe = read_metadata(model).get("recipe", {})
+    recipe = read_metadata(find_model(model)).get("recipe", {})
     found = {key: recipe[key] for key in INHERITED if key in recipe}
     if found.get("backbone") not in BACKBONES:
         found.pop("backbone", None)

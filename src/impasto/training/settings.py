@@ -56,7 +56,9 @@ class TrainSettings(ABC):
     ONLY_HOW: ClassVar[frozenset[str]] = frozenset({"device", "workers"})  # may change when a run is resumed
 
     photos: tuple[str, ...] = option((), "Folder, archive or file of photos to train on; repeat it for more.")
-    style: tuple[str, ...] = option((), "Style picture; repeat it for more. Also a folder, or a style set.")
+    style: tuple[str, ...] = option(
+        (), "Style picture; repeat it for more. Also a folder, a style set, or a list in TSV."
+    )
     batch_size: int = option(4, "Photos a step, in each process.", least=1)
     steps: int = option(4000, "Steps in all.", least=1)
     epochs: int | None = option(None, "Times through all photos, instead of --steps.", least=1)
@@ -192,6 +194,7 @@ class MultiStyleSettings(GramSettings):
     DIVISOR: ClassVar[Literal["positions", "all"]] = "positions"
 
     network: Literal["brisk", "johnson"] = option("brisk", "brisk is ours and fast; johnson is the paper's.")
+    start: str = option("", "Trained network to begin with; styles that it knows by name begin where they are.")
     lr: float = option(2e-3, "Adam's learning rate, at its highest.", above=0, most=100)
     width: int | None = option(None, "johnson: channels at full resolution; 32 unless given.", least=1)
     blocks: int | None = option(None, "Residual blocks; 5 unless given.", least=1)

@@ -18,12 +18,13 @@ from impasto.files import sha256
 from impasto.imaging import Picture, read
 from impasto.training.archives import is_photo
 from impasto.training.photos import PhotoSource, open_photos
-from impasto.training.styles import StyleSet, unique_names
+from impasto.training.styles import ABOUT, StyleSet, read_list, unique_names
 from impasto.training.targets import backbone_identity, style_targets
 
 __all__ = ["StyleSource", "gather_styles", "gram_targets", "names_digest", "open_styles"]
 
 SET = ".safetensors"
+LIST = ".tsv"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class StyleSource:
     Attributes:
         name: unique among the styles of the training.
         sha256: of the picture's content.
-        record: what the trained file will say of it: name, and title and artist where known.
+        record: what the trained file will say of it: name, and title, artist and year where known.
     """
 
     name: str
@@ -52,7 +53,10 @@ class StyleSource:
 
 
 def gather_styles(paths: Sequence[str], taken: Sequence[str] = ()) -> list[StyleSource]:
-    """The styles in pictures, folders of pictures and style sets, in that order, with names none of `taken` has.
+    """The styles in pictures, folders of pictures, style sets and lists, in that order, with names none of `taken` has.
+
+    A list is a TSV file with the columns file (relative to the list's folder), name, title, artist and year, of
+    which only the first is needed.
 
     Raises:
         OptionError: there is none.
@@ -64,13 +68,17 @@ def gather_styles(paths: Sequence[str], taken: Sequence[str] = ()) -> list[Style
         if path.suffix == SET and path.is_file():
             styles = StyleSet.open(path)
             for name, style in styles.styles.items():
-                about = {"title": style.title, "artist": style.artist}
-                record = {key: value for key, value in about.items() if value}
+                record = {key: value for key in ABOUT if (value := getattr(style, key))}
                 found.append((name, StyleSource(name, style.sha256, record, entry=(styles, name))))
+        elif path.suffix == LIST and path.is_file():
+            for file, about in read_list(path).items():
+                record = {key: about[key] for key in ABOUT if key in about}
+                source = _from_file(path.parent / file, record)
+                found.append((about.get("name", source.name), source))
         else:
             found += [(file.stem, _from_file(file)) for file in _files(path)]
     if not found:
-        raise OptionError("--style is needed: a picture, a folder of pictures or a style set")
+        raise OptionError("--style is needed: a picture, a folder of pictures, a style set or a list of styles")
     names = unique_names([*taken, *(name for name, _ in found)])[len(taken) :]
     return [
         StyleSource(name, source.sha256, {"name": name, **source.record}, source.file, source.entry)
@@ -87,9 +95,9 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _from_file(path: Path) -> StyleSource:
+def _from_file(path: Path, record: dict[str, Any] | None = None) -> StyleSource:
     read(path)  # so that a picture that cannot be read is told before anything slow begins
-    return StyleSource(path.stem, sha256(path), {}, file=path)
+    return StyleSource(path.stem, sha256(path), record or {}, file=path)
 
 
 def gram_targets(

@@ -26,11 +26,12 @@ from impasto.imaging import Picture, encode, read
 from impasto.training.archives import is_photo
 from impasto.training.targets import backbone_identity, style_features
 
-__all__ = ["Style", "StyleAdded", "StyleSet", "build_styles", "unique_names"]
+__all__ = ["ABOUT", "Style", "StyleAdded", "StyleSet", "build_styles", "read_list", "unique_names"]
 
 FORMAT = 1
 KIND = "styles"
 SIDECARS = ("styles.tsv", "styles.json")
+ABOUT = ("title", "artist", "year")  # what a list may say of a picture, beside its name
 JPEG_QUALITY = 95
 
 
@@ -46,6 +47,7 @@ class Style:
     positions: dict[str, int]
     title: str | None = None
     artist: str | None = None
+    year: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,9 @@ def build_styles(
 
     A record holds the picture as JPEG (full size, quality 95, sRGB), a unique name made from the file's,
     and of that JPEG, brought to a long side of at most `size` px, the Gram matrix (divided by h·w), mean and
-    standard deviation of the features at every ReLU. Titles and artists come from ``styles.tsv`` (columns
-    file, title, artist) or ``styles.json`` (``{"wave.jpg": {"title": ..., "artist": ...}}``) in the folder.
+    standard deviation of the features at every ReLU. Titles, artists and years come from ``styles.tsv`` (columns
+    file, name, title, artist, year) or ``styles.json`` (``{"wave.jpg": {"title": ..., "artist": ...}}``) in the
+    folder; a name in there counts instead of the file's.
 
     Raises:
         DataError: no folder, no pictures in it, or a damaged list of titles.
@@ -85,13 +88,14 @@ def build_styles(
     taps = [tap for tap in backbone.taps if tap.startswith("relu")]
     styles: list[Style] = []
     tensors: dict[str, Tensor] = {}
-    for file, name in zip(files, unique_names([file.stem for file in files]), strict=True):
+    names = unique_names([titles.get(file.name, {}).get("name", file.stem) for file in files])
+    for file, name in zip(files, names, strict=True):
         jpeg = encode(read(file), "jpeg", quality=JPEG_QUALITY)
         picture = read(io.BytesIO(jpeg))  # as every reader of the data set will see it
         features = style_features(picture, backbone, taps, size)
         tensors |= _record(name, jpeg, features)
         positions = {tap: f.shape[-2] * f.shape[-1] for tap, f in features.items()}
-        about = titles.get(file.name, {})
+        about = {key: value for key, value in titles.get(file.name, {}).items() if key in ABOUT}
         digest = hashlib.sha256(jpeg).hexdigest()
         styles.append(Style(name, file.name, picture.height, picture.width, digest, positions, **about))
         if file != files[-1]:
@@ -135,26 +139,33 @@ def _record(name: str, jpeg: bytes, features: dict[str, Tensor]) -> dict[str, Te
 
 
 def _read_sidecar(folder: Path, files: Sequence[Path]) -> dict[str, dict[str, str]]:
-    """File name -> title and artist, as far as they are given."""
+    """File name -> name, title, artist and year, as far as they are given."""
     path = next((folder / name for name in SIDECARS if (folder / name).exists()), None)
     if path is None:
         return {}
+    found = read_list(path)
+    if strangers := sorted(set(found) - {file.name for file in files}):
+        raise DataError(f"{path} names {', '.join(strangers)}, which the folder does not hold: correct it")
+    return found
+
+
+def read_list(path: Path) -> dict[str, dict[str, str]]:
+    """File -> name, title, artist and year, as far as a list in TSV or JSON gives them, in its order.
+
+    Raises:
+        DataError: it cannot be read, or has no files.
+    """
     try:
         text = path.read_text("utf-8-sig")
         if path.suffix == ".json":
             rows = dict(json.loads(text))
         else:
             rows = {row["file"]: row for row in csv.DictReader(io.StringIO(text), delimiter="\t")}
-        found = {
-            file: {key: str(row[key]) for key in ("title", "artist") if row.get(key)} for file, row in rows.items()
-        }
+        return {file: {key: str(row[key]) for key in ("name", *ABOUT) if row.get(key)} for file, row in rows.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise DataError(
-            f"{path}: cannot be read ({error!r}), need columns file, title, artist or an object by file name"
+            f"{path}: cannot be read ({error!r}), need columns file, name, title, artist, year, or JSON by file name"
         ) from error
-    if strangers := sorted(set(found) - {file.name for file in files}):
-        raise DataError(f"{path} names {', '.join(strangers)}, which the folder does not hold: correct it")
-    return found
 
 
 class StyleSet:
