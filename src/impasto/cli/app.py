@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from impasto.cli.common import show_error, show_note
 from impasto.cli.compress import compress
 from impasto.cli.dataset import dataset_app
+from impasto.cli.evaluate import evaluate
 from impasto.cli.info import info
 from impasto.cli.stylize import stylize
 from impasto.cli.train import train_app
@@ -72,6 +73,7 @@ def _options(
 
 app.command("compress")(compress)
 app.command("stylize")(stylize)
+app.command("evaluate")(evaluate)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(train_app, name="train")
 app.add_typer(weights_app, name="weights")

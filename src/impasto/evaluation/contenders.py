@@ -1,0 +1,190 @@
+"""What can be evaluated: trained networks, presets of the optimisation, pictures painted by anything else, controls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from impasto.core.precision import PrecisionName, choose_precision, pick_device
+from impasto.core.weights import load_backbone
+from impasto.errors import DataError, ImageError
+from impasto.imaging import read, resize
+from impasto.methods.feedforward import paint, ready
+from impasto.methods.files import Network, load_model
+from impasto.methods.johnson import Johnson
+from impasto.methods.optimize import Optimization
+from impasto.methods.presets import preset
+from impasto.methods.shipped import find_model
+from impasto.methods.styled import StyledNetwork
+from impasto.training.archives import is_photo
+from impasto.training.styles import unique_names
+
+__all__ = [
+    "Contender",
+    "Copied",
+    "ModelContender",
+    "Pasted",
+    "PresetContender",
+    "ResultsContender",
+]
+
+SEPARATOR = "--"  # between the photo's name and the style's, in the name of a result's file
+STRETCH = 0.03  # how far a result's proportions may be from the photo's: programs crop to multiples of their stride
+
+
+class Contender(Protocol):
+    """Something that paints a photo in the manner of a style; both come with their names."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in the report."""
+        ...
+
+    @property
+    def styles(self) -> tuple[str, ...] | None:
+        """The names of the styles that it knows; None where it takes any picture."""
+        ...
+
+    def can(self, photo: str, style: str) -> bool:
+        """Whether it has this pair in it."""
+        ...
+
+    def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
+        """(name, (1, 3, H, W)) and (name, (1, 3, h, w)) in [0, 1] -> (1, 3, H, W) in [0, 1]."""
+        ...
+
+
+class _OfAnyStyle:
+    """What those that take any style have in common."""
+
+    @property
+    def styles(self) -> tuple[str, ...] | None:
+        return None
+
+    def can(self, photo: str, style: str) -> bool:
+        return True
+
+
+class Copied(_OfAnyStyle):
+    """Control: the photo, unchanged. Nothing is closer in content."""
+
+    name = "photo copied"
+
+    def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
+        return photo[1]
+
+
+class Pasted(_OfAnyStyle):
+    """Control: the style picture, stretched over the photo. Hardly anything is closer in style."""
+
+    name = "style pasted"
+
+    def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
+        return resize(style[1], (photo[1].shape[2], photo[1].shape[3]))
+
+
+class PresetContender(_OfAnyStyle):
+    """A preset of the optimisation, on the backbone that it names.
+
+    OptionError for an unknown preset, WeightsError where its backbone is not here.
+    """
+
+    def __init__(self, name: str, *, device: str = "auto", precision: PrecisionName = "auto") -> None:
+        self.name, self._settings = name, preset(name)
+        where = pick_device(device)
+        self._backbone = load_backbone(
+            self._settings.backbone,
+            pool=self._settings.pool,
+            rescale_pool=self._settings.rescale_pool,
+            precision=choose_precision(where, precision),
+            device=where,
+        )
+
+    def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
+        optimization = Optimization(photo[1], [(style[1], 1.0)], self._settings, self._backbone)
+        for _ in optimization.run():
+            pass
+        return optimization.image().float()
+
+
+class ModelContender:
+    """A trained network: a shipped one's name or a file. WeightsError if there is no such thing.
+
+    Its own names of styles are matched with those of the style pictures in lower case with hyphens.
+    """
+
+    def __init__(self, model: str | PathLike[str], *, device: str = "auto", precision: PrecisionName = "auto") -> None:
+        path, where = find_model(model), pick_device(device)
+        self.name = path.stem
+        network, description = load_model(path)
+        self._network = ready(network, choose_precision(where, precision), where)
+        self._names = _known(self._network, description)
+
+    @property
+    def styles(self) -> tuple[str, ...] | None:
+        return None if self._names is None else tuple(self._names)
+
+    def can(self, photo: str, style: str) -> bool:
+        return self._names is None or style in self._names
+
+    def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
+        if self._names is None:
+            return paint(self._network, photo[1], pictures=[(style[1], 1.0)])
+        return paint(self._network, photo[1], styles=self._names[style[0]])
+
+
+def _known(network: Network, description: dict[str, Any]) -> dict[str, str | None] | None:
+    """Style in lower case with hyphens -> what the network calls it; None for a network of any style."""
+    if isinstance(network, StyledNetwork):
+        return dict(zip(unique_names(network.styles), network.styles, strict=True))
+    if isinstance(network, Johnson):  # its only style goes without a name
+        named = [str(record["name"]) for record in description["styles"]]
+        return dict.fromkeys(unique_names(named))
+    return None
+
+
+@dataclass(frozen=True)
+class ResultsContender:
+    """A folder of pictures named ``PHOTO--STYLE.png``, painted by any other program.
+
+    Names count in lower case with hyphens, whatever the suffix. DataError if there is none.
+    """
+
+    folder: Path
+    _files: dict[tuple[str, str], Path] = field(init=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder}: no such folder of results")
+        for file in sorted(self.folder.iterdir()):
+            parts = file.stem.split(SEPARATOR) if file.is_file() and is_photo(file.name) else []
+            for cut in range(1, len(parts)):  # the photo's own name may hold the separator
+                halves = SEPARATOR.join(parts[:cut]), SEPARATOR.join(parts[cut:])
+                self._files[unique_names(halves[:1])[0], unique_names(halves[1:])[0]] = file
+        if not self._files:
+            raise DataError(f"{self.folder}: no results found, need pictures named PHOTO{SEPARATOR}STYLE.png")
+
+    @property
+    def name(self) -> str:
+        return self.folder.resolve().name
+
+    @property
+    def styles(self) -> tuple[str, ...] | None:
+        return tuple(dict.fromkeys(style for _, style in self._files))
+
+    def can(self, photo: str, style: str) -> bool:
+        return (photo, style) in self._files
+
+    def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
+        file, (height, width) = self._files[photo[0], style[0]], photo[1].shape[2:]
+        painted = read(file).rgb
+        h, w = painted.shape[2:]
+        if abs(h * width - w * height) > STRETCH * w * height:
+            raise ImageError(
+                f"{file}: {w}x{h} px, while the photo has the proportions of {width}x{height}: not a painting of it"
+            )
+        return resize(painted, (height, width)).to(photo[1])

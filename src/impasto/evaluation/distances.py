@@ -1,0 +1,105 @@
+"""How close a result is: to the photo in content, to the style picture in statistics.
+
+Distances are relative, so they compare across layers, pictures and backbones. A style distance means little by
+itself; beside that of the photo copied unchanged (`copied`) it does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from impasto.core.statistics import gram
+from impasto.core.vgg import VGG
+from impasto.errors import ImageError
+
+__all__ = [
+    "CONTENT_TAPS",
+    "STYLE_TAPS",
+    "Distances",
+    "Judge",
+    "Look",
+    "measure",
+]
+
+STYLE_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+CONTENT_TAPS = ("relu3_3", "relu4_2")
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Of a result, and the style distance that its photo had; the layers' own, of which the two are means."""
+
+    content: float
+    style: float
+    copied: float
+    content_by_layer: Mapping[str, float] = field(default_factory=dict)
+    style_by_layer: Mapping[str, float] = field(default_factory=dict)
+    copied_by_layer: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def share(self) -> float:
+        """Style distance left, as a share of the copied photo's; infinite where that had none to lose."""
+        return self.style / self.copied if self.copied else math.inf if self.style else 0.0
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a judge keeps of a picture: features (1, C, h, w) of its content layers, Gram matrices of its style's."""
+
+    features: Mapping[str, Tensor]
+    grams: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A network that judges, and the layers that it judges by.
+
+    `network` takes a picture (1, 3, H, W) in [0, 1] and names of layers and gives their features by name, as a
+    VGG does.
+    """
+
+    name: str
+    network: Callable[[Tensor, Sequence[str]], Mapping[str, Tensor]]
+    content: tuple[str, ...] = CONTENT_TAPS
+    style: tuple[str, ...] = STYLE_TAPS
+
+    @torch.inference_mode()
+    def look(self, image: Tensor) -> Look:
+        """At a picture (1, 3, H, W); LayerError if the network lacks one of the layers."""
+        seen = self.network(image, [*dict.fromkeys((*self.style, *self.content))])
+        return Look({tap: seen[tap].float() for tap in self.content}, {tap: gram(seen[tap]) for tap in self.style})
+
+    def compare(self, result: Look, photo: Look, style: Look) -> Distances:
+        """Distances of a result to a photo of its size, and to a style of any.
+
+        Content: mean over the content layers of |F - F_photo|² / |F_photo|². Style: mean over the style layers
+        of |G - G_style|² / |G_style|², G = F·Fᵀ/M.
+        """
+        content = {tap: _apart(result.features[tap], photo.features[tap]) for tap in self.content}
+        to_style = {tap: _apart(result.grams[tap], style.grams[tap]) for tap in self.style}
+        copied = {tap: _apart(photo.grams[tap], style.grams[tap]) for tap in self.style}
+        means = (fmean(by_layer.values()) for by_layer in (content, to_style, copied))
+        return Distances(*means, content, to_style, copied)
+
+
+def measure(backbone: VGG, photo: Tensor, style: Tensor, result: Tensor) -> Distances:
+    """Distances of `result` to `photo`, both (1, 3, H, W), and to `style` (1, 3, h, w), as `backbone` sees them.
+
+    LayerError if the backbone lacks a tap, ImageError if the sizes of `photo` and `result` differ.
+    """
+    if photo.shape != result.shape:
+        height, width = photo.shape[2:]
+        raise ImageError(f"a result is compared with a photo of its size, {width}x{height} px: resize one of them")
+    judge = Judge(backbone.name, backbone)
+    return judge.compare(judge.look(result), judge.look(photo), judge.look(style))
+
+
+def _apart(got: Tensor, wanted: Tensor) -> float:
+    """|got - wanted|² / |wanted|²."""
+    return float((got - wanted).square().sum() / wanted.square().sum())

@@ -1,0 +1,68 @@
+"""Many pictures beside each other on one sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from impasto.errors import OptionError
+from impasto.imaging.picture import Picture, to_pil
+from impasto.imaging.sizes import fit_long_side, resize
+
+__all__ = ["Cell", "contact_sheet", "thumbnail"]
+
+GAP = 4  # px around every picture
+LETTERS = 11  # px, of a label
+LONGEST = 16_000  # px, of the sheet's longer side
+
+
+class Cell(NamedTuple):
+    """A picture (1, 3, h, w) in [0, 1], or none, with what is written above it."""
+
+    picture: Tensor | None = None
+    label: str = ""
+
+
+def thumbnail(image: Tensor, side: int) -> Tensor:
+    """(1, 3, H, W) with its long side brought to `side` px if it is longer, on the CPU."""
+    return resize(image, fit_long_side((image.shape[2], image.shape[3]), side)).float().cpu()
+
+
+def contact_sheet(rows: Sequence[Sequence[Cell]], side: int = 192) -> Picture:
+    """Rows of pictures on white, each brought to a long side of at most `side` px.
+
+    A column is as wide as its widest picture, a row as high as its highest, with a line above for labels where
+    there are any; labels are cut to the column. OptionError if the sheet would be longer than 16,000 px.
+    """
+    pictures = [[None if c.picture is None else to_pil(thumbnail(c.picture, side)) for c in row] for row in rows]
+    widths = [max((p.width for p in column if p), default=side // 2) for column in zip_longest(*pictures)]
+    lines = [(LETTERS + GAP if any(cell.label for cell in row) else 0) for row in rows]
+    heights = [max((p.height for p in row if p), default=0) for row in pictures]
+    size = sum(widths) + GAP * (len(widths) + 1), sum(heights) + sum(lines) + GAP * (len(heights) + 1)
+    if max(size) > LONGEST:
+        raise OptionError(f"a sheet of {size[0]}x{size[1]} px: at most {LONGEST} px a side; show fewer pictures")
+    sheet = Image.new("RGB", size, "white")
+    y = GAP
+    for row, shown, line, height in zip(rows, pictures, lines, heights, strict=True):
+        x = GAP
+        for cell, image, width in zip(row, shown, widths, strict=False):
+            if cell.label:
+                sheet.paste(_written(cell.label, width, line), (x, y))
+            if image is not None:
+                sheet.paste(image.convert("RGB"), (x, y + line))
+            x += width + GAP
+        y += height + line + GAP
+    return Picture(torch.from_numpy(np.asarray(sheet, np.float32) / 255).permute(2, 0, 1)[None], name="sheet")
+
+
+def _written(text: str, width: int, height: int) -> Image.Image:
+    """A line of text, cut off where the column ends."""
+    line = Image.new("RGB", (width, height), "white")
+    ImageDraw.Draw(line).text((0, 0), text, "black", ImageFont.load_default(LETTERS))
+    return line
