@@ -332,6 +332,11 @@ def test_styles_without_a_proper_weight(toy, styles) -> None:
         Optimization(PHOTO, styles, plain(), toy)
 
 
+def test_content_alone_needs_no_style(toy) -> None:
+    *_, last = Optimization(PHOTO, [], plain(style_weight=0.0, init="noise"), toy).run()
+    assert last.losses["content"] > 0 == last.losses["style"]
+
+
 def test_a_layer_that_the_backbone_lacks_is_told_at_once(toy) -> None:
     with pytest.raises(LayerError, match="toy has no layer 'relu4_2'"):
         Optimization(PHOTO, [(STYLE, 1.0)], preset("multiscale"), toy)

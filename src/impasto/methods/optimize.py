@@ -54,7 +54,8 @@ class Optimization:
     backbone's device. Iterate over `run()`; `image()` is the picture at any time;
     `state_dict()` is enough for another object, made from the same pictures and settings, to go on.
 
-    OptionError if there is no style or its weights are not positive; LayerError for a layer the backbone lacks.
+    OptionError if there is no style, unless `settings.style_weight` is 0, or its weights are not positive;
+    LayerError for a layer the backbone lacks.
     """
 
     def __init__(
@@ -65,7 +66,8 @@ class Optimization:
         backbone: VGG,
         start: Tensor | None = None,
     ) -> None:
-        if not styles or any(not (w > 0 and math.isfinite(w)) for _, w in styles):
+        missing = not styles and settings.style_weight > 0
+        if missing or any(not (w > 0 and math.isfinite(w)) for _, w in styles):
             raise OptionError("painting needs at least one style, each with a weight above 0")
         backbone.check([*settings.content_layers, *settings.style_layers])
         self.settings, self.backbone, self.photo = settings, backbone, photo
