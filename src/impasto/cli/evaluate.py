@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
-SHEET_SIDE = 192  # px of a picture on the sheet
+SHEET_SIDE = 192  # px of a picture on the sheet, at most
 _Photos = Annotated[
     list[str], typer.Option("--photos", metavar="DIR", help="Photos: a folder, archive or file; repeat it for more.")
 ]
@@ -138,7 +138,7 @@ def evaluate(
     what = plan(offered, pictures, contenders, only=style or (), limit=limit or None, seed=seed)
     for note in what.notes:
         show_note(note)
-    kept = _Sheet(what, [c.name for c in contenders]) if sheet is not None else None
+    kept = _Sheet(what, [c.name for c in contenders], min(size, SHEET_SIDE)) if sheet is not None else None
     scores = []
     with closing(run(what, contenders, judges, size=size, device=pick_device(device))) as records:
         for painted in _shown(records):
@@ -218,8 +218,8 @@ def _write_json(facts: Mapping[str, Any], file: str) -> None:
 class _Sheet:
     """Photos by styles, the styles on top; for several methods, each photo has a row for each."""
 
-    def __init__(self, what: Plan, methods: Sequence[str]) -> None:
-        self._what, self._methods = what, methods
+    def __init__(self, what: Plan, methods: Sequence[str], side: int) -> None:
+        self._what, self._methods, self._side = what, methods, side
         self._small: dict[tuple[str, str, str], Tensor] = {}
         self._photos: dict[str, Tensor] = {}
 
@@ -229,9 +229,9 @@ class _Sheet:
 
         score = painted.score
         if score.method in self._methods:
-            self._small[score.method, score.photo, score.style] = thumbnail(painted.picture, SHEET_SIDE)
+            self._small[score.method, score.photo, score.style] = thumbnail(painted.picture, self._side)
         elif score.method == Copied.name and score.photo not in self._photos:
-            self._photos[score.photo] = thumbnail(painted.picture, SHEET_SIDE)
+            self._photos[score.photo] = thumbnail(painted.picture, self._side)
 
     def picture(self) -> Picture:
         from impasto.imaging.sheets import Cell, contact_sheet
@@ -244,7 +244,7 @@ class _Sheet:
                 first = Cell(image, photo) if number == 0 else Cell()
                 found = [self._small.get((method, photo, style.name)) for style in styles]
                 rows.append([first, *(Cell(picture, label if picture is not None else "") for picture in found)])
-        return contact_sheet(rows, SHEET_SIDE)
+        return contact_sheet(rows, self._side)
 
 
 def _print(rows: Sequence[Row], judges: Sequence[Judge], contenders: Sequence[Contender], about: str) -> None:

@@ -84,8 +84,8 @@ class Judge:
         content = {tap: _apart(result.features[tap], photo.features[tap]) for tap in self.content}
         to_style = {tap: _apart(result.grams[tap], style.grams[tap]) for tap in self.style}
         copied = {tap: _apart(photo.grams[tap], style.grams[tap]) for tap in self.style}
-        means = (fmean(by_layer.values()) for by_layer in (content, to_style, copied))
-        return Distances(*means, content, to_style, copied)
+        mean = [fmean(by_layer.values()) for by_layer in (content, to_style, copied)]
+        return Distances(mean[0], mean[1], mean[2], content, to_style, copied)
 
 
 def measure(backbone: VGG, photo: Tensor, style: Tensor, result: Tensor) -> Distances:

@@ -19,7 +19,7 @@ from impasto.core.memory import reuse_large_blocks
 from impasto.errors import OptionError
 from impasto.evaluation.contenders import Contender, Copied, Pasted
 from impasto.evaluation.distances import Distances, Judge, Look
-from impasto.imaging import fit_long_side, luminance, read, resize
+from impasto.imaging import Picture, fit_long_side, luminance, read, resize
 from impasto.training.photos import PhotoSource
 from impasto.training.sources import StyleSource
 from impasto.training.styles import unique_names
@@ -55,6 +55,12 @@ class Plan:
     pairs: tuple[Pair, ...]
     possible: int
     notes: tuple[str, ...] = ()
+
+    def photo(self, index: int) -> Picture:
+        """A photo, full size; ImageError if it cannot be read."""
+        stream = io.BytesIO(self.photos.read(index))
+        stream.name = self.photos.name(index)  # for messages
+        return read(stream)
 
 
 @dataclass(frozen=True)
@@ -148,9 +154,7 @@ def evaluate(
 
     @lru_cache(maxsize=1)
     def seen_photo(index: int) -> tuple[Tensor, list[Look]]:
-        stream = io.BytesIO(what.photos.read(index))
-        stream.name = what.photos.name(index)  # for messages
-        image = _fit(read(stream).rgb, size).to(device)
+        image = _fit(what.photo(index).rgb, size).to(device)
         return image, [judge.look(image) for judge in judges]
 
     @lru_cache(maxsize=STYLES_KEPT)
