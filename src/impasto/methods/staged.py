@@ -112,14 +112,15 @@ class StagedNetwork(nn.Module, ABC):
     def to_picture(self, features: Tensor, image: Tensor) -> Tensor:
         """What the last stage gives, (B, 3, H, W), turned into a float32 picture; `image` is the input."""
 
-    def centre(self, image: Tensor) -> Tensor:
+    def centre(self, image: Tensor, mean: Tensor | None = None) -> Tensor:
         """The picture as the first stage wants it, in the precision of its weights.
 
         The first normalisation takes any constant away again, so subtracting each picture's mean colour
         changes nothing but the rounding: bfloat16 is finest around zero, and so are the statistics.
+        `mean`, (B, 3, 1, 1), is that of the whole picture where `image` is but a part of it.
         """
         weight = self.stages()[0].conv.conv2d.weight
-        centred = image - image.mean((2, 3), keepdim=True)
+        centred = image - (image.mean((2, 3), keepdim=True) if mean is None else mean)
         return (centred * self.INPUT_SCALE if self.INPUT_SCALE != 1 else centred).to(working_dtype(weight))
 
     def paint(self, image: Tensor, mix: Tensor | None = None) -> Tensor:

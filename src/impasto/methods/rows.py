@@ -1,0 +1,173 @@
+"""Maps too large for memory, kept as rows: the first of them in memory, the others in a temporary file.
+
+Files are read and written plainly. A mapped file would be read in whole pages and kept by the system in the
+process's resident memory, where a budget would have to count it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from torch import Tensor
+
+from impasto.errors import OutputError
+from impasto.files import output_error
+
+__all__ = ["MapShape", "Pool", "RowStore"]
+
+
+@dataclass(frozen=True)
+class MapShape:
+    """Channels, height and width of a map, and the type of its values."""
+
+    channels: int
+    height: int
+    width: int
+    dtype: torch.dtype
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return self.channels * self.width * self.dtype.itemsize
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the whole map."""
+        return self.row_bytes * self.height
+
+
+class RowStore:
+    """One map (C, H, W), written and read by rows; what is handed in and out is (1, C, n, W), channels-last.
+
+    Rows may be overwritten. Memory is taken when the first row is written, and the file is made when the first
+    row is written that memory has no room for. It lies in `folder` (the system's place for temporary files if
+    None) and has no name: it is gone when the store is closed, or with the process, however that ends.
+    """
+
+    def __init__(
+        self,
+        shape: MapShape,
+        rows_in_memory: int | None = None,
+        folder: str | os.PathLike[str] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.shape, self.folder, self.device = shape, folder, torch.device(device)
+        self.rows_in_memory = shape.height if rows_in_memory is None else min(rows_in_memory, shape.height)
+        self._memory: Tensor | None = None
+        self._file: int | None = None
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """How large the file is, or will be."""
+        return self.shape.row_bytes * (self.shape.height - self.rows_in_memory)
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        """Rows `top` to `bottom` (excluded), a copy: (1, C, bottom - top, W)."""
+        out = torch.empty(
+            (bottom - top, self.shape.width, self.shape.channels), dtype=self.shape.dtype, device=self.device
+        )
+        middle = min(max(self.rows_in_memory, top), bottom)
+        if middle > top:
+            out[: middle - top] = self._in_memory()[top:middle]
+        if bottom > middle:
+            part = torch.empty((bottom - middle, *out.shape[1:]), dtype=out.dtype)
+            self._transfer(part, middle, write=False)
+            out[middle - top :] = part
+        return out.permute(2, 0, 1)[None]
+
+    def write(self, top: int, rows: Tensor) -> None:
+        """Put (1, C, n, W) at rows `top` to `top` + n.
+
+        Raises:
+            OutputError: there is no room on the disk.
+        """
+        values = rows[0].permute(1, 2, 0).to(self.shape.dtype)
+        bottom = top + len(values)
+        middle = min(max(self.rows_in_memory, top), bottom)
+        if middle > top:
+            self._in_memory()[top:middle] = values[: middle - top]
+        if bottom > middle:
+            self._transfer(values[middle - top :].cpu().contiguous(), middle, write=True)
+
+    def close(self) -> None:
+        """Give memory and disk back."""
+        self._memory = None
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def __enter__(self) -> RowStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", None) is not None:
+            self.close()
+
+    def _in_memory(self) -> Tensor:
+        if self._memory is None:
+            held = (self.rows_in_memory, self.shape.width, self.shape.channels)
+            self._memory = torch.empty(held, dtype=self.shape.dtype, device=self.device)
+        return self._memory
+
+    def _transfer(self, values: Tensor, top: int, *, write: bool) -> None:
+        """Between contiguous values (n, W, C) on the CPU and the file, `top` being a row of the map."""
+        raw = values.flatten().view(torch.uint8).numpy().data
+        place = (top - self.rows_in_memory) * self.shape.row_bytes
+        folder = Path(self.folder or tempfile.gettempdir())
+        try:
+            file = self._open(folder)
+            done = 0
+            while done < len(raw):  # a call moves at most 2 GiB
+                part = raw[done:]
+                count = os.pwrite(file, part, place + done) if write else os.preadv(file, [part], place + done)
+                if count == 0:
+                    raise EOFError("rows are read that were never written")
+                done += count
+        except OSError as error:
+            raise _full(folder, error) from error
+
+    def _open(self, folder: Path) -> int:
+        if self._file is None:
+            handle, path = tempfile.mkstemp(prefix="impasto-", dir=folder)
+            self._file = handle
+            Path(path).unlink()
+        return self._file
+
+
+class Pool:
+    """Memory for maps, `size` bytes in all: a store gets what is left of it, and a file for its other rows."""
+
+    def __init__(
+        self, size: int, folder: str | os.PathLike[str] | None = None, device: torch.device | str = "cpu"
+    ) -> None:
+        self.left, self.folder, self.device = max(0, size), folder, device
+
+    def take(self, shape: MapShape) -> RowStore:
+        """A store for a map of this shape."""
+        store = RowStore(shape, self.rows_for(shape), self.folder, self.device)
+        self.left -= store.rows_in_memory * shape.row_bytes
+        return store
+
+    def rows_for(self, shape: MapShape) -> int:
+        """How many rows of such a map there is memory for."""
+        return min(shape.height, self.left // max(1, shape.row_bytes))
+
+    def give_back(self, store: RowStore) -> None:
+        """Close a store that came from here."""
+        self.left += store.rows_in_memory * store.shape.row_bytes
+        store.close()
+
+
+def _full(folder: Path, error: OSError) -> OutputError:
+    told = output_error(folder / "impasto", error)
+    return OutputError(f"{told}; the folder for temporary files is that of the variable TMPDIR")

@@ -1,0 +1,106 @@
+"""Feature maps as streams: pieces (1, C, n, w) of whole rows, from the top of a picture to its bottom.
+
+What a convolution needs of the rows above a piece is kept from the piece before, so nothing is computed twice
+and there are no seams: reflection, replication or zeros continue a map at its true border alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = ["Border", "Pieces", "Window", "slide", "split_rows"]
+
+Pieces = Iterator[Tensor]
+Border = Literal["reflect", "replicate", "zeros"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a convolution or a pool looks at: `kernel` rows and columns, every `stride`; `padding` on each side."""
+
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    border: Border = "reflect"
+
+    def outputs(self, rows: int) -> int:
+        """How many rows come out of so many."""
+        return (rows + 2 * self.padding - self.kernel) // self.stride + 1
+
+
+def split_rows(height: int, piece: int) -> list[tuple[int, int]]:
+    """(top, bottom) of pieces of `piece` rows; what is left over makes the last one larger, not one more."""
+    tops = list(range(0, max(1, height - piece + 1), piece))
+    return list(zip(tops, [*tops[1:], height], strict=True))
+
+
+def slide(pieces: Pieces, height: int, window: Window, apply: Callable[[Tensor], Tensor]) -> Pieces:
+    """Run `apply`, which itself adds no border, over a map of `height` rows that comes in pieces.
+
+    Every piece yields all rows that can be told by then. A reflecting border needs more than `padding` rows and
+    columns, as everywhere.
+    """
+    above: Tensor | None = None  # rows of the last piece that are still looked at, columns continued
+    waiting: list[Tensor] = []  # until there are enough to continue the map upwards
+    seen = 0
+    for piece in pieces:
+        seen += piece.shape[2]
+        waiting.append(piece)
+        if seen < height and (above is None and seen <= window.padding):
+            continue
+        rows = waiting[0] if len(waiting) == 1 else torch.cat(waiting, 2)
+        waiting.clear()
+        field = _continue(rows, above, window, last=seen == height)
+        del rows, piece
+        count = (field.shape[2] - window.kernel) // window.stride + 1
+        if count < 1:
+            above = field
+            continue
+        out = apply(field[:, :, : (count - 1) * window.stride + window.kernel])
+        above = field[:, :, count * window.stride :].clone()
+        del field
+        yield out
+
+
+def _continue(rows: Tensor, above: Tensor | None, window: Window, *, last: bool) -> Tensor:
+    """Rows with those above them, or the upper border, and with left and right borders, in one copy."""
+    p = window.padding
+    b, c, n, w = rows.shape
+    before, after = (p if above is None else above.shape[2]), (p if last else 0)
+    if not before and not after and not p:
+        return rows
+    out = torch.empty(
+        (b, c, before + n + after, w + 2 * p),
+        dtype=rows.dtype,
+        device=rows.device,
+        memory_format=torch.channels_last,
+    )
+    middle = out[:, :, before : before + n]
+    middle[..., p : p + w] = rows
+    if p:
+        _fill(middle, 3, p, window.border, low=True)
+        _fill(middle, 3, p, window.border, low=False)
+    if above is not None:
+        out[:, :, :before] = above
+    elif p:
+        _fill(out, 2, p, window.border, low=True)
+    if after:
+        _fill(out, 2, p, window.border, low=False)
+    return out
+
+
+def _fill(x: Tensor, dim: int, size: int, border: Border, *, low: bool) -> None:
+    """Write the first (`low`) or last `size` rows or columns of a map, which lie outside, from those inside."""
+    length = x.shape[dim]
+    outside = x.narrow(dim, 0 if low else length - size, size)
+    if border == "zeros":
+        outside.zero_()
+    elif border == "replicate":
+        outside.copy_(x.narrow(dim, size if low else length - size - 1, 1).expand_as(outside))
+    else:
+        outside.copy_(x.narrow(dim, size + 1 if low else length - 2 * size - 1, size).flip(dim))

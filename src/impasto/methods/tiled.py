@@ -1,0 +1,260 @@
+"""Painting pictures of any size with trained networks, in the memory that a plan allows.
+
+Tiles are bands of rows as wide as the picture. What a band needs of the one above is kept, not computed again,
+and statistics are those of all bands, so the result is that of the untiled network but for rounding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from impasto.methods.layers import pad_to_multiple, working_dtype
+from impasto.methods.passes import Affine, Maps, Moments, Pass, chain, convolve, finish, raw_shapes
+from impasto.methods.planning import Plan
+from impasto.methods.rows import Pool
+from impasto.methods.staged import Stage, StagedNetwork
+from impasto.methods.streams import Pieces, split_rows
+
+__all__ = ["Padded", "Painted", "Photo", "TensorPhoto", "TileProgress", "paint_staged"]
+
+Painted = Callable[[int, Tensor], None]  # takes finished rows: the first one's number, and (1, 3, n, W) in [0, 1]
+
+
+class Photo(Protocol):
+    """A picture that hands out its rows."""
+
+    @property
+    def height(self) -> int:
+        """In px."""
+
+    @property
+    def width(self) -> int:
+        """In px."""
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        """Rows `top` to `bottom` (excluded), (1, 3, n, W) float32 in [0, 1]."""
+
+
+class TensorPhoto:
+    """A picture that is in memory, (1, 3, H, W) in [0, 1]."""
+
+    def __init__(self, image: Tensor) -> None:
+        self.image = image
+        self.height, self.width = image.shape[-2:]
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        """See `Photo`."""
+        return self.image[:, :, top:bottom].float()
+
+
+class Padded:
+    """A photo as `pad_to_multiple` continues it, by rows."""
+
+    def __init__(self, photo: Photo, multiple: int, smallest: int) -> None:
+        self.photo = photo
+        self.rows, self.columns = (_continued(side, multiple, smallest) for side in (photo.height, photo.width))
+        self.height, self.width = len(self.rows), len(self.columns)
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        """Rows `top` to `bottom`, (1, 3, n, width) float32."""
+        rows = self.rows[top:bottom]
+        low, high = int(rows.min()), int(rows.max()) + 1
+        x = self.photo.read(low, high)
+        if high - low != len(rows) or bottom > self.photo.height:
+            x = x[:, :, (rows - low).to(x.device)]
+        return x if self.width == self.photo.width else x[..., self.columns.to(x.device)]
+
+    def pieces(self, piece: int) -> Pieces:
+        """All rows, from the top."""
+        for top, bottom in split_rows(self.height, piece):
+            yield self.read(top, bottom)
+
+    def mean(self, piece: int) -> tuple[Tensor, bool]:
+        """The mean colour, (1, 3, 1, 1) float32, summed in float64, and whether there is no other."""
+        total, flat = torch.zeros(1, 3, 1, 1, dtype=torch.float64), True
+        first = self.read(0, 1)[..., :1]
+        for x in self.pieces(piece):
+            total += x.sum((2, 3), keepdim=True, dtype=torch.float64).cpu()
+            flat = flat and bool((x == first).all())
+        return (total / (self.height * self.width)).float(), flat
+
+
+def _continued(side: int, multiple: int, smallest: int) -> Tensor:
+    """The row, or column, of a picture that each of the padded picture's is a copy of."""
+    line = torch.arange(side, dtype=torch.float64).view(1, 1, side, 1)
+    return pad_to_multiple(line, multiple, smallest)[0, 0, :, 0].long()
+
+
+@dataclass(frozen=True)
+class TileProgress:
+    """A band done: which share of the whole work is, and how many seconds that took."""
+
+    done: float
+    seconds: float
+
+    @property
+    def left(self) -> float:
+        """Seconds that the rest should take."""
+        return self.seconds * (1 - self.done) / self.done
+
+
+@torch.inference_mode()
+def paint_staged(
+    network: StagedNetwork, photo: Photo, plan: Plan, painted: Painted, *, mix: Tensor | None = None
+) -> Iterator[TileProgress]:
+    """Paint a picture band by band, giving finished rows to `painted` from the top to the bottom.
+
+    Args:
+        network: on its device, in its precision, in eval mode.
+        photo: of any size.
+        plan: from `planning.plan_staged`, made for this network and this size.
+        mix: (1, N) weights of a network of several styles.
+
+    Closing the iterator stops, and gives memory and disk back.
+
+    Raises:
+        OutputError: the disk has no room for what memory cannot hold.
+    """
+    began, done, total = time.perf_counter(), 0.0, sum(cost for _, cost in plan.passes)
+    with closing(_Walk(network, photo, plan, mix)) as walk:
+        if walk.flat:
+            walk.paint_flat(painted)
+            return
+        if plan.statistics == "sampled":
+            walk.sample()
+        for step, cost in plan.passes:
+            for share in walk.paint(step, painted) if step.paints else walk.measure(step):
+                yield TileProgress(min(1.0, (done + share * cost) / total), time.perf_counter() - began)
+            done += cost
+
+
+class _Walk:
+    """What is known between passes."""
+
+    def __init__(self, network: StagedNetwork, photo: Photo, plan: Plan, mix: Tensor | None) -> None:
+        self.network, self.plan, self.mix = network, plan, mix
+        self.stages = network.stages()
+        weight = self.stages[0].conv.conv2d.weight
+        self.photo = Padded(photo, network.STRIDE, network.SMALLEST)
+        self.size = (photo.height, photo.width)
+        self.device = weight.device
+        mean, self.flat = self.photo.mean(plan.band)
+        self.mean = mean.to(self.device)
+        self.shapes = raw_shapes(self.stages, self.photo.height, self.photo.width, working_dtype(weight))
+        self.maps = Maps(self.stages, self.shapes, Pool(plan.pool, plan.folder, self.device))
+        self.affines: list[Affine | None] = [None] * len(self.stages)
+
+    def paint_flat(self, painted: Painted) -> None:
+        """A picture of one colour gives one of one colour.
+
+        There is nothing in it to normalise but how convolutions round, which depends on the size of a band.
+        """
+        side = max(self.network.SMALLEST, self.network.STRIDE)
+        colour = self.network.paint(self.photo.read(0, 1)[..., :1].to(self.device).expand(1, 3, side, side), self.mix)[
+            ..., :1, :1
+        ]
+        for top, bottom in split_rows(self.size[0], self.plan.band):
+            painted(top, colour.expand(1, 3, bottom - top, self.size[1]))
+
+    def sample(self) -> None:
+        """Take the statistics of all stages from some tiles of the picture, as if these were all of it."""
+        x = self.network.centre(self._tiles(), self.mean)
+        kept: Tensor | None = None
+        for i, stage in enumerate(self.stages):
+            kept = x if stage.opens else kept
+            x = stage.convolve(x)
+            if stage.norm is not None:
+                moments = Moments()
+                moments.add(x)
+                self.affines[i] = self._affine(stage, moments)
+            x = finish(stage, x, self.affines[i], kept if stage.closes else None)
+
+    def measure(self, step: Pass) -> Iterator[float]:
+        """A pass that takes statistics, and stores a map or not; yields the share that is done."""
+        stage, height = self.stages[step.last], self.shapes[step.last].height
+        self.maps.begin(step)
+        moments, row = Moments(), 0
+        for x in self._raw(step):
+            if stage.norm is not None:
+                moments.add(x)
+            if self.maps.target is not None:
+                self.maps.target.write(row, x)
+            row += x.shape[2]
+            yield row / height
+        if stage.norm is not None:
+            self.affines[step.last] = self._affine(stage, moments)
+        self.maps.end(step)
+
+    def paint(self, step: Pass, painted: Painted) -> Iterator[float]:
+        """The last pass."""
+        pieces, row = self._finished(step.first), 0
+        for x in chain(self.stages[step.first :], self.affines[step.first :], pieces, self._height()):
+            image = self.photo.read(row, row + x.shape[2]).to(self.device)
+            out = self.network.to_picture(x, image)[:, :, : max(0, self.size[0] - row), : self.size[1]]
+            if out.shape[2]:
+                painted(row, out)
+            row += x.shape[2]
+            yield row / self.photo.height
+
+    def _raw(self, step: Pass) -> Pieces:
+        between = self.stages[step.first : step.last]
+        pieces = chain(between, self.affines[step.first : step.last], self._finished(step.first), self._height())
+        height = self.shapes[step.last - 1].height if between else self._height()
+        return convolve(self.stages[step.last], pieces, height)
+
+    def _height(self) -> int:
+        """Rows of what a pass begins with."""
+        return self.photo.height if self.maps.source is None else self.maps.source.shape.height
+
+    def _finished(self, first: int) -> Pieces:
+        """What the stage `first` is given."""
+        source, height = self.maps.source, self._height()
+        if source is None:
+            for x in self.photo.pieces(self.plan.band):
+                yield self.network.centre(x.to(self.device), self.mean)
+            return
+        stage = self.stages[first - 1]
+        for top, bottom in split_rows(height, max(1, self.plan.band * height // self.photo.height)):
+            kept = self.maps.kept.read(top, bottom) if stage.closes and self.maps.kept is not None else None
+            x = finish(stage, source.read(top, bottom), self.affines[first - 1], kept)
+            if self.maps.finished is not None:
+                self.maps.finished.write(top, x)
+            yield x
+
+    def _affine(self, stage: Stage, moments: Moments) -> Affine:
+        if stage.norm is None:
+            raise RuntimeError("a stage without normalisation needs no statistics")
+        gamma, beta = stage.norm.affine(self.mix)
+        return *moments.result(), gamma[0].float(), beta[0].float()
+
+    def _tiles(self) -> Tensor:
+        """Square tiles, one from somewhere in each cell of a grid over the picture: (N, 3, side, side)."""
+        side, (down, across) = self.plan.tile, self.plan.sample
+        draw = torch.Generator().manual_seed(self.plan.seed)
+        tiles = []
+        for i in range(down):
+            for j in range(across):
+                top, left = (
+                    _somewhere(cell, cells, length, side, draw)
+                    for cell, cells, length in ((i, down, self.photo.height), (j, across, self.photo.width))
+                )
+                tiles.append(self.photo.read(top, top + side)[..., left : left + side])
+        return torch.cat(tiles).to(self.device)
+
+    def close(self) -> None:
+        """Give memory and disk back."""
+        self.maps.close()
+
+
+def _somewhere(cell: int, cells: int, length: int, side: int, draw: torch.Generator) -> int:
+    """Where a tile begins that lies at random within one of `cells` equal parts of a side."""
+    room = length - side
+    low, high = room * cell / cells, room * (cell + 1) / cells
+    return int(low + (high - low) * float(torch.rand((), generator=draw)))
