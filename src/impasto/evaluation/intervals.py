@@ -28,17 +28,18 @@ def bootstrap(values: Sequence[float], over: Sequence[float] | None = None, *, s
     Percentile bootstrap (Efron & Tibshirani 1993, chapter 13): RESAMPLES times as many pairs as there are, drawn
     with replacement, `values` and `over` of a pair together; the interval leaves out 2.5 % of the resamples' means
     on each side. The same seed draws the same pairs for every method, so that methods are compared on equal draws.
-    Pairs that share a photo or a style are resembling each other and are drawn as if they did not: the interval
-    says how far other pairs like these would move the mean, not how far a new style would.
+    Pairs that share a photo or a style resemble each other, and are drawn as if they did not: the interval says how
+    far other pairs like these would move the mean, not how far a new style would.
     """
     top = np.asarray(values, dtype=np.float64)
     bottom = np.ones_like(top) if over is None else np.asarray(over, dtype=np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):  # a style that the copies have already leaves no share
+    tail = 100 * (1 - CONFIDENCE) / 2
+    # A style that the copies have already leaves no share of it, a black photo no relative distance.
+    with np.errstate(divide="ignore", invalid="ignore"):
         mean = float(top.sum() / bottom.sum())
         if len(top) < 2:
             return Estimate(mean)
         draws = np.random.default_rng(seed).integers(len(top), size=(RESAMPLES, len(top)))
         means = top[draws].sum(axis=1) / bottom[draws].sum(axis=1)
-    tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
+        low, high = np.percentile(means, [tail, 100 - tail])
     return Estimate(mean, float(low), float(high))

@@ -44,14 +44,14 @@ class Row:
 
 def summarise(scores: Sequence[Scored], judges: Sequence[Judge], *, seed: int = 0) -> list[Row]:
     """A row for every method in the order of appearance, then, where there are several styles, one for each of them."""
-    methods = dict.fromkeys(score.method for score in scores)
-    styles = sorted({score.style for score in scores})
-    rows = [_row([s for s in scores if s.method == method], None, judges, seed) for method in methods]
-    if len(styles) > 1:
-        for method in methods:
-            for style in styles:
-                mine = [s for s in scores if s.method == method and s.style == style]
-                rows.append(_row(mine, style, judges, seed))
+    by_method: dict[str, list[Scored]] = {}
+    for score in scores:
+        by_method.setdefault(score.method, []).append(score)
+    rows = [_row(mine, None, judges, seed) for mine in by_method.values()]
+    for mine in by_method.values():
+        styles = sorted({score.style for score in mine})
+        if len(styles) > 1:
+            rows += [_row([score for score in mine if score.style == style], style, judges, seed) for style in styles]
     return rows
 
 
