@@ -158,7 +158,7 @@ def test_no_pool_follows_the_last_tap(monkeypatch) -> None:
     steps = []
     real = frozen.run
     monkeypatch.setattr(frozen, "run", lambda x, step: steps.append(step) or real(x, step))
-    monkeypatch.setattr(vgg, "_pool", lambda x: pytest.fail("pooled"))
+    monkeypatch.setattr(vgg, "pooled", lambda x: pytest.fail("pooled"))
     vgg(picture(), ["conv1_2"])
     vgg(picture(), ["relu1_2"])
     assert [step.pool for step in steps] == [False] * 4

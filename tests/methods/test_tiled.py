@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from impasto.core.precision import Precision
 from impasto.errors import OptionError
-from impasto.methods import planning
 from impasto.methods.brisk import Brisk, BriskConfig
 from impasto.methods.files import build
+from impasto.methods.jobs import StagedJob, plan_staged
 from impasto.methods.johnson import Johnson, JohnsonConfig
 from impasto.methods.layers import pad_to_multiple, use_precision
 from impasto.methods.multistyle import MultiStyleConfig
-from impasto.methods.planning import Plan, parse_memory, plan_staged, shown_bytes
+from impasto.methods.planning import Plan, Wishes, parse_memory, shown_bytes
 from impasto.methods.staged import StagedNetwork
 from impasto.methods.tiled import Padded, TensorPhoto, paint_staged
 
@@ -86,9 +86,9 @@ def picture(height: int, width: int, seed: int = 0) -> Tensor:
 )
 def test_any_network_size_and_tile_gives_the_untiled_picture(kind, width, blocks, size, tile, spare, way) -> None:
     network, image = random_network(kind, width, blocks, seed=way), picture(*size, seed=way)
-    plan = plan_staged(network, *size, dtype=torch.float32, tile=tile)
+    plan = plan_staged(network, size, torch.float32, Wishes(tile=tile))
     if spare is not None:
-        plan = plan_staged(network, *size, dtype=torch.float32, tile=tile, budget=plan.work + spare)
+        plan = plan_staged(network, size, torch.float32, Wishes(tile=tile, budget=plan.work + spare))
         assert plan.peak <= plan.work + spare
     torch.testing.assert_close(tiled(network, image, plan), untiled(network, image), rtol=0, atol=1e-3)
 
@@ -98,9 +98,9 @@ def test_all_ways_of_storing_agree(kind) -> None:
     network, size = random_network(kind), (70, 45)
     image = picture(*size)
     expected = untiled(network, image)
-    ways = planning._Job(network, *size, torch.float32).ways((0, 0))
+    ways = StagedJob(network, size, torch.float32).ways(sampled=False)
     assert len(ways) > 1
-    base = plan_staged(network, *size, dtype=torch.float32, tile=16)
+    base = plan_staged(network, size, torch.float32, Wishes(tile=16))
     for way in ways:
         plan = replace(base, passes=tuple((step, 1.0) for step in way), pool=9000)
         torch.testing.assert_close(tiled(network, image, plan), expected, rtol=0, atol=1e-4)
@@ -113,7 +113,7 @@ def test_bfloat16_differs_by_its_own_rounding_alone(kind) -> None:
     exact = untiled(network, image)
     use_precision(network, Precision(torch.bfloat16, True, "a test"))
     whole = untiled(network, image)
-    out = tiled(network, image, plan_staged(network, 120, 70, dtype=torch.bfloat16, tile=24))
+    out = tiled(network, image, plan_staged(network, (120, 70), torch.bfloat16, Wishes(tile=24)))
     assert (out - exact).abs().mean() < 1.1 * (whole - exact).abs().mean() + 1e-4
     assert (out - whole).abs().max() <= max(2 / 255, 1.2 * (whole - exact).abs().max())
 
@@ -139,7 +139,7 @@ def test_a_photo_is_continued_as_a_whole_one(size, multiple, smallest) -> None:
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_flat_photo_stays_flat(kind) -> None:
     network, image = random_network(kind), torch.tensor([0.9, 0.2, 0.5]).view(1, 3, 1, 1).expand(1, 3, 75, 33)
-    out = tiled(network, image, plan_staged(network, 75, 33, dtype=torch.float32, tile=8))
+    out = tiled(network, image, plan_staged(network, (75, 33), torch.float32, Wishes(tile=8)))
     assert out.isfinite().all()
     assert (out.amax((2, 3)) == out.amin((2, 3))).all()
     assert out.std() > 0  # its channels differ
@@ -149,8 +149,8 @@ def test_sampled_statistics_are_near_and_repeatable() -> None:
     network = random_network("brisk", width=2)
     draw = torch.Generator().manual_seed(3)
     image = nn.functional.interpolate(torch.rand(1, 3, 60, 80, generator=draw), (480, 640), mode="bilinear")
-    whole = plan_staged(network, 480, 640, dtype=torch.float32, tile=64)
-    passes = planning._Job(network, 480, 640, torch.float32).ways((6, 6))[0]
+    whole = plan_staged(network, (480, 640), torch.float32, Wishes(tile=64))
+    passes = StagedJob(network, (480, 640), torch.float32).ways(sampled=True)[0]
     assert len(passes) == 1
     plan = replace(whole, statistics="sampled", sample=(6, 6), tile=64, passes=((passes[0], 1.0),))
     out = tiled(network, image, plan)
@@ -161,7 +161,7 @@ def test_sampled_statistics_are_near_and_repeatable() -> None:
 
 def test_a_large_picture_is_sampled_if_wished() -> None:
     network = random_network("brisk")
-    plan = plan_staged(network, 4000, 6000, dtype=torch.float32, statistics="sampled")
+    plan = plan_staged(network, (4000, 6000), torch.float32, Wishes(statistics="sampled"))
     assert plan.statistics == "sampled"
     assert len(plan.passes) == 1
     assert plan.sample[0] * plan.sample[1] * plan.tile**2 == pytest.approx(0.08 * 4000 * 6000, rel=0.1)
@@ -169,15 +169,15 @@ def test_a_large_picture_is_sampled_if_wished() -> None:
 
 
 def test_a_small_picture_is_not_sampled() -> None:
-    plan = plan_staged(random_network("brisk"), 300, 300, dtype=torch.float32, statistics="sampled")
+    plan = plan_staged(random_network("brisk"), (300, 300), torch.float32, Wishes(statistics="sampled"))
     assert plan.statistics == "exact"
 
 
 def test_the_plan_follows_the_budget() -> None:
     with torch.device("meta"):
         network = Brisk(BriskConfig(("a",)))
-    free = plan_staged(network, 8000, 12000, dtype=torch.bfloat16, held=3 * 10**8)
-    tight = plan_staged(network, 8000, 12000, dtype=torch.bfloat16, held=3 * 10**8, budget=10**9)
+    free = plan_staged(network, (8000, 12000), torch.bfloat16, Wishes(held=3 * 10**8))
+    tight = plan_staged(network, (8000, 12000), torch.bfloat16, Wishes(10**9, held=3 * 10**8))
     assert free.spilled == 0
     assert free.peak > 2 * 10**9
     assert tight.peak <= 10**9
@@ -189,17 +189,17 @@ def test_the_plan_follows_the_budget() -> None:
 def test_too_small_a_budget_is_refused_with_one_that_works() -> None:
     network = random_network("sigmoid")
     with pytest.raises(OptionError, match="need --max-memory") as refused:
-        plan_staged(network, 4000, 4000, dtype=torch.float32, held=10**8, budget=10**8)
+        plan_staged(network, (4000, 4000), torch.float32, Wishes(10**8, held=10**8))
     enough = parse_memory(str(refused.value).split("--max-memory ")[1].split(" ")[0])
-    assert plan_staged(network, 4000, 4000, dtype=torch.float32, held=10**8, budget=enough).peak <= enough
+    assert plan_staged(network, (4000, 4000), torch.float32, Wishes(enough, held=10**8)).peak <= enough
     with pytest.raises(OptionError):
-        plan_staged(network, 4000, 4000, dtype=torch.float32, held=10**8, budget=enough - 10**7)
+        plan_staged(network, (4000, 4000), torch.float32, Wishes(enough - 10**7, held=10**8))
 
 
 @pytest.mark.parametrize("values", [{"tile": 0}, {"statistics": "guessed"}])
 def test_senseless_options_are_refused(values) -> None:
     with pytest.raises(OptionError):
-        plan_staged(random_network("brisk"), 64, 64, dtype=torch.float32, **values)
+        plan_staged(random_network("brisk"), (64, 64), torch.float32, Wishes(**values))
 
 
 @pytest.mark.parametrize(("text", "count"), [("2GB", 2 * 10**9), ("1.5 GiB", 3 << 29), ("600m", 6 * 10**8), ("9", 9)])
@@ -217,9 +217,9 @@ def test_other_amounts_are_refused(text) -> None:
 CHILD = """
 import resource, sys, torch
 from impasto.methods.files import build
-from impasto.methods import planning
 from impasto.methods.brisk import BriskConfig
-from impasto.methods.planning import plan_staged
+from impasto.methods.jobs import plan_staged
+from impasto.methods.planning import Wishes
 from impasto.methods.tiled import TensorPhoto, paint_staged
 torch.set_num_threads(1)
 torch.manual_seed(0)
@@ -229,7 +229,7 @@ status = dict(line.split(":") for line in open("/proc/self/status"))
 held = int(status["VmRSS"].split()[0]) * 1024
 data = int(status["VmData"].split()[0]) * 1024
 room = 80 << 20
-plan = plan_staged(network, 1500, 1000, dtype=torch.float32, held=held, budget=held + room)
+plan = plan_staged(network, (1500, 1000), torch.float32, Wishes(held + room, held))
 resource.setrlimit(resource.RLIMIT_DATA, (data + room, data + room))
 rows = 0
 def count(top, part):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from impasto.core import frozen
 from impasto.errors import ImageError, LayerError
 
-__all__ = ["NORMALISATIONS", "TOPOLOGIES", "VGG", "Normalisation", "Padding", "Pool", "Topology"]
+__all__ = ["NORMALISATIONS", "TOPOLOGIES", "VGG", "Layer", "Normalisation", "Padding", "Pool", "Topology"]
 
 Pool = Literal["max", "average", "l2"]
 Padding = Literal["zeros", "replicate"]
@@ -170,8 +170,16 @@ class VGG(nn.Module):
                 if (tap := group.tap.replace("conv", "relu")) in wanted:
                     features[tap] = x
             if group.pool_after:
-                x = self._pool(x)
+                x = self.pooled(x)
         return features
+
+    def layers_to(self, tap: str) -> Iterator[Layer]:
+        """What `forward` does on the way to one tap, in order, for whoever walks a picture by pieces."""
+        for group in self._plan(self.check([tap])):
+            relu = group.relu or group.rectify_after or group.pool_then_rectify
+            pool = group.max_pool or group.pool_after or group.pool_then_rectify
+            replicate = group.conv == "conv1_1" and self.padding == "replicate"
+            yield Layer(group.conv, tuple(self._kernels(group.conv)), relu, pool, replicate)
 
     def _check_size(self, image: Tensor, wanted: tuple[str, ...]) -> None:
         height, width = image.shape[2:]
@@ -208,7 +216,8 @@ class VGG(nn.Module):
                 raise TypeError(f"{conv} is not a convolution with a bias")
             yield frozen.Kernel(part.weight, part.bias, int(part.padding[0]))
 
-    def _pool(self, x: Tensor) -> Tensor:
+    def pooled(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h // 2, w // 2), by the network's kind of pool."""
         if self.pool == "max":
             pooled = frozen.run(x, frozen.Step((), relu=False, pool=True, keep_output=False))
         elif self.pool == "average":
@@ -218,6 +227,19 @@ class VGG(nn.Module):
             # every window of a dead channel is.
             pooled = F.avg_pool2d(x.float().square(), 2, divisor_override=1).add(1e-12).sqrt().to(x.dtype)
         return pooled * self.pool_scale if self.pool_scale != 1.0 else pooled
+
+
+class Layer(NamedTuple):
+    """Convolutions in a row, then maybe a ReLU, then maybe a pool.
+
+    `replicate`: the first convolution wants its input continued by its outermost pixels, not by zeros.
+    """
+
+    name: str
+    kernels: tuple[frozen.Kernel, ...]
+    relu: bool
+    pool: bool
+    replicate: bool
 
 
 @dataclass(frozen=True)

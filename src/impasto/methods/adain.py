@@ -17,7 +17,7 @@ from impasto.errors import OptionError
 from impasto.methods.layers import ReflectConv, pad_to_multiple, working_dtype
 from impasto.methods.staged import Stage, walk
 
-__all__ = ["TAPS", "AdaIN", "AdaINConfig", "Moments", "region_moments"]
+__all__ = ["EPS", "SMALLEST", "STRIDE", "TAPS", "AdaIN", "AdaINConfig", "Moments", "region_moments", "shrink_mask"]
 
 TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # the style loss sees all, the decoder starts from the last
 EPS = 1e-5
@@ -128,6 +128,7 @@ class AdaIN(nn.Module):
         weights: Sequence[float] | None = None,
         masks: Sequence[Tensor] | None = None,
         alpha: float = 1.0,
+        own: Sequence[Moments] | None = None,
     ) -> Tensor:
         """Content features (B, C, h, w) with the moments of the styles; eq. 8, eq. 14 and eq. 15 of the paper.
 
@@ -142,6 +143,8 @@ class AdaIN(nn.Module):
             weights: one per style, 0 or more, normalised here; equal by default.
             masks: one per style, (B or 1, 1, h, w) at the size of the features, in [0, 1].
             alpha: 0 gives the features back, 1 the full style.
+            own: what is replaced, where `features` are but a part of the photo's: the whole's moments, or those
+                of each mask's region.
 
         Raises:
             OptionError: wrong numbers of weights or masks, a negative weight, alpha outside [0, 1].
@@ -153,9 +156,9 @@ class AdaIN(nn.Module):
         if masks is None:
             mean = cast(Tensor, sum(share * style.mean for share, style in zip(shares, styles, strict=True)))
             std = cast(Tensor, sum(share * style.std for share, style in zip(shares, styles, strict=True)))
-            out = _match(x, Moments(*mean_std(x, EPS)), Moments(mean, std))
+            out = _match(x, own[0] if own else Moments(*mean_std(x, EPS)), Moments(mean, std))
         else:
-            out = _fill_regions(x, styles, shares, masks)
+            out = _fill_regions(x, styles, shares, masks, own)
         return torch.lerp(x, out, alpha).to(features.dtype) if alpha < 1 else out.to(features.dtype)
 
     def stages(self) -> tuple[Stage, ...]:
@@ -193,7 +196,7 @@ class AdaIN(nn.Module):
         """
         known = [style if isinstance(style, Moments) else self.moments(style) for style in styles]
         h, w = content.shape[-2:]
-        small = None if masks is None else [_shrink(mask, (h, w)) for mask in masks]
+        small = None if masks is None else [shrink_mask(mask, (h, w)) for mask in masks]
         target = self.restyle(self.encode(content), known, weights=weights, masks=small, alpha=alpha)
         return self.decode(target)[..., :h, :w]
 
@@ -223,20 +226,27 @@ def _shares(count: int, weights: Sequence[float] | None) -> list[float]:
     return [weight / total for weight in weights]
 
 
-def _fill_regions(x: Tensor, styles: Sequence[Moments], shares: Sequence[float], masks: Sequence[Tensor]) -> Tensor:
+def _fill_regions(
+    x: Tensor,
+    styles: Sequence[Moments],
+    shares: Sequence[float],
+    masks: Sequence[Tensor],
+    own: Sequence[Moments] | None,
+) -> Tensor:
     if len(masks) != len(styles):
         raise OptionError(f"{len(styles)} styles with {len(masks)} masks: give a mask to each style, or none at all")
     covered = torch.stack([mask.to(x) for mask in masks]).sum(0).clamp(0, 1)
     strengths = [share * mask.to(x) for share, mask in zip(shares, masks, strict=True)]
     total = torch.stack(strengths).sum(0).clamp_min(1e-6)
     out = x * (1 - covered)
-    for style, mask, strength in zip(styles, masks, strengths, strict=True):
-        restyled = _match(x, region_moments(x, mask.to(x)), style)
+    own = own or [region_moments(x, mask.to(x)) for mask in masks]
+    for region, style, strength in zip(own, styles, strengths, strict=True):
+        restyled = _match(x, region, style)
         out = out + restyled * (covered * strength / total)
     return out
 
 
-def _shrink(mask: Tensor, size: tuple[int, int]) -> Tensor:
+def shrink_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     """The mask at the size of the features of a photo of this size, by averaging."""
     if mask.ndim != 4 or mask.shape[1] != 1:
         raise OptionError(f"a mask has shape (1, 1, height, width), got {tuple(mask.shape)}")

@@ -1,4 +1,4 @@
-"""How a picture is painted within a budget of memory: one pure function from network, size and budget to a plan.
+"""How a picture is painted within a budget of memory: a pure function from a job, its size and a budget to a plan.
 
 Memory is counted as a process sees it: what it holds before (`held`: the program itself, its network, pictures),
 the maps between passes (a pool; what it cannot hold goes to a file), and what is alive while a band goes
@@ -7,21 +7,18 @@ through a pass.
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, get_args
 
 import torch
 
 from impasto.errors import OptionError
-from impasto.methods.passes import Maps, Pass, must_store, raw_shapes, split_into_passes
-from impasto.methods.rows import MapShape, Pool
-from impasto.methods.staged import StagedNetwork
+from impasto.methods.passes import Pass
 
-__all__ = ["Machine", "Plan", "Statistics", "parse_memory", "plan_staged", "shown_bytes"]
+__all__ = ["Job", "Machine", "Plan", "Statistics", "Wishes", "choose", "parse_memory", "shown_bytes"]
 
 Statistics = Literal["exact", "sampled"]
 
@@ -91,184 +88,124 @@ class Plan:
         )
 
 
-def plan_staged(
-    network: StagedNetwork,
-    height: int,
-    width: int,
-    *,
-    dtype: torch.dtype,
-    budget: int | None = None,
-    held: int = 0,
-    tile: int | None = None,
-    statistics: Statistics = "exact",
-    machine: Machine | None = None,
-    seed: int = 0,
-    folder: str | None = None,
-) -> Plan:
-    """The plan for one picture; nothing is measured and nothing is allocated.
+@dataclass(frozen=True)
+class Wishes:
+    """What a user may say about how a picture is painted.
 
-    Args:
-        network: whose weights may be anywhere, also on no device at all.
-        height, width: of the picture, px.
-        dtype: of the features.
+    Attributes:
         budget: bytes that the process may need at most, `held` included; None is no limit.
         held: bytes that the process holds already and will go on holding, pictures in and out included.
         tile: rows of a band, px; None chooses.
         statistics: ``exact``, or ``sampled`` from some tiles. A picture that is hardly larger than its sample is
             painted exactly.
-        machine: rates, for the expected time.
+        machine: rates, for choosing and for the expected time.
         seed: of the places of sampled tiles.
-        folder: for the temporary file.
+        folder: for the temporary file; None is the system's.
+    """
+
+    budget: int | None = None
+    held: int = 0
+    tile: int | None = None
+    statistics: Statistics = "exact"
+    machine: Machine = field(default_factory=Machine)
+    seed: int = 0
+    folder: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.statistics not in get_args(Statistics):
+            raise OptionError(f"statistics {self.statistics!r} is unknown: use {' or '.join(get_args(Statistics))}")
+        if self.tile is not None and self.tile < 1:
+            raise OptionError(f"tile is {self.tile} px, need at least 1")
+
+    @property
+    def room(self) -> int | None:
+        """Bytes that are left of the budget."""
+        return None if self.budget is None else self.budget - self.held
+
+
+class Job(Protocol):
+    """Sizes and costs of one network on one picture."""
+
+    size: tuple[int, int]  # of the picture, px
+    padded: tuple[int, int]
+    stride: int
+    dtype: torch.dtype
+
+    def ways(self, sampled: bool) -> Sequence[tuple[Pass, ...]]:
+        """Passes to choose from."""
+
+    def work(self, step: Pass, band: int) -> int:
+        """Bytes that are alive at most while a band goes through a pass."""
+
+    def sample_work(self, share: float) -> int:
+        """Bytes that are alive while statistics are taken from this share of the picture."""
+
+    def cost(self, step: Pass) -> float:
+        """Multiply-adds of a pass."""
+
+    def storage(self, passes: Sequence[Pass], room: int | None) -> tuple[int, int, int]:
+        """Bytes of pool and of file at the most, and bytes moved to and from files, with so much room."""
+
+
+def choose(job: Job, wishes: Wishes) -> Plan:
+    """The fastest plan that fits; nothing is measured and nothing is allocated.
 
     Raises:
-        OptionError: the budget is too small (the message says what would do), or an option makes no sense.
+        OptionError: the budget is too small; the message says what would do.
     """
-    if statistics not in get_args(Statistics):
-        raise OptionError(f"statistics {statistics!r} is unknown: use {' or '.join(get_args(Statistics))}")
-    if tile is not None and tile < 1:
-        raise OptionError(f"tile is {tile} px, need at least 1")
-    job = _Job(network, height, width, dtype)
-    room = None if budget is None else budget - held
-    sample = job.sample_grid(room) if statistics == "sampled" else (0, 0)
-    bands = [b for b in BANDS if b <= max(BANDS[-1], job.height)]
-    bands = bands if tile is None else [-(-tile // network.STRIDE) * network.STRIDE]
-    plans = []
-    for passes, band in itertools.product(job.ways(sample), bands):
-        work = SLACK + max(job.sample_work(sample), *(job.work(step, band) for step in passes))
-        pool, spilled, moved = job.storage(passes, None if room is None else room - work)
-        costs = [job.cost(step) for step in passes]
-        plan = Plan(
-            height=height,
-            width=width,
-            dtype=dtype,
-            band=band,
-            statistics="sampled" if sample[0] else "exact",
-            passes=tuple(zip(passes, costs, strict=True)),
-            work=work,
-            pool=pool,
-            spilled=spilled,
-            peak=held + work + pool,
-            seconds=job.seconds(costs, sample, moved, len(passes) * job.height / band, machine or Machine()),
-            sample=sample,
-            seed=seed,
-            folder=folder,
-        )
-        plans.append(plan)
+    sample = _sample_grid(job, wishes.room) if wishes.statistics == "sampled" else (0, 0)
+    bands = [b for b in BANDS if b <= max(BANDS[-1], job.padded[0])]
+    bands = bands if wishes.tile is None else [-(-wishes.tile // job.stride) * job.stride]
+    plans = [_plan(job, wishes, way, band, sample) for way in job.ways(sample != (0, 0)) for band in bands]
     least = min(plan.work for plan in plans)
-    fitting = [plan for plan in plans if room is None or plan.work <= room]
+    fitting = [plan for plan in plans if wishes.room is None or plan.work <= wishes.room]
     if not fitting:
         raise OptionError(
-            f"{width}x{height} px cannot be painted within {shown_bytes(budget or 0)}: "
-            f"need --max-memory {_ceiling(held + least)} or more"
+            f"{job.size[1]}x{job.size[0]} px cannot be painted within {shown_bytes(wishes.budget or 0)}: "
+            f"need --max-memory {_ceiling(wishes.held + least)} or more"
         )
     return min(fitting, key=lambda plan: (plan.work > max(LARGEST_WORK, least), plan.seconds, plan.peak))
 
 
-class _Job:
-    """Sizes and costs of one network on one picture."""
-
-    def __init__(self, network: StagedNetwork, height: int, width: int, dtype: torch.dtype) -> None:
-        stride, smallest = network.STRIDE, network.SMALLEST
-        self.stride, self.dtype, self.stages = stride, dtype, network.stages()
-        self.height, self.width = (-(-max(side, smallest) // stride) * stride for side in (height, width))
-        self.shapes = raw_shapes(self.stages, self.height, self.width, dtype)
-        self.picture = MapShape(3, self.height, self.width, torch.float32)
-
-    def ways(self, sample: tuple[int, int]) -> list[tuple[Pass, ...]]:
-        """Passes to choose from: with everything stored, with the largest maps computed again, and between."""
-        if sample[0]:
-            return [(Pass(0, len(self.stages) - 1, stores=False, paints=True),)]
-        always = must_store(self.stages)
-        others = {i: shape.bytes for i, shape in enumerate(self.shapes[:-1]) if i not in always}
-        normed = [i for i, stage in enumerate(self.stages[:-1]) if stage.norm is not None and i in others]
-        limits = sorted({others[i] for i in normed})
-        stored = [always | {i for i in normed if others[i] <= limit} for limit in [0, *limits]]
-        return [split_into_passes(self.stages, frozenset(some)) for some in stored]
-
-    def before(self, first: int) -> MapShape:
-        """What a pass that begins with the stage `first` reads."""
-        return self.shapes[first - 1] if first else self.picture
-
-    def work(self, step: Pass, band: int) -> int:
-        """Bytes that are alive at most while a band goes through a pass."""
-        share = band / self.height
-        source = self.before(step.first)
-        # Read, and what is kept beside it or its copy in another type, and finished.
-        total = 3 * _rows(source, share) * source.row_bytes
-        for i in range(step.first, step.last + 1):
-            stage, shape = self.stages[i], self.shapes[i]
-            conv, into = stage.conv.conv2d, self.before(i)
-            enlarged = stage.upsample**2
-            bordered = _rows(into, share) * stage.upsample + 3 * stage.conv.halo * stage.unshuffle
-            total += bordered * into.width * stage.upsample * into.channels * self.dtype.itemsize
-            total += into.row_bytes * _rows(into, share) * (enlarged if enlarged > 1 else 0)
-            total += 3 * _rows(shape, share) * shape.row_bytes
-            total += conv.weight.numel() * self.dtype.itemsize
-        if step.paints:
-            total += 5 * _rows(self.picture, share) * self.picture.row_bytes
-        return total
-
-    def cost(self, step: Pass) -> float:
-        """Multiply-adds of a pass."""
-        return float(sum(self._products(i) for i in range(step.first, step.last + 1)))
-
-    def _products(self, i: int) -> int:
-        shape, conv = self.shapes[i], self.stages[i].conv.conv2d
-        positions = shape.height * shape.width // self.stages[i].shuffle ** 2
-        return positions * conv.weight.numel()
-
-    def storage(self, passes: Sequence[Pass], room: int | None) -> tuple[int, int, int]:
-        """Bytes of pool and of file at the most, and bytes read and written in files, with so much room."""
-        size = sum(shape.bytes for shape in self.shapes) if room is None else max(0, room)
-        pool = Pool(size)
-        maps = Maps(self.stages, self.shapes, pool)
-        most, spilled, moved = 0, 0, 0
-        for step in passes:
-            maps.begin(step)
-            kept = maps.kept if step.first and self.stages[step.first - 1].closes else None
-            used = [store for store in (maps.source, kept, maps.finished, maps.target) if store is not None]
-            moved += sum(store.bytes_on_disk for store in used)
-            alive = {id(store): store for store in (*used, *([maps.kept] if maps.kept else []))}.values()
-            spilled = max(spilled, sum(store.bytes_on_disk for store in alive))
-            most = max(most, size - pool.left)
-            maps.end(step)
-        maps.close()
-        return most, spilled, moved
-
-    def sample_grid(self, room: int | None) -> tuple[int, int]:
-        """Rows and columns of sampled tiles; none where the picture is hardly larger than they are together."""
-        wanted = min(LARGEST_SAMPLE, SHARE * self.height * self.width / TILE**2)
-        while wanted >= SMALLEST_SAMPLE:
-            down = max(1, round(math.sqrt(wanted * self.height / self.width)))
-            grid = (down, max(1, round(wanted / down)))
-            if room is None or self.sample_work(grid) + SLACK <= room:
-                fits = (
-                    min(self.height, self.width) >= TILE and self.height * self.width > 4 * grid[0] * grid[1] * TILE**2
-                )
-                return grid if fits else (0, 0)
-            wanted /= 2
-        return 0, 0
-
-    def sample_work(self, sample: tuple[int, int]) -> int:
-        """Bytes alive while statistics are taken from tiles."""
-        share = sample[0] * sample[1] * TILE**2 / (self.height * self.width)
-        alive = (
-            4 * max(self.before(i).bytes * self.stages[i].upsample ** 2, shape.bytes) + 2 * shape.bytes
-            for i, shape in enumerate(self.shapes)
-        )
-        return int(share * max(alive))
-
-    def seconds(
-        self, costs: Sequence[float], sample: tuple[int, int], moved: int, pieces: float, machine: Machine
-    ) -> float:
-        """Expected time: arithmetic, files, and what every piece costs however small it is."""
-        share = sample[0] * sample[1] * TILE**2 / (self.height * self.width)
-        products = sum(costs) + share * sum(self._products(i) for i in range(len(self.stages)))
-        return 2 * products / machine.flops + moved / machine.disk + pieces * machine.piece
+def _plan(job: Job, wishes: Wishes, passes: tuple[Pass, ...], band: int, sample: tuple[int, int]) -> Plan:
+    share, room, machine = _share(job, sample), wishes.room, wishes.machine
+    work = SLACK + max(job.sample_work(share), *(job.work(step, band) for step in passes))
+    pool, spilled, moved = job.storage(passes, None if room is None else room - work)
+    costs = [job.cost(step) for step in passes]
+    pieces = len(passes) * job.padded[0] / band
+    return Plan(
+        height=job.size[0],
+        width=job.size[1],
+        dtype=job.dtype,
+        band=band,
+        statistics="sampled" if share else "exact",
+        passes=tuple(zip(passes, costs, strict=True)),
+        work=work,
+        pool=pool,
+        spilled=spilled,
+        peak=wishes.held + work + pool,
+        seconds=2 * sum(costs) * (1 + share) / machine.flops + moved / machine.disk + pieces * machine.piece,
+        sample=sample,
+        seed=wishes.seed,
+        folder=wishes.folder,
+    )
 
 
-def _rows(shape: MapShape, share: float) -> int:
-    return min(shape.height, math.ceil(2 * shape.height * share) if share < 0.5 else shape.height)
+def _sample_grid(job: Job, room: int | None) -> tuple[int, int]:
+    """Rows and columns of sampled tiles; none where the picture is hardly larger than they are together."""
+    height, width = job.padded
+    wanted = min(LARGEST_SAMPLE, SHARE * height * width / TILE**2)
+    while wanted >= SMALLEST_SAMPLE and min(height, width) >= TILE:
+        down = max(1, round(math.sqrt(wanted * height / width)))
+        grid = (down, max(1, round(wanted / down)))
+        if room is None or job.sample_work(_share(job, grid)) + SLACK <= room:
+            return grid
+        wanted /= 2
+    return 0, 0
+
+
+def _share(job: Job, sample: tuple[int, int]) -> float:
+    return sample[0] * sample[1] * TILE**2 / (job.padded[0] * job.padded[1])
 
 
 def parse_memory(text: str) -> int:

@@ -22,7 +22,7 @@ from impasto.methods.rows import Pool
 from impasto.methods.staged import Stage, StagedNetwork
 from impasto.methods.streams import Pieces, split_rows
 
-__all__ = ["Padded", "Painted", "Photo", "TensorPhoto", "TileProgress", "paint_staged"]
+__all__ = ["Padded", "Painted", "Photo", "TensorPhoto", "TileProgress", "draw_tiles", "paint_staged"]
 
 Painted = Callable[[int, Tensor], None]  # takes finished rows: the first one's number, and (1, 3, n, W) in [0, 1]
 
@@ -114,7 +114,7 @@ def paint_staged(
     Args:
         network: on its device, in its precision, in eval mode.
         photo: of any size.
-        plan: from `planning.plan_staged`, made for this network and this size.
+        plan: from `jobs.plan_staged`, made for this network and this size.
         mix: (1, N) weights of a network of several styles.
 
     Closing the iterator stops, and gives memory and disk back.
@@ -165,7 +165,7 @@ class _Walk:
 
     def sample(self) -> None:
         """Take the statistics of all stages from some tiles of the picture, as if these were all of it."""
-        x = self.network.centre(self._tiles(), self.mean)
+        x = self.network.centre(draw_tiles(self.photo, self.plan).to(self.device), self.mean)
         kept: Tensor | None = None
         for i, stage in enumerate(self.stages):
             kept = x if stage.opens else kept
@@ -234,23 +234,22 @@ class _Walk:
         gamma, beta = stage.norm.affine(self.mix)
         return *moments.result(), gamma[0].float(), beta[0].float()
 
-    def _tiles(self) -> Tensor:
-        """Square tiles, one from somewhere in each cell of a grid over the picture: (N, 3, side, side)."""
-        side, (down, across) = self.plan.tile, self.plan.sample
-        draw = torch.Generator().manual_seed(self.plan.seed)
-        tiles = []
-        for i in range(down):
-            for j in range(across):
-                top, left = (
-                    _somewhere(cell, cells, length, side, draw)
-                    for cell, cells, length in ((i, down, self.photo.height), (j, across, self.photo.width))
-                )
-                tiles.append(self.photo.read(top, top + side)[..., left : left + side])
-        return torch.cat(tiles).to(self.device)
-
     def close(self) -> None:
         """Give memory and disk back."""
         self.maps.close()
+
+
+def draw_tiles(photo: Padded, plan: Plan) -> Tensor:
+    """Square tiles, one from somewhere in each cell of a grid over the picture: (N, 3, side, side)."""
+    side, (down, across) = plan.tile, plan.sample
+    draw = torch.Generator().manual_seed(plan.seed)
+    tiles = []
+    for i in range(down):
+        for j in range(across):
+            top = _somewhere(i, down, photo.height, side, draw)
+            left = _somewhere(j, across, photo.width, side, draw)
+            tiles.append(photo.read(top, top + side)[..., left : left + side])
+    return torch.cat(tiles)
 
 
 def _somewhere(cell: int, cells: int, length: int, side: int, draw: torch.Generator) -> int:
