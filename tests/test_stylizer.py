@@ -238,7 +238,7 @@ def captured(monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> dict[str, Any
         seen.update(photo=photo, styles=styles, settings=settings, **how)
         raise ImpastoError
 
-    monkeypatch.setattr("impasto.stylizer.prepare", stop)
+    monkeypatch.setattr("impasto.stylizer.door.prepare", stop)
     with pytest.raises(ImpastoError):
         stylize("p.jpg", "s.jpg", **arguments)
     return seen

@@ -2,6 +2,7 @@
 
 import impasto
 impasto.stylize("photo.jpg", "painting.jpg").save("painted.jpg")
+impasto.load("gallery").stylize("photo.jpg", "great-wave").save("painted.jpg")
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from impasto.errors import (
 )
 
 if TYPE_CHECKING:
-    from impasto.stylizer import Style, apply_model, stylize
+    from impasto.stylizer import Model, Style, StyleRecord, load, stylize
 
 __all__ = [
     "DataError",
@@ -31,16 +32,18 @@ __all__ = [
     "ImpastoError",
     "LayerError",
     "MissingExtraError",
+    "Model",
     "OptionError",
     "OutputError",
     "Style",
+    "StyleRecord",
     "WeightsError",
-    "apply_model",
+    "load",
     "stylize",
 ]
 
 # Loaded when first asked for: torch takes a second that `impasto --help` does not have.
-_LATE = dict.fromkeys(("Style", "apply_model", "stylize"), "impasto.stylizer")
+_LATE = dict.fromkeys(("Model", "Style", "StyleRecord", "load", "stylize"), "impasto.stylizer")
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,7 @@ from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.imaging.writing import COMPRESSION, QUALITY
 from impasto.methods.optimize import Optimization
 from impasto.methods.presets import DEFAULT_PRESET, PRESETS, OptimizeSettings
-from impasto.stylizer import Style
+from impasto.stylizer import Finish, Model, Style
 from impasto.stylizer import stylize as stylize_in_python
 
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")
@@ -81,7 +81,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
             raise ImpastoError("seen")
 
         monkeypatch.setattr("impasto.cli.jobs.prepare", stop)
-        monkeypatch.setattr("impasto.stylizer.prepare", stop)
+        monkeypatch.setattr("impasto.stylizer.door.prepare", stop)
         refused(impasto("photo.png", "-s", "night.png", "-o", "out.png", *arguments), "seen")
         return seen
 
@@ -135,6 +135,8 @@ def test_presets_reach_the_painting(asked: Any, name: str) -> None:
         (["--backbone-input", "caffe"], {"backbone_input": "caffe"}),
         (["--max-megapixels", "3.5"], {"max_megapixels": 3.5}),
         (["--init", "wave.png"], {"beginning": "wave.png"}),
+        (["--strength", "0.5"], {"finish": Finish(0.5)}),
+        (["--mask", "wave.png"], {"finish": Finish(masks=("wave.png",))}),
         (["--style", "wave.png:3"], {"styles": [Style("night.png"), Style("wave.png", 3.0)]}),
     ],
     ids=lambda value: " ".join(value),
@@ -152,7 +154,7 @@ def test_the_defaults_are_those_of_python(asked: Any) -> None:
             in_python.update(photo=photo, styles=styles, settings=settings, **how)
             raise ImpastoError
 
-        patch.setattr("impasto.stylizer.prepare", stop)
+        patch.setattr("impasto.stylizer.door.prepare", stop)
         with pytest.raises(ImpastoError):
             stylize_in_python("photo.png", "night.png")
     assert in_python == on_the_line
@@ -171,14 +173,14 @@ def test_options_are_called_as_in_python() -> None:
     }
     in_python |= set(OptimizeSettings.__dataclass_fields__)
     on_the_line = {str(parameter.name) for parameter in STYLIZE.params}
-    # A trained network has a function of its own in Python, impasto.apply_model.
-    assert on_the_line - FOR_FILES - {"method", "colors_by", "model"} <= in_python
+    in_python |= set(signature(Model.paint).parameters)
+    assert on_the_line - FOR_FILES - {"method", "colors_by", "jobs"} <= in_python
 
 
 def test_every_option_is_tried_here() -> None:
     tried = {argument for arguments, _ in SETTINGS for argument in arguments}
     tried |= {"--preset", "--upscale", "--device", "--precision", "--backbone-input", "--max-megapixels", "--style"}
-    tried |= {"--model"}  # in test_trained.py
+    tried |= {"--model", "--alpha", "--jobs", "--mask", "--strength"}  # in test_trained.py
     tried |= {"--method", *(f"--{name.replace('_', '-')}" for name in FOR_FILES)}
     assert {parameter.opts[0] for parameter in STYLIZE.params} - {"photo"} <= tried
 
@@ -249,7 +251,7 @@ def test_what_makes_no_sense(paint: Run, arguments: list[str], message: str) -> 
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--bogus"], ["--size", "x"], ["--size", "0"], ["--method", "x"], ["--pool", "x"], ["more.png"]]
+    "arguments", [["--bogus"], ["--size", "x"], ["--size", "0"], ["--method", "x"], ["--pool", "x"]]
 )
 def test_usage_errors_exit_with_2(paint: Run, arguments: list[str]) -> None:
     result = paint("-o", "out.png", *arguments)

@@ -95,9 +95,17 @@ def test_a_network_of_one_style_needs_no_name(photo: Path) -> None:
         ([], "which style"),
         (["-s", "wave", "--steps", "3"], "leave out --steps"),
         (["-s", "wave", "--preset", "quick"], "leave out --preset"),
+        (["-s", "wave", "--alpha", "0.5"], "networks of any style: use --strength"),
+        (["-s", "wave", "--method", "optimize"], "--method optimize paints in the manner of pictures"),
+        (["-s", "wave", "--mask", "gone.png"], "gone.png: no such file"),
+        (["-s", "wave", "--mask", "photo.png", "--mask", "photo.png"], "1 styles with 2 masks"),
+        (["-s", "wave", "--style-scale", "0"], "style scale is 0.0, need a number from 0.1 to 10"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(photo: Path, two_styles: Path, options: list[str], told: str) -> None:
+def test_what_makes_no_sense_is_one_line(
+    photo: Path, two_styles: Path, options: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photo.parent)
     out = photo.with_name("painted.png")
     done = runner.invoke(app, ["stylize", str(photo), "--model", str(two_styles), "-o", str(out), *options])
     assert done.exit_code == 2
@@ -110,3 +118,117 @@ def test_a_file_that_is_no_network(photo: Path) -> None:
     done = runner.invoke(app, ["stylize", str(photo), "--model", str(photo), "-o", str(out)])
     assert done.exit_code == 2
     assert "photo.png" in done.output
+
+
+# -- controls -------------------------------------------------------------------------------------------------
+
+
+def painted(photo: Path, model: Path, *options: str, out: str = "painted.png") -> np.ndarray:
+    place = photo.with_name(out)
+    arguments = ["stylize", str(photo), "--model", str(model), "-o", str(place), "--force", *options]
+    done = runner.invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    return np.asarray(Image.open(place)).astype(int)
+
+
+def test_strength_0_is_the_photo_and_1_the_painting(photo: Path, two_styles: Path) -> None:
+    original = np.asarray(Image.open(photo)).astype(int)
+    full = painted(photo, two_styles, "-s", "wave")
+    assert (painted(photo, two_styles, "-s", "wave", "--strength", "0") == original).all()
+    assert (painted(photo, two_styles, "-s", "wave", "--strength", "1") == full).all()
+    half = painted(photo, two_styles, "-s", "wave", "--strength", "0.5")
+    assert abs(half - (original + full) / 2).max() <= 1
+
+
+def test_a_black_area_of_the_mask_is_the_photo_bit_for_bit(photo: Path, two_styles: Path) -> None:
+    mask = np.zeros((40, 56), np.uint8)
+    mask[:, 28:] = 255
+    Image.fromarray(mask).save(photo.with_name("mask.png"))
+    original, full = np.asarray(Image.open(photo)).astype(int), painted(photo, two_styles, "-s", "wave")
+    got = painted(photo, two_styles, "-s", "wave", "--mask", str(photo.with_name("mask.png")))
+    assert (got[:, :28] == original[:, :28]).all()
+    assert (got[:, 28:] == full[:, 28:]).all()
+
+
+def test_each_style_has_its_own_mask(photo: Path, two_styles: Path) -> None:
+    left = np.zeros((40, 56), np.uint8)
+    left[:, :28] = 255
+    options = []
+    for name, area in (("left", left), ("right", 255 - left)):
+        Image.fromarray(area).save(photo.with_name(f"{name}.png"))
+        options += ["--mask", str(photo.with_name(f"{name}.png"))]
+    got = painted(photo, two_styles, "-s", "wave", "-s", "night", *options)
+    assert abs(got[:, :28] - painted(photo, two_styles, "-s", "wave")[:, :28]).max() <= 1
+    assert abs(got[:, 28:] - painted(photo, two_styles, "-s", "night")[:, 28:]).max() <= 1
+
+
+def test_a_blend_of_a_style_with_itself_is_that_style(photo: Path, two_styles: Path) -> None:
+    once = painted(photo, two_styles, "-s", "wave")
+    assert (painted(photo, two_styles, "-s", "wave:0.7", "-s", "wave:0.3") == once).all()
+    blend = painted(photo, two_styles, "-s", "wave:0.7", "-s", "night:0.3")
+    assert (blend != once).any()
+
+
+def test_larger_strokes_at_the_same_size(photo: Path, two_styles: Path) -> None:
+    once, twice = (painted(photo, two_styles, "-s", "wave", "--style-scale", scale) for scale in ("1", "2"))
+    assert once.shape == twice.shape
+    detail = [abs(np.diff(picture, axis=1)).mean() for picture in (once, twice)]
+    assert detail[1] < detail[0]
+    original = np.asarray(Image.open(photo)).astype(int)
+    nothing = painted(photo, two_styles, "-s", "wave", "--style-scale", "2", "--strength", "0")
+    assert abs(nothing - original).max() <= 1
+
+
+# -- several photos -------------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_photos(photo: Path, two_styles: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("one.png", "two.gif"):
+        Image.open(photo).save(photos / name)
+    (photos / "notes.txt").write_text("no picture")
+    out = tmp_path / "new" / "painted"
+    options = ["--model", str(two_styles), "-s", "wave", "-o", str(out), "--jobs", "2"]
+    done = runner.invoke(app, ["stylize", str(photos), *options])
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in out.iterdir()) == ["one.png", "two.png"]
+    assert "2 of 2 photos are painted" in done.output
+    again = runner.invoke(app, ["stylize", str(photos), *options])
+    assert again.exit_code == 1
+    assert again.output.count("exists already") == 2
+
+
+def test_what_fails_is_told_at_the_end_and_the_others_are_painted(photo: Path, two_styles: Path) -> None:
+    photo.with_name("bad.png").write_bytes(b"no picture")
+    arguments = ["stylize", str(photo.with_name("*.png")), "--model", str(two_styles), "-s", "wave"]
+    done = runner.invoke(app, [*arguments, "-o", str(photo.with_name("out"))])
+    assert done.exit_code == 1
+    assert "1 of 2 photos are painted" in done.output
+    assert "error: " in done.output.splitlines()[-1]
+    assert "bad.png" in done.output.splitlines()[-1]
+    assert [path.name for path in photo.with_name("out").iterdir()] == ["photo.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["photo.png", "photo.png", "-o", "out"], "would both become"),
+        (["photo.png", "-", "-o", "out"], "standard input"),
+        (["*.jpg", "-o", "out"], "*.jpg: no file is called like that"),
+        (["empty", "-o", "out"], "empty: a folder without pictures"),
+        (["photo.png", "empty", "-o", "photo.png"], "empty: a folder without pictures"),
+        (["photo.png", "two", "-o", "photo.png"], "photo.png: a file, need a folder for 2 photos"),
+        (["photo.png", "two", "-o", "out", "--save-every", "2"], "--save-every is about one painting"),
+    ],
+)
+def test_several_photos_that_make_no_sense(
+    photo: Path, two_styles: Path, arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    Path("empty").mkdir()
+    Path("two").mkdir()
+    Image.open(photo).save("two/other.png")
+    done = runner.invoke(app, ["stylize", *arguments, "--model", str(two_styles), "-s", "wave"])
+    assert done.exit_code == 2
+    assert told in done.output

@@ -60,12 +60,12 @@ def test_any_size_comes_back_as_it_was(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_strength_0_is_the_photo_1_the_style_and_between_it_grows(name: str) -> None:
-    def moved(alpha: float) -> Tensor:
-        return (paint(NETWORKS[name], photo(), alpha=alpha, **CHOICE.get(name, {})) - photo()).abs().mean()
+    def moved(strength: float) -> Tensor:
+        return (paint(NETWORKS[name], photo(), strength=strength, **CHOICE.get(name, {})) - photo()).abs().mean()
 
     assert moved(0) == 0
     full = paint(NETWORKS[name], photo(), **CHOICE.get(name, {}))
-    assert torch.equal(full, paint(NETWORKS[name], photo(), alpha=1, **CHOICE.get(name, {})))
+    assert torch.equal(full, paint(NETWORKS[name], photo(), strength=1, **CHOICE.get(name, {})))
     if name != "adain":  # whose path through feature space need not be straight in pixels
         assert moved(0.25) < moved(0.5) < moved(1)
 

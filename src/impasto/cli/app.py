@@ -1,6 +1,7 @@
 """The command ``impasto``: registers the commands and turns errors into one line and an exit code.
 
-Exit codes: 0 done, 1 the reader of our output went away, 2 the user can mend it, 130 interrupted.
+Exit codes: 0 done, 1 some of several photos failed or the reader of our output went away, 2 the user can mend it,
+130 interrupted.
 Nothing here or in the modules of the commands imports torch before a command runs, so that help is instant.
 """
 
@@ -19,6 +20,8 @@ from impasto.cli.compress import compress
 from impasto.cli.dataset import dataset_app
 from impasto.cli.evaluate import evaluate
 from impasto.cli.info import info
+from impasto.cli.lab import lab_app
+from impasto.cli.styles import styles
 from impasto.cli.stylize import stylize
 from impasto.cli.train import train_app
 from impasto.cli.weights import weights_app
@@ -73,8 +76,10 @@ def _options(
 
 app.command("compress")(compress)
 app.command("stylize")(stylize)
+app.command("styles")(styles)
 app.command("evaluate")(evaluate)
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(lab_app, name="lab")
 app.add_typer(train_app, name="train")
 app.add_typer(weights_app, name="weights")
 app.command("info")(info)

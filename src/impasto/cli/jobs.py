@@ -13,20 +13,21 @@ from impasto.imaging import check_output
 from impasto.methods.presets import DEFAULT_PRESET, OptimizeSettings
 from impasto.methods.presets import preset as settings_of
 from impasto.recording import RunFolder, describe_file, describe_settings, same_file, stored_settings
-from impasto.stylizer import Painting, Style, parse_layers, parse_style, prepare, split_init
+from impasto.stylizer import Finish, Painting, Style, parse_layers, parse_style, prepare, split_init
 
 __all__ = ["How", "Job", "Keep", "new_job", "resumed_job"]
 
 
 @dataclass(frozen=True)
 class How:
-    """Arguments of `prepare` that say how to paint, not what."""
+    """Arguments of `prepare` that say how to paint, not what, and the strength."""
 
     backbone_input: Input | None
     device: str
     precision: PrecisionName
     upscale: bool
     max_megapixels: float
+    strength: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,12 @@ class Job:
     how: How
     keep: Keep
     output: str
+    mask: str | None = None
 
     @property
     def inputs(self) -> list[str]:
         """Files that must not be overwritten."""
-        return [self.photo, *[path for path, _ in self.styles], *([self.beginning] if self.beginning else [])]
+        return [self.photo, *[path for path, _ in self.styles], *filter(None, (self.beginning, self.mask))]
 
     def check(self, *, force: bool, with_run: bool) -> None:
         """Refuse now what would fail after the work."""
@@ -68,7 +70,9 @@ class Job:
     def prepare(self) -> Painting:
         """Read, resize, load."""
         styles = [Style(path, weight) for path, weight in self.styles]
-        return prepare(self.photo, styles, self.settings, beginning=self.beginning, **vars(self.how))
+        how = {key: value for key, value in vars(self.how).items() if key != "strength"}
+        finish = Finish(self.how.strength, masks=(self.mask,) if self.mask else ())
+        return prepare(self.photo, styles, self.settings, beginning=self.beginning, finish=finish, **how)
 
     def description(self) -> dict[str, Any]:
         """For the folder of a run: whatever it takes to go on, from any folder."""
@@ -77,6 +81,7 @@ class Job:
             "photo": describe_file(self.photo),
             "styles": [describe_file(path) | {"weight": weight} for path, weight in self.styles],
             "beginning": self.beginning and describe_file(self.beginning),
+            "mask": self.mask and describe_file(self.mask),
             "backbone": backbone and describe_file(Path(backbone).expanduser()),
             "settings": describe_settings(self.settings),
             "how": vars(self.how),
@@ -93,12 +98,13 @@ def new_job(
     changes: dict[str, Any],
     how: How,
     keep: Keep,
+    mask: str | None = None,
 ) -> Job:
     """The job that the command line asks for; `changes` are settings over the preset's, where not None."""
     kind, beginning = split_init(changes["init"])
     layers = {name: parse_layers(changes[name]) for name in ("content_layers", "style_layers")}
     settings = settings_of(preset or DEFAULT_PRESET, **changes | layers | {"init": kind})
-    return Job(photo, [parse_style(text) for text in style], beginning, settings, how, keep, output)
+    return Job(photo, [parse_style(text) for text in style], beginning, settings, how, keep, output, mask)
 
 
 def resumed_job(folder: RunFolder, output: str | None) -> Job:
@@ -116,6 +122,7 @@ def resumed_job(folder: RunFolder, output: str | None) -> Job:
             How(**found["how"]),
             Keep(**found["keep"]),
             output or str(found["output"]),
+            found["mask"] and same_file(found["mask"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OptionError) as error:
         raise DataError(f"{folder.folder}: the description of the run is damaged ({error}); start a new run") from error

@@ -1,14 +1,19 @@
-"""``impasto stylize``: repaint a photo in the manner of one or several pictures. Options here, work in `painting`."""
+"""``impasto stylize``: repaint photos in the manner of styles. Options here, work in `painting`, `trained`, `many`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from impasto.errors import OptionError
+
+if TYPE_CHECKING:
+    from impasto.batch import Work
+    from impasto.cli.jobs import Job
 
 __all__ = ["stylize"]
 
@@ -16,33 +21,39 @@ _pictures = partial(typer.Option, rich_help_panel="Pictures")
 _counts = partial(typer.Option, rich_help_panel="What counts")
 _moves = partial(typer.Option, rich_help_panel="How it moves")
 _files = partial(typer.Option, rich_help_panel="Files and runs")
-WITH_MODEL = (  # one pass: nothing to optimise
-    *("photo", "style", "model", "output", "force", "size", "upscale", "keep_colors", "device", "precision"),
-    *("jpeg_quality", "png_compression", "max_megapixels"),
+WITH_NETWORK = (  # one pass: nothing to optimise
+    *("photo", "style", "model", "method", "output", "force", "size", "upscale", "keep_colors", "device", "precision"),
+    *("strength", "alpha", "style_scale", "mask", "jobs", "jpeg_quality", "png_compression", "max_megapixels"),
 )
+NOT_FOR_MANY = ("save_every", "timeline", "loss_plot", "log", "run", "resume")  # they are about one painting
 WITH_RESUME = ("resume", "output", "timeline", "loss_plot", "log", "force")  # the run knows all the rest
 
 
 def stylize(
     ctx: typer.Context,
     photo: Annotated[
-        str | None, typer.Argument(metavar="PHOTO", help="The photo; - reads standard input.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="PHOTO...",
+            help="The photo; - reads standard input. Also several, folders, and patterns such as '*.jpg'.",
+            show_default=False,
+        ),
     ] = None,
     style: Annotated[
         list[str] | None,
         _pictures(
             "--style",
             "-s",
-            metavar="PICTURE[:WEIGHT]",
-            help="A style picture; repeat the option to mix several.",
+            metavar="NAME|PICTURE[:WEIGHT]",
+            help="A style of the gallery (see `impasto styles`) or a picture; repeat the option to mix several.",
             show_default=False,
         ),
     ] = None,
     model: Annotated[
-        Path | None,
+        str | None,
         _pictures(
             "--model",
-            metavar="FILE",
+            metavar="NAME|FILE",
             help="A trained network, which paints in one pass; --style then names one of its styles.",
         ),
     ] = None,
@@ -51,8 +62,9 @@ def stylize(
         _pictures(
             "--output",
             "-o",
-            metavar="FILE",
-            help="Where the painting goes: .jpg, .png, .webp, .tif, .avif; - is standard output, as PNG.",
+            metavar="FILE|DIR",
+            help="Where the painting goes: .jpg, .png, .webp, .tif, .avif; - is standard output, as PNG. For several "
+            "photos a folder.",
         ),
     ] = None,
     size: Annotated[
@@ -61,12 +73,25 @@ def stylize(
             "--size",
             metavar="PX",
             min=1,
-            help="Longest side of the painting. The presets say 512, or what their authors said.",
+            help="Longest side of the painting. Networks keep the photo's own, the presets say 512 or what their "
+            "authors said.",
         ),
     ] = None,
     upscale: Annotated[
         bool, _pictures("--upscale", help="Enlarge a photo that is smaller than that; else it keeps its size.")
     ] = False,
+    strength: Annotated[
+        float, _pictures("--strength", metavar="X", min=0, max=1, help="From 0, the photo, to 1, the full style.")
+    ] = 1.0,
+    mask: Annotated[
+        list[str] | None,
+        _pictures(
+            "--mask",
+            metavar="PICTURE",
+            help="White: style, black: photo. Repeat it to give each of several styles of a network its own.",
+            show_default=False,
+        ),
+    ] = None,
     init: Annotated[
         str | None,
         _pictures(
@@ -109,9 +134,7 @@ def stylize(
     ] = None,
     style_scale: Annotated[
         float | None,
-        _counts(
-            "--style-scale", metavar="X", help="Size of the style picture beside the painting's: 2 doubles the strokes."
-        ),
+        _counts("--style-scale", metavar="X", help="Size of the strokes: 2 doubles them."),
     ] = None,
     style_loss: Annotated[
         Literal["gram", "wasserstein"] | None,
@@ -138,7 +161,14 @@ def stylize(
     pool: Annotated[
         Literal["max", "average", "l2"] | None, _counts("--pool", help="How the network shrinks what it sees.")
     ] = None,
-    method: Annotated[Literal["optimize"], _moves("--method", help="How to paint.")] = "optimize",
+    method: Annotated[
+        Literal["network", "optimize"] | None,
+        _moves("--method", help="How to paint: names are painted by a network, pictures by optimisation."),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        _moves("--alpha", metavar="X", min=0, max=1, help="Of networks of any style: how far features are restyled."),
+    ] = None,
     steps: Annotated[
         int | None, _moves("--steps", metavar="N", min=1, help="Steps in all, shared among the scales.")
     ] = None,
@@ -158,6 +188,7 @@ def stylize(
     seed: Annotated[
         int | None, _moves("--seed", metavar="N", min=0, help="Same seed, same machine: same picture.")
     ] = None,
+    jobs: Annotated[int, _moves("--jobs", "-j", metavar="N", min=1, help="How many photos at the same time.")] = 1,
     device: Annotated[str, _moves("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     precision: Annotated[
         Literal["auto", "float32", "bfloat16"],
@@ -196,27 +227,22 @@ def stylize(
         Path | None, _files("--resume", metavar="DIR", help="Go on with the run in this folder; takes no PHOTO.")
     ] = None,
 ) -> None:
-    """Repaint PHOTO in the manner of one or several --style pictures.
+    """Repaint PHOTO in the manner of one or several --style names or pictures.
 
     Ctrl-C keeps the picture so far.
     """
-    del method  # there is one so far, and the parser has checked it
     # Here, because torch takes a second that --help does not have.
+    from impasto.batch import Work, is_many
     from impasto.cli.jobs import How, Keep, new_job, resumed_job
+    from impasto.cli.many import optimizer_of, paint_many
     from impasto.cli.painting import Extras, paint
-    from impasto.cli.trained import Look, paint_with_model
+    from impasto.cli.trained import Look, paint_with_model, painter
     from impasto.recording import RunFolder
+    from impasto.stylizer import parse_style
+    from impasto.stylizer.route import GALLERY, paints_by_network
 
     extras = Extras(timeline, loss_plot, log)
-    if model is not None:
-        _only(ctx, WITH_MODEL, "--model paints in one pass")
-        if photo is None or output is None:
-            raise OptionError("a photo and a place are needed: impasto stylize PHOTO --model FILE -o FILE")
-        look = Look(size, upscale, keep_colors, device, precision, max_megapixels)
-        paint_with_model(
-            model, photo, style or [], output, look, Keep(None, jpeg_quality, png_compression), force=force
-        )
-        return
+    keep = Keep(save_every, jpeg_quality, png_compression)
     if resume is not None:
         _only(ctx, WITH_RESUME, "--resume goes on as the run began")
         old = RunFolder(resume)
@@ -226,39 +252,65 @@ def stylize(
         extras.check(job, force=force)
         paint(job, extras, old, resume=True, force=replace)
         return
-    if photo is None or not style:
+    if not photo or not (style or model):
         raise OptionError("a photo and at least one style are needed: impasto stylize PHOTO --style PICTURE -o FILE")
     if output is None:
         raise OptionError("where should the painting go? add -o FILE, or -o - for standard output")
-    job = new_job(
-        photo,
-        style,
-        output,
-        preset,
-        {
-            "size": size,
-            "init": init,
-            "keep_colors": colors_by or ("luminance" if keep_colors else None),
-            "content_weight": content_weight,
-            "style_weight": style_weight,
-            "tv_weight": tv_weight,
-            "style_scale": style_scale,
-            "style_loss": style_loss,
-            "content_layers": content_layers,
-            "style_layers": style_layers,
-            "backbone": backbone,
-            "pool": pool,
-            "total_steps": steps,
-            "start": start_size,
-            "optimizer": optimizer,
-            "lr": lr,
-            "parameterisation": parameterisation,
-            "averaging": averaging,
-            "seed": seed,
-        },
-        How(backbone_input, device, precision, upscale, max_megapixels),
-        Keep(save_every, jpeg_quality, png_compression),
-    )
+    many = is_many(photo)
+    if many:
+        _not(ctx, NOT_FOR_MANY, "is about one painting, and there are several photos")
+    styles, masks = style or [], mask or []
+    named = model is None and paints_by_network(parse_style(text)[0] for text in styles)
+    if method == "optimize" and (named or model is not None):
+        raise OptionError("--method optimize paints in the manner of pictures: give one as --style, and no --model")
+    if method == "network" and not (named or model is not None):
+        raise OptionError("--method network needs a style of the gallery, or --model: see `impasto styles`")
+    if named or model is not None:
+        _only(ctx, WITH_NETWORK, "a network paints in one pass")
+        scale, how_far = 1.0 if style_scale is None else style_scale, 1.0 if alpha is None else alpha
+        look = Look(
+            model or GALLERY, tuple(styles), size, upscale, keep_colors, strength, how_far, scale, tuple(masks),
+            device, precision, max_megapixels,
+        )  # fmt: skip
+        if many:
+            paint_many(photo, output, lambda: painter(look, keep, force=force), jobs)
+        else:
+            paint_with_model(Work(photo[0], output), look, keep, force=force)
+        return
+    if alpha is not None:
+        raise OptionError("--alpha is for networks of any style: use --strength")
+    if len(masks) > 1:
+        raise OptionError(f"optimisation takes one mask for all styles, got {len(masks)}: give one --mask")
+    changes = {
+        "size": size,
+        "init": init,
+        "keep_colors": colors_by or ("luminance" if keep_colors else None),
+        "content_weight": content_weight,
+        "style_weight": style_weight,
+        "tv_weight": tv_weight,
+        "style_scale": style_scale,
+        "style_loss": style_loss,
+        "content_layers": content_layers,
+        "style_layers": style_layers,
+        "backbone": backbone,
+        "pool": pool,
+        "total_steps": steps,
+        "start": start_size,
+        "optimizer": optimizer,
+        "lr": lr,
+        "parameterisation": parameterisation,
+        "averaging": averaging,
+        "seed": seed,
+    }
+    how = How(backbone_input, device, precision, upscale, max_megapixels, strength)
+
+    def job_of(work: Work) -> Job:
+        return new_job(work.photo, styles, work.output, preset, changes, how, keep, next(iter(masks), None))
+
+    if many:
+        paint_many(photo, output, lambda: optimizer_of(job_of, force=force), jobs)
+        return
+    job = job_of(Work(photo[0], output))
     job.check(force=force, with_run=run is not None)
     extras.check(job, force=force)
     folder = None if run is None else RunFolder(run)
@@ -269,8 +321,20 @@ def stylize(
 
 def _only(ctx: typer.Context, allowed: tuple[str, ...], why: str) -> None:
     """OptionError for an option that would be ignored."""
+    for name, option in _given(ctx):
+        if name not in allowed:
+            raise OptionError(f"{why}: leave out {option}")
+
+
+def _not(ctx: typer.Context, refused: tuple[str, ...], why: str) -> None:
+    for name, option in _given(ctx):
+        if name in refused:
+            raise OptionError(f"{option} {why}: leave it out")
+
+
+def _given(ctx: typer.Context) -> Iterator[tuple[str, str]]:
+    """(name, as the user writes it) of every option and argument on the command line."""
     for parameter in ctx.command.params:
         source = ctx.get_parameter_source(parameter.name or "")
-        if source is not None and source.name == "COMMANDLINE" and parameter.name not in allowed:
-            name = parameter.opts[0] if parameter.opts[0].startswith("-") else "PHOTO"
-            raise OptionError(f"{why}: leave out {name}")
+        if source is not None and source.name == "COMMANDLINE":
+            yield parameter.name or "", parameter.opts[0] if parameter.opts[0].startswith("-") else "PHOTO"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from impasto.core.precision import Precision
 from impasto.errors import OptionError
-from impasto.methods.adain import AdaIN
+from impasto.methods.adain import AdaIN, Moments
 from impasto.methods.files import Network
 from impasto.methods.johnson import Johnson
 from impasto.methods.layers import use_precision
@@ -30,10 +31,11 @@ def paint(
     network: Network,
     photo: Tensor,
     *,
-    styles: str | Mapping[str, float] | None = None,
-    pictures: Sequence[tuple[Tensor, float]] = (),
+    styles: str | Mapping[str, float] | Sequence[tuple[str, float]] | None = None,
+    pictures: Sequence[tuple[Tensor | Moments, float]] = (),
     masks: Sequence[Tensor] | None = None,
     alpha: float = 1.0,
+    strength: float = 1.0,
 ) -> Tensor:
     """Repaint (B, 3, H, W) in [0, 1], any size, with a trained network -> the same shape, float32.
 
@@ -42,44 +44,86 @@ def paint(
         photo: on the network's device.
         styles: for a network that knows its styles by name: a name, or names with weights, which need not sum to
             1. May be left out where it knows but one.
-        pictures: for a network of any style: style pictures (1, 3, h, w), each with a weight.
-        masks: for a network of any style: the region of each picture, (1, 1, h, w) in [0, 1], stretched over the
-            photo.
-        alpha: strength in [0, 1]: 0 gives the photo back, 1 is the full style. Between them AdaIN mixes features
-            (Huang & Belongie 2017, eq. 14), the others mix pictures.
+        pictures: for a network of any style: style pictures (1, 3, h, w), or their `Moments`, each with a weight.
+        masks: the region of each of several styles, (1, 1, H, W) in [0, 1]; where they overlap, weights decide, and
+            where there is none, they all count.
+        alpha: for a network of any style: how far features are restyled (Huang & Belongie 2017, eq. 14).
+        strength: in [0, 1]: 0 gives the photo back, 1 is the full style. Between them features are mixed where
+            styles are pictures, and what decoding loses of the photo fades in; other networks mix pictures.
 
     Raises:
-        OptionError: styles that the network does not know, a choice that it does not have, or alpha out of range.
+        OptionError: styles that the network does not know, a choice that it does not have, or alpha or strength out
+            of range.
     """
-    if not 0 <= alpha <= 1:
-        raise OptionError(f"alpha is {alpha}, need a number from 0 to 1")
+    for name, value in (("alpha", alpha), ("strength", strength)):
+        if not 0 <= value <= 1:
+            raise OptionError(f"{name} is {value}, need a number from 0 to 1")
     if isinstance(network, AdaIN):
         if styles is not None or not pictures:
             raise OptionError("this network paints in the manner of any picture: give pictures as styles, not names")
-        shown, weights = [picture for picture, _ in pictures], [weight for _, weight in pictures]
-        painted = network(photo, shown, weights=weights, masks=masks, alpha=alpha)
-        return photo if alpha == 0 else painted.clamp(0, 1)  # at 0 the decoder would still leave its traces
-    if pictures or masks is not None:
+        return _restyle(network, photo, pictures, masks, alpha, strength)
+    if pictures:
         raise OptionError(f"this network knows its own styles alone ({_known(network)}): give names, not pictures")
+    if alpha < 1:
+        raise OptionError("alpha is for networks of any style: use strength")
     painted = (
-        network(photo, _mix(network, styles)) if isinstance(network, StyledNetwork) else _one(network, photo, styles)
+        _named(network, photo, styles, masks) if isinstance(network, StyledNetwork) else _one(network, photo, styles)
     )
-    return torch.lerp(photo.float(), painted.clamp(0, 1), alpha)
+    return torch.lerp(photo.float(), painted.clamp(0, 1), strength)
 
 
-def _one(network: Johnson, photo: Tensor, styles: str | Mapping[str, float] | None) -> Tensor:
+def _restyle(
+    network: AdaIN,
+    photo: Tensor,
+    pictures: Sequence[tuple[Tensor | Moments, float]],
+    masks: Sequence[Tensor] | None,
+    alpha: float,
+    strength: float,
+) -> Tensor:
+    shown, weights = [picture for picture, _ in pictures], [weight for _, weight in pictures]
+    painted = network(photo, shown, weights=weights, masks=masks, alpha=alpha * strength).clamp(0, 1)
+    if strength == 1:
+        return cast(Tensor, painted)
+    if strength == 0:
+        return photo.float()
+    height, width = photo.shape[-2:]
+    redrawn = network.decode(network.encode(photo))[..., :height, :width]
+    return cast(Tensor, (painted + (1 - strength) * (photo - redrawn)).clamp(0, 1))
+
+
+def _one(network: Johnson, photo: Tensor, styles: object) -> Tensor:
     if styles is not None:
         raise OptionError("this network has a single style: leave its name out")
     painted: Tensor = network(photo)
     return painted
 
 
-def _mix(network: StyledNetwork, styles: str | Mapping[str, float] | None) -> Tensor:
+def _named(
+    network: StyledNetwork,
+    photo: Tensor,
+    styles: str | Mapping[str, float] | Sequence[tuple[str, float]] | None,
+    masks: Sequence[Tensor] | None,
+) -> Tensor:
     if styles is None:
         if len(network.styles) > 1:
             raise OptionError(f"which style? this network has {', '.join(network.styles)}")
         styles = network.styles[0]
-    return network.mix(styles)
+    if masks is None:
+        painted: Tensor = network(photo, network.mix(styles))
+        return painted
+    pairs = (
+        [(styles, 1.0)]
+        if isinstance(styles, str)
+        else list(dict(styles).items() if isinstance(styles, Mapping) else styles)
+    )
+    if len(pairs) != len(masks):
+        raise OptionError(f"{len(pairs)} styles with {len(masks)} masks: give a mask to each style, or none at all")
+    shares = torch.stack([weight * (mask.to(photo) + 1e-6) for (_, weight), mask in zip(pairs, masks, strict=True)])
+    shares = shares / shares.sum(0)
+    out = torch.zeros_like(photo, dtype=torch.float32)
+    for (name, _), share in zip(pairs, shares, strict=True):
+        out += share * network(photo, network.mix(name))
+    return out
 
 
 def _known(network: Network) -> str:

@@ -1,0 +1,128 @@
+"""Many photos, one after another or several at once: which output belongs to which, and what went wrong."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from impasto.errors import ImageError, ImpastoError, OptionError, OutputError
+from impasto.files import output_error
+from impasto.imaging.formats import find_format
+from impasto.training.archives import is_photo
+
+__all__ = ["Done", "Work", "gather", "is_many", "paint_all"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A photo, and where its painting goes."""
+
+    photo: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """Progress: number `done` of `total` is finished; `told` is what the painter said, or `error` why it could not."""
+
+    work: Work
+    done: int
+    total: int
+    told: str = ""
+    error: ImpastoError | None = None
+
+
+def is_many(photos: Sequence[str]) -> bool:
+    """Whether these are more than the name of one picture: several, a folder, or a pattern such as ``*.jpg``."""
+    return len(photos) > 1 or any(Path(photo).is_dir() or _is_pattern(photo) for photo in photos)
+
+
+def gather(photos: Sequence[str], folder: str) -> list[Work]:
+    """The photos in files, folders (not those below) and patterns, each with its output in `folder`.
+
+    Outputs have the photos' names; a format that cannot be written becomes PNG. The folder is made if need be.
+
+    Raises:
+        ImageError: nothing is there.
+        OptionError: two outputs would have the same name, or a photo is standard input.
+        OutputError: `folder` is a file, or cannot be made.
+    """
+    files = [file for photo in photos for file in _files(photo)]
+    place = Path(folder)
+    works: dict[str, Work] = {}
+    for file in files:
+        output = str(place / _writable(file))
+        if output in works:
+            raise OptionError(f"{works[output].photo} and {file} would both become {output}: paint them separately")
+        works[output] = Work(str(file), output)
+    if place.exists() and not place.is_dir():
+        raise OutputError(f"{folder}: a file, need a folder for {len(files)} photos")
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(place, error) from error
+    return list(works.values())
+
+
+def paint_all(works: Sequence[Work], paint: Callable[[Work], str], jobs: int = 1) -> Generator[Done, None, None]:
+    """Call `paint` for each, `jobs` at a time, and tell as they finish; what one cannot paint stops no other.
+
+    Closing the generator waits for those that have begun.
+    """
+    total = len(works)
+    with ThreadPoolExecutor(jobs, thread_name_prefix="paint") as pool:
+        waiting: dict[Future[str], Work] = {}
+        left = iter(works)
+        done = 0
+        try:
+            while True:
+                # No more than are worked on: what has not begun when we are closed never does.
+                waiting |= {pool.submit(paint, work): work for work in islice(left, jobs - len(waiting))}
+                if not waiting:
+                    return
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    work = waiting.pop(future)
+                    done += 1
+                    yield _told(future, work, done, total)
+        finally:
+            wait(waiting)
+
+
+def _told(future: Future[str], work: Work, done: int, total: int) -> Done:
+    try:
+        return Done(work, done, total, told=future.result())
+    except ImpastoError as error:
+        return Done(work, done, total, error=error)
+
+
+def _files(photo: str) -> Iterator[Path]:
+    path = Path(photo)
+    if photo == "-":
+        raise OptionError("- stands for standard input, which holds one picture: it cannot be one of several photos")
+    if path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.is_file() and is_photo(file.name))
+        kind = "a folder without pictures"
+    elif _is_pattern(photo):
+        found = sorted(Path(name) for name in glob.glob(photo))  # noqa: PTH207  a pattern may be absolute
+        kind = "no file is called like that"
+    else:
+        found, kind = [path], ""
+    if not found:
+        raise ImageError(f"{photo}: {kind}; check the name")
+    yield from found
+
+
+def _is_pattern(photo: str) -> bool:
+    return glob.has_magic(photo) and not Path(photo).exists()
+
+
+def _writable(file: Path) -> str:
+    try:
+        find_format(file)
+    except OutputError:
+        return f"{file.stem}.png"
+    return file.name

@@ -1,0 +1,28 @@
+"""The one door: a photo and styles in, a painting out, by whichever method."""
+
+from __future__ import annotations
+
+from impasto.stylizer.door import stylize
+from impasto.stylizer.finishing import Finish, cover
+from impasto.stylizer.model import Model, StyleRecord, load
+from impasto.stylizer.painting import Painting, parse_layers, prepare, split_init
+from impasto.stylizer.route import gallery_styles, paints_by_network
+from impasto.stylizer.styles import Style, as_styles, parse_style
+
+__all__ = [
+    "Finish",
+    "Model",
+    "Painting",
+    "Style",
+    "StyleRecord",
+    "as_styles",
+    "cover",
+    "gallery_styles",
+    "load",
+    "paints_by_network",
+    "parse_layers",
+    "parse_style",
+    "prepare",
+    "split_init",
+    "stylize",
+]

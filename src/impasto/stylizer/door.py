@@ -1,0 +1,133 @@
+"""The door for programs: one call from a photo and styles to a PIL image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from impasto.core.precision import PrecisionName
+from impasto.core.weights import Input
+from impasto.errors import OptionError
+from impasto.imaging import to_pil
+from impasto.imaging.guards import MAX_MEGAPIXELS
+from impasto.methods.optimize import Progress
+from impasto.methods.presets import DEFAULT_PRESET
+from impasto.methods.presets import preset as settings_of
+from impasto.stylizer.finishing import Finish, as_masks
+from impasto.stylizer.model import load
+from impasto.stylizer.painting import parse_layers, prepare, split_init
+from impasto.stylizer.route import GALLERY, paints_by_network
+from impasto.stylizer.styles import as_styles
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["stylize"]
+
+FOR_NETWORKS = frozenset({"size", "style_scale", "keep_colors"})  # settings that networks have as well
+
+
+def stylize(
+    photo: Any,
+    style: Any,
+    *,
+    model: str | PathLike[str] | None = None,
+    strength: float = 1.0,
+    mask: Any = None,
+    preset: str | None = None,
+    init: Any = None,
+    steps: int | None = None,
+    start_size: int | None = None,
+    content_layers: Mapping[str, float] | str | None = None,
+    style_layers: Mapping[str, float] | str | None = None,
+    device: str = "auto",
+    precision: PrecisionName = "auto",
+    backbone_input: Input | None = None,
+    upscale: bool = False,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    progress: Callable[[Progress], None] | None = None,
+    **settings: Any,
+) -> Image:
+    """Repaint `photo` in the manner of `style` and return a PIL image.
+
+    The name of a style of the gallery paints in one pass, at the photo's own size; a picture as style is painted by
+    optimisation. To use a network for many photos, `load` it once.
+
+    Args:
+        photo: a path, PIL image, array or tensor.
+        style: a style's name, or a picture; or a list of such, or of `Style` with weights, or of
+            ``(picture, weight)``. A string may be ``PATH:WEIGHT`` or ``NAME:WEIGHT``.
+        model: a trained network to paint with, by its shipped name or its file.
+        strength: in [0, 1]: 0 gives the photo back, 1 is the full style.
+        mask: white where there is to be style, black where the photo stays; one picture, or one per style.
+        preset: one of `impasto.methods.presets.PRESETS`; only for optimisation, like all that follow but the last.
+        init: what to begin with, instead of what the preset says: ``content``, ``noise``, ``faint-noise``,
+            ``coursera``, or a picture.
+        steps: in all, shared among the scales as the preset does.
+        start_size: longest side of the first, coarsest scale.
+        content_layers, style_layers: layers with their weights, as a mapping or as ``relu1_1:0.5,relu3_1``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        precision: ``auto``, ``float32`` or ``bfloat16``.
+        backbone_input: input normalisation of a backbone file that does not tell it.
+        upscale: enlarge a photo that is smaller than `size`.
+        max_megapixels: refuse larger pictures.
+        progress: called with a record after every step.
+        **settings: any other field of `OptimizeSettings`, over the preset's: ``size=512``, ``style_weight=40`` ...
+
+    The options of ``impasto stylize`` have the same names and the same defaults.
+
+    ImpastoError and its children for everything a user can mend.
+    """
+    rows = list(as_styles(style))
+    finish = Finish(strength, masks=as_masks(mask))
+    named = model is None and paints_by_network(row.image for row in rows)
+    if model is not None or named:
+        _only_for_networks(
+            settings
+            | {"preset": preset, "init": init, "steps": steps, "start_size": start_size, "progress": progress}
+            | {"content_layers": content_layers, "style_layers": style_layers, "backbone_input": backbone_input}
+        )
+        options = {key: value for key, value in settings.items() if value is not None}
+        return load(model or GALLERY, device=device, precision=precision).stylize(
+            photo,
+            rows,
+            strength=strength,
+            mask=finish.masks,
+            upscale=upscale,
+            max_megapixels=max_megapixels,
+            **options,
+        )
+    kind, beginning = split_init(init)
+    settings |= {
+        "init": kind,
+        "total_steps": steps,
+        "start": start_size,
+        "content_layers": parse_layers(content_layers),
+        "style_layers": parse_layers(style_layers),
+    }
+    painting = prepare(
+        photo,
+        rows,
+        settings_of(preset or DEFAULT_PRESET, **settings),
+        backbone_input=backbone_input,
+        beginning=beginning,
+        upscale=upscale,
+        device=device,
+        precision=precision,
+        max_megapixels=max_megapixels,
+        finish=finish,
+    )
+    for record in painting.optimization.run():
+        if progress is not None:
+            progress(record)
+    return to_pil(painting.result())
+
+
+def _only_for_networks(options: Mapping[str, Any]) -> None:
+    """OptionError for an option that would be ignored."""
+    for name, value in options.items():
+        if value is not None and name not in FOR_NETWORKS:
+            raise OptionError(
+                f"a network paints in one pass: leave out {name}, or give a picture as style and no model"
+            )

@@ -1,0 +1,81 @@
+"""What is done with a painting whatever painted it: how strong, in which colours, and where."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from impasto.errors import OptionError
+from impasto.imaging import as_picture, luminance, resize, transfer_luminance
+from impasto.imaging.guards import MAX_MEGAPIXELS
+
+__all__ = ["Finish", "as_masks", "check_strength", "cover", "read_masks"]
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Controls that mean the same for every method.
+
+    Attributes:
+        strength: in [0, 1]: 0 gives the photo back, 1 is the full style.
+        keep_colors: take the luminance alone from the painting.
+        masks: pictures (paths, PIL images, arrays or tensors), white where there is to be style, black where the
+            photo stays: one for all, or one per style.
+    """
+
+    strength: float = 1.0
+    keep_colors: bool = False
+    masks: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_strength(self.strength)
+
+
+def as_masks(mask: Any) -> tuple[Any, ...]:
+    """Masks as users give them: none, one, or a list or tuple of some."""
+    if mask is None:
+        return ()
+    return tuple(mask) if isinstance(mask, list | tuple) else (mask,)
+
+
+def check_strength(strength: float, name: str = "strength") -> None:
+    """OptionError unless it is a number from 0 to 1."""
+    if not (math.isfinite(strength) and 0 <= strength <= 1):
+        raise OptionError(f"{name} is {strength}, need a number from 0 to 1")
+
+
+def read_masks(
+    masks: Sequence[Any], size: tuple[int, int], *, styles: int = 1, max_megapixels: float = MAX_MEGAPIXELS
+) -> list[Tensor]:
+    """Masks as (1, 1, h, w) in [0, 1] of the painting's size: their luminance, transparent counting as black.
+
+    Raises:
+        OptionError: neither one mask nor one for each of the `styles`.
+        ImageError: a mask that cannot be read.
+    """
+    if len(masks) not in (0, 1, styles):
+        raise OptionError(f"{styles} styles with {len(masks)} masks: give one mask, or one to each style")
+    found = []
+    for mask in masks:
+        picture = as_picture(mask, max_megapixels=max_megapixels)
+        light = luminance(picture.rgb) if picture.alpha is None else luminance(picture.rgb) * picture.alpha
+        found.append(resize(light.clamp(0, 1), size))
+    return found
+
+
+def cover(photo: Tensor, painted: Tensor, masks: Sequence[Tensor] = (), *, keep_colors: bool = False) -> Tensor:
+    """The painting laid over the photo, both (1, 3, H, W): its colours, then where.
+
+    Where all masks (1, 1, H, W) are 0 the result is the photo, bit for bit.
+    """
+    if keep_colors:
+        painted = transfer_luminance(painted, photo)
+    if not masks:
+        return painted
+    where = torch.stack([mask.to(photo) for mask in masks]).sum(0).clamp(0, 1)
+    return torch.lerp(photo, painted, where)

@@ -1,0 +1,56 @@
+"""Styles as users give them: pictures or names, with weights."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+from impasto.errors import OptionError
+
+__all__ = ["Style", "as_styles", "parse_style"]
+
+
+@dataclass(frozen=True)
+class Style:
+    """A style picture (a path, PIL image, array or tensor) and its weight among the others, a number above 0."""
+
+    image: Any
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.weight, Real) and 0 < self.weight < math.inf):
+            raise OptionError(f"the weight of a style must be a number above 0, got {self.weight!r}")
+
+
+def parse_style(text: str) -> tuple[str, float]:
+    """``PATH``, ``PATH:WEIGHT`` or ``NAME:WEIGHT`` -> (path or name, weight). ``C:`` is a drive, not a name."""
+    head, colon, tail = text.rpartition(":")
+    drive = len(head) == 1 and head.isalpha()
+    if not colon or drive or os.path.exists(text):  # noqa: PTH110  Path raises where a name is too long
+        return text, 1.0
+    try:
+        weight = float(tail)
+    except ValueError:
+        return text, 1.0
+    if not head or not (weight > 0 and math.isfinite(weight)):
+        raise OptionError(f"style {text!r}: the weight after the colon must be a number above 0, got {tail!r}")
+    return head, weight
+
+
+def as_styles(style: Any) -> Iterator[Style]:
+    """One or several styles, however they were given. OptionError for a weight that is none."""
+    for item in style if isinstance(style, list) else [style]:
+        if isinstance(item, Style):
+            yield item
+        elif isinstance(item, tuple):
+            if len(item) != 2:
+                raise OptionError(f"a style in brackets is (picture, weight), got {len(item)} things: use a list")
+            yield Style(*item)
+        elif isinstance(item, str):
+            yield Style(*parse_style(item))
+        else:
+            yield Style(item)
