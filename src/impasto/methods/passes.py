@@ -173,10 +173,12 @@ def convolve(stage: Stage, pieces: Pieces, height: int) -> Pieces:
 
 
 def finish(stage: Stage, x: Tensor, affine: Affine | None, kept: Tensor | None) -> Tensor:
-    """`Stage.finish` where the statistics are known."""
-    if affine is not None:
-        mean, variance, gamma, beta = affine
-        x = F.batch_norm(x, mean, variance, gamma, beta, training=False, eps=EPS)
+    """`Stage.finish` where the statistics are known; leaves x alone."""
+    if affine is None:
+        x = F.relu(x) if stage.relu else x
+        return x + kept if kept is not None else x
+    mean, variance, gamma, beta = affine
+    x = F.batch_norm(x, mean, variance, gamma, beta, training=False, eps=EPS)
     if stage.relu:
         x = F.relu_(x)
     return x.add_(kept) if kept is not None else x

@@ -67,7 +67,12 @@ class RowStore:
         return self.shape.row_bytes * (self.shape.height - self.rows_in_memory)
 
     def read(self, top: int, bottom: int) -> Tensor:
-        """Rows `top` to `bottom` (excluded), a copy: (1, C, bottom - top, W)."""
+        """Rows `top` to `bottom` (excluded), (1, C, bottom - top, W): not to be changed, and good until they are written.
+
+        Where all of them are in memory they are a view.
+        """
+        if bottom <= self.rows_in_memory and top < bottom:
+            return self._in_memory()[top:bottom].permute(2, 0, 1)[None]
         out = torch.empty(
             (bottom - top, self.shape.width, self.shape.channels), dtype=self.shape.dtype, device=self.device
         )
