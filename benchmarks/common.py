@@ -75,10 +75,12 @@ def judge(name: str = "vgg16_dev") -> VGG:
 
 
 def peak_memory() -> float:
-    """The process's peak resident memory so far, MB."""
-    import resource
+    """The process's peak resident memory so far, MB (Linux).
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    Not `getrusage`: what that gives begins with what the parent held when it started this process.
+    """
+    lines = Path("/proc/self/status").read_text("ascii", errors="replace").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
 def held_memory() -> float:
@@ -133,6 +135,11 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def tell(claim: str, holds: bool) -> None:
+    """Print whether a target is met."""
+    console.print(f"{'met   ' if holds else 'MISSED'}  {claim}", soft_wrap=True, highlight=False, markup=False)
 
 
 def machine() -> str:

