@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["gather", "info"]
 
 _PACKAGES = ("impasto", "torch", "numpy", "pillow", "safetensors")
-_EXTRAS = {"heif": "pillow_heif", "parquet": "pyarrow"}  # extra of this package -> module that it brings
+# extra of this package -> module that it brings
+_EXTRAS = {"heif": "pillow_heif", "lab": "ipywidgets", "parquet": "pyarrow", "video": "av"}
 
 
 def info(device: DeviceOption = "auto", precision: PrecisionOption = "auto", as_json: JsonOption = False) -> None:

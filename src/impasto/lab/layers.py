@@ -1,0 +1,137 @@
+"""Networks whose layers can be looked at by name: backbones, and our own networks that paint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from impasto.core.vgg import VGG
+from impasto.errors import LayerError, OptionError
+from impasto.methods.adain import AdaIN
+from impasto.methods.files import Network
+from impasto.methods.layers import pad_to_multiple, working_dtype
+from impasto.methods.staged import Stage, StagedNetwork
+from impasto.methods.styled import StyledNetwork
+
+__all__ = ["BackboneLayers", "Layers", "PainterLayers", "stage_names"]
+
+
+class Layers(Protocol):
+    """Call it with a picture (1, 3, H, W) in [0, 1] and layers; it gives their features, name -> (1, C, h, w).
+
+    LayerError, listing the layers there are, for one that is unknown.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+
+    def __call__(self, image: Tensor, layers: Sequence[str], /) -> Mapping[str, Tensor]: ...
+
+
+class BackboneLayers:
+    """The taps of a VGG."""
+
+    def __init__(self, backbone: VGG) -> None:
+        self.backbone, self.name, self.layers = backbone, backbone.name, backbone.taps
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+        features: dict[str, Tensor] = self.backbone(image.to(self.backbone.device), layers)
+        return {name: features[name] for name in layers}
+
+
+class PainterLayers:
+    """The stages of a network that paints, each as it leaves its normalisation and ReLU.
+
+    Args:
+        network: from `load_model`, on its device and in its precision.
+        name: what to call it.
+        styles: names with weights, for a network that knows its styles; may be left out where it knows but one.
+        pictures: style pictures (1, 3, h, w) with weights, for a network of any style (AdaIN).
+
+    Raises:
+        OptionError: styles that the network does not know, or a choice that it does not have.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        name: str,
+        styles: Mapping[str, float] | None = None,
+        pictures: Sequence[tuple[Tensor, float]] = (),
+    ) -> None:
+        self.network, self.name, self.pictures = network, name, pictures
+        self.mix: Tensor | None = None
+        if isinstance(network, AdaIN):
+            if styles or not pictures:
+                raise OptionError(f"{name} paints in the manner of any picture: give it one with --style PICTURE")
+        elif pictures or (styles and not isinstance(network, StyledNetwork)):
+            raise OptionError(f"{name} paints in a manner of its own: leave --style PICTURE out")
+        elif isinstance(network, StyledNetwork):
+            if styles is None and len(network.styles) > 1:
+                raise OptionError(f"which style? {name} has {', '.join(network.styles)}: add --style NAME")
+            self.mix = network.mix(styles or network.styles[0])
+        self.stages = dict(zip(stage_names(network), network.stages(), strict=True))
+        self.encoder: tuple[str, ...] = ()
+        if isinstance(network, AdaIN):
+            taps = network.encoder.taps
+            self.encoder = taps[: taps.index("relu4_1") + 1]
+        self.layers = (*self.encoder, *self.stages)
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+        for layer in layers:
+            if layer not in self.layers:
+                raise LayerError(f"{self.name} has no layer {layer!r}; its layers are {', '.join(self.layers)}")
+        image = image.to(next(self.network.parameters()).device)
+        seen = [layer for layer in layers if layer in self.encoder]
+        found: dict[str, Tensor] = {}
+        if isinstance(self.network, AdaIN):
+            found |= self.network.encoder(image, seen) if seen else {}
+        painted = [layer for layer in layers if layer in self.stages]
+        if painted:
+            found |= self._walk(self._beginning(image), painted)
+        return {layer: found[layer] for layer in layers}
+
+    def _beginning(self, image: Tensor) -> Tensor:
+        """What the first stage is given."""
+        network = self.network
+        if isinstance(network, AdaIN):
+            moments = [network.moments(picture.to(image.device)) for picture, _ in self.pictures]
+            features = network.restyle(network.encode(image), moments, weights=[w for _, w in self.pictures])
+            return features.to(working_dtype(network.stages()[0].conv.conv2d.weight))
+        return network.centre(pad_to_multiple(image, network.STRIDE, network.SMALLEST))
+
+    def _walk(self, x: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
+        """As `methods.staged.walk`, stopping after the last stage that is wanted."""
+        found: dict[str, Tensor] = {}
+        kept: Tensor | None = None
+        for name, stage in self.stages.items():
+            kept = x if stage.opens else kept
+            x = stage.finish(stage.convolve(x), self.mix, kept if stage.closes else None)
+            if name in wanted:
+                found[name] = x
+            if len(found) == len(set(wanted)):
+                break
+        return found
+
+
+def stage_names(network: StagedNetwork | AdaIN) -> tuple[str, ...]:
+    """Names of the stages in order, from those of the convolutions in the network's file.
+
+    ``res3.conv1`` and ``res3.conv2`` become ``block3_1`` and, as it is the block's result, ``block3``;
+    AdaIN's ``decoder.conv4_1`` becomes ``decoder_conv4_1``, since the encoder has a conv4_1 as well.
+    """
+    modules = {id(module): name for name, module in network.named_modules()}
+    return tuple(_stage_name(modules[id(stage.conv)], stage) for stage in network.stages())
+
+
+def _stage_name(module: str, stage: Stage) -> str:
+    block = re.fullmatch(r"res(\d+)\.conv[12]", module)
+    if block:
+        return f"block{block[1]}" if stage.closes else f"block{block[1]}_1"
+    return module.replace(".", "_")

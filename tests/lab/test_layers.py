@@ -1,0 +1,94 @@
+"""Layers by name, of backbones and of each of our networks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from impasto.core.vgg import VGG
+from impasto.errors import LayerError, OptionError
+from impasto.lab.layers import BackboneLayers, PainterLayers, stage_names
+from impasto.methods.adain import AdaIN, AdaINConfig
+from impasto.methods.brisk import Brisk, BriskConfig
+from impasto.methods.johnson import Johnson, JohnsonConfig
+from impasto.methods.layers import pad_to_multiple
+from impasto.methods.multistyle import MultiStyle, MultiStyleConfig
+from impasto.methods.staged import walk
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+IMAGE = torch.rand(1, 3, 26, 37, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def brisk() -> Brisk:
+    torch.manual_seed(0)
+    return Brisk(BriskConfig(styles=("night", "wave"), channels=16, blocks=2, detail=16)).eval()
+
+
+@pytest.fixture(scope="module")
+def adain() -> AdaIN:
+    torch.manual_seed(0)
+    encoder = VGG("vgg16", last="conv4_1", ranks={f"conv{b}_{i}": 4 for b, i in [(2, 2), (3, 2), (3, 3), (4, 1)]})
+    return AdaIN(AdaINConfig(width=1 / 16), encoder).eval()
+
+
+def test_names(brisk: Brisk, adain: AdaIN) -> None:
+    assert stage_names(brisk) == ("stem", "block1_1", "block1", "block2_1", "block2", "up", "head")
+    johnson = ("conv1", "conv2", "conv3", "block1_1", "block1", "deconv1", "deconv2", "deconv3")
+    assert stage_names(Johnson(JohnsonConfig(width=4, blocks=1))) == johnson
+    assert stage_names(MultiStyle(MultiStyleConfig(styles=("a",), width=4, blocks=1))) == johnson
+    assert stage_names(adain)[:2] == ("decoder_conv4_1", "decoder_conv3_4")
+    pictures = [(IMAGE, 1.0)]
+    assert PainterLayers(adain, "any", pictures=pictures).layers[:2] == ("conv1_1", "relu1_1")
+
+
+def test_the_last_layer_is_what_the_picture_is_made_of(brisk: Brisk) -> None:
+    seen = PainterLayers(brisk, "two", {"wave": 1.0})(IMAGE, ["head", "stem"])
+    with torch.no_grad():
+        padded = pad_to_multiple(IMAGE, 4, 8)
+        painted = brisk(IMAGE, brisk.mix("wave"))
+        assert torch.equal(walk(brisk.stages(), brisk.centre(padded), brisk.mix("wave")), seen["head"])
+        assert torch.allclose(brisk.to_picture(seen["head"], padded)[..., :26, :37], painted, atol=1e-6)
+    assert list(seen) == ["head", "stem"]
+    assert seen["stem"].shape == (1, 16, 7, 10)
+
+
+def test_a_block_is_what_comes_out_of_its_sum(brisk: Brisk) -> None:
+    # A block whose second normalisation gives nothing hands its input on.
+    import copy
+
+    network = copy.deepcopy(brisk)
+    with torch.no_grad():
+        network.res1.in2.gamma.zero_()
+        network.res1.in2.beta.zero_()
+    seen = PainterLayers(network, "two", {"night": 1.0})(IMAGE, ["stem", "block1"])
+    assert torch.equal(seen["stem"], seen["block1"])
+    other = PainterLayers(brisk, "two", {"night": 1.0})(IMAGE, ["stem", "block1"])
+    assert not torch.equal(other["stem"], other["block1"])
+
+
+def test_any_style_has_an_encoder_and_a_decoder(adain: AdaIN) -> None:
+    layers = PainterLayers(adain, "any", pictures=[(IMAGE.flip(3) * 0.5, 1.0)])
+    seen = layers(IMAGE, ["decoder_conv1_1", "relu1_1"])
+    with torch.no_grad():
+        painted = adain(IMAGE, [IMAGE.flip(3) * 0.5])
+        assert torch.equal(seen["decoder_conv1_1"].clamp(0, 1)[..., :26, :37], painted)
+        assert torch.equal(seen["relu1_1"], adain.encoder(IMAGE, ["relu1_1"])["relu1_1"])
+
+
+def test_an_unknown_layer_lists_those_there_are(brisk: Brisk) -> None:
+    with pytest.raises(LayerError, match=r"two has no layer 'block9'; its layers are stem, block1_1, .*head"):
+        PainterLayers(brisk, "two", {"wave": 1.0})(IMAGE, ["block9"])
+    with pytest.raises(LayerError, match=r"no layer 'relu9_1'; its layers are conv1_1, relu1_1"):
+        BackboneLayers(VGG("vgg16", last="conv1_1"))(IMAGE, ["relu9_1"])
+
+
+def test_styles_that_do_not_fit(brisk: Brisk, adain: AdaIN) -> None:
+    with pytest.raises(OptionError, match="which style\\? two has night, wave"):
+        PainterLayers(brisk, "two")
+    with pytest.raises(OptionError, match="a manner of its own"):
+        PainterLayers(brisk, "two", pictures=[(IMAGE, 1.0)])
+    with pytest.raises(OptionError, match="any picture: give it one with --style PICTURE"):
+        PainterLayers(adain, "any")
+    with pytest.raises(OptionError, match="a manner of its own"):
+        PainterLayers(Johnson(JohnsonConfig(width=4, blocks=1)), "one", {"a": 1.0})
