@@ -65,7 +65,7 @@ def moments(network: AdaIN, *seeds: int):
     return [network.moments(picture(40, 40, seed)) for seed in seeds]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.tuples(st.integers(1, 90), st.integers(1, 50)),
     st.integers(1, 100),

@@ -18,7 +18,7 @@ import torch
 from impasto.errors import OptionError
 from impasto.methods.passes import Pass
 
-__all__ = ["Job", "Machine", "Plan", "Statistics", "Wishes", "choose", "parse_memory", "shown_bytes"]
+__all__ = ["Job", "Machine", "Plan", "Statistics", "Wishes", "ceiling", "choose", "parse_memory", "shown_bytes"]
 
 Statistics = Literal["exact", "sampled"]
 
@@ -162,7 +162,7 @@ def choose(job: Job, wishes: Wishes) -> Plan:
     if not fitting:
         raise OptionError(
             f"{job.size[1]}x{job.size[0]} px cannot be painted within {shown_bytes(wishes.budget or 0)}: "
-            f"need --max-memory {_ceiling(wishes.held + least)} or more"
+            f"need --max-memory {ceiling(wishes.held + least)} or more"
         )
     return min(fitting, key=lambda plan: (plan.work > max(LARGEST_WORK, least), plan.seconds, plan.peak))
 
@@ -226,7 +226,7 @@ def shown_bytes(count: float) -> str:
     return f"{count / 1e9:.2g} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"
 
 
-def _ceiling(count: float) -> str:
+def ceiling(count: float) -> str:
     """The next amount that `parse_memory` understands and that is not smaller."""
     return f"{math.ceil(count / 1e8) / 10:g}GB" if count >= 1e9 else f"{math.ceil(count / 1e7) * 10}MB"
 

@@ -67,7 +67,7 @@ class RowStore:
         return self.shape.row_bytes * (self.shape.height - self.rows_in_memory)
 
     def read(self, top: int, bottom: int) -> Tensor:
-        """Rows `top` to `bottom` (excluded), (1, C, bottom - top, W): not to be changed, and good until they are written.
+        """Rows `top` to `bottom` (excluded), (1, C, n, W): not to be changed, and good until they are written.
 
         Where all of them are in memory they are a view.
         """
