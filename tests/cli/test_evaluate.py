@@ -100,7 +100,7 @@ def test_only_one_style(desk: Path) -> None:
         (["--model", "two.safetensors", "--style", "fog"], "two has the styles night, the-wave"),
         (["--model", "two.safetensors", "--style", "mist"], "no style picture is called 'mist'"),
         (["--model", "two.safetensors", "--backbone", "vgg99"], "no backbone and no file is called 'vgg99'"),
-        (["--model", "two.safetensors", "--model", "two.safetensors"], "are called 'two'"),
+        (["--model", "two.safetensors", "--model", "two.safetensors"], "two things are called 'two'"),
         (["--model", "two.safetensors", "--sheet", "two.safetensors"], "written as .safetensors"),
         (["--model", "two.safetensors", "--json", "nowhere/out.json"], "does not exist"),
         (["--model", "two.safetensors", "--sheet", "photos/cat.png", "--force"], "is the input"),

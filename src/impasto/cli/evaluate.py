@@ -1,10 +1,11 @@
-"""``impasto evaluate``: how close paintings are to photo and style. The work is in `impasto.evaluation`."""
+"""``impasto evaluate``: how close paintings are to photo and style. The work is in `impasto.evaluation`, the tables
+in `scores`.
+"""
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,24 +17,18 @@ from impasto.cli.common import (
     DeviceOption,
     ForceOption,
     PrecisionOption,
-    SeedOption,
     show_note,
 )
 from impasto.errors import OptionError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-    from torch import Tensor
-
     from impasto.core.weights import Input
-    from impasto.evaluation import Contender, Estimate, Judge, Painted, Plan, Row
-    from impasto.imaging import Picture
+    from impasto.evaluation import Contender, Judge, Painted
     from impasto.training.photos import PhotoSource
     from impasto.training.sources import StyleSource
 
 __all__ = ["evaluate"]
 
-SHEET_SIDE = 192  # px of a picture on the sheet, at most
 _Photos = Annotated[
     list[str], typer.Option("--photos", metavar="DIR", help="Photos: a folder, archive or file; repeat it for more.")
 ]
@@ -79,6 +74,7 @@ _Only = Annotated[
 _Limit = Annotated[
     int, typer.Option("--limit", metavar="N", min=0, help="At most this many pairs, drawn by --seed; 0 is all.")
 ]
+_Seed = Annotated[int, typer.Option("--seed", help="Draws the sample of --limit and the resamples of the intervals.")]
 _Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="All numbers as JSON; - is standard output.")
 ]
@@ -98,7 +94,7 @@ def evaluate(
     size: _Size = 512,
     style: _Only = None,
     limit: _Limit = 100,
-    seed: SeedOption = 0,
+    seed: _Seed = 0,
     json_file: _Json = None,
     sheet: _SheetFile = None,
     device: DeviceOption = "auto",
@@ -116,8 +112,9 @@ def evaluate(
     painting is low in both columns at once.
     """
     # Here, because torch takes a second that --help does not have.
+    from impasto.cli.scores import Sheet, print_tables, write_json
     from impasto.core.precision import pick_device
-    from impasto.evaluation import ModelContender, PresetContender, ResultsContender, as_json, plan, summarise
+    from impasto.evaluation import as_json, plan, summarise
     from impasto.evaluation import evaluate as run
     from impasto.imaging import write
     from impasto.training.photos import open_photos
@@ -128,32 +125,25 @@ def evaluate(
     offered, pictures = open_photos(photos), gather_styles(styles)
     _check_outputs([*photos, *styles, *(model or ()), *_files(offered, pictures)], json_file, sheet, force=force)
     judges = _judges(backbone, backbone_input, device)
-    how: dict[str, Any] = {"device": device, "precision": precision}
-    contenders: list[Contender] = [
-        *(ModelContender(name, **how) for name in model or ()),
-        *(PresetContender(name, **how) for name in preset or ()),
-        *map(ResultsContender, results or ()),
-    ]
-    _check_names([c.name for c in contenders])
+    contenders = _contenders(model or (), preset or (), results or (), device=device, precision=precision)
     what = plan(offered, pictures, contenders, only=style or (), limit=limit or None, seed=seed)
     for note in what.notes:
         show_note(note)
-    kept = _Sheet(what, [c.name for c in contenders], min(size, SHEET_SIDE)) if sheet is not None else None
+    kept = Sheet(what, [c.name for c in contenders], size)
     scores = []
     with closing(run(what, contenders, judges, size=size, device=pick_device(device))) as records:
         for painted in _shown(records):
             scores.append(painted.score)
-            if kept is not None:
-                kept.add(painted)
+            kept.add(painted)
     rows = summarise(scores, judges, seed=seed)
     if json_file is not None:
         about = {"size": size, "seed": seed, "pairs": len(what.pairs), "possible_pairs": what.possible}
-        _write_json(as_json(rows, scores, judges, **about), json_file)
-    if kept is not None and sheet is not None:
+        write_json(as_json(rows, scores, judges, **about), json_file)
+    if sheet is not None:
         write(kept.picture(), sheet, force=force)
     if json_file != "-":
         sample = f", a sample of {what.possible}" if len(what.pairs) < what.possible else ""
-        _print(rows, judges, contenders, f"{len(what.pairs)} pairs{sample}, {size} px")
+        print_tables(rows, judges, contenders, f"{len(what.pairs)} pairs{sample}, {size} px")
 
 
 def _files(photos: PhotoSource, styles: Sequence[StyleSource]) -> Iterator[str]:
@@ -179,15 +169,29 @@ def _judges(backbones: Sequence[str], backbone_input: Input | None, device: str)
     for name in dict.fromkeys(backbones):
         network = load_backbone(name, input=None if name in BACKBONES else backbone_input, device=pick_device(device))
         judges.append(Judge(network.name, network))
+    _check_names([judge.name for judge in judges])
     return judges
 
 
+def _contenders(models: Sequence[str], presets: Sequence[str], results: Sequence[Path], **how: Any) -> list[Contender]:
+    from impasto.evaluation import ModelContender, PresetContender, ResultsContender
+
+    contenders: list[Contender] = [
+        *(ModelContender(name, **how) for name in models),
+        *(PresetContender(name, **how) for name in presets),
+        *map(ResultsContender, results),
+    ]
+    _check_names([contender.name for contender in contenders])
+    return contenders
+
+
 def _check_names(names: Sequence[str]) -> None:
+    """The report tells things by their names alone."""
     from impasto.evaluation import CONTROLS
 
     for name in names:
         if [*names, *(control.name for control in CONTROLS)].count(name) > 1:
-            raise OptionError(f"two things to evaluate are called {name!r}: rename one of the files or folders")
+            raise OptionError(f"two things are called {name!r} in this evaluation: leave one out or rename its file")
 
 
 def _shown(pictures: Iterator[Painted]) -> Iterator[Painted]:
@@ -202,105 +206,3 @@ def _shown(pictures: Iterator[Painted]) -> Iterator[Painted]:
         for painted in pictures:
             bar.update(task, completed=painted.done, total=painted.total, description=painted.score.method)
             yield painted
-
-
-def _write_json(facts: Mapping[str, Any], file: str) -> None:
-    from impasto.files import atomic_path
-
-    text = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
-    if file == "-":
-        typer.echo(text)
-        return
-    with atomic_path(file) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
-class _Sheet:
-    """Photos by styles, the styles on top; for several methods, each photo has a row for each."""
-
-    def __init__(self, what: Plan, methods: Sequence[str], side: int) -> None:
-        self._what, self._methods, self._side = what, methods, side
-        self._small: dict[tuple[str, str, str], Tensor] = {}
-        self._photos: dict[str, Tensor] = {}
-
-    def add(self, painted: Painted) -> None:
-        from impasto.evaluation import Copied
-        from impasto.imaging.sheets import thumbnail
-
-        score = painted.score
-        if score.method in self._methods:
-            self._small[score.method, score.photo, score.style] = thumbnail(painted.picture, self._side)
-        elif score.method == Copied.name and score.photo not in self._photos:
-            self._photos[score.photo] = thumbnail(painted.picture, self._side)
-
-    def picture(self) -> Picture:
-        from impasto.imaging.sheets import Cell, contact_sheet
-
-        styles = [self._what.styles[i] for i in sorted({pair.style for pair in self._what.pairs})]
-        rows = [[Cell(), *(Cell(style.picture().rgb, style.name) for style in styles)]]
-        for photo, image in self._photos.items():
-            for number, method in enumerate(self._methods):
-                label = method if len(self._methods) > 1 else ""
-                first = Cell(image, photo) if number == 0 else Cell()
-                found = [self._small.get((method, photo, style.name)) for style in styles]
-                rows.append([first, *(Cell(picture, label if picture is not None else "") for picture in found)])
-        return contact_sheet(rows, self._side)
-
-
-def _print(rows: Sequence[Row], judges: Sequence[Judge], contenders: Sequence[Contender], about: str) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    many = [c.name for c in contenders if c.styles is not None]
-    for judge in judges:
-        console.print(_table(f"{judge.name}: {about}", [row for row in rows if row.style is None], judge))
-        console.print(_layers(judge, [row for row in rows if row.style is None]))
-        for name in many:
-            one_by_one = [row for row in rows if row.method == name and row.style is not None]
-            if one_by_one:
-                console.print(_table(f"{judge.name}: {name}, style by style", one_by_one, judge))
-
-
-def _table(title: str, rows: Sequence[Row], judge: Judge) -> Table:
-    table = _new_table(title, "", "content", "style distance", "style left", "SSIM", "pairs", "s")
-    for i, row in enumerate(rows):
-        verdict = row.verdicts[judge.name]
-        cells = (
-            row.style or row.method,
-            _interval(verdict.content, "{:.3f}"),
-            _interval(verdict.style, "{:.3f}"),
-            _interval(verdict.share, "{:.1%}"),
-            _interval(row.ssim, "{:.3f}"),
-            str(row.pairs),
-            "" if row.control else f"{row.seconds:.2f}",
-        )
-        controls_next = i + 1 < len(rows) and rows[i + 1].control and not row.control
-        table.add_row(*cells, style="dim" if row.control else None, end_section=controls_next)
-    return table
-
-
-def _layers(judge: Judge, rows: Sequence[Row]) -> Table:
-    left, content = [f"left: {tap}" for tap in judge.style], [f"content: {tap}" for tap in judge.content]
-    table = _new_table(f"{judge.name}: layer by layer", "", *left, *content)
-    for row in rows:
-        verdict = row.verdicts[judge.name]
-        cells = [f"{verdict.share_by_layer[tap].mean:.1%}" for tap in judge.style]
-        cells += [f"{verdict.content_by_layer[tap].mean:.3f}" for tap in judge.content]
-        table.add_row(row.method, *cells, style="dim" if row.control else None)
-    return table
-
-
-def _new_table(title: str, *columns: str) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
-    return table
-
-
-def _interval(estimate: Estimate, form: str) -> str:
-    """``0.482 [0.440, 0.525]``."""
-    if estimate.low is None or estimate.high is None:
-        return form.format(estimate.mean)
-    return f"{form.format(estimate.mean)} [{form.format(estimate.low)}, {form.format(estimate.high)}]"

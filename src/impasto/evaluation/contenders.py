@@ -13,13 +13,10 @@ from impasto.core.precision import PrecisionName, choose_precision, pick_device
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError, ImageError
 from impasto.imaging import read, resize
-from impasto.methods.feedforward import paint, ready
-from impasto.methods.files import Network, load_model
 from impasto.methods.johnson import Johnson
 from impasto.methods.optimize import Optimization
 from impasto.methods.presets import preset
-from impasto.methods.shipped import find_model
-from impasto.methods.styled import StyledNetwork
+from impasto.stylizer import load
 from impasto.training.archives import is_photo
 from impasto.training.styles import unique_names
 
@@ -118,11 +115,10 @@ class ModelContender:
     """
 
     def __init__(self, model: str | PathLike[str], *, device: str = "auto", precision: PrecisionName = "auto") -> None:
-        path, where = find_model(model), pick_device(device)
-        self.name = path.stem
-        network, description = load_model(path)
-        self._network = ready(network, choose_precision(where, precision), where)
-        self._names = _known(self._network, description)
+        self._model = load(model, device=device, precision=precision)
+        self.name = Path(model).stem
+        own = [record.name for record in self._model.styles]
+        self._names = None if self._model.any_style else dict(zip(unique_names(own), own, strict=True))
 
     @property
     def styles(self) -> tuple[str, ...] | None:
@@ -133,18 +129,10 @@ class ModelContender:
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
         if self._names is None:
-            return paint(self._network, photo[1], pictures=[(style[1], 1.0)])
-        return paint(self._network, photo[1], styles=self._names[style[0]])
-
-
-def _known(network: Network, description: dict[str, Any]) -> dict[str, str | None] | None:
-    """Style in lower case with hyphens -> what the network calls it; None for a network of any style."""
-    if isinstance(network, StyledNetwork):
-        return dict(zip(unique_names(network.styles), network.styles, strict=True))
-    if isinstance(network, Johnson):  # its only style goes without a name
-        named = [str(record["name"]) for record in description["styles"]]
-        return dict.fromkeys(unique_names(named))
-    return None
+            wanted: Any = style[1]
+        else:  # the only style of a network goes without a name
+            wanted = None if isinstance(self._model.network, Johnson) else self._names[style[0]]
+        return self._model.paint(photo[1], wanted).rgb.to(photo[1])
 
 
 @dataclass(frozen=True)
