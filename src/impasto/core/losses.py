@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from impasto.core.statistics import Divisor, covariance, gram, moments, sqrtm_newton_schulz, total_variation
 from impasto.core.statistics import TotalVariation as TotalVariationKind
 
-__all__ = ["ContentLoss", "GramLoss", "Reduction", "TotalVariationLoss", "WassersteinLoss", "reduce_error"]
+__all__ = [
+    "ContentLoss",
+    "GramLoss",
+    "Reduction",
+    "TotalVariationLoss",
+    "WassersteinLoss",
+    "error_divisor",
+    "reduce_error",
+]
 
 Reduction = Literal["sum", "mean", "relative"]
 
@@ -26,12 +34,17 @@ def reduce_error(got: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
     comparable across layers, backbones and styles.
     """
     squared = (got - target).square()
-    if reduction == "sum":
-        return squared.sum()
     if reduction == "mean":
         return squared.mean()
-    # A flat target (a black picture's deepest features) would divide by nothing.
-    return squared.sum() / target.square().sum().clamp_min(1e-12)
+    return squared.sum() / error_divisor(target.square().sum(), target.numel(), reduction)
+
+
+def error_divisor(norm: Tensor, count: int, reduction: Reduction) -> Tensor:
+    """What a sum of squared errors is divided by, from the target's squared norm and its number of values."""
+    if reduction == "relative":
+        # A flat target (a black picture's deepest features) would divide by nothing.
+        return norm.clamp_min(1e-12)
+    return torch.full_like(norm, 1.0 if reduction == "sum" else count)
 
 
 class ContentLoss(nn.Module):
@@ -74,7 +87,11 @@ class GramLoss(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (1, C, h, w) -> scalar."""
-        return self.factor * reduce_error(gram(features, self.divisor), self.target, self.reduction)
+        return self.of(gram(features, self.divisor))
+
+    def of(self, grams: Tensor) -> Tensor:
+        """The Gram matrix itself, (1, C, C), divided as the target is -> scalar."""
+        return self.factor * reduce_error(grams, self.target, self.reduction)
 
 
 class WassersteinLoss(nn.Module):
@@ -100,7 +117,10 @@ class WassersteinLoss(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (1, C, h, w) -> scalar."""
-        mean, second = moments(features)
+        return self.of(*moments(features))
+
+    def of(self, mean: Tensor, second: Tensor) -> Tensor:
+        """The moments themselves, (1, C) and (1, C, C) -> scalar."""
         eye = self.eps * torch.eye(mean.shape[-1], device=mean.device)
         cov = covariance(mean, second) + eye
         cross = sqrtm_newton_schulz(self.root @ cov @ self.root)

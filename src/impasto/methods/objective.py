@@ -83,9 +83,8 @@ class Objective(nn.Module):
         s, total = self.settings, sum(weight for _, weight in styles)
         sums: dict[str, list[Tensor]] = {}
         for picture, weight in styles:
-            for tap, f in self.backbone(picture, s.style_layers).items():
-                parts = [gram(f, s.style_divisor)] if s.style_loss == "gram" else [*moments(f)]
-                parts = [part * (weight / total) for part in parts]
+            for tap, whole in self._statistics(picture).items():
+                parts = [part * (weight / total) for part in whole]
                 sums[tap] = [a + b for a, b in zip(sums[tap], parts, strict=True)] if tap in sums else parts
         if s.style_loss == "wasserstein":
             return {tap: WassersteinLoss(parts[0], parts[1]) for tap, parts in sums.items()}
@@ -93,28 +92,39 @@ class Objective(nn.Module):
             tap: GramLoss(parts[0], s.style_reduction, s.style_factor, s.style_divisor) for tap, parts in sums.items()
         }
 
-    def forward(self, image: Tensor) -> Terms:
+    def _statistics(self, picture: Tensor) -> dict[str, list[Tensor]]:
+        """Gram matrix, or mean and second moment, of a style picture at each style layer."""
         s = self.settings
-        features = self.backbone(image, [*self.content_losses, *self.style_losses])
-        zero = image.new_zeros(())
-        content = sum(
-            (
-                loss(features[tap]) * (s.content_layers[tap] * self.multipliers.get(tap, (1.0, 1.0))[0])
-                for tap, loss in self.content_losses.items()
-            ),
-            zero,
-        )
-        style = sum(
-            (
-                loss(features[tap]) * (s.style_layers[tap] * self.multipliers.get(tap, (1.0, 1.0))[1])
-                for tap, loss in self.style_losses.items()
-            ),
-            zero,
-        )
-        content, style = content * s.content_weight, style * s.style_weight
+        features = self.backbone(picture, s.style_layers)
+        return {
+            tap: [gram(f, s.style_divisor)] if s.style_loss == "gram" else [*moments(f)] for tap, f in features.items()
+        }
+
+    def content_share(self, tap: str) -> float:
+        """What a content layer's error counts among the others."""
+        return self.settings.content_layers[tap] * self.multipliers.get(tap, (1.0, 1.0))[0]
+
+    def style_share(self, tap: str) -> float:
+        """What a style layer's error counts among the others."""
+        return self.settings.style_layers[tap] * self.multipliers.get(tap, (1.0, 1.0))[1]
+
+    def forward(self, image: Tensor) -> Terms:
+        s, zero = self.settings, image.new_zeros(())
+        seen, content, style = self._seen(image)
         tv = self.tv_loss(image) * s.tv_weight if s.tv_weight else zero
         out = (image - image.clamp(0, 1)).square().mean() * s.range_weight if s.range_weight else zero
-        return Terms(content + style + tv + out, content, style, tv, out)
+        return Terms(seen + tv + out, content, style, tv, out)
+
+    def _seen(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The weighted terms that a backbone sees: their sum, whose gradient is the picture's, content and style."""
+        s, zero = self.settings, image.new_zeros(())
+        features = self.backbone(image, [*self.content_losses, *self.style_losses])
+        content = sum(
+            (loss(features[tap]) * self.content_share(tap) for tap, loss in self.content_losses.items()), zero
+        )
+        style = sum((loss(features[tap]) * self.style_share(tap) for tap, loss in self.style_losses.items()), zero)
+        content, style = content * s.content_weight, style * s.style_weight
+        return content + style, content, style
 
 
 @torch.no_grad()

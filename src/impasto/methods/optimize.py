@@ -22,9 +22,11 @@ from impasto.core.statistics import match_histogram
 from impasto.core.vgg import VGG
 from impasto.errors import DivergenceError, OptionError
 from impasto.imaging import fit_long_side, luminance, match_luminance, resize, scale_schedule, transfer_luminance
+from impasto.methods.blocks import BlockObjective, Layout, layout_for, state_bytes
 from impasto.methods.canvas import Canvas, Fourier, Pixels, Pyramid
 from impasto.methods.objective import Objective, Terms, activation_factors, weight_multipliers
 from impasto.methods.presets import OptimizeSettings
+from impasto.methods.rows import Pool
 
 __all__ = ["Optimization", "Progress"]
 
@@ -54,8 +56,12 @@ class Optimization:
     backbone's device. Iterate over `run()`; `image()` is the picture at any time;
     `state_dict()` is enough for another object, made from the same pictures and settings, to go on.
 
+    `room` is how many bytes painting may take beside what the process holds already: where the picture cannot be
+    looked at as a whole within it, it is looked at by blocks, with the same result. What blocks are compared with
+    goes to a temporary file in `folder` if there is no room for that either.
+
     OptionError if there is no style, unless `settings.style_weight` is 0, or its weights are not positive;
-    LayerError for a layer the backbone lacks.
+    LayerError for a layer the backbone lacks; OptionError if there is no room for even the smallest blocks.
     """
 
     def __init__(
@@ -65,6 +71,8 @@ class Optimization:
         settings: OptimizeSettings,
         backbone: VGG,
         start: Tensor | None = None,
+        room: int | None = None,
+        folder: str | None = None,
     ) -> None:
         missing = not styles and settings.style_weight > 0
         if missing or any(not (w > 0 and math.isfinite(w)) for _, w in styles):
@@ -76,7 +84,8 @@ class Optimization:
         self.steps = sum(steps for _, steps in self.scales)
         self.step = 0
         self.restarts = 0
-        self.start = start
+        self.start, self.room, self.folder = start, room, folder
+        self.layouts = [self._layout(size) for size, _ in self.scales]
         self.canvas = self._canvas_at(next(i for i, (_, steps) in enumerate(self.scales) if steps))
         self.scale: int | None = None  # index of the one being painted
         self.optimizer: torch.optim.Optimizer | None = None
@@ -182,8 +191,23 @@ class Optimization:
         s = self.settings
         long = max(1, round(max(size) * s.style_scale))
         styles = [(resize(x, fit_long_side((x.shape[2], x.shape[3]), long, upscale=True)), w) for x, w in self.styles]
-        objective = Objective(self.backbone, resize(self.content, size), styles, s, self.multipliers)
-        return objective.to(self.photo.device)
+        photo, layout = resize(self.content, size), self._layout(size)
+        if layout is None:
+            return Objective(self.backbone, photo, styles, s, self.multipliers).to(self.photo.device)
+        pool = Pool((self.room or 0) - self._state_bytes() - layout.bytes, self.folder, self.photo.device)
+        blocks = BlockObjective(self.backbone, photo, styles, s, self.multipliers, layout=layout, pool=pool)
+        return blocks.to(self.photo.device)
+
+    def _layout(self, size: tuple[int, int]) -> Layout | None:
+        """The blocks of a scale; None where it is looked at as a whole."""
+        if self.room is None:
+            return None
+        state = self._state_bytes()
+        layout = layout_for(self.backbone, self.settings, size, self.room - state, held=state)
+        return None if layout.down == layout.across == 1 else layout
+
+    def _state_bytes(self) -> int:
+        return state_bytes(self.settings, (self.photo.shape[2], self.photo.shape[3]))
 
     # -- steps ----------------------------------------------------------------------------------------------
 
