@@ -22,7 +22,6 @@ from impasto.cli.common import (
 from impasto.errors import OptionError
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from impasto.core.vgg import VGG
@@ -309,22 +308,16 @@ def _backbone(name: str, kind: Any, device: str, precision: Any) -> tuple[VGG, L
 
 def _painter(model: str, styles: list[str], device: str, precision: Any) -> Layers:
     """A network that paints, by a shipped name or a file, with its styles."""
-    from impasto.core.precision import choose_precision, pick_device
     from impasto.imaging import read
     from impasto.lab.layers import PainterLayers
-    from impasto.methods.adain import AdaIN
-    from impasto.methods.feedforward import ready
-    from impasto.methods.files import load_model
-    from impasto.methods.shipped import find_model
-    from impasto.stylizer import parse_style
+    from impasto.stylizer import load, parse_style
 
-    where: torch.device = pick_device(device)
-    path = find_model(model)
-    network = ready(load_model(path)[0], choose_precision(where, precision), where)
+    loaded = load(model, device=device, precision=precision)
     chosen = [parse_style(text) for text in styles]
-    if isinstance(network, AdaIN):
-        return PainterLayers(network, path.stem, pictures=[(read(name).rgb, weight) for name, weight in chosen])
-    return PainterLayers(network, path.stem, dict(chosen) or None)
+    name = Path(loaded.name).stem
+    if loaded.any_style:
+        return PainterLayers(loaded.network, name, pictures=[(read(path).rgb, weight) for path, weight in chosen])
+    return PainterLayers(loaded.network, name, dict(chosen) or None)
 
 
 def _follow(jobs: list[tuple[str, Optimization]]) -> None:

@@ -69,7 +69,7 @@ def run_grid(grid: Grid, out: Path, *, jobs: int = 1, retry: bool = False) -> Ge
                 continue
             done += 1
             yield CellDone(cell, result, done, len(grid.cells), before=True)
-        runner = _Runner(grid, out, max(1, _cores() // jobs))
+        runner = _Runner(grid, out, max(1, _threads() // jobs))
         with ThreadPoolExecutor(jobs) as pool:
             futures = {pool.submit(runner.run, cell): cell for cell in waiting}
             try:
@@ -141,5 +141,9 @@ def _locked(out: Path) -> FileLock:
     return lock
 
 
-def _cores() -> int:
+def _threads() -> int:
+    """Those that all cells share: as many as there are cores for us, unless OMP_NUM_THREADS says how many."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if told.isdecimal():
+        return int(told)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

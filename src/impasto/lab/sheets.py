@@ -6,6 +6,7 @@ readers of any colour vision can tell apart: magma for what has no sign, PuOr fo
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "GAP", "SUFFIXES", "Legend", "Sheet", "Tile", "check_sheet", "colours", "new_figure", "picture_tile", "save_figure",
-    "thumbnails",
+    "GAP", "SUFFIXES", "Legend", "Sheet", "Tile", "as_image", "check_sheet", "colours", "new_figure", "picture_tile",
+    "save_figure", "thumbnails",
 ]  # fmt: skip
 
 DPI = 100
@@ -89,6 +91,13 @@ def save_figure(
     with atomic_path(path) as temporary:
         options: dict[str, Any] = {"pil_kwargs": {"quality": 90}} if kind == "jpg" else {}
         figure.savefig(temporary, format=kind, dpi=DPI, **options)
+
+
+def as_image(figure: Figure) -> Image.Image:
+    """A figure of `new_figure` as a picture, for notebooks and pages."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI)
+    return Image.open(drawn).convert("RGB")
 
 
 class Sheet:
