@@ -47,7 +47,7 @@ def test_a_network_of_two_styles(desk: Path) -> None:
     assert done.exit_code == 0, done.output
     for told in ("compact: 4 pairs, 48 px", "two", "photo copied", "style pasted", "style by style", "the-wave"):
         assert told in done.stdout
-    assert "100.0% [100.0%, 100.0%]" in done.stdout
+    assert "100.0% [100.0-100.0]" in done.stdout
 
     facts = json.loads((desk / "out.json").read_text("utf-8"))
     assert (facts["pairs"], facts["possible_pairs"], facts["size"]) == (4, 4, 48)

@@ -115,12 +115,13 @@ def _new_table(title: str, *columns: str) -> Table:
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
+        table.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=number == 0)
     return table
 
 
 def _interval(estimate: Estimate, form: str) -> str:
-    """``0.482 [0.440, 0.525]``."""
+    """``0.482 [0.440-0.525]`` or ``12.3% [9.9-15.1]``: where the table is narrow, it breaks before the bracket alone."""
+    mean = form.format(estimate.mean)
     if estimate.low is None or estimate.high is None:
-        return form.format(estimate.mean)
-    return f"{form.format(estimate.mean)} [{form.format(estimate.low)}, {form.format(estimate.high)}]"
+        return mean
+    return f"{mean} [{form.format(estimate.low).rstrip('%')}-{form.format(estimate.high).rstrip('%')}]"
