@@ -120,7 +120,7 @@ def _new_table(title: str, *columns: str) -> Table:
 
 
 def _interval(estimate: Estimate, form: str) -> str:
-    """``0.482 [0.440-0.525]`` or ``12.3% [9.9-15.1]``: where the table is narrow, it breaks before the bracket alone."""
+    """``0.482 [0.440-0.525]`` or ``12.3% [9.9-15.1]``: a narrow table breaks it before the bracket alone."""
     mean = form.format(estimate.mean)
     if estimate.low is None or estimate.high is None:
         return mean
