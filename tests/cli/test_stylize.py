@@ -174,13 +174,14 @@ def test_options_are_called_as_in_python() -> None:
     in_python |= set(OptimizeSettings.__dataclass_fields__)
     on_the_line = {str(parameter.name) for parameter in STYLIZE.params}
     in_python |= set(signature(Model.paint).parameters)
-    assert on_the_line - FOR_FILES - {"method", "colors_by", "jobs"} <= in_python
+    assert on_the_line - FOR_FILES - {"method", "colors_by", "jobs", "dry_run"} <= in_python
 
 
 def test_every_option_is_tried_here() -> None:
     tried = {argument for arguments, _ in SETTINGS for argument in arguments}
     tried |= {"--preset", "--upscale", "--device", "--precision", "--backbone-input", "--max-megapixels", "--style"}
     tried |= {"--model", "--alpha", "--jobs", "--mask", "--strength"}  # in test_trained.py
+    tried |= {"--max-memory", "--tile", "--statistics", "--dry-run"}  # in test_size.py
     tried |= {"--method", *(f"--{name.replace('_', '-')}" for name in FOR_FILES)}
     assert {parameter.opts[0] for parameter in STYLIZE.params} - {"photo"} <= tried
 

@@ -28,6 +28,7 @@ class How:
     upscale: bool
     max_megapixels: float
     strength: float = 1.0
+    max_memory: str | None = None
 
 
 @dataclass(frozen=True)

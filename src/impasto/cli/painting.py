@@ -23,7 +23,7 @@ from impasto.methods.optimize import Progress
 from impasto.recording import Log, RunFolder, Timeline, plot_losses
 from impasto.stylizer import Painting
 
-__all__ = ["Extras", "paint"]
+__all__ = ["Extras", "paint", "show_layouts"]
 
 SAVE_EVERY = 25  # steps between states of a run that can be resumed
 
@@ -82,6 +82,14 @@ def paint(job: Job, extras: Extras, folder: RunFolder | None, *, resume: bool, f
     if folder is not None:
         show_note(f"to go on: impasto stylize --resume {folder.folder}")
     raise typer.Exit(130)
+
+
+def show_layouts(job: Job) -> None:
+    """Tell how the photo would be looked at, scale by scale, and paint nothing."""
+    optimization = job.prepare().optimization
+    for (size, steps), layout in zip(optimization.scales, optimization.layouts, strict=True):
+        how = "at once" if layout is None else str(layout)
+        show_note(f"{size[1]}x{size[0]} px, {steps} steps: {how}")
 
 
 class _Keeper:

@@ -24,8 +24,9 @@ _files = partial(typer.Option, rich_help_panel="Files and runs")
 WITH_NETWORK = (  # one pass: nothing to optimise
     *("photo", "style", "model", "method", "output", "force", "size", "upscale", "keep_colors", "device", "precision"),
     *("strength", "alpha", "style_scale", "mask", "jobs", "jpeg_quality", "png_compression", "max_megapixels"),
+    *("max_memory", "tile", "statistics", "dry_run"),
 )
-NOT_FOR_MANY = ("save_every", "timeline", "loss_plot", "log", "run", "resume")  # they are about one painting
+NOT_FOR_MANY = ("save_every", "timeline", "loss_plot", "log", "run", "resume", "dry_run")  # they are about one painting
 WITH_RESUME = ("resume", "output", "timeline", "loss_plot", "log", "force")  # the run knows all the rest
 
 
@@ -194,6 +195,23 @@ def stylize(
         Literal["auto", "float32", "bfloat16"],
         _moves("--precision", help="auto is bfloat16 where the processor multiplies it natively."),
     ] = "auto",
+    max_memory: Annotated[
+        str | None,
+        _moves(
+            "--max-memory",
+            metavar="SIZE",
+            help="Memory to keep within, such as 2GB. Pictures too large for it, or for what is free, are painted "
+            "piece by piece, with the same result.",
+        ),
+    ] = None,
+    tile: Annotated[
+        int | None, _moves("--tile", metavar="PX", min=1, help="Rows that a network paints at a time.")
+    ] = None,
+    statistics: Annotated[
+        Literal["exact", "sampled"] | None,
+        _moves("--statistics", help="sampled: nearly what a network paints, and sooner, for very large photos."),
+    ] = None,
+    dry_run: Annotated[bool, _moves("--dry-run", help="Tell how it would be painted, and stop.")] = False,
     force: Annotated[bool, _files("--force", help="Replace files that exist, but never an input.")] = False,
     jpeg_quality: Annotated[
         int, _files("--jpeg-quality", metavar="N", min=1, max=100, help="Of JPEG, WebP and AVIF, 1 to 100.")
@@ -235,8 +253,8 @@ def stylize(
     from impasto.batch import Work, is_many
     from impasto.cli.jobs import How, Keep, new_job, resumed_job
     from impasto.cli.many import optimizer_of, paint_many
-    from impasto.cli.painting import Extras, paint
-    from impasto.cli.trained import Look, paint_with_model, painter
+    from impasto.cli.painting import Extras, paint, show_layouts
+    from impasto.cli.trained import Look, paint_with_model, painter, show_plan
     from impasto.recording import RunFolder
     from impasto.stylizer import parse_style
     from impasto.stylizer.route import GALLERY, paints_by_network
@@ -255,7 +273,9 @@ def stylize(
     if not photo or not (style or model):
         raise OptionError("a photo and at least one style are needed: impasto stylize PHOTO --style PICTURE -o FILE")
     if output is None:
-        raise OptionError("where should the painting go? add -o FILE, or -o - for standard output")
+        if not dry_run:
+            raise OptionError("where should the painting go? add -o FILE, or -o - for standard output")
+        output = "-"
     many = is_many(photo)
     if many:
         _not(ctx, NOT_FOR_MANY, "is about one painting, and there are several photos")
@@ -270,13 +290,17 @@ def stylize(
         scale, how_far = 1.0 if style_scale is None else style_scale, 1.0 if alpha is None else alpha
         look = Look(
             model or GALLERY, tuple(styles), size, upscale, keep_colors, strength, how_far, scale, tuple(masks),
-            device, precision, max_megapixels,
+            device, precision, max_megapixels, max_memory, tile, statistics or "exact",
         )  # fmt: skip
+        if dry_run:
+            show_plan(photo[0], look)
+            return
         if many:
             paint_many(photo, output, lambda: painter(look, keep, force=force), jobs)
         else:
             paint_with_model(Work(photo[0], output), look, keep, force=force)
         return
+    _not(ctx, ("tile", "statistics"), "is for networks")
     if alpha is not None:
         raise OptionError("--alpha is for networks of any style: use --strength")
     if len(masks) > 1:
@@ -302,7 +326,7 @@ def stylize(
         "averaging": averaging,
         "seed": seed,
     }
-    how = How(backbone_input, device, precision, upscale, max_megapixels, strength)
+    how = How(backbone_input, device, precision, upscale, max_megapixels, strength, max_memory)
 
     def job_of(work: Work) -> Job:
         return new_job(work.photo, styles, work.output, preset, changes, how, keep, next(iter(masks), None))
@@ -311,6 +335,9 @@ def stylize(
         paint_many(photo, output, lambda: optimizer_of(job_of, force=force), jobs)
         return
     job = job_of(Work(photo[0], output))
+    if dry_run:
+        show_layouts(job)
+        return
     job.check(force=force, with_run=run is not None)
     extras.check(job, force=force)
     folder = None if run is None else RunFolder(run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,9 +14,10 @@ from impasto.methods.adain import AdaIN, Moments
 from impasto.methods.files import Network
 from impasto.methods.johnson import Johnson
 from impasto.methods.layers import use_precision
+from impasto.methods.staged import StagedNetwork
 from impasto.methods.styled import StyledNetwork
 
-__all__ = ["paint", "ready"]
+__all__ = ["AtOnce", "Renderer", "paint", "ready"]
 
 
 def ready(network: Network, precision: Precision, device: torch.device | str = "cpu") -> Network:
@@ -24,6 +25,46 @@ def ready(network: Network, precision: Precision, device: torch.device | str = "
     network.to(device)
     use_precision(network, precision)
     return network.eval()
+
+
+class Renderer(Protocol):
+    """How a network is walked, whatever is made of what it gives; photos are (B, 3, H, W), and so is what comes."""
+
+    def staged(self, network: StagedNetwork, photo: Tensor, mix: Tensor | None) -> Tensor:
+        """A network that is trained on its styles."""
+
+    def adain(
+        self,
+        network: AdaIN,
+        photo: Tensor,
+        styles: Sequence[Tensor | Moments],
+        weights: Sequence[float],
+        masks: Sequence[Tensor] | None,
+        alpha: float,
+    ) -> Tensor:
+        """A network of any style, see `AdaIN.forward`."""
+
+
+class AtOnce:
+    """The whole photo in one go, in as much memory as that takes."""
+
+    def staged(self, network: StagedNetwork, photo: Tensor, mix: Tensor | None) -> Tensor:
+        """See `Renderer`."""
+        painted: Tensor = network(photo) if mix is None else network(photo, mix)
+        return painted
+
+    def adain(
+        self,
+        network: AdaIN,
+        photo: Tensor,
+        styles: Sequence[Tensor | Moments],
+        weights: Sequence[float],
+        masks: Sequence[Tensor] | None,
+        alpha: float,
+    ) -> Tensor:
+        """See `Renderer`."""
+        painted: Tensor = network(photo, styles, weights=weights, masks=masks, alpha=alpha)
+        return painted
 
 
 @torch.inference_mode()
@@ -36,6 +77,7 @@ def paint(
     masks: Sequence[Tensor] | None = None,
     alpha: float = 1.0,
     strength: float = 1.0,
+    renderer: Renderer | None = None,
 ) -> Tensor:
     """Repaint (B, 3, H, W) in [0, 1], any size, with a trained network -> the same shape, float32.
 
@@ -50,24 +92,28 @@ def paint(
         alpha: for a network of any style: how far features are restyled (Huang & Belongie 2017, eq. 14).
         strength: in [0, 1]: 0 gives the photo back, 1 is the full style. Between them features are mixed where
             styles are pictures, and what decoding loses of the photo fades in; other networks mix pictures.
+        renderer: `AtOnce` if None, or `fitting.InBands` for a photo that is too large for that.
 
     Raises:
         OptionError: styles that the network does not know, a choice that it does not have, or alpha or strength out
             of range.
     """
+    renderer = renderer or AtOnce()
     for name, value in (("alpha", alpha), ("strength", strength)):
         if not 0 <= value <= 1:
             raise OptionError(f"{name} is {value}, need a number from 0 to 1")
     if isinstance(network, AdaIN):
         if styles is not None or not pictures:
             raise OptionError("this network paints in the manner of any picture: give pictures as styles, not names")
-        return _restyle(network, photo, pictures, masks, alpha, strength)
+        return _restyle(network, photo, pictures, masks, alpha, strength, renderer)
     if pictures:
         raise OptionError(f"this network knows its own styles alone ({_known(network)}): give names, not pictures")
     if alpha < 1:
         raise OptionError("alpha is for networks of any style: use strength")
     painted = (
-        _named(network, photo, styles, masks) if isinstance(network, StyledNetwork) else _one(network, photo, styles)
+        _named(network, photo, styles, masks, renderer)
+        if isinstance(network, StyledNetwork)
+        else _one(network, photo, styles, renderer)
     )
     return torch.lerp(photo.float(), painted.clamp(0, 1), strength)
 
@@ -79,23 +125,22 @@ def _restyle(
     masks: Sequence[Tensor] | None,
     alpha: float,
     strength: float,
+    renderer: Renderer,
 ) -> Tensor:
     shown, weights = [picture for picture, _ in pictures], [weight for _, weight in pictures]
-    painted = network(photo, shown, weights=weights, masks=masks, alpha=alpha * strength).clamp(0, 1)
+    painted = renderer.adain(network, photo, shown, weights, masks, alpha * strength).clamp(0, 1)
     if strength == 1:
-        return cast(Tensor, painted)
+        return painted
     if strength == 0:
         return photo.float()
-    height, width = photo.shape[-2:]
-    redrawn = network.decode(network.encode(photo))[..., :height, :width]
-    return cast(Tensor, (painted + (1 - strength) * (photo - redrawn)).clamp(0, 1))
+    redrawn = renderer.adain(network, photo, shown, weights, None, 0.0)
+    return (painted + (1 - strength) * (photo - redrawn)).clamp(0, 1)
 
 
-def _one(network: Johnson, photo: Tensor, styles: object) -> Tensor:
+def _one(network: Johnson, photo: Tensor, styles: object, renderer: Renderer) -> Tensor:
     if styles is not None:
         raise OptionError("this network has a single style: leave its name out")
-    painted: Tensor = network(photo)
-    return painted
+    return renderer.staged(network, photo, None)
 
 
 def _named(
@@ -103,14 +148,14 @@ def _named(
     photo: Tensor,
     styles: str | Mapping[str, float] | Sequence[tuple[str, float]] | None,
     masks: Sequence[Tensor] | None,
+    renderer: Renderer,
 ) -> Tensor:
     if styles is None:
         if len(network.styles) > 1:
             raise OptionError(f"which style? this network has {', '.join(network.styles)}")
         styles = network.styles[0]
     if masks is None:
-        painted: Tensor = network(photo, network.mix(styles))
-        return painted
+        return renderer.staged(network, photo, network.mix(styles))
     pairs = (
         [(styles, 1.0)]
         if isinstance(styles, str)
@@ -122,7 +167,7 @@ def _named(
     shares = shares / shares.sum(0)
     out = torch.zeros_like(photo, dtype=torch.float32)
     for (name, _), share in zip(pairs, shares, strict=True):
-        out += share * network(photo, network.mix(name))
+        out += share * renderer.staged(network, photo, network.mix(name))
     return out
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from impasto.methods.passes import Maps, Pass, must_store, raw_shapes, split_into_passes
-from impasto.methods.planning import Plan, Wishes, choose
+from impasto.methods.planning import SLACK, Plan, Wishes, choose
 from impasto.methods.rows import MapShape, Pool
 from impasto.methods.staged import Stage, StagedNetwork
 
@@ -104,6 +104,11 @@ class StagedJob:
             for i, shape in enumerate(self.shapes)
         )
         return int(share * max(alive))
+
+    def at_once(self) -> int:
+        """Bytes that it takes beside the photo to paint without bands: the largest stage as one band, and pictures."""
+        stages = (self.work(Pass(i, i, stores=True), self.padded[0]) for i in range(len(self.stages)))
+        return SLACK + max(stages) + 3 * self.picture.bytes
 
 
 def work_of_stages(stages: Sequence[Stage], shapes: Sequence[MapShape], source: MapShape, share: float) -> int:

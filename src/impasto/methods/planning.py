@@ -8,17 +8,31 @@ through a pass.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, get_args
+from pathlib import Path
+from typing import Literal, Protocol, get_args, overload
 
 import torch
 
 from impasto.errors import OptionError
 from impasto.methods.passes import Pass
 
-__all__ = ["Job", "Machine", "Plan", "Statistics", "Wishes", "ceiling", "choose", "parse_memory", "shown_bytes"]
+__all__ = [
+    "Job",
+    "Machine",
+    "Plan",
+    "Statistics",
+    "Wishes",
+    "available_memory",
+    "ceiling",
+    "choose",
+    "held_memory",
+    "parse_memory",
+    "shown_bytes",
+]
 
 Statistics = Literal["exact", "sampled"]
 
@@ -208,17 +222,25 @@ def _share(job: Job, sample: tuple[int, int]) -> float:
     return sample[0] * sample[1] * TILE**2 / (job.padded[0] * job.padded[1])
 
 
-def parse_memory(text: str) -> int:
-    """``2GB``, ``600M``, ``1.5GiB`` -> bytes.
+@overload
+def parse_memory(amount: str | int) -> int: ...
+@overload
+def parse_memory(amount: None) -> None: ...
+@overload
+def parse_memory(amount: str | int | None) -> int | None: ...
+def parse_memory(amount: str | int | None) -> int | None:
+    """``2GB``, ``600M``, ``1.5GiB`` or a number of bytes -> bytes; None stays None.
 
     Raises:
         OptionError: it is none.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]i?|)b?\s*", text.lower())
-    amount = int(float(match[1]) * _UNITS[match[2]]) if match else 0
-    if amount < 1:
-        raise OptionError(f"memory {text!r}: write a number with its unit, such as 600MB, 2GB or 1.5GiB")
-    return amount
+    if amount is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]i?|)b?\s*", str(amount).lower())
+    count = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+    if count < 1:
+        raise OptionError(f"memory {amount!r}: write a number with its unit, such as 600MB, 2GB or 1.5GiB")
+    return count
 
 
 def shown_bytes(count: float) -> str:
@@ -235,3 +257,39 @@ def _shown_seconds(seconds: float) -> str:
     if seconds < 100:
         return f"about {max(1, round(seconds))} s"
     return f"about {round(seconds / 60)} min" if seconds < 6000 else f"about {seconds / 3600:.1f} h"
+
+
+def held_memory() -> int:
+    """Bytes that this process has in memory now; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGESIZE")
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take, with a margin left to others: four fifths of what is free.
+
+    What counts is the system's, and the limit of the control group if there is a tighter one (Linux). Where
+    neither tells, 2 GiB.
+    """
+    free = [room for room in (_free_in_system(), _free_in_group()) if room is not None]
+    return int(0.8 * min(free)) if free else 2 << 30
+
+
+def _free_in_system() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _free_in_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+    try:
+        limit = (folder / "memory.max").read_text("ascii").strip()
+        used = int((folder / "memory.current").read_text("ascii"))
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else max(0, int(limit) - used)

@@ -6,6 +6,8 @@ process's resident memory, where a budget would have to count it.
 
 from __future__ import annotations
 
+import math
+import mmap
 import os
 import tempfile
 from dataclasses import dataclass
@@ -121,7 +123,12 @@ class RowStore:
     def _in_memory(self) -> Tensor:
         if self._memory is None:
             held = (self.rows_in_memory, self.shape.width, self.shape.channels)
-            self._memory = torch.empty(held, dtype=self.shape.dtype, device=self.device)
+            if self.device.type == "cpu":
+                # Not from the allocator, which keeps what is given back (`core.memory`) and might not find it again.
+                own = mmap.mmap(-1, max(1, self.rows_in_memory * self.shape.row_bytes))
+                self._memory = torch.frombuffer(own, dtype=self.shape.dtype, count=math.prod(held)).view(held)
+            else:
+                self._memory = torch.empty(held, dtype=self.shape.dtype, device=self.device)
         return self._memory
 
     def _transfer(self, values: Tensor, top: int, *, write: bool) -> None:

@@ -19,7 +19,7 @@ from impasto.methods.adain import EPS, SMALLEST, STRIDE, TAPS, AdaIN, shrink_mas
 from impasto.methods.adain import Moments as StyleMoments
 from impasto.methods.jobs import padded_size, rows_of, work_of_stages
 from impasto.methods.passes import Moments, Pass, chain, raw_shapes
-from impasto.methods.planning import Plan, Wishes, choose
+from impasto.methods.planning import SLACK, Plan, Wishes, choose
 from impasto.methods.rows import MapShape, Pool, RowStore
 from impasto.methods.streams import Pieces, Window, slide, split_rows
 from impasto.methods.tiled import Padded, Painted, Photo, TileProgress, draw_tiles
@@ -106,6 +106,11 @@ class AdaINJob:
             return 0, 0, 0
         store = Pool(self.features.bytes if room is None else max(0, room)).take(self.features)
         return self.features.bytes - store.bytes_on_disk, store.bytes_on_disk, 2 * store.bytes_on_disk
+
+    def at_once(self) -> int:
+        """Bytes that it takes beside the photo to paint without bands: the largest layer thrice, and pictures."""
+        largest = max(*(shape.bytes for shape, _ in self._encoder()), *(shape.bytes for shape in self.shapes))
+        return SLACK + 4 * largest + 3 * 12 * self.padded[0] * self.padded[1]
 
     def _encoder(self) -> Iterator[tuple[MapShape, Tensor]]:
         """What every convolution of the encoder gives, and its weight."""

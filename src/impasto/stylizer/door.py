@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["stylize"]
 
-FOR_NETWORKS = frozenset({"size", "style_scale", "keep_colors"})  # settings that networks have as well
+# Settings that networks have as well.
+FOR_NETWORKS = frozenset({"size", "style_scale", "keep_colors", "tile", "statistics"})
 
 
 def stylize(
@@ -46,6 +47,7 @@ def stylize(
     backbone_input: Input | None = None,
     upscale: bool = False,
     max_megapixels: float = MAX_MEGAPIXELS,
+    max_memory: str | int | None = None,
     progress: Callable[[Progress], None] | None = None,
     **settings: Any,
 ) -> Image:
@@ -72,6 +74,8 @@ def stylize(
         backbone_input: input normalisation of a backbone file that does not tell it.
         upscale: enlarge a photo that is smaller than `size`.
         max_megapixels: refuse larger pictures.
+        max_memory: what the process may need at most, such as ``"2GB"``; None is what is free. What does not fit is
+            painted piece by piece, with the same result.
         progress: called with a record after every step.
         **settings: any other field of `OptimizeSettings`, over the preset's: ``size=512``, ``style_weight=40`` ...
 
@@ -96,6 +100,7 @@ def stylize(
             mask=finish.masks,
             upscale=upscale,
             max_megapixels=max_megapixels,
+            max_memory=max_memory,
             **options,
         )
     kind, beginning = split_init(init)
@@ -117,6 +122,7 @@ def stylize(
         precision=precision,
         max_megapixels=max_megapixels,
         finish=finish,
+        max_memory=max_memory,
     )
     for record in painting.optimization.run():
         if progress is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
@@ -17,9 +17,12 @@ from impasto.errors import OptionError
 from impasto.imaging import Picture, as_picture, fit_long_side, resize, to_pil
 from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.methods.adain import AdaIN, Moments
-from impasto.methods.feedforward import paint, ready
+from impasto.methods.feedforward import Renderer, paint, ready
 from impasto.methods.files import Network, load_model
+from impasto.methods.fitting import InBands, renderer_for
+from impasto.methods.planning import Plan, Statistics, Wishes, parse_memory
 from impasto.methods.shipped import find_model
+from impasto.methods.tiled import TileProgress
 from impasto.stylizer.finishing import Finish, as_masks, cover, read_masks
 from impasto.stylizer.styles import Style, as_styles
 
@@ -104,6 +107,10 @@ class Model:
         size: int | None = None,
         upscale: bool = False,
         max_megapixels: float = MAX_MEGAPIXELS,
+        max_memory: str | int | None = None,
+        tile: int | None = None,
+        statistics: Statistics = "exact",
+        progress: Callable[[TileProgress], None] | None = None,
     ) -> Picture:
         """Repaint a photo, with its transparency and bit depth.
 
@@ -122,11 +129,18 @@ class Model:
             size: long side in px; None is the photo's own.
             upscale: enlarge a photo that is smaller than `size`.
             max_megapixels: refuse larger pictures.
+            max_memory: what the process may need at most, such as ``"2GB"`` or a number of bytes; None is what is
+                free. A photo that cannot be painted at once within it is painted in bands, with the same result.
+            tile: paint in bands of so many rows, px.
+            statistics: ``sampled`` takes those of large photos from some places, which is faster and only nearly
+                the same.
+            progress: called with a record after every band, where there are bands.
 
         Raises:
             ImageError: a picture that cannot be read.
-            OptionError: a style that the network does not know, or an option out of range.
+            OptionError: a style that the network does not know, an option out of range, or too little memory.
         """
+        wishes = Wishes(parse_memory(max_memory), tile=tile, statistics=statistics)
         finish = Finish(strength, keep_colors, as_masks(mask))
         if not LEAST_SCALE <= style_scale <= MOST_SCALE:
             raise OptionError(f"style scale is {style_scale}, need a number from {LEAST_SCALE} to {MOST_SCALE:g}")
@@ -142,8 +156,23 @@ class Model:
                 finish.masks, goal, styles=max(1, len(named or shown)), max_megapixels=max_megapixels
             )
         ]
-        painted = self._paint_scaled(photo, style_scale, named, shown, regions, strength, alpha)
+        renderer = renderer_for(self.network, _scaled(goal, style_scale), wishes, progress)
+        painted = self._paint_scaled(photo, style_scale, named, shown, regions, strength, alpha, renderer)
         return picture.with_rgb(cover(photo, painted, regions, keep_colors=keep_colors))
+
+    def plan(
+        self,
+        size: tuple[int, int],
+        *,
+        style_scale: float = 1.0,
+        max_memory: str | int | None = None,
+        tile: int | None = None,
+        statistics: Statistics = "exact",
+    ) -> Plan | None:
+        """How a photo of this (height, width) would be painted; None is at once. Options and errors as in `paint`."""
+        work, wishes = _scaled(size, style_scale), Wishes(parse_memory(max_memory), tile=tile, statistics=statistics)
+        renderer = renderer_for(self.network, work, wishes)
+        return renderer.plan(self.network, work) if isinstance(renderer, InBands) else None
 
     def _paint_scaled(
         self,
@@ -154,14 +183,22 @@ class Model:
         regions: Sequence[Tensor],
         strength: float,
         alpha: float,
+        renderer: Renderer,
     ) -> Tensor:
         """Networks have strokes of one size: larger ones come of painting a smaller photo and enlarging that."""
         goal = (photo.shape[2], photo.shape[3])
-        small = tuple(max(1, round(side / style_scale)) for side in goal)
-        work = resize(photo, (small[0], small[1]))
-        masks = [resize(mask, (small[0], small[1])) for mask in regions] if len(regions) > 1 else None
+        small = _scaled(goal, style_scale)
+        work = resize(photo, small)
+        masks = [resize(mask, small) for mask in regions] if len(regions) > 1 else None
         painted = paint(
-            self.network, work, styles=named or None, pictures=shown, masks=masks, strength=strength, alpha=alpha
+            self.network,
+            work,
+            styles=named or None,
+            pictures=shown,
+            masks=masks,
+            strength=strength,
+            alpha=alpha,
+            renderer=renderer,
         )
         if small == goal:
             return painted
@@ -194,3 +231,9 @@ class Model:
             small = resize(picture, fit_long_side((picture.shape[2], picture.shape[3]), STYLE_SIZE))
             self._encoded[key] = cast(AdaIN, self.network).moments(small.to(self.device))
         return self._encoded[key]
+
+
+def _scaled(size: tuple[int, int], style_scale: float) -> tuple[int, int]:
+    """The size at which strokes, enlarged with the painting, become that much larger."""
+    height, width = (max(1, round(side / style_scale)) for side in size)
+    return height, width

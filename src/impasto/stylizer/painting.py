@@ -18,6 +18,7 @@ from impasto.errors import OptionError
 from impasto.imaging import Picture, as_picture, fit_long_side, resize
 from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.methods.optimize import Optimization
+from impasto.methods.planning import available_memory, held_memory, parse_memory
 from impasto.methods.presets import Init, OptimizeSettings
 from impasto.stylizer.finishing import Finish, cover, read_masks
 from impasto.stylizer.styles import Style
@@ -57,15 +58,17 @@ def prepare(
     precision: PrecisionName = "auto",
     max_megapixels: float = MAX_MEGAPIXELS,
     finish: Finish | None = None,
+    max_memory: str | int | None = None,
 ) -> Painting:
     """Read the pictures, bring them to size and load the backbone.
 
     Pictures are paths, PIL images, arrays or tensors. `beginning` is one to begin with, instead of what
     `settings.init` says. A photo smaller than `settings.size` keeps its size unless `upscale`. `finish` has the
-    strength and one mask for all styles; colours are kept as `settings` say. ImpastoError says what is wrong with
+    strength and one mask for all styles; colours are kept as `settings` say. `max_memory` is what the process may
+    need at most, such as ``"4GB"`` or a number of bytes; None is what is free. ImpastoError says what is wrong with
     any of them.
     """
-    finish = finish or Finish()
+    finish, budget = finish or Finish(), parse_memory(max_memory)
     if len(finish.masks) > 1:
         raise OptionError(f"optimisation takes one mask for all styles, got {len(finish.masks)}: give one")
     reuse_large_blocks()
@@ -91,6 +94,7 @@ def prepare(
         settings,
         backbone,
         first,
+        available_memory() if budget is None else budget - held_memory(),
     )
     _check_styles([style for style, _ in pictures], optimization.scales[0][0], settings)
     masks = read_masks(finish.masks, size, max_megapixels=max_megapixels)

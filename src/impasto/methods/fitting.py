@@ -1,0 +1,111 @@
+"""Painting with trained networks in the memory there is: at once where that fits, else in bands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from impasto.methods.adain import AdaIN, Moments
+from impasto.methods.feedforward import AtOnce
+from impasto.methods.files import Network
+from impasto.methods.jobs import StagedJob, plan_staged
+from impasto.methods.planning import Plan, Wishes, available_memory, held_memory
+from impasto.methods.staged import StagedNetwork
+from impasto.methods.tiled import TensorPhoto, TileProgress, paint_staged
+from impasto.methods.tiled_adain import AdaINJob, paint_adain, plan_adain
+
+__all__ = ["InBands", "plan_for", "renderer_for"]
+
+PER_PIXEL = 52  # bytes: the result in float32, then mixed, clamped and rounded on its way to a file
+
+
+def plan_for(network: Network, size: tuple[int, int], wishes: Wishes | None = None) -> Plan:
+    """How a picture of this (height, width) is painted in bands; OptionError if the budget is too small."""
+    if isinstance(network, AdaIN):
+        return plan_adain(network, size, network.encoder.dtype, wishes)
+    return plan_staged(network, size, network.stages()[0].conv.conv2d.weight.dtype, wishes)
+
+
+def renderer_for(
+    network: Network,
+    size: tuple[int, int],
+    wishes: Wishes | None = None,
+    progress: Callable[[TileProgress], None] | None = None,
+) -> AtOnce | InBands:
+    """What paints a photo of this (height, width) that is in memory already.
+
+    At once where that fits into the budget, or into what is free if there is none, and nothing else is wished.
+    """
+    wishes = wishes or Wishes()
+    budget = held_memory() + available_memory() if wishes.budget is None else wishes.budget
+    if wishes.tile is None and wishes.statistics == "exact" and _at_once(network, size) <= budget - held_memory():
+        return AtOnce()
+    return InBands(replace(wishes, budget=budget), progress)
+
+
+def _at_once(network: Network, size: tuple[int, int]) -> int:
+    if isinstance(network, AdaIN):
+        return AdaINJob(network, size, network.encoder.dtype).at_once()
+    return StagedJob(network, size, network.stages()[0].conv.conv2d.weight.dtype).at_once()
+
+
+class InBands:
+    """A `feedforward.Renderer` for photos, one at a time, that are too large to be painted at once.
+
+    Args:
+        wishes: the budget and how to keep it. What the process holds is measured when painting begins.
+        progress: called with a record after every band.
+    """
+
+    def __init__(self, wishes: Wishes, progress: Callable[[TileProgress], None] | None = None) -> None:
+        self.wishes, self.progress = wishes, progress
+
+    def staged(self, network: StagedNetwork, photo: Tensor, mix: Tensor | None) -> Tensor:
+        """See `feedforward.Renderer`."""
+        plan, out = self.plan(network, _size(photo)), torch.empty_like(photo, dtype=torch.float32)
+        for record in paint_staged(network, TensorPhoto(photo), plan, _into(out), mix=mix):
+            self._tell(record)
+        return out
+
+    def adain(
+        self,
+        network: AdaIN,
+        photo: Tensor,
+        styles: Sequence[Tensor | Moments],
+        weights: Sequence[float],
+        masks: Sequence[Tensor] | None,
+        alpha: float,
+    ) -> Tensor:
+        """See `feedforward.Renderer`."""
+        known = [style if isinstance(style, Moments) else network.moments(style) for style in styles]
+        plan, out = self.plan(network, _size(photo)), torch.empty_like(photo, dtype=torch.float32)
+        walk = paint_adain(
+            network, TensorPhoto(photo), plan, _into(out), known, weights=weights, masks=masks, alpha=alpha
+        )
+        for record in walk:
+            self._tell(record)
+        return out
+
+    def plan(self, network: Network | StagedNetwork, size: tuple[int, int]) -> Plan:
+        """How a photo that is in memory will be painted, as things are now; OptionError if the budget is too small."""
+        held = held_memory() + PER_PIXEL * size[0] * size[1]
+        return plan_for(cast(Network, network), size, replace(self.wishes, held=held))
+
+    def _tell(self, record: TileProgress) -> None:
+        if self.progress is not None:
+            self.progress(record)
+
+
+def _size(photo: Tensor) -> tuple[int, int]:
+    return photo.shape[2], photo.shape[3]
+
+
+def _into(out: Tensor) -> Callable[[int, Tensor], None]:
+    def put(top: int, rows: Tensor) -> None:
+        out[:, :, top : top + rows.shape[2]] = rows
+
+    return put
