@@ -116,7 +116,7 @@ def _pairs_tile(view: GramView) -> Tile:
         lines.append(np.concatenate([_framed(colours(one, float(one.max()))) for one in small], axis=1))
     named = ", ".join(f"{i} x {j}" for i, j in view.pairs)
     image = np.concatenate(lines) if lines else np.full((1, 1, 3), 255, np.uint8)
-    return Tile(image, f"strongest pairs, top to bottom:\n{named}; each with its product")
+    return Tile(image, f"strongest pairs, and their products:\n{named}")
 
 
 def _framed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
