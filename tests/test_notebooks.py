@@ -39,7 +39,8 @@ def executed(name: str, monkeypatch: pytest.MonkeyPatch, **values: Any) -> Any:
     cell = nbformat.v4.new_code_cell("\n".join(["from pathlib import PosixPath, WindowsPath", *assignments]))
     notebook.cells.insert(parameters(notebook) + 1, cell)
     folder = {"metadata": {"path": str(NOTEBOOKS)}}
-    nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=folder).execute()
+    waits = {"timeout": 600, "startup_timeout": 600}  # for a busy machine
+    nbclient.NotebookClient(notebook, kernel_name="python3", resources=folder, **waits).execute()
     return notebook
 
 

@@ -113,12 +113,12 @@ def test_the_seeds_five_experiments() -> None:
         for c in (cell.values for cell in found.cells)
     ]
     assert rows == [
-        (4, 100, 1e10, 1e5, "max"),
-        (4, 40, 10e10, 10e3, "max"),
-        (4, 20, 10e10, 10e5, "max"),
-        (8, 200, 10e10, 10e5, "average"),
-        (4, 20, 10e20, 10e3, "max"),
+        (4, 200, 1e10, 1e5, "max"),
+        (4, 80, 10e10, 10e3, "max"),
+        (4, 40, 10e10, 10e5, "max"),
+        (8, 400, 10e10, 10e5, "average"),
+        (4, 40, 10e20, 10e3, "max"),
     ]
     comments = [line for line in path.read_text("utf-8").splitlines() if line.startswith("epochs")]
     beside = [int(line.partition("#")[2]) for line in comments]
-    assert [tomllib.loads(line)["epochs"] / epochs for line, epochs in zip(comments, beside, strict=True)] == [10] * 5
+    assert [tomllib.loads(line)["epochs"] / epochs for line, epochs in zip(comments, beside, strict=True)] == [20] * 5
