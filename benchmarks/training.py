@@ -115,18 +115,20 @@ class PlainBrisk(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = PlainStage(48, 96, 3)
-        self.blocks = nn.ModuleList([PlainStage(96, 96, 3) for _ in range(10)])
+        self.stem = PlainStage(48, 64, 3)
+        self.blocks = nn.ModuleList([PlainStage(64, 64, 3) for _ in range(10)])
         self.pad = nn.ReflectionPad2d(1)
-        self.up, self.norm = nn.Conv2d(96, 4 * 48, 3), PlainNorm(48)
-        self.head = nn.Conv2d(48, 12, 3)
+        self.up, self.norm = nn.Conv2d(64, 4 * 32, 3), PlainNorm(32)
+        self.head = nn.Conv2d(32, 12, 3)
+        self.matrix, self.offset = nn.Parameter(torch.eye(3).repeat(2, 1, 1)), nn.Parameter(torch.zeros(2, 3))
 
-    def forward(self, x: Tensor, styles: Tensor) -> Tensor:
-        x = F.relu(self.stem(F.pixel_unshuffle(x, 4), styles))
+    def forward(self, photo: Tensor, styles: Tensor) -> Tensor:
+        x = F.relu(self.stem(F.pixel_unshuffle(photo, 4), styles))
         for first, second in zip(self.blocks[::2], self.blocks[1::2], strict=True):
             x = x + second(F.relu(first(x, styles)), styles)
         x = F.relu(self.norm(F.pixel_shuffle(self.up(self.pad(x)), 2), styles))
-        return torch.sigmoid(F.pixel_shuffle(self.head(self.pad(x)), 2))
+        colours = torch.einsum("bij,bjhw->bihw", self.matrix[styles], photo) + self.offset[styles][:, :, None, None]
+        return torch.sigmoid(F.pixel_shuffle(self.head(self.pad(x)), 2) + colours)
 
 
 def gram(f: Tensor) -> Tensor:

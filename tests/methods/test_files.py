@@ -25,7 +25,7 @@ RECORDS = [{"name": "wave", "title": "The Great Wave", "artist": "Hokusai", "yea
 CONFIGS = {
     "johnson": JohnsonConfig("tanh", width=4, blocks=2),
     "multistyle": MultiStyleConfig(("wave", "night"), width=4, blocks=1),
-    "brisk": BriskConfig(("wave", "night"), channels=16, blocks=2, detail=16, residual=True),
+    "brisk": BriskConfig(("wave", "night"), channels=16, blocks=2, detail=16, palette=False),
     "adain": AdaINConfig("toy", width=1 / 32),
 }
 

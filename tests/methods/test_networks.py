@@ -28,7 +28,7 @@ CONFIGS = {
     "johnson tanh": JohnsonConfig("tanh", width=8, blocks=2),
     "multistyle": MultiStyleConfig(("a", "b", "c"), width=8, blocks=2),
     "brisk": BriskConfig(("a", "b", "c"), channels=32, blocks=2, detail=16),
-    "brisk residual": BriskConfig(("a", "b", "c"), channels=32, blocks=2, detail=16, residual=True),
+    "brisk without a palette": BriskConfig(("a", "b", "c"), channels=32, blocks=2, detail=16, palette=False),
     "adain": AdaINConfig("toy", width=1 / 8),
 }
 SIZES = [(32, 32), (33, 47), (34, 131), (90, 35), (1, 1), (3, 5), (2, 40)]
@@ -161,7 +161,7 @@ def test_stages_can_be_walked_by_hand(staged) -> None:
         x = torch.relu(x) if stage.relu else x
         x = x + kept if stage.closes else x
     expected = staged(image) if mix is None else staged(image, mix)
-    torch.testing.assert_close(staged.to_picture(x, image), expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(staged.to_picture(x, image, mix), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_stages_can_be_walked_by_hand(staged) -> None:
         ("multistyle", {"styles": ["a", 3]}),
         ("brisk", {"styles": ["a"], "channels": -32}),
         ("brisk", {"styles": ["a"], "detail": 10**9}),
-        ("brisk", {"styles": ["a"], "residual": "yes"}),
+        ("brisk", {"styles": ["a"], "palette": "yes"}),
         ("adain", {"encoder": ""}),
         ("adain", {"width": 100}),
         ("adain", {"padding": "wrap"}),

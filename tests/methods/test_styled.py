@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from impasto.errors import OptionError
 from impasto.methods.brisk import Brisk, BriskConfig
 from impasto.methods.multistyle import MultiStyle, MultiStyleConfig
+from impasto.methods.palette import PHOTO_COVARIANCE, PHOTO_MEAN
 from impasto.methods.styled import StyledNetwork
 
 NAMES = ("monet", "wave", "night")
+ROWS = (".gamma", ".beta", ".matrix", ".offset")
 
 
 @pytest.fixture(params=["multistyle", "brisk"])
@@ -55,7 +57,7 @@ def test_brisk_agrees_with_torchs_own_functions() -> None:
     network = Brisk(BriskConfig(("a", "b"), channels=16, blocks=1, detail=8)).eval()
     state = {key: value.detach() for key, value in network.state_dict().items()}
     for key in state:
-        if key.endswith(("gamma", "beta")):
+        if key.endswith(("gamma", "beta", "matrix", "offset")):
             state[key].add_(0.3 * torch.randn_like(state[key]))
     mix = torch.tensor([[0.25, 0.75]])
 
@@ -75,16 +77,60 @@ def test_brisk_agrees_with_torchs_own_functions() -> None:
     x = x + norm(conv(F.relu(norm(conv(x, "res1.conv1"), "res1.in1")), "res1.conv2"), "res1.in2")
     x = F.relu(norm(shuffle(conv(x, "up")), "in_up"))
     head = shuffle(conv(x, "head") + state["head.conv2d.bias"][:, None, None])
+    matrix = torch.einsum("n,nij->ij", mix[0], state["palette.matrix"])
+    offset = torch.einsum("n,ni->i", mix[0], state["palette.offset"])
+    colours = torch.einsum("ij,bjhw->bihw", matrix, 2 * image - 1) + offset[:, None, None]
     with torch.no_grad():
-        torch.testing.assert_close(network(image, mix), torch.sigmoid(head), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(network(image, mix), torch.sigmoid(head + colours), rtol=1e-4, atol=1e-5)
 
 
-def test_a_residual_brisk_without_a_head_gives_the_photo() -> None:
-    network = Brisk(BriskConfig(("a",), channels=16, blocks=1, detail=16, residual=True)).eval()
+def test_without_strokes_brisk_gives_the_photo_at_a_lower_contrast() -> None:
+    network = Brisk(BriskConfig(("a",), channels=16, blocks=1, detail=16)).eval()
     nn.init.zeros_(network.head.conv2d.weight)
     nn.init.zeros_(network.head.conv2d.bias)
-    image = photo() * 0.98 + 0.01
-    torch.testing.assert_close(network(image, network.mix("a")), image, rtol=0, atol=1e-5)
+    image = photo()
+    torch.testing.assert_close(network(image, network.mix("a")), torch.sigmoid(2 * (2 * image - 1)))
+
+
+def test_an_average_photo_gets_the_colours_of_the_style() -> None:
+    draw = torch.Generator().manual_seed(0)
+    root = torch.linalg.cholesky(torch.tensor(PHOTO_COVARIANCE))
+    pixels = root @ torch.randn(3, 4096, generator=draw) + torch.tensor(PHOTO_MEAN)[:, None]
+    image = ((pixels + 1) / 2).view(1, 3, 64, 64)
+    style = torch.rand(1, 3, 20, 30, generator=draw) * torch.tensor([0.2, 0.5, 0.8]).view(1, 3, 1, 1) + 0.1
+    network = Brisk(BriskConfig(("a", "b"), channels=16, blocks=1, detail=16)).eval()
+    before = network.palette(image, network.mix("b"))
+    network.dress("b", style)
+    got = network.palette(image, network.mix("b")).flatten(2)[0]
+    wanted = torch.logit(style).flatten(2)[0]
+    torch.testing.assert_close(got.mean(1), wanted.mean(1), rtol=0, atol=0.1)
+    assert (got.std(1) < before.flatten(2)[0].std(1)).all()  # this style has less contrast
+    assert (got.std(1) > 0.3 * wanted.std(1)).all()
+    assert torch.equal(network.palette(image, network.mix("a")), before)
+
+
+def test_flat_features_leave_no_checkerboard() -> None:
+    torch.manual_seed(0)
+    network = Brisk(BriskConfig(("a",), channels=16, blocks=1, detail=16)).eval()
+    for conv in (network.up.conv2d, network.head.conv2d):
+        nn.init.normal_(conv.weight)
+    nn.init.normal_(network.head.conv2d.bias)
+
+    def unevenness() -> float:
+        stage = network.stages()[-1]
+        painted = stage.convolve(torch.full((1, 16, 8, 8), 0.7))[..., 4:-4, 4:-4]
+        return float(painted.detach().std((2, 3)).max())
+
+    assert unevenness() > 0.1
+    network.constrain()
+    assert unevenness() < 1e-5
+    kept = network.head.conv2d.weight.detach().clone()
+    network.constrain()
+    torch.testing.assert_close(network.head.conv2d.weight, kept)
+    network.requires_grad_(False)
+    nn.init.normal_(network.head.conv2d.weight)
+    network.constrain()  # leaves alone what does not train
+    assert unevenness() > 0.1
 
 
 def test_blends_are_normalised(network) -> None:
@@ -156,11 +202,12 @@ def test_after_a_pause_only_the_new_style_trains_again(network) -> None:
     """As when a training is resumed: the network is new and only its state is known."""
     network.train_only("night")
     marked = {name for name, value in network.named_parameters() if value.requires_grad}
-    assert marked == {name for name, _ in network.named_parameters() if name.endswith((".gamma", ".beta"))}
+    assert marked == {name for name, _ in network.named_parameters() if name.endswith(ROWS)}
     network(photo(), network.mix({"night": 1, "wave": 1})).square().sum().backward()
-    for norm in network.norms:
-        assert norm.gamma.grad[:2].abs().max() == 0
-        assert norm.gamma.grad[2].abs().max() > 0
+    for module, name in network.rows:
+        grad = getattr(module, name).grad
+        assert grad[:2].abs().max() == 0
+        assert grad[2].abs().max() > 0
     network.train_all()
     network.zero_grad()
     network(photo(), network.mix({"night": 1, "wave": 1})).square().sum().backward()

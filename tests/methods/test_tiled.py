@@ -29,7 +29,6 @@ CONFIGS = {
     "linear": lambda width, blocks: JohnsonConfig("linear", width, blocks),
     "multistyle": lambda width, blocks: MultiStyleConfig(("a", "b"), width, blocks),
     "brisk": lambda width, blocks: BriskConfig(("a", "b"), 4 * width, blocks, detail=2 * width),
-    "residual": lambda width, blocks: BriskConfig(("a", "b"), 4 * width, blocks, detail=2 * width, residual=True),
 }
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,17 +12,22 @@ import torch
 from PIL import Image
 
 from impasto.core.metadata import save
+from impasto.core.precision import choose_precision
 from impasto.errors import DataError, DivergenceError, ImageError, OptionError, OutputError, WeightsError
 from impasto.files import sha256
+from impasto.imaging import read
 from impasto.methods.files import build, load_model
 from impasto.methods.johnson import Johnson, JohnsonConfig
+from impasto.methods.palette import colour_map
 from impasto.training import loop
+from impasto.training.adain_task import AdaINTask
 from impasto.training.checkpoint import Checkpoints
 from impasto.training.gram_task import GramTask, style_numbers
 from impasto.training.loop import TrainProgress, train
 from impasto.training.recipe import fill
 from impasto.training.settings import AddStyleSettings, TrainSettings
 from impasto.training.styles import build_styles
+from impasto.training.task import Shard
 
 from .training_samples import SMALL, adain, johnson, multistyle, paint_file, workspace, write_backbone
 
@@ -151,6 +156,25 @@ def test_any_style(root: Path) -> None:
     assert terms["total"] == pytest.approx(terms["content"] + 10 * terms["style"], rel=1e-4)
 
 
+def test_every_fourth_photo_may_be_its_own_style(root: Path) -> None:
+    records = run(adain(root, pixel_weight=2.0, batch_size=5, steps=1), root / "run")
+    losses = next(record.losses for record in records if record.losses)
+    without = next(record.losses for record in run(adain(root, batch_size=5, steps=1), root / "other") if record.losses)
+    assert "pixel" not in without
+    assert losses["pixel"] > 0
+    assert losses["total"] == pytest.approx(losses["content"] + 10 * losses["style"] + 2 * losses["pixel"], rel=1e-4)
+    task = AdaINTask(
+        adain(root, pixel_weight=2.0, batch_size=5), torch.device("cpu"), choose_precision("cpu", "float32")
+    )
+    with closing(task.batches(0, Shard())) as batches:
+        batch = next(batches)
+    assert batch.own.tolist() == [1, 0, 0, 0, 1]
+    assert torch.equal(batch.styles[4], batch.photos[4])
+    assert not torch.equal(batch.styles[1], batch.photos[1])
+    with closing(task.batches(0, Shard(rank=1, world_size=2))) as batches:
+        assert next(batches).own.tolist() == [0, 0, 0, 1, 0]
+
+
 def test_any_style_balanced_and_with_odd_sizes(root: Path) -> None:
     settings = adain(root, style_balance=5, image_size=36, steps=2)
     terms = run(settings, root / "run")[1].losses
@@ -233,8 +257,12 @@ def test_a_training_may_begin_with_another_ones_network(root: Path, network: str
     photo = torch.rand(1, 3, 40, 44)
     with torch.no_grad():
         assert torch.allclose(before(photo, before.mix("a")), after(photo, after.mix("a")), atol=1e-5)
-        halves = before(photo, before.mix({"a": 1, "b": 1}))  # a style that is new begins as the mean of those known
-        assert torch.allclose(halves, after(photo, after.mix("c")), atol=1e-5)
+    for old, new in zip(before.norms, after.norms, strict=True):  # new ones begin as the mean
+        assert torch.allclose(new.gamma[0], old.gamma.mean(0), atol=1e-5)
+    if network == "brisk":  # but in its own colours
+        matrix, offset = colour_map(read(root / "c.png").rgb)
+        assert torch.allclose(after.palette.matrix[0], matrix, atol=1e-5)
+        assert torch.allclose(after.palette.offset[0], offset, atol=1e-5)
 
 
 def test_beginning_with_a_network_of_other_sizes(root: Path) -> None:
@@ -277,7 +305,7 @@ def test_a_style_is_added_and_the_others_stay_bit_for_bit(root: Path) -> None:
         assert not torch.equal(after(photo, after.mix("c")), after(photo, after.mix({"a": 1, "b": 1})))
     grown = after.state_dict()
     for key, value in before.state_dict().items():
-        kept = grown[key][: len(value)] if key.endswith(("gamma", "beta")) else grown[key]
+        kept = grown[key][: len(value)] if key.endswith(("gamma", "beta", "matrix", "offset")) else grown[key]
         assert torch.equal(kept, value)
 
 

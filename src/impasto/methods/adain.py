@@ -97,6 +97,9 @@ class AdaIN(nn.Module):
             conv = ReflectConv(before if first else self._width(before), after if last else self._width(after), 3)
             # Nothing normalises in here, so the weights must keep the scale of what passes; grey comes out.
             nn.init.kaiming_normal_(conv.conv2d.weight, nonlinearity="linear" if last else "relu")
+            if first or last:  # features are several times as large as colours, which begin near grey
+                with torch.no_grad():
+                    conv.conv2d.weight.mul_(0.2)
             nn.init.constant_(cast(Tensor, conv.conv2d.bias), 0.5 if last else 0.0)
             self.decoder[name] = conv
         self.register_state_dict_post_hook(_leave_encoder_out)  # type: ignore[no-untyped-call]

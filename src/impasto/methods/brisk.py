@@ -2,7 +2,8 @@
 
 What is slow on them is not arithmetic but moving large, thin feature maps, so there are none: 4x4 pixels go
 into 48 channels at once, nearly all the work is dense 3x3 convolution at 1/4 resolution, and two steps of
-moving channels back into pixels end it. Statistics, styles and residual blocks are those of `multistyle`.
+moving channels back into pixels end it. Statistics, styles and residual blocks are those of `multistyle`; what
+they make is painted onto the photo in the style's colours.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor
 
 from impasto.errors import OptionError
-from impasto.methods.layers import ReflectConv, icnr_
+from impasto.methods.layers import ReflectConv, icnr_, level_phases_
 from impasto.methods.norms import ConditionalInstanceNorm
+from impasto.methods.palette import ConditionalPalette, colour_map
 from impasto.methods.staged import ResidualBlock, Stage, check_size
 from impasto.methods.styled import StyledConfig, StyledNetwork
 
@@ -30,22 +32,22 @@ class BriskConfig(StyledConfig):
         channels: at 1/4 resolution; multiples of 32 fill the matrix units.
         blocks: residual blocks.
         detail: channels at 1/2 resolution, before the last convolution; multiples of 16.
-        residual: whether the network predicts a change of the picture (added before the sigmoid) instead of
-            the picture.
+        palette: whether strokes are painted onto the photo in the style's colours (`ConditionalPalette`) instead
+            of onto nothing.
     """
 
-    channels: int = 96
+    channels: int = 64
     blocks: int = 5
-    detail: int = 48
-    residual: bool = False
+    detail: int = 32
+    palette: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_size("channels", self.channels, 4096)
         check_size("blocks", self.blocks, 64)
         check_size("detail", self.detail, 4096)
-        if not isinstance(self.residual, bool):
-            raise OptionError(f"residual is true or false, got {self.residual!r}")
+        if not isinstance(self.palette, bool):
+            raise OptionError(f"palette is true or false, got {self.palette!r}")
 
 
 class Brisk(StyledNetwork):
@@ -69,6 +71,7 @@ class Brisk(StyledNetwork):
         self.head = ReflectConv(detail, 12, 3)
         icnr_(self.up.conv2d, 2)
         icnr_(self.head.conv2d, 2)
+        self.palette = ConditionalPalette(n) if config.palette else None
 
     def stages(self) -> tuple[Stage, ...]:
         """All stages in order."""
@@ -80,12 +83,26 @@ class Brisk(StyledNetwork):
             Stage(self.head, relu=False, shuffle=2),
         )
 
-    def to_picture(self, features: Tensor, image: Tensor) -> Tensor:
-        """A sigmoid, in float32: bfloat16 has fewer steps near white than a picture of 8 bits.
+    def constrain(self) -> None:
+        """No patterns of two or four pixels where the photo is flat."""
+        for conv in (self.up.conv2d, self.head.conv2d):
+            if conv.weight.requires_grad:
+                level_phases_(conv, 2)
 
-        With `residual` the picture itself is added before the sigmoid, so that no change gives it back.
-        """
-        x = features.float()
-        if self.config.residual:
-            x = x + torch.logit(image, eps=1 / 512)
-        return x.sigmoid_()
+    def dress(self, name: str, picture: Tensor) -> None:
+        """Begin a style with the colours of its picture (1, 3, h, w) in [0, 1]."""
+        if self.palette is not None:
+            row = self.styles.index(name)
+            with torch.no_grad():
+                for parameter, value in zip(
+                    (self.palette.matrix, self.palette.offset), colour_map(picture), strict=True
+                ):
+                    parameter[row] = value
+
+    def to_picture(self, features: Tensor, image: Tensor, mix: Tensor | None = None) -> Tensor:
+        """Strokes and colours through a sigmoid, in float32: bfloat16 has fewer steps near white than 8 bits."""
+        if self.palette is None:
+            return features.float().sigmoid_()
+        if mix is None:
+            raise ValueError("a network of several styles needs their weights")
+        return self.palette(image, mix).add_(features).sigmoid_()  # type: ignore[no-any-return]

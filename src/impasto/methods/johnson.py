@@ -109,7 +109,7 @@ class Johnson(JohnsonLayout):
         network.load_state_dict(state)
         return network
 
-    def to_picture(self, features: Tensor, image: Tensor) -> Tensor:
+    def to_picture(self, features: Tensor, image: Tensor, mix: Tensor | None = None) -> Tensor:
         """Colours by the configured output; ``linear`` ones are clamped in eval mode, where they are looked at.
 
         In training they are left free, because a clamped value has no gradient that could bring it back.

@@ -16,6 +16,7 @@ __all__ = [
     "ReflectConv",
     "depth_to_space",
     "icnr_",
+    "level_phases_",
     "misfit",
     "pad_to_multiple",
     "space_to_depth",
@@ -73,6 +74,22 @@ def icnr_(conv: nn.Conv2d, block: int) -> None:
     conv.weight.copy_(base.repeat(block**2, 1, 1, 1))
     if conv.bias is not None:
         conv.bias.copy_(conv.bias[: len(base)].repeat(block**2))
+
+
+@torch.no_grad()
+def level_phases_(conv: nn.Conv2d, block: int) -> None:
+    """Make the channels that `depth_to_space` puts side by side answer alike to flat features, in place.
+
+    Their filters may differ in shape but not in sum, nor in bias, so that where nothing changes no pattern of
+    `block` pixels appears: the condition of Sugawara et al. 2018 (arXiv:1806.02658) for layers without
+    checkerboards. The least change of the weights that brings it is made.
+    """
+    phases = conv.weight.view(block**2, -1, *conv.weight.shape[1:])  # (block², O, I, k, k)
+    sums = phases.mean((3, 4), keepdim=True)
+    phases.add_(sums.mean(0, keepdim=True) - sums)
+    if conv.bias is not None:
+        biases = conv.bias.view(block**2, -1)
+        biases.copy_(biases.mean(0, keepdim=True).expand_as(biases))
 
 
 def pad_to_multiple(image: Tensor, multiple: int, smallest: int) -> Tensor:

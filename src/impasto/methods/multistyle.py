@@ -53,6 +53,6 @@ class MultiStyle(StyledNetwork, JohnsonLayout):
                 nn.init.normal_(module.weight, std=0.01)
                 nn.init.zeros_(module.bias)
 
-    def to_picture(self, features: Tensor, image: Tensor) -> Tensor:
+    def to_picture(self, features: Tensor, image: Tensor, mix: Tensor | None = None) -> Tensor:
         """A sigmoid, in float32."""
         return features.float().sigmoid_()

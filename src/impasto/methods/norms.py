@@ -7,7 +7,7 @@ networks call it.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -125,6 +125,8 @@ class InstanceNorm(nn.Module):
 
 class ConditionalInstanceNorm(nn.Module):
     """A γ and a β of every style, (N, C) each, mixed by the weights of the styles (Dumoulin et al. 2017, eq. 5)."""
+
+    ROWS: ClassVar[tuple[str, ...]] = ("gamma", "beta")
 
     def __init__(self, channels: int, styles: int) -> None:
         super().__init__()

@@ -109,8 +109,11 @@ class StagedNetwork(nn.Module, ABC):
         """All stages in order."""
 
     @abstractmethod
-    def to_picture(self, features: Tensor, image: Tensor) -> Tensor:
+    def to_picture(self, features: Tensor, image: Tensor, mix: Tensor | None = None) -> Tensor:
         """What the last stage gives, (B, 3, H, W), turned into a float32 picture; `image` is the input."""
+
+    def constrain(self) -> None:
+        """Bring the weights back to where they may be, in place; training calls it after every step."""
 
     def centre(self, image: Tensor, mean: Tensor | None = None) -> Tensor:
         """The picture as the first stage wants it, in the precision of its weights.
@@ -127,4 +130,4 @@ class StagedNetwork(nn.Module, ABC):
         """(B, 3, H, W) float32 in [0, 1], any size -> the same, painted."""
         padded = pad_to_multiple(image, self.STRIDE, self.SMALLEST)
         features = walk(self.stages(), self.centre(padded), mix)
-        return self.to_picture(features, padded)[..., : image.shape[-2], : image.shape[-1]]
+        return self.to_picture(features, padded, mix)[..., : image.shape[-2], : image.shape[-1]]

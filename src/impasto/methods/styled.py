@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from impasto.errors import OptionError
 from impasto.methods.norms import ConditionalInstanceNorm
+from impasto.methods.palette import ConditionalPalette
 from impasto.methods.staged import StagedNetwork
 
 __all__ = ["StyledConfig", "StyledNetwork"]
@@ -51,6 +52,17 @@ class StyledNetwork(StagedNetwork):
         """All conditional normalisations, from the picture inwards and out again."""
         return tuple(module for module in self.modules() if isinstance(module, ConditionalInstanceNorm))
 
+    @property
+    def rows(self) -> tuple[tuple[nn.Module, str], ...]:
+        """Modules and names of all parameters that have a row for every style."""
+        owners = (
+            module for module in self.modules() if isinstance(module, ConditionalInstanceNorm | ConditionalPalette)
+        )
+        return tuple((module, name) for module in owners for name in module.ROWS)
+
+    def dress(self, name: str, picture: Tensor) -> None:
+        """Begin a style with what its picture (1, 3, h, w) tells without training; by default nothing."""
+
     def mix(self, blend: str | Mapping[str, float] | Iterable[tuple[str, float]]) -> Tensor:
         """The weights of a blend such as ``{"monet": 0.7, "wave": 0.3}``, (1, N) float32, their sum 1.
 
@@ -83,10 +95,9 @@ class StyledNetwork(StagedNetwork):
             OptionError: there is a style of that name, or the name is empty.
         """
         self.config = replace(self.config, styles=(*self.styles, name))
-        for norm in self.norms:
-            for rows in ("gamma", "beta"):
-                old: Tensor = getattr(norm, rows).detach()
-                setattr(norm, rows, nn.Parameter(torch.cat((old, old.mean(0, keepdim=True)))))
+        for module, rows in self.rows:
+            old: Tensor = getattr(module, rows).detach()
+            setattr(module, rows, nn.Parameter(torch.cat((old, old.mean(0, keepdim=True)))))
         self.train_only(name)
 
     @torch.no_grad()
@@ -103,9 +114,9 @@ class StyledNetwork(StagedNetwork):
             )
         rows = [other.styles.index(name) if name in other.styles else None for name in self.styles]
         theirs = dict(other.named_parameters())
-        of_styles = {id(p) for norm in self.norms for p in (norm.gamma, norm.beta)}
+        of_styles = {id(getattr(module, name)) for module, name in self.rows}
         for name, parameter in self.named_parameters():
-            old = theirs[name]
+            old: Tensor = theirs[name].detach()
             if id(parameter) in of_styles:
                 mean = old.mean(0)
                 old = torch.stack([mean if row is None else old[row] for row in rows])
@@ -126,12 +137,12 @@ class StyledNetwork(StagedNetwork):
         handles = []
 
         def mask(grad: Tensor) -> Tensor:
-            return grad * keep.to(grad)[:, None]
+            return grad * keep.to(grad).view(-1, *(1 for _ in grad.shape[1:]))
 
-        for norm in self.norms:
-            for rows in (norm.gamma, norm.beta):
-                rows.requires_grad_(True)
-                handles.append(rows.register_hook(mask))  # type: ignore[no-untyped-call]
+        for module, name in self.rows:
+            rows: Tensor = getattr(module, name)
+            rows.requires_grad_(True)
+            handles.append(rows.register_hook(mask))  # type: ignore[no-untyped-call]
         self._freezing = tuple(handles)
 
     def train_all(self) -> None:

@@ -197,7 +197,7 @@ class _Walk:
         pieces, row = self._finished(step.first), 0
         for x in chain(self.stages[step.first :], self.affines[step.first :], pieces, self._height()):
             image = self.photo.read(row, row + x.shape[2]).to(self.device)
-            out = self.network.to_picture(x, image)[:, :, : max(0, self.size[0] - row), : self.size[1]]
+            out = self.network.to_picture(x, image, self.mix)[:, :, : max(0, self.size[0] - row), : self.size[1]]
             if out.shape[2]:
                 painted(row, out)
             row += x.shape[2]

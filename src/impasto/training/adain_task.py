@@ -15,7 +15,7 @@ from impasto.core.weights import load_backbone
 from impasto.errors import DataError, ImpastoError
 from impasto.imaging import read
 from impasto.methods.adain import TAPS, AdaIN, AdaINConfig, Moments
-from impasto.training.objectives import AdaINObjective, Terms
+from impasto.training.objectives import AdaINObjective, Terms, per_picture
 from impasto.training.settings import AdaINSettings
 from impasto.training.sources import names_digest, open_styles
 from impasto.training.targets import backbone_identity
@@ -23,6 +23,7 @@ from impasto.training.task import SHOWN, Batch, Exhibit, Paint, Shard, Task
 
 __all__ = ["AdaINTask"]
 
+OWN_EVERY = 4
 STYLE_SEED = 0x5719  # added to the seed, so that photos and styles do not come in the same order
 
 
@@ -49,6 +50,7 @@ class AdaINTask(Task):
     """
 
     network: AdaIN
+    settings: AdaINSettings
 
     def __init__(self, settings: AdaINSettings, device: torch.device, precision: Precision) -> None:
         super().__init__(settings, device, precision)
@@ -77,14 +79,27 @@ class AdaINTask(Task):
             ) as styles,
         ):
             for pair in zip(photos, styles, strict=False):  # neither ends
-                yield Batch(*pair)
+                yield self._with_own(*pair, shard)
+
+    def _with_own(self, photos: Tensor, styles: Tensor, shard: Shard) -> Batch:
+        """Every fourth photo of a step, counted over all processes, becomes its own style."""
+        if not self.settings.pixel_weight:
+            return Batch(photos, styles)
+        first = shard.rank * len(photos)
+        own = torch.tensor([(first + i) % OWN_EVERY == 0 for i in range(len(photos))], device=photos.device)
+        return Batch(photos, torch.where(own[:, None, None, None], photos, styles), own.float())
 
     def terms(self, paint: Paint, batch: Batch) -> Terms:
         """Ask for the photo's features with the style's moments, and see how the painting has them."""
         style = self.objective.moments(batch.styles)
         with torch.no_grad():
             wanted = self.network.restyle(self.network.encode(batch.photos), [Moments(*style[TAPS[-1]])])
-        return self.objective(paint(wanted), wanted, style)
+        painted = paint(wanted)
+        terms = self.objective(painted, wanted, style)
+        if batch.own is not None:
+            terms["pixel"] = (per_picture(painted, batch.photos, relative=True) * batch.own).mean()
+            terms["total"] = terms["total"] + self.settings.pixel_weight * terms["pixel"]
+        return terms
 
     def gallery(self) -> list[Exhibit]:
         """Styles spread over the collection; those that cannot be read are passed over."""

@@ -68,18 +68,20 @@ class GramTask(Task):
         sizes = {"width": s.width, "blocks": s.blocks, "channels": s.channels, "detail": s.detail}
         method = "multistyle" if s.network == "johnson" else s.network
         styles = tuple(source.name for source in sources)
-        network = self.new_network(method, {"styles": styles, **sizes, "residual": s.residual})
-        if s.start:
-            self._begin(network, s.start)
+        network = self.new_network(method, {"styles": styles, **sizes, "palette": s.palette})
+        known = self._begin(network, s.start) if s.start else ()
+        _dress(network, [source for source in sources if source.name not in known])
         return network, sources
 
-    def _begin(self, network: Network, start: str) -> None:
+    def _begin(self, network: Network, start: str) -> tuple[str, ...]:
+        """Take over the weights of `start`, and tell the styles that it knows."""
         path = find_model(start)
         beginning, _ = load_model(path)
         if not isinstance(network, StyledNetwork) or not isinstance(beginning, StyledNetwork):
             raise OptionError(f"{start}: is of method {beginning.METHOD}, and only multistyle and brisk can begin one")
         network.begin_with(beginning)
         self.contents["start"] = sha256(path)
+        return beginning.styles
 
     def _grown(self, s: AddStyleSettings) -> tuple[Network, list[StyleSource]]:
         path = find_model(s.model)
@@ -89,6 +91,7 @@ class GramTask(Task):
         sources = gather_styles(s.style, taken=network.styles)
         for source in sources:
             network.add_style(source.name)
+        _dress(network, sources)
         network.train_only(*(source.name for source in sources))
         self.contents["model"] = sha256(path)
         return network, sources
@@ -141,6 +144,12 @@ class GramTask(Task):
         """The recipe; for an added style with that of the model it was added to."""
         base = {"added_to": self.model["recipe"]} if self.model and "recipe" in self.model else {}
         return {**super().describe(), **base}
+
+
+def _dress(network: Network, sources: list[StyleSource]) -> None:
+    if isinstance(network, StyledNetwork):
+        for source in sources:
+            network.dress(source.name, source.picture().rgb)
 
 
 def style_numbers(seed: int, first: int, count: int, styles: int) -> list[int]:

@@ -176,6 +176,7 @@ class _Run:
             good = bool(torch.nn.utils.get_total_norm(gradients).isfinite())
         if good:
             self.stepper.step()
+            self.task.constrain()
             self.scheduler.step()
         self.optimizer.zero_grad()
         return losses, good

@@ -198,9 +198,9 @@ class MultiStyleSettings(GramSettings):
     lr: float = option(2e-3, "Adam's learning rate, at its highest.", above=0, most=100)
     width: int | None = option(None, "johnson: channels at full resolution; 32 unless given.", least=1)
     blocks: int | None = option(None, "Residual blocks; 5 unless given.", least=1)
-    channels: int | None = option(None, "brisk: channels at 1/4 resolution; 96 unless given.", least=1)
-    detail: int | None = option(None, "brisk: channels at 1/2 resolution; 48 unless given.", least=1)
-    residual: bool | None = option(None, "brisk: predict a change of the picture instead of the picture.")
+    channels: int | None = option(None, "brisk: channels at 1/4 resolution; 64 unless given.", least=1)
+    detail: int | None = option(None, "brisk: channels at 1/2 resolution; 32 unless given.", least=1)
+    palette: bool | None = option(None, "brisk: paint onto the photo in the style's colours; true unless given.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,6 +231,12 @@ class AdaINSettings(TrainSettings):
     )
     decoder_width: float | None = option(
         None, "The decoder's channels as a share of the paper's; 0.5 for compact, else 1.", above=0
+    )
+    pixel_weight: float = option(
+        0.0,
+        "Above 0 every fourth photo is its own style, and this is what its pixels' relative error is worth: colours "
+        "are learned much sooner.",
+        least=0,
     )
     batch_size: int = option(8, "Photos a step, in each process.", least=1)
     steps: int = option(20000, "Steps in all.", least=1)

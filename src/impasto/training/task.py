@@ -18,6 +18,7 @@ from impasto.core.vgg import VGG
 from impasto.errors import DataError, ImpastoError, OptionError
 from impasto.imaging import Picture, read, resize
 from impasto.methods.files import Network, build, config_from
+from impasto.methods.staged import StagedNetwork
 from impasto.training.crops import Crop
 from impasto.training.data import BadPhotos, PhotoSource, open_photos, photo_batches
 from impasto.training.objectives import Terms
@@ -36,10 +37,14 @@ Exhibit = tuple[Tensor, Callable[[Tensor], Tensor]]
 
 @dataclass(frozen=True)
 class Batch:
-    """Photos (B, 3, S, S), and with them the numbers of their styles (B,), or style pictures (B, 3, S, S)."""
+    """Photos (B, 3, S, S), and with them the numbers of their styles (B,), or style pictures (B, 3, S, S).
+
+    `own` (B,) is 1 for a photo that is its own style, and 0 for the others.
+    """
 
     photos: Tensor
     styles: Tensor
+    own: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,11 @@ class Task(ABC):
     @abstractmethod
     def styles(self) -> list[dict[str, Any]]:
         """The records of the styles for the trained file."""
+
+    def constrain(self) -> None:
+        """Bring weights back to where they may be, after every step."""
+        if isinstance(self.network, StagedNetwork):
+            self.network.constrain()
 
     def licence(self) -> str:
         """The licence for the trained file."""
