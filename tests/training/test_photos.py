@@ -259,3 +259,12 @@ def test_a_giant_is_refused_before_it_fills_the_memory(tmp_path: Path, monkeypat
     for place in places:
         with pytest.raises(DataError, match="need at most"):
             open_photos(place).read(0)
+
+
+def test_photos_may_be_left_out_by_name(tmp_path: Path) -> None:
+    folder, archive = write_folder(tmp_path / "photos", PHOTOS), write_zip(tmp_path / "photos.zip", PHOTOS)
+    source = open_photos([folder, archive], leave_out=["t*", "gone"])
+    assert [Path(source.name(i)).stem for i in range(len(source))] == ["one", "one"]
+    assert contents(source) == [PHOTOS["a/one.jpg"]] * 2
+    with pytest.raises(DataError, match="no photos found"):
+        open_photos(folder, leave_out=["*"])

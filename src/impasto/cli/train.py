@@ -44,6 +44,7 @@ METAVARS = {
     "encoder": "NAME|PATH",
     "model": "MODEL",
     "start": "MODEL",
+    "leave_out": "NAME",
     "content_layer": "NAME",
     "style_layer": "NAME",
     "device": "NAME",

@@ -11,7 +11,8 @@ import tarfile
 import zipfile
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
 
@@ -32,8 +33,9 @@ class PhotoSource:
     It holds no open file, so that it can be sent to other processes; each opens what it needs.
     """
 
-    def __init__(self, parts: Iterable[Part]) -> None:
-        self._parts = tuple(parts)
+    def __init__(self, parts: Iterable[Part], leave_out: Sequence[str] = ()) -> None:
+        """`leave_out` has names, without folders and suffixes, of photos that do not count; they may hold wildcards."""
+        self._parts = tuple(_Chosen(part, leave_out) if leave_out else part for part in parts)
         self._ends = list(itertools.accumulate(len(part.names) for part in self._parts))
 
     def __len__(self) -> int:
@@ -64,8 +66,23 @@ class PhotoSource:
             raise DataError(f"{part.names[place]}: cannot be read: {error}") from error
 
 
-def open_photos(where: str | PathLike[str] | Iterable[str | PathLike[str]]) -> PhotoSource:
-    """The photos in a folder or file, or in several, one after the other.
+class _Chosen:
+    """The photos of a part whose names are not among those to be left out."""
+
+    def __init__(self, part: Part, leave_out: Sequence[str]) -> None:
+        self._part = part
+        stems = [Path(name).stem for name in part.names]
+        self._places = [i for i, stem in enumerate(stems) if not any(fnmatchcase(stem, one) for one in leave_out)]
+        self.names = [part.names[i] for i in self._places]
+
+    def read(self, place: int) -> bytes:
+        return self._part.read(self._places[place])
+
+
+def open_photos(
+    where: str | PathLike[str] | Iterable[str | PathLike[str]], leave_out: Sequence[str] = ()
+) -> PhotoSource:
+    """The photos in a folder or file, or in several, one after the other; see `PhotoSource` for `leave_out`.
 
     A folder is searched with all below it; only where it holds no photo itself are the archives in it
     opened. Files may be photos, zip, tar (also gz, bz2, xz), WebDataset shards and parquet files with a
@@ -82,10 +99,11 @@ def open_photos(where: str | PathLike[str] | Iterable[str | PathLike[str]]) -> P
         MissingExtraError: a parquet file without pyarrow (extra ``parquet``).
     """
     paths = [where] if isinstance(where, str | PathLike) else list(where)
-    source = PhotoSource(part for path in paths for part in _open(os.fspath(path)))
+    source = PhotoSource((part for path in paths for part in _open(os.fspath(path))), leave_out)
     if not len(source):
         shown = ", ".join(str(path) for path in paths) or "an empty list of paths"
-        raise DataError(f"{shown}: no photos found, need at least one ({', '.join(PHOTOS)})")
+        left = " that are not left out" if leave_out else ""
+        raise DataError(f"{shown}: no photos found{left}, need at least one ({', '.join(PHOTOS)})")
     return source
 
 

@@ -56,6 +56,9 @@ class TrainSettings(ABC):
     ONLY_HOW: ClassVar[frozenset[str]] = frozenset({"device", "workers"})  # may change when a run is resumed
 
     photos: tuple[str, ...] = option((), "Folder, archive or file of photos to train on; repeat it for more.")
+    leave_out: tuple[str, ...] = option(
+        (), "Photo to leave out, by its name without suffix, which may hold wildcards; repeat it."
+    )
     style: tuple[str, ...] = option(
         (), "Style picture; repeat it for more. Also a folder, a style set, or a list in TSV."
     )

@@ -72,7 +72,7 @@ class Task(ABC):
         if not settings.photos:
             raise OptionError("--photos is needed: a folder, archive or file of photos")
         self.settings, self.device, self.precision = settings, device, precision
-        self.photos = open_photos(settings.photos)
+        self.photos = open_photos(settings.photos, settings.leave_out)
         self.contents: dict[str, Any] = {"photos": {"count": len(self.photos), "names": names_digest(self.photos)}}
 
     @abstractmethod
