@@ -72,7 +72,10 @@ def test_the_key_changes_with_whatever_decides_the_result(folder: Path) -> None:
         (BASE + "speed = 1\n", r"unknown key 'speed' in \[settings\]; the keys are photo, style, preset, .*lr_end"),
         (BASE + "[axes]\nspeed = [1]\n", r"unknown key 'speed' in \[axes\]; the keys are .*style_weight"),
         (BASE + "[[cells]]\nspeed = 1\n", r"unknown key 'speed' in cell 1; the keys are"),
-        (TRAIN + "[axes]\ninit = [1]\n", r"unknown key 'init' in \[axes\]; the keys are photo, size, photos, style, "),
+        (
+            TRAIN + "[axes]\ninit = [1]\n",
+            r"unknown key 'init' in \[axes\]; the keys are photo, size, photos, .*style, ",
+        ),
         ('method = "magic"\n' + BASE, r"method 'magic' is unknown: use optimize, johnson, multistyle, adain"),
         (BASE, r"give either \[axes\] or \[\[cells\]\]"),
         (BASE + "[axes]\nsize = [64]\n[[cells]]\nsize = 32\n", r"give either \[axes\] or \[\[cells\]\]"),

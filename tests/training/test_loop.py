@@ -243,7 +243,7 @@ def test_a_training_may_begin_with_another_ones_network(root: Path, network: str
     more = multistyle(
         root,
         network=network,
-        start=str(model),
+        begin_with=str(model),
         style=[str(root / "c.png"), str(root / "a.png")],
         steps=1,
         lr=1e-12,
@@ -252,8 +252,8 @@ def test_a_training_may_begin_with_another_ones_network(root: Path, network: str
     run(more, root / "more")
     before, _ = load_model(model)
     after, about = load_model(root / "more" / "model.safetensors")
-    assert about["recipe"]["start"] == "model.safetensors"
-    assert "start" in about["recipe"]["contents"]
+    assert about["recipe"]["begin_with"] == "model.safetensors"
+    assert "begin_with" in about["recipe"]["contents"]
     photo = torch.rand(1, 3, 40, 44)
     with torch.no_grad():
         assert torch.allclose(before(photo, before.mix("a")), after(photo, after.mix("a")), atol=1e-5)
@@ -270,11 +270,11 @@ def test_beginning_with_a_network_of_other_sizes(root: Path) -> None:
     run(johnson(root, steps=1), root / "one")
     model = str(root / "run" / "model.safetensors")
     with pytest.raises(OptionError, match=r"channels 8, .* cannot begin one of brisk with channels 16"):
-        run(multistyle(root, start=model, channels=16), root / "more")
+        run(multistyle(root, begin_with=model, channels=16), root / "more")
     with pytest.raises(OptionError, match="is of method johnson, and only multistyle and brisk"):
-        run(multistyle(root, start=str(root / "one" / "model.safetensors")), root / "more")
+        run(multistyle(root, begin_with=str(root / "one" / "model.safetensors")), root / "more")
     with pytest.raises(WeightsError, match="no trained network and no file"):
-        run(multistyle(root, start=str(root / "gone.safetensors")), root / "more")
+        run(multistyle(root, begin_with=str(root / "gone.safetensors")), root / "more")
 
 
 # -- one more style -------------------------------------------------------------------------------------------

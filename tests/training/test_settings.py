@@ -64,7 +64,7 @@ def test_flags_come_before_the_recipe_before_the_defaults(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("colour = 3", r"r\.toml: unknown key 'colour'; the keys are photos, style, batch_size, .*blocks"),
+        ("colour = 3", r"r\.toml: unknown key 'colour'; the keys are photos, leave_out, style, batch_size, .*blocks"),
         ("lr = 'fast'", r"r\.toml: --lr: 'fast' is not a number"),
         ("steps = 2.5", r"r\.toml: --steps: 2\.5 is not a whole number"),
         ("steps = true", r"--steps: True is not a whole number"),

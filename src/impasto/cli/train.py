@@ -43,7 +43,7 @@ METAVARS = {
     "backbone": "NAME|PATH",
     "encoder": "NAME|PATH",
     "model": "MODEL",
-    "start": "MODEL",
+    "begin_with": "MODEL",
     "leave_out": "NAME",
     "content_layer": "NAME",
     "style_layer": "NAME",

@@ -69,7 +69,7 @@ class GramTask(Task):
         method = "multistyle" if s.network == "johnson" else s.network
         styles = tuple(source.name for source in sources)
         network = self.new_network(method, {"styles": styles, **sizes, "palette": s.palette})
-        known = self._begin(network, s.start) if s.start else ()
+        known = self._begin(network, s.begin_with) if s.begin_with else ()
         _dress(network, [source for source in sources if source.name not in known])
         return network, sources
 
@@ -80,7 +80,7 @@ class GramTask(Task):
         if not isinstance(network, StyledNetwork) or not isinstance(beginning, StyledNetwork):
             raise OptionError(f"{start}: is of method {beginning.METHOD}, and only multistyle and brisk can begin one")
         network.begin_with(beginning)
-        self.contents["start"] = sha256(path)
+        self.contents["begin_with"] = sha256(path)
         return beginning.styles
 
     def _grown(self, s: AddStyleSettings) -> tuple[Network, list[StyleSource]]:

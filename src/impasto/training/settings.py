@@ -197,7 +197,7 @@ class MultiStyleSettings(GramSettings):
     DIVISOR: ClassVar[Literal["positions", "all"]] = "positions"
 
     network: Literal["brisk", "johnson"] = option("brisk", "brisk is ours and fast; johnson is the paper's.")
-    start: str = option("", "Trained network to begin with; styles that it knows by name begin where they are.")
+    begin_with: str = option("", "Trained network to begin with; styles that it knows by name begin where they are.")
     lr: float = option(2e-3, "Adam's learning rate, at its highest.", above=0, most=100)
     width: int | None = option(None, "johnson: channels at full resolution; 32 unless given.", least=1)
     blocks: int | None = option(None, "Residual blocks; 5 unless given.", least=1)

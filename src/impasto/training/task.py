@@ -107,7 +107,7 @@ class Task(ABC):
         }
         for key in ("photos", "style"):
             values[key] = [Path(path).name for path in values[key]]
-        for key in {"backbone", "encoder", "model", "start"} & values.keys():
+        for key in {"backbone", "encoder", "model", "begin_with"} & values.keys():
             values[key] = Path(values[key]).name
         told = {key: value for key, value in values.items() if key not in self.settings.ONLY_HOW}
         return {"train": self.settings.FAMILY, **told, "contents": self.contents}
