@@ -201,6 +201,9 @@ def test_without_a_gallery_a_name_is_no_picture(monkeypatch: pytest.MonkeyPatch,
     assert gallery_styles() == ()
     with pytest.raises(ImageError, match="great-wave: no such file"):
         impasto.stylize("photo.png", "great-wave")
+    with pytest.raises(WeightsError, match="gallery is not part of this version yet"):
+        impasto.load("gallery")
+    (folder / "manifest.json").write_text('{"gallery.safetensors": {"sha256": "0"}}')
     with pytest.raises(WeightsError, match=r"gallery belongs to the package, but .* is missing"):
         impasto.load("gallery")
 

@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 
+from impasto.core.metadata import read_manifest
 from impasto.core.store import SHIPPED
 from impasto.errors import WeightsError
 
@@ -31,9 +32,11 @@ def find_model(model: str | PathLike[str]) -> Path:
     """
     if isinstance(model, str) and model in MODELS:
         path = SHIPPED / MODELS[model]
-        if not path.is_file():
+        if path.is_file():
+            return path
+        if MODELS[model] in read_manifest(SHIPPED):
             raise WeightsError(f"{model} belongs to the package, but {path} is missing: install impasto again")
-        return path
+        raise WeightsError(f"{model} is not part of this version yet: give a file that `impasto train` wrote")
     path = Path(model).expanduser()
     if not path.is_file():
         names = ", ".join(shipped_models()) or "none"
