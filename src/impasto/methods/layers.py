@@ -70,6 +70,8 @@ def icnr_(conv: nn.Conv2d, block: int) -> None:
     So the untrained layer upsamples by nearest neighbour and has no checkerboard that training would have to
     unlearn (Aitken et al. 2017, arXiv:1707.02937).
     """
+    if conv.weight.is_meta:  # about to be replaced; and torch would load its compiler, a second's work, to repeat it
+        return
     base = conv.weight[: conv.out_channels // block**2]
     conv.weight.copy_(base.repeat(block**2, 1, 1, 1))
     if conv.bias is not None:

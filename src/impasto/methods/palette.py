@@ -31,7 +31,9 @@ class ConditionalPalette(nn.Module):
 
     def __init__(self, styles: int) -> None:
         super().__init__()
-        self.matrix = nn.Parameter((2 * torch.eye(3)).repeat(styles, 1, 1))
+        self.matrix = nn.Parameter(torch.zeros(styles, 3, 3))
+        if not self.matrix.is_meta:  # where torch would load its compiler to look at the diagonal
+            nn.init.constant_(self.matrix.data.diagonal(dim1=1, dim2=2), 2.0)
         self.offset = nn.Parameter(torch.zeros(styles, 3))
 
     def forward(self, image: Tensor, mix: Tensor) -> Tensor:
