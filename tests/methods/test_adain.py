@@ -135,7 +135,7 @@ def test_masks_of_any_size_lie_over_the_photo(network) -> None:
     assert masked.shape == photo.shape
     # The mask's edge, at 60 px, touches the features from 56 px on, and the decoder sees 30 px to each side.
     assert torch.equal(masked[..., :26], plain[..., :72, :26])
-    assert (masked[..., 64:] - plain[..., :72, 64:90]).abs().mean() > 0.001
+    assert (masked[..., 64:] - plain[..., :72, 64:90]).abs().mean() > 0.005
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,10 @@ def as_masks(mask: Any) -> tuple[Any, ...]:
     return tuple(mask) if isinstance(mask, list | tuple) else (mask,)
 
 
-def check_strength(strength: float, name: str = "strength") -> None:
+def check_strength(strength: float) -> None:
     """OptionError unless it is a number from 0 to 1."""
     if not (math.isfinite(strength) and 0 <= strength <= 1):
-        raise OptionError(f"{name} is {strength}, need a number from 0 to 1")
+        raise OptionError(f"strength is {strength}, need a number from 0 to 1")
 
 
 def read_masks(

@@ -158,7 +158,7 @@ class Model:
         ]
         renderer = renderer_for(self.network, _scaled(goal, style_scale), wishes, progress)
         painted = self._paint_scaled(photo, style_scale, named, shown, regions, strength, alpha, renderer)
-        return picture.with_rgb(cover(photo, painted, regions, keep_colors=keep_colors))
+        return picture.with_rgb(cover(photo, painted, regions, keep_colors=finish.keep_colors))
 
     def plan(
         self,
