@@ -24,6 +24,7 @@ from impasto.training.settings import (
     JohnsonSettings,
     MultiStyleSettings,
     TrainSettings,
+    UniversalSettings,
     flag,
 )
 
@@ -42,6 +43,7 @@ METAVARS = {
     "style": "PICTURE",
     "backbone": "NAME|PATH",
     "encoder": "NAME|PATH",
+    "second_backbone": "NAME|PATH",
     "model": "MODEL",
     "begin_with": "MODEL",
     "leave_out": "NAME",
@@ -128,6 +130,7 @@ COMMANDS: dict[type[TrainSettings], str] = {
     JohnsonSettings: "One style in one network (Johnson 2016).",
     MultiStyleSettings: "Several styles in one network (Dumoulin 2017), ours or the paper's.",
     AdaINSettings: "Any style in one network (AdaIN, Huang and Belongie 2017); --style is what it practises on.",
+    UniversalSettings: "Any style in one fast network, ours; --style is what it practises on.",
     AddStyleSettings: "Teach a trained network one more style, leaving those it knows as they are.",
 }
 for _kind, _about in COMMANDS.items():

@@ -55,8 +55,8 @@ def painter(look: Look, keep: Keep, *, force: bool, with_bar: bool = False) -> C
     `with_bar` shows how far a photo is that is painted in bands; there can be but one bar at a time.
     """
     model = load(look.model, device=look.device, precision=look.precision)
-    if look.alpha < 1 and not model.any_style:
-        raise OptionError("--alpha is for networks of any style: use --strength")
+    if look.alpha < 1 and not model.mixes_features:
+        raise OptionError("--alpha is for networks that decode features (adain): use --strength")
     names = (
         *("strength", "alpha", "style_scale", "keep_colors", "mask", "size", "upscale", "max_megapixels"),
         *("max_memory", "tile", "statistics"),

@@ -137,6 +137,11 @@ class VGG(nn.Module):
         """Where its weights are."""
         return next(self.parameters()).device
 
+    def width(self, tap: str) -> int:
+        """The channels of a tap."""
+        (tap,) = self.check([tap])
+        return {name: after for name, _, after in self.topology.layers}[tap.replace("relu", "conv")]
+
     def check(self, taps: Iterable[str]) -> tuple[str, ...]:
         """The taps as asked for; LayerError, listing what there is, for one this network lacks."""
         wanted = tuple(dict.fromkeys(taps))

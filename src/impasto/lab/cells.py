@@ -33,6 +33,7 @@ from impasto.methods.feedforward import paint, ready
 from impasto.methods.files import load_model
 from impasto.methods.optimize import Progress
 from impasto.methods.styled import StyledNetwork
+from impasto.methods.universal import Universal
 from impasto.recording import Log
 from impasto.stylizer import Style, prepare
 from impasto.training.loop import train
@@ -144,7 +145,7 @@ def _train(method: str, values: Mapping[str, Any], folder: Path) -> _Outcome:
     photo = _shown(read(values["photo"]), values.get("size", SIZE))
     sources = gather_styles(settings.style)
     style = _shown(sources[0].picture(), max(photo.shape))
-    if isinstance(network, AdaIN):
+    if isinstance(network, AdaIN | Universal):
         painted = paint(network, photo.to(where), pictures=[(style.to(where), 1.0)])
     else:
         # Styles that were added come after those the network had.

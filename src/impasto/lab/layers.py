@@ -16,6 +16,7 @@ from impasto.methods.files import Network
 from impasto.methods.layers import pad_to_multiple, working_dtype
 from impasto.methods.staged import Stage, StagedNetwork
 from impasto.methods.styled import StyledNetwork
+from impasto.methods.universal import Universal
 
 __all__ = ["BackboneLayers", "Layers", "PainterLayers", "stage_names"]
 
@@ -51,7 +52,7 @@ class PainterLayers:
         network: from `load_model`, on its device and in its precision.
         name: what to call it.
         styles: names with weights, for a network that knows its styles; may be left out where it knows but one.
-        pictures: style pictures (1, 3, h, w) with weights, for a network of any style (AdaIN).
+        pictures: style pictures (1, 3, h, w) with weights, for a network of any style.
 
     Raises:
         OptionError: styles that the network does not know, or a choice that it does not have.
@@ -64,17 +65,21 @@ class PainterLayers:
         styles: Mapping[str, float] | None = None,
         pictures: Sequence[tuple[Tensor, float]] = (),
     ) -> None:
-        self.network, self.name, self.pictures = network, name, pictures
         self.mix: Tensor | None = None
-        if isinstance(network, AdaIN):
+        if isinstance(network, AdaIN | Universal):
             if styles or not pictures:
                 raise OptionError(f"{name} paints in the manner of any picture: give it one with --style PICTURE")
+            if isinstance(network, Universal):
+                where = next(network.parameters()).device
+                network = network.dressed([network.look(picture.to(where)) for picture, _ in pictures])
+                self.mix = network.mix(zip(network.styles, (weight for _, weight in pictures), strict=True))
         elif pictures or (styles and not isinstance(network, StyledNetwork)):
             raise OptionError(f"{name} paints in a manner of its own: leave --style PICTURE out")
         elif isinstance(network, StyledNetwork):
             if styles is None and len(network.styles) > 1:
                 raise OptionError(f"which style? {name} has {', '.join(network.styles)}: add --style NAME")
             self.mix = network.mix(styles or network.styles[0])
+        self.network, self.name, self.pictures = network, name, pictures
         self.stages = dict(zip(stage_names(network), network.stages(), strict=True))
         self.encoder: tuple[str, ...] = ()
         if isinstance(network, AdaIN):

@@ -17,7 +17,18 @@ from impasto.errors import OptionError
 from impasto.methods.layers import ReflectConv, pad_to_multiple, working_dtype
 from impasto.methods.staged import Stage, walk
 
-__all__ = ["EPS", "SMALLEST", "STRIDE", "TAPS", "AdaIN", "AdaINConfig", "Moments", "region_moments", "shrink_mask"]
+__all__ = [
+    "EPS",
+    "SMALLEST",
+    "STRIDE",
+    "TAPS",
+    "AdaIN",
+    "AdaINConfig",
+    "Moments",
+    "hide_encoder",
+    "region_moments",
+    "shrink_mask",
+]
 
 TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # the style loss sees all, the decoder starts from the last
 EPS = 1e-5
@@ -102,8 +113,7 @@ class AdaIN(nn.Module):
                     conv.conv2d.weight.mul_(0.2)
             nn.init.constant_(cast(Tensor, conv.conv2d.bias), 0.5 if last else 0.0)
             self.decoder[name] = conv
-        self.register_state_dict_post_hook(_leave_encoder_out)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_post_hook(_do_not_miss_encoder)  # type: ignore[no-untyped-call]
+        hide_encoder(self)
 
     def _width(self, channels: int) -> int:
         return max(1, round(channels * self.config.width))
@@ -256,6 +266,12 @@ def shrink_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     if mask.shape[-2:] != size:
         mask = F.interpolate(mask, size, mode="bilinear", antialias=True)
     return F.avg_pool2d(pad_to_multiple(mask, STRIDE, SMALLEST), STRIDE)
+
+
+def hide_encoder(module: nn.Module) -> None:
+    """Keep the weights of `module.encoder` out of the module's state dict."""
+    module.register_state_dict_post_hook(_leave_encoder_out)  # type: ignore[no-untyped-call]
+    module.register_load_state_dict_post_hook(_do_not_miss_encoder)  # type: ignore[no-untyped-call]
 
 
 def _leave_encoder_out(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -16,8 +16,12 @@ from impasto.methods.johnson import Johnson
 from impasto.methods.layers import use_precision
 from impasto.methods.staged import StagedNetwork
 from impasto.methods.styled import StyledNetwork
+from impasto.methods.universal import Look, Universal
 
-__all__ = ["AtOnce", "Renderer", "paint", "ready"]
+__all__ = ["AtOnce", "Encoded", "Renderer", "encode", "paint", "ready"]
+
+Encoded = Moments | Look
+"""What a network of any style keeps of a style picture."""
 
 
 def ready(network: Network, precision: Precision, device: torch.device | str = "cpu") -> Network:
@@ -25,6 +29,11 @@ def ready(network: Network, precision: Precision, device: torch.device | str = "
     network.to(device)
     use_precision(network, precision)
     return network.eval()
+
+
+def encode(network: AdaIN | Universal, style: Tensor) -> Encoded:
+    """What the network keeps of a style picture (1, 3, h, w) in [0, 1], for `paint`."""
+    return network.look(style) if isinstance(network, Universal) else network.moments(style)
 
 
 class Renderer(Protocol):
@@ -73,7 +82,7 @@ def paint(
     photo: Tensor,
     *,
     styles: str | Mapping[str, float] | Sequence[tuple[str, float]] | None = None,
-    pictures: Sequence[tuple[Tensor | Moments, float]] = (),
+    pictures: Sequence[tuple[Tensor | Encoded, float]] = (),
     masks: Sequence[Tensor] | None = None,
     alpha: float = 1.0,
     strength: float = 1.0,
@@ -86,12 +95,13 @@ def paint(
         photo: on the network's device.
         styles: for a network that knows its styles by name: a name, or names with weights, which need not sum to
             1. May be left out where it knows but one.
-        pictures: for a network of any style: style pictures (1, 3, h, w), or their `Moments`, each with a weight.
+        pictures: for a network of any style: style pictures (1, 3, h, w), or what `encode` kept of
+            them, each with a weight.
         masks: the region of each of several styles, (1, 1, H, W) in [0, 1]; where they overlap, weights decide, and
             where there is none, they all count.
-        alpha: for a network of any style: how far features are restyled (Huang & Belongie 2017, eq. 14).
-        strength: in [0, 1]: 0 gives the photo back, 1 is the full style. Between them features are mixed where
-            styles are pictures, and what decoding loses of the photo fades in; other networks mix pictures.
+        alpha: for AdaIN: how far features are restyled (Huang & Belongie 2017, eq. 14).
+        strength: in [0, 1]: 0 gives the photo back, 1 is the full style. Between them AdaIN mixes features, and what
+            decoding loses of the photo fades in; other networks mix pictures.
         renderer: `AtOnce` if None, or `fitting.InBands` for a photo that is too large for that.
 
     Raises:
@@ -102,14 +112,18 @@ def paint(
     for name, value in (("alpha", alpha), ("strength", strength)):
         if not 0 <= value <= 1:
             raise OptionError(f"{name} is {value}, need a number from 0 to 1")
-    if isinstance(network, AdaIN):
+    if alpha < 1 and not isinstance(network, AdaIN):
+        raise OptionError("alpha is for networks that decode features (adain): use strength")
+    if isinstance(network, AdaIN | Universal):
         if styles is not None or not pictures:
             raise OptionError("this network paints in the manner of any picture: give pictures as styles, not names")
-        return _restyle(network, photo, pictures, masks, alpha, strength, renderer)
-    if pictures:
+        if isinstance(network, AdaIN):
+            return _restyle(network, photo, _encoded(network, pictures), masks, alpha, strength, renderer)
+        looks = _encoded(network, pictures)
+        network = network.dressed([look for look, _ in looks])
+        styles = list(zip(network.styles, (weight for _, weight in looks), strict=True))
+    elif pictures:
         raise OptionError(f"this network knows its own styles alone ({_known(network)}): give names, not pictures")
-    if alpha < 1:
-        raise OptionError("alpha is for networks of any style: use strength")
     painted = (
         _named(network, photo, styles, masks, renderer)
         if isinstance(network, StyledNetwork)
@@ -118,10 +132,16 @@ def paint(
     return torch.lerp(photo.float(), painted.clamp(0, 1), strength)
 
 
+def _encoded(network: AdaIN | Universal, pictures: Sequence[tuple[Tensor | Encoded, float]]) -> list[tuple[Any, float]]:
+    return [
+        (encode(network, picture) if isinstance(picture, Tensor) else picture, weight) for picture, weight in pictures
+    ]
+
+
 def _restyle(
     network: AdaIN,
     photo: Tensor,
-    pictures: Sequence[tuple[Tensor | Moments, float]],
+    pictures: Sequence[tuple[Moments, float]],
     masks: Sequence[Tensor] | None,
     alpha: float,
     strength: float,

@@ -27,17 +27,19 @@ from impasto.methods.johnson import Johnson, JohnsonConfig
 from impasto.methods.layers import misfit
 from impasto.methods.multistyle import MultiStyle, MultiStyleConfig
 from impasto.methods.styled import StyledNetwork
+from impasto.methods.universal import Universal, UniversalConfig
 
 __all__ = ["Config", "Network", "build", "config_from", "load_model", "save_model"]
 
-Network = Johnson | MultiStyle | Brisk | AdaIN
-Config = JohnsonConfig | MultiStyleConfig | BriskConfig | AdaINConfig
+Network = Johnson | MultiStyle | Brisk | AdaIN | Universal
+Config = JohnsonConfig | MultiStyleConfig | BriskConfig | AdaINConfig | UniversalConfig
 
 CONFIGS: dict[str, type[Config]] = {
     "johnson": JohnsonConfig,
     "multistyle": MultiStyleConfig,
     "brisk": BriskConfig,
     "adain": AdaINConfig,
+    "universal": UniversalConfig,
 }
 FORMAT = 1
 VALUE_RANGE = "RGB in [0, 1], sRGB-encoded, in and out"
@@ -63,7 +65,7 @@ def config_from(method: str, values: Mapping[str, Any]) -> Config:
 
 
 def build(config: Config, encoder: VGG | None = None) -> Network:
-    """A new network of the sizes that `config` tells; `encoder` is for AdaIN alone, see there."""
+    """A new network of the sizes that `config` tells; `encoder` is for AdaIN and Universal, see there."""
     match config:
         case JohnsonConfig():
             return Johnson(config)
@@ -73,6 +75,8 @@ def build(config: Config, encoder: VGG | None = None) -> Network:
             return Brisk(config)
         case AdaINConfig():
             return AdaIN(config, encoder)
+        case UniversalConfig():
+            return Universal(config, encoder)
 
 
 def save_model(
@@ -133,7 +137,7 @@ def load_model(path: str | PathLike[str], *, encoder: VGG | None = None) -> tupl
 
     Args:
         path: safetensors, or anything by ``torch.save``; no code in it is run.
-        encoder: for AdaIN, instead of the backbone that the file names.
+        encoder: for AdaIN and Universal, instead of the backbone that the file names.
 
     Raises:
         WeightsError: the file is missing, damaged, foreign, or has values that are infinite or no numbers;
@@ -172,7 +176,7 @@ def _described(description: Mapping[str, Any]) -> Config:
 
 def _empty(config: Config, encoder: VGG | None) -> Network:
     """The network without numbers: drawing random ones only to replace them takes longer than reading a file."""
-    if isinstance(config, AdaINConfig):
+    if isinstance(config, AdaINConfig | UniversalConfig):
         encoder = encoder or load_backbone(config.encoder, padding=config.padding)
     with torch.device("meta"):
         return build(config, encoder)

@@ -13,10 +13,13 @@ from impasto.methods.adain import AdaIN, Moments
 from impasto.methods.feedforward import AtOnce
 from impasto.methods.files import Network
 from impasto.methods.jobs import StagedJob, plan_staged
+from impasto.methods.johnson import Johnson
 from impasto.methods.planning import Plan, Wishes, available_memory, held_memory
 from impasto.methods.staged import StagedNetwork
+from impasto.methods.styled import StyledNetwork
 from impasto.methods.tiled import TensorPhoto, TileProgress, paint_staged
 from impasto.methods.tiled_adain import AdaINJob, paint_adain, plan_adain
+from impasto.methods.universal import Universal
 
 __all__ = ["InBands", "plan_for", "renderer_for"]
 
@@ -27,7 +30,8 @@ def plan_for(network: Network, size: tuple[int, int], wishes: Wishes | None = No
     """How a picture of this (height, width) is painted in bands; OptionError if the budget is too small."""
     if isinstance(network, AdaIN):
         return plan_adain(network, size, network.encoder.dtype, wishes)
-    return plan_staged(network, size, network.stages()[0].conv.conv2d.weight.dtype, wishes)
+    painter = _painter(network)
+    return plan_staged(painter, size, painter.stages()[0].conv.conv2d.weight.dtype, wishes)
 
 
 def renderer_for(
@@ -50,7 +54,13 @@ def renderer_for(
 def _at_once(network: Network, size: tuple[int, int]) -> int:
     if isinstance(network, AdaIN):
         return AdaINJob(network, size, network.encoder.dtype).at_once()
-    return StagedJob(network, size, network.stages()[0].conv.conv2d.weight.dtype).at_once()
+    painter = _painter(network)
+    return StagedJob(painter, size, painter.stages()[0].conv.conv2d.weight.dtype).at_once()
+
+
+def _painter(network: Johnson | StyledNetwork | Universal) -> StagedNetwork:
+    """What is walked of a network: all of it, or that which paints."""
+    return network.painter if isinstance(network, Universal) else network
 
 
 class InBands:

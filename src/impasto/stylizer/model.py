@@ -16,13 +16,14 @@ from impasto.core.precision import Precision, PrecisionName, choose_precision, p
 from impasto.errors import OptionError
 from impasto.imaging import Picture, as_picture, fit_long_side, resize, to_pil
 from impasto.imaging.guards import MAX_MEGAPIXELS
-from impasto.methods.adain import AdaIN, Moments
-from impasto.methods.feedforward import Renderer, paint, ready
+from impasto.methods.adain import AdaIN
+from impasto.methods.feedforward import Encoded, Renderer, encode, paint, ready
 from impasto.methods.files import Network, load_model
 from impasto.methods.fitting import InBands, renderer_for
 from impasto.methods.planning import Plan, Statistics, Wishes, parse_memory
 from impasto.methods.shipped import find_model
 from impasto.methods.tiled import TileProgress
+from impasto.methods.universal import Universal
 from impasto.stylizer.finishing import Finish, as_masks, cover, read_masks
 from impasto.stylizer.styles import Style, as_styles
 
@@ -82,11 +83,16 @@ class Model:
         self.network, self.description, self.name = network, description, name
         self.device, self.precision = device, precision
         self.styles = () if self.any_style else records(description)
-        self._encoded: dict[str, Moments] = {}
+        self._encoded: dict[str, Encoded] = {}
 
     @property
     def any_style(self) -> bool:
         """Whether styles are pictures instead of names."""
+        return isinstance(self.network, AdaIN | Universal)
+
+    @property
+    def mixes_features(self) -> bool:
+        """Whether `alpha` means something to it."""
         return isinstance(self.network, AdaIN)
 
     def stylize(self, image: Any, style: Any = None, **options: Any) -> Image:
@@ -120,7 +126,7 @@ class Model:
                 any style a picture, or a list of pictures or of (picture, weight). May be left out where the
                 network knows but one style.
             strength: in [0, 1]: 0 gives the photo back, 1 is the full style.
-            alpha: for a network of any style: how far its features are restyled (Huang & Belongie 2017, eq. 14);
+            alpha: for AdaIN: how far its features are restyled (Huang & Belongie 2017, eq. 14);
                 unlike `strength`, 0 is the photo as the decoder would draw it.
             style_scale: size of the strokes: 2 doubles them.
             keep_colors: keep the photo's colours, taking the luminance alone from the painting.
@@ -179,7 +185,7 @@ class Model:
         photo: Tensor,
         style_scale: float,
         named: list[tuple[str, float]],
-        shown: list[tuple[Moments, float]],
+        shown: list[tuple[Encoded, float]],
         regions: Sequence[Tensor],
         strength: float,
         alpha: float,
@@ -206,7 +212,7 @@ class Model:
         # What shrinking took from the photo comes back as the strength goes, or 0 would be a blurred photo.
         return painted if strength == 1 else painted + (1 - strength) * (photo - resize(work, goal))
 
-    def _styles(self, style: Any, max_megapixels: float) -> tuple[list[tuple[str, float]], list[tuple[Moments, float]]]:
+    def _styles(self, style: Any, max_megapixels: float) -> tuple[list[tuple[str, float]], list[tuple[Encoded, float]]]:
         """(names with weights, encoded pictures with weights), one of them empty."""
         if style is None:
             return [], []
@@ -221,7 +227,7 @@ class Model:
                 raise OptionError(f"{self.name} knows its own styles alone: give a name such as {name!r}, no picture")
         return [(row.image, row.weight) for row in rows], []
 
-    def _encode(self, style: Style, max_megapixels: float) -> Moments:
+    def _encode(self, style: Style, max_megapixels: float) -> Encoded:
         """What the network keeps of a style picture, remembered by the picture's content."""
         picture = as_picture(style.image, max_megapixels=max_megapixels).rgb
         key = hashlib.sha256(f"{tuple(picture.shape)}".encode() + picture.numpy().tobytes()).hexdigest()
@@ -229,7 +235,7 @@ class Model:
             if len(self._encoded) >= REMEMBERED:
                 del self._encoded[next(iter(self._encoded))]
             small = resize(picture, fit_long_side((picture.shape[2], picture.shape[3]), STYLE_SIZE))
-            self._encoded[key] = cast(AdaIN, self.network).moments(small.to(self.device))
+            self._encoded[key] = encode(cast(AdaIN | Universal, self.network), small.to(self.device))
         return self._encoded[key]
 
 

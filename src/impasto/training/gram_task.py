@@ -51,9 +51,9 @@ class GramTask(Task):
             "styles": {source.name: source.sha256 for source in self.sources},
             "backbone": {"name": backbone.name, "identity": backbone_identity(backbone)},
         }
-        targets = gram_targets(self.sources, backbone, settings.style_layer, settings.style_size, divisor)
+        self.targets = gram_targets(self.sources, backbone, settings.style_layer, settings.style_size, divisor)
         backbone = self.in_working_precision(backbone)
-        self.objective = GramObjective(backbone, targets, settings.content_layer, weights, divisor)
+        self.objective = GramObjective(backbone, settings.style_layer, settings.content_layer, weights, divisor)
 
     def _network(self, s: GramSettings) -> tuple[Network, list[StyleSource]]:
         if isinstance(s, AddStyleSettings):
@@ -108,7 +108,7 @@ class GramTask(Task):
     def terms(self, paint: Paint, batch: Batch) -> Terms:
         """Paint each photo in its style and compare."""
         painted = paint(batch.photos, self._mix(batch.styles)) if self._styled else paint(batch.photos)
-        return self.objective(painted, batch.photos, batch.styles)
+        return self.objective(painted, batch.photos, {tap: grams[batch.styles] for tap, grams in self.targets.items()})
 
     @property
     def _styled(self) -> bool:

@@ -23,8 +23,9 @@ from impasto.training.gram_task import GramTask
 from impasto.training.logging import RunLog
 from impasto.training.processes import Place, running
 from impasto.training.run_folder import RunFolder, refuse_changes
-from impasto.training.settings import AdaINSettings, GramSettings, TrainSettings
+from impasto.training.settings import AdaINSettings, GramSettings, TrainSettings, UniversalSettings
 from impasto.training.task import Batch, Shard, Task
+from impasto.training.universal_task import UniversalTask
 
 __all__ = ["TrainProgress", "train"]
 
@@ -83,6 +84,8 @@ def train(
 
 def make_task(settings: TrainSettings, place: Place) -> Task:
     """The task of a family."""
+    if isinstance(settings, UniversalSettings):
+        return UniversalTask(settings, place.device, place.precision)
     if isinstance(settings, GramSettings):
         return GramTask(settings, place.device, place.precision)
     if isinstance(settings, AdaINSettings):

@@ -54,7 +54,7 @@ class GramObjective:
 
     Args:
         backbone: frozen.
-        targets: Gram matrices of N styles at each style layer, name -> (N, C, C), divided as `divisor` says.
+        style_layers: where Gram matrices, divided as `divisor` says, are compared.
         content_layer: where the features of photo and painting are compared.
         weights: with `relative`, style is the mean over layers, otherwise the sum.
     """
@@ -62,25 +62,28 @@ class GramObjective:
     def __init__(
         self,
         backbone: VGG,
-        targets: Mapping[str, Tensor],
+        style_layers: Sequence[str],
         content_layer: str,
         weights: Weights,
         divisor: Divisor = "positions",
     ) -> None:
-        self.backbone, self.targets, self.weights = backbone, targets, weights
+        self.backbone, self.style_layers, self.weights = backbone, tuple(style_layers), weights
         self.content_layer, self.divisor = content_layer, divisor
-        self.taps = backbone.check([*targets, content_layer])
+        self.taps = backbone.check([*style_layers, content_layer])
 
-    def __call__(self, painted: Tensor, photos: Tensor, styles: Tensor) -> Terms:
-        """(B, 3, H, W) both, and the number of each picture's style (B,) -> terms."""
+    def grams(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Gram matrices at the style layers, name -> (B, C, C)."""
+        return {tap: gram(features[tap], self.divisor) for tap in self.style_layers}
+
+    def __call__(self, painted: Tensor, photos: Tensor, targets: Mapping[str, Tensor]) -> Terms:
+        """(B, 3, H, W) both, and what `grams` gave of each picture's style -> terms."""
         relative = self.weights.relative
         with torch.no_grad():
             wanted = self.backbone(photos, [self.content_layer])[self.content_layer]
         features = self.backbone(painted, self.taps)
         content = per_picture(features[self.content_layer], wanted, relative=relative).mean()
         layers = {
-            tap: per_picture(gram(features[tap], self.divisor), target[styles], relative=relative).mean()
-            for tap, target in self.targets.items()
+            tap: per_picture(own, targets[tap], relative=relative).mean() for tap, own in self.grams(features).items()
         }
         style = torch.stack(list(layers.values())).sum() / (len(layers) if relative else 1)
         return _sum_up(content, style, layers, painted, self.weights)

@@ -22,6 +22,7 @@ __all__ = [
     "JohnsonSettings",
     "MultiStyleSettings",
     "TrainSettings",
+    "UniversalSettings",
     "Weights",
     "settings_class",
 ]
@@ -266,8 +267,44 @@ class AdaINSettings(TrainSettings):
             raise OptionError("--style-balance and explicit weights exclude each other: give one of them")
 
 
+@dataclass(frozen=True, kw_only=True)
+class UniversalSettings(GramSettings):
+    """Any style by a network that looks at the style once; ours, after Ghiasi et al. 2017.
+
+    Style pictures are cut and scaled like photos, so --style-size has no part in it.
+    """
+
+    FAMILY: ClassVar[str] = "universal"
+    PAPER: ClassVar[Weights] = MultiStyleSettings.PAPER
+    DIVISOR: ClassVar[Literal["positions", "all"]] = "positions"
+
+    encoder: str = option("compact", "Network that looks at style pictures: a name, or a file.")
+    encoder_input: Literal["torchvision", "caffe", "none"] | None = option(
+        None, "Input normalisation of an encoder file that does not tell."
+    )
+    second_backbone: str = option("", "Network whose turn it is at every --second-every-th step.")
+    second_backbone_input: Literal["torchvision", "caffe", "none"] | None = option(
+        None, "Input normalisation of the second backbone's file, if that does not tell."
+    )
+    second_every: int = option(4, "How often the second backbone has its turn.", least=1)
+    steps: int = option(20000, "Steps in all.", least=1)
+    lr: float = option(2e-3, "Adam's learning rate, at its highest.", above=0, most=100)
+    style_layer: tuple[str, ...] = option(
+        ("relu1_1", "relu2_1", "relu3_1", "relu4_1"), "Layer whose Gram matrix should match; repeat it."
+    )
+    crop_enlarge: float | None = option(
+        1.8, "Bring pictures' short side to this x --image-size and cut anywhere.", least=1
+    )
+    channels: int | None = option(None, "Channels at 1/4 resolution; 64 unless given.", least=1)
+    blocks: int | None = option(None, "Residual blocks; 5 unless given.", least=1)
+    detail: int | None = option(None, "Channels at 1/2 resolution; 32 unless given.", least=1)
+    parts: int | None = option(None, "Principal components of a style that count; 160 unless given.", least=1)
+    hidden: int | None = option(None, "Numbers in which a style is summed up; 256 unless given.", least=1)
+
+
 FAMILIES: dict[str, type[TrainSettings]] = {
-    kind.FAMILY: kind for kind in (JohnsonSettings, MultiStyleSettings, AdaINSettings, AddStyleSettings)
+    kind.FAMILY: kind
+    for kind in (JohnsonSettings, MultiStyleSettings, AdaINSettings, UniversalSettings, AddStyleSettings)
 }
 
 

@@ -143,8 +143,10 @@ class _Opened:
         return self._source.read(place)
 
 
-def open_styles(paths: Sequence[str]) -> PhotoSource:
+def open_styles(paths: Sequence[str], leave_out: Sequence[str] = ()) -> PhotoSource:
     """Style pictures by the thousand, decoded as they are needed: all that `open_photos` reads, and style sets.
+
+    `leave_out` is as in `PhotoSource`.
 
     Raises:
         OptionError: no path.
@@ -157,7 +159,7 @@ def open_styles(paths: Sequence[str]) -> PhotoSource:
     parts: list[_Entries | _Opened] = [_Entries(StyleSet.open(path)) for path in sets]
     if others:
         parts.append(_Opened(open_photos(others)))
-    return PhotoSource(parts)
+    return PhotoSource(parts, leave_out)
 
 
 def names_digest(source: PhotoSource) -> str:

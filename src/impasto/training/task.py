@@ -39,12 +39,14 @@ Exhibit = tuple[Tensor, Callable[[Tensor], Tensor]]
 class Batch:
     """Photos (B, 3, S, S), and with them the numbers of their styles (B,), or style pictures (B, 3, S, S).
 
-    `own` (B,) is 1 for a photo that is its own style, and 0 for the others.
+    `own` (B,) is 1 for a photo that is its own style, and 0 for the others; `turn` says which of several backbones
+    looks at this batch.
     """
 
     photos: Tensor
     styles: Tensor
     own: Tensor | None = None
+    turn: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Task(ABC):
         }
         for key in ("photos", "style"):
             values[key] = [Path(path).name for path in values[key]]
-        for key in {"backbone", "encoder", "model", "begin_with"} & values.keys():
+        for key in {"backbone", "encoder", "second_backbone", "model", "begin_with"} & values.keys():
             values[key] = Path(values[key]).name
         told = {key: value for key, value in values.items() if key not in self.settings.ONLY_HOW}
         return {"train": self.settings.FAMILY, **told, "contents": self.contents}

@@ -1,0 +1,230 @@
+"""Any style in one pass: a fast network whose normalisations are set from the statistics of one picture.
+
+The network is `Brisk`. What training gives each style of a gallery (γ and β of every normalisation, a palette) is
+here predicted from the style picture, as in Ghiasi et al. 2017 ("Exploring the structure of a real-time, arbitrary
+neural artistic stylization network"). Unlike there, what is looked at are the moments of VGG features at four
+depths, which is the very thing that style losses compare, and colours are not learned but computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from impasto.core.statistics import mean_std
+from impasto.core.vgg import VGG, Padding
+from impasto.core.weights import load_backbone
+from impasto.errors import OptionError
+from impasto.methods.adain import SMALLEST, STRIDE, TAPS, hide_encoder
+from impasto.methods.brisk import Brisk, BriskConfig
+from impasto.methods.layers import pad_to_multiple
+from impasto.methods.palette import colour_map
+from impasto.methods.staged import check_size
+
+__all__ = ["Look", "Signature", "Universal", "UniversalConfig"]
+
+FAINT = 1e-6  # under the root, where its slope would have no end
+LOUD = 6.0  # standard deviations from the mean of all styles, beyond which a value is taken for less
+RIDGE = 1.0  # of the mean variance: components with less than that stay faint
+
+
+class Signature(NamedTuple):
+    """What is looked at of a style picture.
+
+    Attributes:
+        features: roots of mean and deviation of every channel at `TAPS`, (B, D).
+        matrix, offset: its colours, see `palette.colour_map`, (B, 3, 3) and (B, 3).
+    """
+
+    features: Tensor
+    matrix: Tensor
+    offset: Tensor
+
+
+Look = dict[str, Tensor]
+"""All that is kept of a style: rows for the parameters of `Brisk` that have a row for every style, by their names."""
+
+
+@dataclass(frozen=True)
+class UniversalConfig:
+    """The encoder that the predictor was trained with, and the sizes of both networks.
+
+    Attributes:
+        encoder: name of the backbone; its weights are no part of this network's state.
+        padding: what surrounds a style picture for the encoder's first convolution.
+        channels, blocks, detail: see `BriskConfig`.
+        parts: principal components of the styles' features that the predictor looks at.
+        hidden: numbers in which it sums a style up.
+    """
+
+    encoder: str = "compact"
+    padding: Padding = "replicate"
+    channels: int = 64
+    blocks: int = 5
+    detail: int = 32
+    parts: int = 160
+    hidden: int = 256
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.encoder, str) or not self.encoder:
+            raise OptionError(f"encoder is the name of a backbone, got {self.encoder!r}")
+        check_size("parts", self.parts, 8192)
+        check_size("hidden", self.hidden, 8192)
+        self.brisk(("style",))
+
+    def brisk(self, styles: tuple[str, ...]) -> BriskConfig:
+        """The sizes of the painting network, with room for these styles."""
+        return BriskConfig(styles, self.channels, self.blocks, self.detail)
+
+
+class Predictor(nn.Module):
+    """From a style's features to its look: principal components, two layers, and what all styles have in common.
+
+    Args:
+        inputs: length of `Signature.features`.
+        parts, hidden: see `UniversalConfig`.
+        base: the parameters with a row per style, each (1, ...), which become the common part.
+    """
+
+    def __init__(self, inputs: int, parts: int, hidden: int, base: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.basis: Tensor
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("basis", torch.zeros(inputs, parts))
+        self.shapes = {name: rows.shape[1:] for name, rows in base.items()}
+        self.summary = nn.Linear(parts, hidden)
+        self.rows = nn.Linear(hidden, sum(rows.numel() for rows in base.values()))
+        if not self.rows.weight.is_meta:
+            nn.init.normal_(self.summary.weight)
+            nn.init.zeros_(self.rows.weight)  # every style begins with what is common
+            with torch.no_grad():
+                self.rows.bias.copy_(torch.cat([rows.detach().flatten() for rows in base.values()]))
+
+    @torch.no_grad()
+    def learn_basis(self, features: Tensor) -> None:
+        """Take the principal components of many styles' features (N, D), each to a variance of at most 1.
+
+        Channels of a backbone rise and fall together: without this, what all of them say drowns what few say.
+        """
+        mean, basis = self.mean, self.basis
+        mean.copy_(features.mean(0))
+        scale = features.std(0).clamp_min(1e-3)
+        standard = ((features - mean) / scale).double()
+        _, values, directions = torch.linalg.svd(standard, full_matrices=False)
+        variance = values.square() / len(features)
+        kept = min(basis.shape[1], len(values))
+        whitened = directions[:kept].T / (variance[:kept] + RIDGE * variance.mean()).sqrt()
+        basis.zero_()
+        basis[:, :kept] = whitened.to(basis) / scale[:, None]
+
+    def forward(self, signature: Signature) -> Look:
+        """Signatures of B styles -> their looks, float32."""
+        with torch.autocast(signature.features.device.type, enabled=False):
+            x = ((signature.features.float() - self.mean) @ self.basis).clamp(-LOUD, LOUD)
+            # Weights have a size of order one and sums are divided, so that Adam's steps, whose size is the same
+            # for every weight, are not larger for what has many inputs than for a convolution.
+            x = nn.functional.silu(self.summary(x / x.shape[1] ** 0.5))
+            flat: Tensor = self.rows(x / x.shape[1] ** 0.5)
+        parts = torch.split(flat, [shape.numel() for shape in self.shapes.values()], dim=1)
+        look = {name: part.reshape(-1, *shape) for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)}
+        look["palette.matrix"] = look["palette.matrix"] + signature.matrix
+        look["palette.offset"] = look["palette.offset"] + signature.offset
+        return look
+
+
+class Universal(nn.Module):
+    """An encoder that never trains, a predictor, and the network that paints.
+
+    Args:
+        config: the sizes.
+        encoder: the backbone; None loads the one that `config` names. One that is given is what the network's
+            `config` names from then on. It moves with the network, but is not in its state dict.
+
+    Raises:
+        LayerError: the encoder lacks one of `adain.TAPS`.
+        WeightsError: the encoder that `config` names is not here.
+    """
+
+    METHOD: ClassVar[str] = "universal"
+
+    def __init__(self, config: UniversalConfig | None = None, encoder: VGG | None = None) -> None:
+        super().__init__()
+        config = config or UniversalConfig()
+        if encoder is None:
+            encoder = load_backbone(config.encoder, padding=config.padding)
+        encoder.check(TAPS)
+        self.config = replace(config, encoder=encoder.name, padding=encoder.padding)
+        self.encoder = encoder.eval().requires_grad_(False)
+        self.painter = Brisk(config.brisk(("style",)))
+        base: dict[str, Tensor] = dict(self._rows(self.painter))
+        for name in ("palette.matrix", "palette.offset"):  # the colours are the picture's own, until learned better
+            base[name] = torch.zeros_like(base[name])
+        widths = [encoder.width(tap) for tap in TAPS]
+        self.predictor = Predictor(2 * sum(widths), config.parts, config.hidden, base)
+        for _, rows in self._rows(self.painter):
+            rows.requires_grad_(False)  # the predictor's take their place
+        hide_encoder(self)
+
+    @staticmethod
+    def _rows(painter: Brisk) -> list[tuple[str, nn.Parameter]]:
+        names = {id(getattr(module, name)) for module, name in painter.rows}
+        return [(name, parameter) for name, parameter in painter.named_parameters() if id(parameter) in names]
+
+    def train(self, mode: bool = True) -> Universal:
+        """Switch the mode of what learns; the encoder has none."""
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+    @torch.no_grad()
+    def signature(self, style: Tensor, features: Mapping[str, Tensor] | None = None) -> Signature:
+        """What is looked at of style pictures (B, 3, H, W) in [0, 1], any size.
+
+        `features` are the encoder's at `adain.TAPS`, if they are known already.
+        """
+        if features is None:
+            features = cast(Mapping[str, Tensor], self.encoder(pad_to_multiple(style, STRIDE, SMALLEST), TAPS))
+        moments = [value.flatten(1) for tap in TAPS for value in mean_std(features[tap])]
+        colours = [colour_map(picture[None].float()) for picture in style]
+        matrix, offset = (torch.stack(part).to(style.device) for part in zip(*colours, strict=True))
+        return Signature((torch.cat(moments, 1).clamp_min(0) + FAINT).sqrt(), matrix, offset)
+
+    def look(self, style: Tensor) -> Look:
+        """All there is to keep of style pictures (B, 3, H, W), for the next photo."""
+        looks: Look = self.predictor(self.signature(style))
+        return looks
+
+    def dressed(self, looks: Sequence[Look]) -> Brisk:
+        """The painting network with these styles, each of batch 1, named "1", "2" and so on; weights are shared."""
+        names = tuple(str(number) for number in range(1, len(looks) + 1))
+        with torch.device("meta"):
+            painter = Brisk(self.config.brisk(names))
+        state = dict(self.painter.state_dict())
+        state |= {name: torch.cat([look[name] for look in looks]) for name in looks[0]}
+        painter.load_state_dict(state, assign=True)
+        return painter.train(self.training)
+
+    def forward(self, photos: Tensor, signature: Signature) -> Tensor:
+        """Photos (B, 3, H, W) in [0, 1], each in the style of its signature -> the same shape, float32."""
+        look = self.predictor(signature)
+        mix = torch.eye(len(photos), device=photos.device)
+        rows = {f"painter.{name}": value for name, value in look.items()}
+        painted: Tensor = functional_call(_Free(self.painter), rows, (photos, mix))
+        return painted
+
+
+class _Free(nn.Module):
+    """The painting network without the check that it has as many styles as it was made for."""
+
+    def __init__(self, painter: Brisk) -> None:
+        super().__init__()
+        self.painter = painter
+
+    def forward(self, photos: Tensor, mix: Tensor) -> Tensor:
+        return self.painter.paint(photos, mix)

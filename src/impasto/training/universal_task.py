@@ -1,0 +1,172 @@
+"""Training the network that paints in any style, and what tells it how from one look at the style."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Generator
+from contextlib import closing
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from impasto.core.precision import Precision
+from impasto.core.vgg import VGG
+from impasto.core.weights import Input, load_backbone
+from impasto.errors import DataError, ImpastoError
+from impasto.imaging import read
+from impasto.methods.adain import TAPS
+from impasto.methods.universal import Universal, UniversalConfig
+from impasto.training.adain_task import STYLE_SEED
+from impasto.training.data import BadPhotos, Crop, photo_batches
+from impasto.training.objectives import GramObjective, Terms
+from impasto.training.settings import UniversalSettings
+from impasto.training.sources import names_digest, open_styles
+from impasto.training.targets import backbone_identity
+from impasto.training.task import SHOWN, Batch, Exhibit, Paint, Shard, Task
+
+__all__ = ["UniversalTask"]
+
+FIRST_LOOKS = 512  # cuts of style pictures from which the principal components are taken
+COLOURS = 5  # keeps these random numbers apart from those of `data` and `gram_task`
+
+
+class UniversalTask(Task):
+    """Learn to paint photos in the styles of pictures, all of them cut and scaled at random.
+
+    Half of the styles have their colour channels swapped: a blue painting in red is one more style to practise on.
+
+    Raises:
+        OptionError: no styles.
+        WeightsError: a backbone cannot be loaded.
+        LayerError: a backbone lacks a layer.
+        DataError: photos or styles cannot be read.
+    """
+
+    network: Universal
+    settings: UniversalSettings
+
+    def __init__(self, settings: UniversalSettings, device: torch.device, precision: Precision) -> None:
+        super().__init__(settings, device, precision)
+        self.pictures = open_styles(settings.style, settings.leave_out)
+        s = settings
+        padding = UniversalConfig().padding
+        encoder = load_backbone(s.encoder, input=s.encoder_input, padding=padding, device=device)
+        self.contents |= {
+            "styles": {"count": len(self.pictures), "names": names_digest(self.pictures)},
+            "encoder": {"name": encoder.name, "identity": backbone_identity(encoder)},
+        }
+        encoder = self.in_working_precision(encoder)
+        sizes = {
+            "channels": s.channels, "blocks": s.blocks, "detail": s.detail, "parts": s.parts, "hidden": s.hidden
+        }  # fmt: skip
+        network = self.new_network("universal", {"encoder": encoder.name, **sizes}, encoder)
+        if not isinstance(network, Universal):
+            raise TypeError(f"universal made a {type(network).__name__}")
+        self.network, self.trained = network.to(device), _Painting(network)
+        same = (s.backbone, s.backbone_input, s.pool) == (s.encoder, s.encoder_input, "max")
+        self.objectives = [self._objective("backbone", s.backbone, s.backbone_input, encoder if same else None)]
+        if s.second_backbone:
+            self.objectives.append(self._objective("second_backbone", s.second_backbone, s.second_backbone_input))
+        network.predictor.learn_basis(self._first_looks())
+
+    def _objective(self, role: str, name: str, kind: Input | None, known: VGG | None = None) -> GramObjective:
+        """The losses that a backbone sees; `known` is the encoder where it is that very backbone."""
+        s = self.settings
+        if known is None:
+            backbone = load_backbone(name, input=kind, pool=s.pool, device=self.device)
+            self.contents[role] = {"name": backbone.name, "identity": backbone_identity(backbone)}
+            backbone = self.in_working_precision(backbone)
+        else:
+            backbone = known
+        divisor = "positions" if s.weights.relative else s.DIVISOR
+        return GramObjective(backbone, s.style_layer, s.content_layer, s.weights, divisor)
+
+    def _first_looks(self) -> Tensor:
+        """Features of many cuts, the same in every process, (N, D)."""
+        s = self.settings
+        batches = photo_batches(
+            self.pictures,
+            batch_size=8,
+            size=s.image_size,
+            seed=s.seed,
+            crop=Crop(enlarge=s.crop_enlarge),
+            bad=BadPhotos(len(self.pictures)),
+            device=self.device,
+        )
+        with closing(batches):
+            looks = [self.network.signature(next(batches)).features for _ in range(FIRST_LOOKS // 8)]
+        return torch.cat(looks)
+
+    def batches(self, start: int, shard: Shard) -> Generator[Batch, None, None]:
+        """As many style pictures as photos."""
+        s = self.settings
+        with (
+            closing(self.photo_batches(self.photos, start, shard, seed=s.seed, bad="bad_photos.tsv")) as photos,
+            closing(
+                self.photo_batches(self.pictures, start, shard, seed=s.seed + STYLE_SEED, bad="bad_styles.tsv")
+            ) as styles,
+        ):
+            for step, (some, pictures) in enumerate(zip(photos, styles, strict=False), start):  # neither ends
+                first = (step * shard.world_size + shard.rank) * s.batch_size
+                dyed = torch.stack([_dyed(style, s.seed, first + i) for i, style in enumerate(pictures)])
+                turn = int(step % s.second_every == s.second_every - 1) if len(self.objectives) > 1 else 0
+                yield Batch(some, dyed.contiguous(memory_format=self.precision.memory_format), turn=turn)
+
+    def terms(self, paint: Paint, batch: Batch) -> Terms:
+        """Paint each photo in its style and compare."""
+        objective, encoder, layers = self.objectives[batch.turn], self.network.encoder, self.settings.style_layer
+        with torch.no_grad():
+            seen = encoder(batch.styles, {*TAPS, *layers} if objective.backbone is encoder else TAPS)
+            features = seen if objective.backbone is encoder else objective.backbone(batch.styles, layers)
+            targets = objective.grams(features)
+        return objective(paint(batch.photos, self.network.signature(batch.styles, seen)), batch.photos, targets)
+
+    def gallery(self) -> list[Exhibit]:
+        """Styles spread over the collection; those that cannot be read are passed over."""
+        count = min(SHOWN, len(self.pictures))
+        found: list[Exhibit] = []
+        for i in range(count):
+            try:
+                picture = read(io.BytesIO(self.pictures.read(i * len(self.pictures) // count)))
+            except ImpastoError:
+                continue
+            shown = self.show(picture)
+            found.append((shown, self._painter(shown[None])))
+        if not found:
+            raise DataError("none of the styles for the sheet of samples can be read")
+        return found
+
+    def _painter(self, style: Tensor) -> Callable[[Tensor], Tensor]:
+        def paint(photos: Tensor) -> Tensor:
+            painted: Tensor = self.network.dressed([self.network.look(style)])(photos, torch.ones(1, 1).to(photos))
+            return painted
+
+        return paint
+
+    def constrain(self) -> None:
+        """Bring weights back to where they may be, after every step."""
+        self.network.painter.constrain()
+
+    def styles(self) -> list[dict[str, object]]:
+        """None: it knows no style by name."""
+        return []
+
+
+class _Painting(torch.nn.Module):
+    """The part of the network that learns: what processes share must not hold the encoder."""
+
+    def __init__(self, network: Universal) -> None:
+        super().__init__()
+        self.painter, self.predictor = network.painter, network.predictor
+        self._network = (network,)  # in a tuple, or it would be registered as a part
+
+    def forward(self, photos: Tensor, signature: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        painted: Tensor = self._network[0](photos, signature)
+        return painted
+
+
+def _dyed(style: Tensor, seed: int, number: int) -> Tensor:
+    """The picture (3, h, w) with its channels swapped, or as it is: decided by its number among all."""
+    rng = np.random.default_rng((COLOURS, seed, number))
+    return style[torch.from_numpy(rng.permutation(3)).to(style.device)] if rng.random() < 0.5 else style
