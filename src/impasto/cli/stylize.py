@@ -24,7 +24,7 @@ _files = partial(typer.Option, rich_help_panel="Files and runs")
 WITH_NETWORK = (  # one pass: nothing to optimise
     *("photo", "style", "model", "method", "output", "force", "size", "upscale", "keep_colors", "device", "precision"),
     *("strength", "alpha", "style_scale", "mask", "jobs", "jpeg_quality", "png_compression", "max_megapixels"),
-    *("max_memory", "tile", "statistics", "dry_run"),
+    *("max_memory", "tile", "statistics", "dry_run", "quality"),
 )
 NOT_FOR_MANY = ("save_every", "timeline", "loss_plot", "log", "run", "resume", "dry_run")  # they are about one painting
 WITH_RESUME = ("resume", "output", "timeline", "loss_plot", "log", "force")  # the run knows all the rest
@@ -98,7 +98,8 @@ def stylize(
         _pictures(
             "--init",
             metavar="KIND|PICTURE",
-            help="What to begin with: content (the photo), noise, faint-noise, coursera, or a picture.",
+            help="What to begin with: content (the photo), noise, faint-noise, coursera, draft (what --quality draft "
+            "paints), or a picture.",
         ),
     ] = None,
     keep_colors: Annotated[bool, _pictures("--keep-colors", help="Keep the photo's colours.")] = False,
@@ -117,8 +118,16 @@ def stylize(
         _counts(
             "--preset",
             metavar="NAME",
-            help="Where all that is not said comes from: balanced (used if none is named), quick, or a classic: "
+            help="Optimise; what is not said comes from balanced (used if none is named), quick, good, or a classic: "
             "gatys-paper, gatys-code, neural-style, coursera, tf-tutorial, multiscale.",
+        ),
+    ] = None,
+    quality: Annotated[
+        Literal["draft", "good", "best"] | None,
+        _counts(
+            "--quality",
+            help="With a picture as style: draft (used if none is named) paints in one pass, good optimises that for "
+            "seconds, best for minutes.",
         ),
     ] = None,
     content_weight: Annotated[
@@ -164,11 +173,19 @@ def stylize(
     ] = None,
     method: Annotated[
         Literal["network", "optimize"] | None,
-        _moves("--method", help="How to paint: names are painted by a network, pictures by optimisation."),
+        _moves(
+            "--method", help="How to paint: by a network, in one pass, or by optimisation, which has more to adjust."
+        ),
     ] = None,
     alpha: Annotated[
         float | None,
-        _moves("--alpha", metavar="X", min=0, max=1, help="Of networks of any style: how far features are restyled."),
+        _moves(
+            "--alpha",
+            metavar="X",
+            min=0,
+            max=1,
+            help="Of a network trained by `train adain`: how far features are restyled.",
+        ),
     ] = None,
     steps: Annotated[
         int | None, _moves("--steps", metavar="N", min=1, help="Steps in all, shared among the scales.")
@@ -257,7 +274,7 @@ def stylize(
     from impasto.cli.trained import Look, paint_with_model, painter, show_plan
     from impasto.recording import RunFolder
     from impasto.stylizer import parse_style
-    from impasto.stylizer.route import GALLERY, paints_by_network
+    from impasto.stylizer.route import LADDER, network_for
 
     extras = Extras(timeline, loss_plot, log)
     keep = Keep(save_every, jpeg_quality, png_compression)
@@ -280,16 +297,14 @@ def stylize(
     if many:
         _not(ctx, NOT_FOR_MANY, "is about one painting, and there are several photos")
     styles, masks = style or [], mask or []
-    named = model is None and paints_by_network(parse_style(text)[0] for text in styles)
-    if method == "optimize" and (named or model is not None):
-        raise OptionError("--method optimize paints in the manner of pictures: give one as --style, and no --model")
-    if method == "network" and not (named or model is not None):
-        raise OptionError("--method network needs a style of the gallery, or --model: see `impasto styles`")
-    if named or model is not None:
+    tuned = any(name not in WITH_NETWORK for name, _ in _given(ctx))
+    names = [parse_style(text)[0] for text in styles]
+    network = network_for(names, model, quality=quality, method=method, tuned=tuned)
+    if network is not None:
         _only(ctx, WITH_NETWORK, "a network paints in one pass")
         scale, how_far = 1.0 if style_scale is None else style_scale, 1.0 if alpha is None else alpha
         look = Look(
-            model or GALLERY, tuple(styles), size, upscale, keep_colors, strength, how_far, scale, tuple(masks),
+            str(network), tuple(styles), size, upscale, keep_colors, strength, how_far, scale, tuple(masks),
             device, precision, max_megapixels, max_memory, tile, statistics or "exact",
         )  # fmt: skip
         if dry_run:
@@ -302,7 +317,10 @@ def stylize(
         return
     _not(ctx, ("tile", "statistics"), "is for networks")
     if alpha is not None:
-        raise OptionError("--alpha is for networks of any style: use --strength")
+        raise OptionError("--alpha is for networks that decode features (adain): use --strength")
+    if quality is not None and preset is not None:
+        raise OptionError(f"--quality {quality} is a preset of its own: leave out --preset")
+    step = LADDER[quality] if quality is not None else {}
     if len(masks) > 1:
         raise OptionError(f"optimisation takes one mask for all styles, got {len(masks)}: give one --mask")
     changes = {
@@ -316,7 +334,7 @@ def stylize(
         "style_loss": style_loss,
         "content_layers": content_layers,
         "style_layers": style_layers,
-        "backbone": backbone,
+        "backbone": backbone or step.get("backbone"),
         "pool": pool,
         "total_steps": steps,
         "start": start_size,
@@ -329,7 +347,9 @@ def stylize(
     how = How(backbone_input, device, precision, upscale, max_megapixels, strength, max_memory)
 
     def job_of(work: Work) -> Job:
-        return new_job(work.photo, styles, work.output, preset, changes, how, keep, next(iter(masks), None))
+        return new_job(
+            work.photo, styles, work.output, step.get("preset", preset), changes, how, keep, next(iter(masks), None)
+        )
 
     if many:
         paint_many(photo, output, lambda: optimizer_of(job_of, force=force), jobs)

@@ -401,6 +401,8 @@ def _scales(photo: Tensor, settings: OptimizeSettings) -> list[tuple[tuple[int, 
 
 def _initial(content: Tensor, settings: OptimizeSettings) -> Tensor:
     """Where a painting begins, (1, 3, H, W); the noise depends on the seed alone, not on the device."""
+    if settings.init == "draft":
+        raise ValueError("a draft is painted by who calls, who gives it as the start")
     if settings.init == "content":
         return content
     generator = torch.Generator().manual_seed(settings.seed)

@@ -17,7 +17,7 @@ from impasto.methods.presets import preset as settings_of
 from impasto.stylizer.finishing import Finish, as_masks
 from impasto.stylizer.model import load
 from impasto.stylizer.painting import parse_layers, prepare, split_init
-from impasto.stylizer.route import GALLERY, paints_by_network
+from impasto.stylizer.route import LADDER, Method, Quality, network_for
 from impasto.stylizer.styles import as_styles
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def stylize(
     style: Any,
     *,
     model: str | PathLike[str] | None = None,
+    quality: Quality | None = None,
+    method: Method | None = None,
     strength: float = 1.0,
     mask: Any = None,
     preset: str | None = None,
@@ -53,19 +55,22 @@ def stylize(
 ) -> Image:
     """Repaint `photo` in the manner of `style` and return a PIL image.
 
-    The name of a style of the gallery paints in one pass, at the photo's own size; a picture as style is painted by
-    optimisation. To use a network for many photos, `load` it once.
+    A name or a picture as style is painted in one pass, at the photo's own size; higher qualities, and all options
+    that only optimisation has, paint pictures by optimisation. To use a network for many photos, `load` it once.
 
     Args:
         photo: a path, PIL image, array or tensor.
         style: a style's name, or a picture; or a list of such, or of `Style` with weights, or of
             ``(picture, weight)``. A string may be ``PATH:WEIGHT`` or ``NAME:WEIGHT``.
         model: a trained network to paint with, by its shipped name or its file.
+        quality: with pictures as styles: ``draft`` (the default) is one pass, ``good`` some seconds of optimisation
+            from there, ``best`` minutes.
+        method: ``network`` or ``optimize``, where what else is given leaves it open.
         strength: in [0, 1]: 0 gives the photo back, 1 is the full style.
         mask: white where there is to be style, black where the photo stays; one picture, or one per style.
         preset: one of `impasto.methods.presets.PRESETS`; only for optimisation, like all that follow but the last.
         init: what to begin with, instead of what the preset says: ``content``, ``noise``, ``faint-noise``,
-            ``coursera``, or a picture.
+            ``coursera``, ``draft``, or a picture.
         steps: in all, shared among the scales as the preset does.
         start_size: longest side of the first, coarsest scale.
         content_layers, style_layers: layers with their weights, as a mapping or as ``relu1_1:0.5,relu3_1``.
@@ -85,15 +90,17 @@ def stylize(
     """
     rows = list(as_styles(style))
     finish = Finish(strength, masks=as_masks(mask))
-    named = model is None and paints_by_network(row.image for row in rows)
-    if model is not None or named:
-        _only_for_networks(
-            settings
-            | {"preset": preset, "init": init, "steps": steps, "start_size": start_size, "progress": progress}
-            | {"content_layers": content_layers, "style_layers": style_layers, "backbone_input": backbone_input}
-        )
+    moves = (
+        settings
+        | {"preset": preset, "init": init, "steps": steps, "start_size": start_size, "progress": progress}
+        | {"content_layers": content_layers, "style_layers": style_layers, "backbone_input": backbone_input}
+    )
+    tuned = any(value is not None and name not in FOR_NETWORKS for name, value in moves.items())
+    network = network_for((row.image for row in rows), model, quality=quality, method=method, tuned=tuned)
+    if network is not None:
+        _only_for_networks(moves)
         options = {key: value for key, value in settings.items() if value is not None}
-        return load(model or GALLERY, device=device, precision=precision).stylize(
+        return load(network, device=device, precision=precision).stylize(
             photo,
             rows,
             strength=strength,
@@ -103,6 +110,12 @@ def stylize(
             max_memory=max_memory,
             **options,
         )
+    if quality is not None:
+        if preset is not None:
+            raise OptionError(f"quality {quality} is a preset of its own: leave out preset")
+        step = dict(LADDER[quality])
+        preset = step.pop("preset")
+        settings = step | {key: value for key, value in settings.items() if value is not None}
     kind, beginning = split_init(init)
     settings |= {
         "init": kind,

@@ -21,6 +21,8 @@ from impasto.methods.optimize import Optimization
 from impasto.methods.planning import available_memory, held_memory, parse_memory
 from impasto.methods.presets import Init, OptimizeSettings
 from impasto.stylizer.finishing import Finish, cover, read_masks
+from impasto.stylizer.model import load
+from impasto.stylizer.route import UNIVERSAL
 from impasto.stylizer.styles import Style
 
 __all__ = ["Painting", "parse_layers", "prepare", "split_init"]
@@ -87,6 +89,9 @@ def prepare(
         device=where,
     )
     picture = original.with_rgb(resize(original.rgb, size))
+    if beginning is None and settings.init == "draft":
+        network = load(UNIVERSAL, device=device, precision=precision)
+        beginning = network.paint(picture, list(styles), max_megapixels=max_megapixels, max_memory=max_memory)
     first = None if beginning is None else as_picture(beginning, max_megapixels=max_megapixels).rgb.to(where)
     optimization = Optimization(
         picture.rgb.to(where),

@@ -1,19 +1,68 @@
-"""Who paints: a NAME as style means the gallery, a PICTURE whatever works from one."""
+"""Who paints: a NAME as style means the gallery, a PICTURE the network of any style, or one step up the ladder."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from types import MappingProxyType
+from typing import Any, Literal, get_args
 
 from impasto.core.metadata import read_metadata
 from impasto.errors import OptionError
 from impasto.methods.shipped import find_model, shipped_models
 from impasto.stylizer.model import StyleRecord, records
 
-__all__ = ["GALLERY", "gallery_styles", "paints_by_network"]
+__all__ = ["GALLERY", "LADDER", "UNIVERSAL", "Method", "Quality", "gallery_styles", "network_for", "paints_by_network"]
 
 GALLERY = "gallery"
+UNIVERSAL = "universal"
+Quality = Literal["draft", "good", "best"]
+Method = Literal["network", "optimize"]
+LADDER: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {"good": {"preset": "good"}, "best": {"preset": "multiscale", "backbone": "compact"}}
+)
+"""What paints a picture as style at each quality but ``draft``, which is `UNIVERSAL` alone."""
+
+
+def network_for(
+    styles: Iterable[Any],
+    model: str | PathLike[str] | None = None,
+    *,
+    quality: Quality | None = None,
+    method: Method | None = None,
+    tuned: bool = False,
+) -> str | PathLike[str] | None:
+    """The network that paints in these styles (without weights): a shipped name, or `model`; None is optimisation.
+
+    Args:
+        styles: names of the gallery, or pictures.
+        model: a network that was asked for.
+        quality: for pictures; ``draft`` if None.
+        method: what was asked for.
+        tuned: whether something was asked for that only optimisation has, which then paints.
+
+    Raises:
+        OptionError: wishes that do not go together, or a text that is neither a name nor a picture.
+    """
+    if quality is not None and quality not in get_args(Quality):
+        raise OptionError(f"quality {quality!r} is unknown: use {', '.join(get_args(Quality))}")
+    known = model is None and paints_by_network(styles)
+    if known or model is not None:
+        if quality is not None:
+            raise OptionError("quality is for a picture as style: a network of its own styles has but one")
+        if method == "optimize":
+            raise OptionError("method optimize paints in the manner of pictures: give one as style, and no model")
+        return model or GALLERY
+    if method == "network" and quality not in (None, "draft"):
+        raise OptionError(f"quality {quality} is painted by optimisation: leave out method network")
+    if quality == "draft" and method == "optimize":
+        raise OptionError("quality draft is painted by a network: leave out method optimize")
+    if quality == "draft" or method == "network":
+        return UNIVERSAL
+    if quality is not None or method == "optimize" or tuned:
+        return None
+    return UNIVERSAL if UNIVERSAL in shipped_models() else None
 
 
 def gallery_styles() -> tuple[StyleRecord, ...]:
