@@ -31,14 +31,19 @@ def targets(vgg: VGG) -> dict[str, Tensor]:
     return {tap: gram(f) for tap, f in vgg(styles, LAYERS).items()}
 
 
+def of(targets: dict[str, Tensor], numbers: list[int]) -> dict[str, Tensor]:
+    """Of each picture's style, by its number."""
+    return {tap: grams[numbers] for tap, grams in targets.items()}
+
+
 def pictures(seed: int, count: int = 4) -> Tensor:
     return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("weights", [BALANCED, EXPLICIT])
 def test_gram_terms_are_the_formulas(vgg: VGG, targets: dict[str, Tensor], weights: Weights) -> None:
-    painted, photos, styles = pictures(2), pictures(3), torch.tensor([0, 2, 1, 2])
-    terms = GramObjective(vgg, targets, "relu1_2", weights)(painted, photos, styles)
+    painted, photos, styles = pictures(2), pictures(3), [0, 2, 1, 2]
+    terms = GramObjective(vgg, LAYERS, "relu1_2", weights)(painted, photos, of(targets, styles))
     f, p = vgg(painted, ["relu1_2", *LAYERS]), vgg(photos, ["relu1_2"])["relu1_2"]
 
     def error(got: Tensor, target: Tensor) -> Tensor:
@@ -62,39 +67,51 @@ def test_gram_terms_are_the_formulas(vgg: VGG, targets: dict[str, Tensor], weigh
 
 @pytest.mark.parametrize("weights", [BALANCED, EXPLICIT])
 def test_halves_of_a_batch_average_to_the_whole(vgg: VGG, targets: dict[str, Tensor], weights: Weights) -> None:
-    painted, photos, styles = pictures(2), pictures(3), torch.tensor([0, 2, 1, 2])
-    objective = GramObjective(vgg, targets, "relu1_2", weights)
-    whole = objective(painted, photos, styles)
-    halves = [objective(painted[i : i + 2], photos[i : i + 2], styles[i : i + 2]) for i in (0, 2)]
+    painted, photos, styles = pictures(2), pictures(3), [0, 2, 1, 2]
+    objective = GramObjective(vgg, LAYERS, "relu1_2", weights)
+    whole = objective(painted, photos, of(targets, styles))
+    halves = [objective(painted[i : i + 2], photos[i : i + 2], of(targets, styles[i : i + 2])) for i in (0, 2)]
     for name, value in whole.items():
         assert value == pytest.approx(float(halves[0][name] + halves[1][name]) / 2, rel=1e-4)
 
 
 def test_a_painting_that_is_photo_and_style_at_once_costs_nothing(vgg: VGG) -> None:
     photos = pictures(4, 2)
-    own = {tap: gram(f) for tap, f in vgg(photos, LAYERS).items()}
-    terms = GramObjective(vgg, own, "relu2_1", BALANCED)(photos, photos, torch.tensor([0, 1]))
+    objective = GramObjective(vgg, LAYERS, "relu2_1", BALANCED)
+    own = objective.grams(vgg(photos, LAYERS))
+    terms = objective(photos, photos, own)
     assert terms["content"] < 1e-10
     assert terms["style"] < 1e-8
-    assert GramObjective(vgg, own, "relu2_1", BALANCED)(photos, photos, torch.tensor([1, 0]))["style"] > 1e-4
+    assert objective(photos, photos, of(own, [1, 0]))["style"] > 1e-4
 
 
 def test_balanced_weights_do_not_know_how_large_activations_are(vgg: VGG, targets: dict[str, Tensor]) -> None:
-    painted, photos, styles = pictures(2), pictures(3), torch.tensor([0, 2, 1, 2])
+    painted, photos = pictures(2), pictures(3)
+    grams = of(targets, [0, 2, 1, 2])["relu1_1"]
     larger = VGG("vgg16", NORMALISATIONS["none"], last="conv2_1").requires_grad_(False)
     larger.load_state_dict({k: v for k, v in vgg.state_dict().items() if k[4] < "2" or k.startswith("conv2_1")})
-    small = GramObjective(larger, {"relu1_1": targets["relu1_1"]}, "relu1_1", BALANCED)(painted, photos, styles)
+    objective = GramObjective(larger, ["relu1_1"], "relu1_1", BALANCED)
+    small = objective(painted, photos, {"relu1_1": grams})
     larger.conv1_1.weight.mul_(10)
     larger.conv1_1.bias.mul_(10)
-    large = GramObjective(larger, {"relu1_1": targets["relu1_1"] * 100}, "relu1_1", BALANCED)(painted, photos, styles)
+    large = objective(painted, photos, {"relu1_1": grams * 100})
     for name, value in small.items():
         assert large[name] == pytest.approx(float(value), rel=1e-4)
 
 
 def test_a_black_photo_gives_a_finite_loss(vgg: VGG, targets: dict[str, Tensor]) -> None:
     black = torch.zeros(2, 3, 32, 32)
-    empty = {tap: torch.zeros_like(target) for tap, target in targets.items()}
-    assert GramObjective(vgg, empty, "relu1_2", BALANCED)(black, black, torch.tensor([0, 1]))["total"].isfinite()
+    empty = {tap: torch.zeros_like(target) for tap, target in of(targets, [0, 1]).items()}
+    assert GramObjective(vgg, LAYERS, "relu1_2", BALANCED)(black, black, empty)["total"].isfinite()
+
+
+def test_gram_matrices_are_divided_as_told(vgg: VGG) -> None:
+    features = vgg(pictures(2), [*LAYERS, "relu1_2"])
+    for divisor in ("positions", "all"):
+        grams = GramObjective(vgg, LAYERS, "relu1_2", EXPLICIT, divisor).grams(features)
+        assert list(grams) == list(LAYERS)
+        for tap in LAYERS:
+            torch.testing.assert_close(grams[tap], gram(features[tap], divisor))
 
 
 @pytest.mark.parametrize("weights", [Weights(1.0, 10.0, 0.0, relative=False), Weights(1.0, 4.0, 0.0, relative=True)])
@@ -126,13 +143,13 @@ def test_adain_terms_are_the_formulas(vgg: VGG, weights: Weights) -> None:
 
 def test_gradients_reach_the_painting(vgg: VGG, targets: dict[str, Tensor]) -> None:
     painted = pictures(2).requires_grad_()
-    objective = GramObjective(vgg, targets, "relu1_2", BALANCED)
-    objective(painted, pictures(3), torch.tensor([0, 2, 1, 2]))["total"].backward()
+    objective, wanted = GramObjective(vgg, LAYERS, "relu1_2", BALANCED), of(targets, [0, 2, 1, 2])
+    objective(painted, pictures(3), wanted)["total"].backward()
     assert painted.grad is not None
     step = torch.randn(painted.shape, generator=torch.Generator().manual_seed(9)) * 1e-3
 
     def total(x: Tensor) -> float:
-        return float(objective(x, pictures(3), torch.tensor([0, 2, 1, 2]))["total"])
+        return float(objective(x, pictures(3), wanted)["total"])
 
     with torch.no_grad():
         numeric = (total(painted + step) - total(painted - step)) / 2
