@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from impasto.core.metadata import read_manifest
 from impasto.core.store import SHIPPED
 from impasto.errors import WeightsError
 
-__all__ = ["MODELS", "find_model", "shipped_models"]
+__all__ = ["MODELS", "find_model", "shipped_models", "style_picture"]
 
 MODELS: Mapping[str, str] = MappingProxyType(
     {"gallery": "gallery.safetensors", "universal": "universal.safetensors"},
@@ -22,6 +23,18 @@ MODELS: Mapping[str, str] = MappingProxyType(
 def shipped_models() -> tuple[str, ...]:
     """The names of those whose files are here."""
     return tuple(name for name, file in MODELS.items() if (SHIPPED / file).is_file())
+
+
+def style_picture(name: str, kind: Literal["swatch", "thumbnail"]) -> Path:
+    """The JPEG of a style of the gallery: 256 px of its texture, synthesised, or an example photo painted in it.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    path = SHIPPED / "gallery" / f"{name}-{kind}.jpg"
+    if not path.is_file():
+        raise WeightsError(f"no {kind} of a style {name!r} ships: `impasto styles` lists those that do")
+    return path
 
 
 def find_model(model: str | PathLike[str]) -> Path:
