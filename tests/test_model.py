@@ -103,7 +103,7 @@ def test_transparency_and_depth_stay(toy: Path) -> None:
         (None, {}, "which style"),
         (Path("night.png"), {}, "knows its own styles alone: give a name such as 'great-wave', no picture"),
         ("night", {"strength": 1.1}, "strength is 1.1, need a number from 0 to 1"),
-        ("night", {"alpha": 0.5}, "alpha is for networks of any style"),
+        ("night", {"alpha": 0.5}, "alpha is for networks that decode features"),
         ("night", {"style_scale": 11}, "style scale is 11, need a number from 0.1 to 10"),
         ("night", {"mask": ["photo.png"] * 3}, "1 styles with 3 masks"),
     ],
@@ -174,9 +174,13 @@ def test_a_file_counts_before_a_name(folder: Path) -> None:
         (["-s", "grate-wave"], "'grate-wave': no picture and no style of the gallery, which `impasto styles` lists"),
         (["-s", "gone.png"], "gone.png: no such file"),
         (["-s", "great-wave", "--preset", "quick"], "a network paints in one pass: leave out --preset"),
-        (["-s", "great-wave", "--method", "optimize"], "--method optimize paints in the manner of pictures"),
-        (["-s", "wave.png", "--method", "network"], "--method network needs a style of the gallery, or --model"),
-        (["-s", "wave.png", "--alpha", "0.5"], "--alpha is for networks of any style"),
+        (["-s", "great-wave", "--method", "optimize"], "method optimize paints in the manner of pictures"),
+        (["-s", "wave.png", "--method", "network"], "universal is not part of this version yet"),
+        (["-s", "wave.png", "--quality", "draft", "--method", "optimize"], "quality draft is painted by a network"),
+        (["-s", "wave.png", "--quality", "good", "--method", "network"], "quality good is painted by optimisation"),
+        (["-s", "wave.png", "--quality", "best", "--preset", "quick"], "is a preset of its own: leave out --preset"),
+        (["-s", "great-wave", "--quality", "good"], "quality is for a picture as style"),
+        (["-s", "wave.png", "--alpha", "0.5"], "--alpha is for networks that decode features"),
         (["-s", "wave.png", "--mask", "wave.png", "--mask", "wave.png"], "takes one mask for all styles, got 2"),
         (["-s", "great-wave", "--model", "galery"], "no trained network and no file is called 'galery'"),
     ],
@@ -194,6 +198,8 @@ def test_mistakes_in_python() -> None:
         impasto.stylize("photo.png", "great-wave", steps=3)
     with pytest.raises(ImageError, match=r"gone\.png"):
         impasto.stylize("photo.png", "gone.png")
+    with pytest.raises(OptionError, match="quality 'better' is unknown: use draft, good, best"):
+        impasto.stylize("photo.png", "wave.png", quality="better")
 
 
 def test_without_a_gallery_a_name_is_no_picture(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -311,7 +311,7 @@ def test_layers_in_another_form() -> None:
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"preset": "gatys"}, OptionError, "preset 'gatys' is unknown: use quick, balanced, gatys-paper"),
+        ({"preset": "gatys"}, OptionError, "preset 'gatys' is unknown: use quick, good, balanced, gatys-paper"),
         ({"stile_weight": 2}, OptionError, "setting 'stile_weight' is unknown: use .*style_weight"),
         ({"style_weight": float("nan")}, OptionError, "style_weight must be a number from 0 up, got nan"),
         ({"seed": 2**63}, OptionError, "seed must be"),

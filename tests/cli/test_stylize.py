@@ -180,7 +180,7 @@ def test_options_are_called_as_in_python() -> None:
 def test_every_option_is_tried_here() -> None:
     tried = {argument for arguments, _ in SETTINGS for argument in arguments}
     tried |= {"--preset", "--upscale", "--device", "--precision", "--backbone-input", "--max-megapixels", "--style"}
-    tried |= {"--model", "--alpha", "--jobs", "--mask", "--strength"}  # in test_trained.py
+    tried |= {"--model", "--alpha", "--jobs", "--mask", "--strength", "--quality"}  # in test_trained.py
     tried |= {"--max-memory", "--tile", "--statistics", "--dry-run"}  # in test_size.py
     tried |= {"--method", *(f"--{name.replace('_', '-')}" for name in FOR_FILES)}
     assert {parameter.opts[0] for parameter in STYLIZE.params} - {"photo"} <= tried
@@ -227,7 +227,7 @@ def test_what_is_missing(arguments: list[str], message: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "gatys"], "preset 'gatys' is unknown: use quick, balanced, gatys-paper"),
+        (["--preset", "gatys"], "preset 'gatys' is unknown: use quick, good, balanced, gatys-paper"),
         (["--style-layers", "relu9_9"], "has no layer 'relu9_9'; its layers are conv1_1, relu1_1, conv1_2"),
         (["--content-layers", "relu1_1:x"], "layer 'relu1_1:x': the weight after the colon must be a number"),
         (["--init", "nois"], "init 'nois': neither a picture's file nor one of content, noise"),
