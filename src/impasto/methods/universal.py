@@ -28,7 +28,7 @@ from impasto.methods.staged import check_size
 
 __all__ = ["Look", "Signature", "Universal", "UniversalConfig"]
 
-FAINT = 1e-6  # under the root, where its slope would have no end
+FAINT = 1e-6  # under a root, where its slope or what it divides would have no end
 LOUD = 6.0  # standard deviations from the mean of all styles, beyond which a value is taken for less
 RIDGE = 1.0  # of the mean variance: components with less than that stay faint
 
@@ -119,7 +119,8 @@ class Predictor(nn.Module):
         _, values, directions = torch.linalg.svd(standard, full_matrices=False)
         variance = values.square() / len(features)
         kept = min(basis.shape[1], len(values))
-        whitened = directions[:kept].T / (variance[:kept] + RIDGE * variance.mean()).sqrt()
+        size = (variance[:kept] + RIDGE * variance.mean()).clamp_min(FAINT)  # styles may be all the same
+        whitened = directions[:kept].T / size.sqrt()
         basis.zero_()
         basis[:, :kept] = whitened.to(basis) / scale[:, None]
 
