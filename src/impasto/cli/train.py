@@ -46,6 +46,7 @@ METAVARS = {
     "second_backbone": "NAME|PATH",
     "model": "MODEL",
     "begin_with": "MODEL",
+    "begin_style": "PICTURE",
     "leave_out": "NAME",
     "content_layer": "NAME",
     "style_layer": "NAME",

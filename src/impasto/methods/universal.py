@@ -30,7 +30,7 @@ __all__ = ["Look", "Signature", "Universal", "UniversalConfig"]
 
 FAINT = 1e-6  # under a root, where its slope or what it divides would have no end
 LOUD = 6.0  # standard deviations from the mean of all styles, beyond which a value is taken for less
-RIDGE = 1.0  # of the mean variance: components with less than that stay faint
+RIDGE = 1.0  # of the mean variance: what varies less stays faint
 
 
 class Signature(NamedTuple):
@@ -124,14 +124,34 @@ class Predictor(nn.Module):
         basis.zero_()
         basis[:, :kept] = whitened.to(basis) / scale[:, None]
 
+    @torch.no_grad()
+    def fit(self, signatures: Signature, looks: Look) -> None:
+        """Begin with the looks that N styles were trained to have: rows by ridge regression on the summaries."""
+        wanted = {**looks}
+        wanted["palette.matrix"] = wanted["palette.matrix"] - signatures.matrix
+        wanted["palette.offset"] = wanted["palette.offset"] - signatures.offset
+        flat = torch.cat([wanted[name].flatten(1) for name in self.shapes], 1).double()
+        x = self._summaries(signatures).double()
+        mean_x, mean = x.mean(0), flat.mean(0)
+        centred = x - mean_x
+        products = centred @ centred.T
+        ridge = RIDGE * products.diagonal().mean() * torch.eye(len(x), dtype=x.dtype, device=x.device)
+        weight = torch.linalg.solve(products + ridge, flat - mean).T @ centred
+        self.rows.weight.copy_(weight)
+        self.rows.bias.copy_(mean - weight @ mean_x)
+
+    def _summaries(self, signature: Signature) -> Tensor:
+        x = ((signature.features.float() - self.mean) @ self.basis).clamp(-LOUD, LOUD)
+        # Weights have a size of order one and sums are divided, so that Adam's steps, whose size is the same
+        # for every weight, are not larger for what has many inputs than for a convolution.
+        x = nn.functional.silu(self.summary(x / x.shape[1] ** 0.5))
+        summaries: Tensor = x / x.shape[1] ** 0.5
+        return summaries
+
     def forward(self, signature: Signature) -> Look:
         """Signatures of B styles -> their looks, float32."""
         with torch.autocast(signature.features.device.type, enabled=False):
-            x = ((signature.features.float() - self.mean) @ self.basis).clamp(-LOUD, LOUD)
-            # Weights have a size of order one and sums are divided, so that Adam's steps, whose size is the same
-            # for every weight, are not larger for what has many inputs than for a convolution.
-            x = nn.functional.silu(self.summary(x / x.shape[1] ** 0.5))
-            flat: Tensor = self.rows(x / x.shape[1] ** 0.5)
+            flat: Tensor = self.rows(self._summaries(signature))
         parts = torch.split(flat, [shape.numel() for shape in self.shapes.values()], dim=1)
         look = {name: part.reshape(-1, *shape) for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)}
         look["palette.matrix"] = look["palette.matrix"] + signature.matrix
@@ -200,6 +220,26 @@ class Universal(nn.Module):
         """All there is to keep of style pictures (B, 3, H, W), for the next photo."""
         looks: Look = self.predictor(self.signature(style))
         return looks
+
+    @torch.no_grad()
+    def begin_with(self, trained: Brisk, signatures: Signature) -> None:
+        """Take over a network of N styles: its weights, and its rows as what to predict from their `signatures`.
+
+        Raises:
+            OptionError: it is of other sizes.
+        """
+        if replace(trained.config, styles=("style",)) != self.painter.config:
+            raise OptionError(
+                f"a brisk network of {trained.config.channels} channels, {trained.config.blocks} blocks and detail "
+                f"{trained.config.detail} cannot begin one of {self.config.channels}, {self.config.blocks} and "
+                f"{self.config.detail}: give it the same sizes"
+            )
+        theirs = dict(trained.named_parameters())
+        rows = [name for name, _ in self._rows(self.painter)]
+        for name, parameter in self.painter.named_parameters():
+            if name not in rows:
+                parameter.copy_(theirs[name])
+        self.predictor.fit(signatures, {name: theirs[name] for name in rows})
 
     def dressed(self, looks: Sequence[Look]) -> Brisk:
         """The painting network with these styles, each of batch 1, named "1", "2" and so on; weights are shared."""

@@ -17,7 +17,16 @@ from impasto.training.settings import EXCLUSIVE, TrainSettings, flag, settings_c
 
 __all__ = ["changes", "fill", "from_table", "inherited", "read_recipe", "to_table", "to_toml"]
 
-PLACES = ("photos", "style", "backbone", "encoder", "second_backbone", "model", "begin_with")  # fields that hold paths
+PLACES = (
+    "photos",
+    "style",
+    "backbone",
+    "encoder",
+    "second_backbone",
+    "model",
+    "begin_with",
+    "begin_style",
+)  # fields that hold paths
 
 
 def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -278,6 +278,8 @@ class UniversalSettings(GramSettings):
     PAPER: ClassVar[Weights] = MultiStyleSettings.PAPER
     DIVISOR: ClassVar[Literal["positions", "all"]] = "positions"
 
+    begin_with: str = option("", "Network of `train multistyle` to begin with, which learned --begin-style.")
+    begin_style: tuple[str, ...] = option((), "The styles of --begin-with, as they were given to it.")
     encoder: str = option("compact", "Network that looks at style pictures: a name, or a file.")
     encoder_input: Literal["torchvision", "caffe", "none"] | None = option(
         None, "Input normalisation of an encoder file that does not tell."

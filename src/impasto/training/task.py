@@ -107,7 +107,7 @@ class Task(ABC):
         values: dict[str, Any] = {
             key: list(v) if isinstance(v, tuple) else v for key, v in self.settings.values().items()
         }
-        for key in ("photos", "style"):
+        for key in {"photos", "style", "begin_style"} & values.keys():
             values[key] = [Path(path).name for path in values[key]]
         for key in {"backbone", "encoder", "second_backbone", "model", "begin_with"} & values.keys():
             values[key] = Path(values[key]).name

@@ -13,15 +13,19 @@ from torch import Tensor
 from impasto.core.precision import Precision
 from impasto.core.vgg import VGG
 from impasto.core.weights import Input, load_backbone
-from impasto.errors import DataError, ImpastoError
-from impasto.imaging import read
+from impasto.errors import DataError, ImpastoError, OptionError
+from impasto.files import sha256
+from impasto.imaging import fit_long_side, read, resize
 from impasto.methods.adain import TAPS
-from impasto.methods.universal import Universal, UniversalConfig
+from impasto.methods.brisk import Brisk
+from impasto.methods.files import load_model
+from impasto.methods.shipped import find_model
+from impasto.methods.universal import Signature, Universal, UniversalConfig
 from impasto.training.adain_task import STYLE_SEED
 from impasto.training.data import BadPhotos, Crop, photo_batches
 from impasto.training.objectives import GramObjective, Terms
 from impasto.training.settings import UniversalSettings
-from impasto.training.sources import names_digest, open_styles
+from impasto.training.sources import gather_styles, names_digest, open_styles
 from impasto.training.targets import backbone_identity
 from impasto.training.task import SHOWN, Batch, Exhibit, Paint, Shard, Task
 
@@ -69,6 +73,8 @@ class UniversalTask(Task):
         if s.second_backbone:
             self.objectives.append(self._objective("second_backbone", s.second_backbone, s.second_backbone_input))
         network.predictor.learn_basis(self._first_looks())
+        if s.begin_with:
+            self._begin(s.begin_with)
 
     def _objective(self, role: str, name: str, kind: Input | None, known: VGG | None = None) -> GramObjective:
         """The losses that a backbone sees; `known` is the encoder where it is that very backbone."""
@@ -97,6 +103,25 @@ class UniversalTask(Task):
         with closing(batches):
             looks = [self.network.signature(next(batches)).features for _ in range(FIRST_LOOKS // 8)]
         return torch.cat(looks)
+
+    def _begin(self, start: str) -> None:
+        """Take over what a network of several styles has learned."""
+        path = find_model(start)
+        trained, _ = load_model(path)
+        sources = {source.name: source for source in gather_styles(self.settings.begin_style)}
+        if not isinstance(trained, Brisk) or list(trained.styles) != list(sources):
+            raise OptionError(
+                f"{start}: to begin with it, it must be a network of `train multistyle` with the styles that "
+                "--begin-style names, in the same order"
+            )
+        signatures, size = [], self.settings.style_size
+        for source in sources.values():
+            picture = source.picture()
+            small = resize(picture.rgb, fit_long_side((picture.height, picture.width), size))
+            signatures.append(self.network.signature(small.to(self.device)))
+        together = Signature(*(torch.cat(part) for part in zip(*signatures, strict=True)))
+        self.network.begin_with(trained.to(self.device), together)
+        self.contents["begin_with"] = sha256(path)
 
     def batches(self, start: int, shard: Shard) -> Generator[Batch, None, None]:
         """As many style pictures as photos."""
