@@ -50,5 +50,5 @@ class DivergenceError(ImpastoError):
 class MissingExtraError(ImpastoError):
     """An optional library that is not installed; the message names the extra."""
 
-    def __init__(self, library: str, extra: str) -> None:
-        super().__init__(f"this needs {library}, which is not installed: pip install 'impasto[{extra}]'")
+    def __init__(self, library: str, extra: str, what: str = "this") -> None:
+        super().__init__(f"{what} needs {library}, which is not installed: pip install 'impasto[{extra}]'")

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, the hashes by which they are known, and names fit to be shown."""
+"""Files that appear whole or not at all, files to work in, hashes of files, and names fit to be shown."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import hashlib
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from impasto.errors import OutputError
 
-__all__ = ["atomic_path", "output_error", "sha256", "shown"]
+__all__ = ["ScratchFile", "atomic_path", "output_error", "sha256", "shown"]
 
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
@@ -101,6 +102,66 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+class ScratchFile:
+    """A file that is read and written at any place, by plain reads and writes; made when first something is written.
+
+    A mapped file would be read in whole pages and kept by the system in the process's resident memory, where a
+    budget would have to count it.
+
+    Args:
+        folder: where it lies, without a name: it is gone when closed, or with the process, however that ends. None
+            is the system's place for temporary files.
+        path: instead of `folder`, a name: it stays, and what is in it already is kept.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None, *, path: Path | None = None) -> None:
+        self.folder, self.path = Path(folder or tempfile.gettempdir()), path
+        self._file: int | None = None
+
+    def write(self, place: int, data: memoryview) -> None:
+        """Put bytes there; OutputError if the disk has no room."""
+        self._move(place, data, write=True)
+
+    def read(self, place: int, into: memoryview) -> None:
+        """Fill `into` from there; EOFError if that was never written."""
+        self._move(place, into, write=False)
+
+    def _move(self, place: int, data: memoryview, *, write: bool) -> None:
+        try:
+            file = self._open()
+            done = 0
+            while done < len(data):  # a call moves at most 2 GiB
+                part = data[done:]
+                count = os.pwrite(file, part, place + done) if write else os.preadv(file, [part], place + done)
+                if count == 0:
+                    raise EOFError("something is read that was never written")
+                done += count
+        except OSError as error:
+            if self.path is not None:
+                raise output_error(self.path, error) from error
+            told = output_error(self.folder / "impasto", error)
+            raise OutputError(f"{told}; the folder for temporary files is that of the variable TMPDIR") from error
+
+    def _open(self) -> int:
+        if self._file is None and self.path is not None:
+            self._file = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o666)
+        elif self._file is None:
+            self._file, path = tempfile.mkstemp(prefix="impasto-", dir=self.folder)
+            Path(path).unlink()
+        return self._file
+
+    def flush(self) -> None:
+        """Make what was written durable."""
+        if self._file is not None:
+            os.fsync(self._file)
+
+    def close(self) -> None:
+        """Let go of it; without a name it is gone."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:

@@ -71,7 +71,7 @@ class _Quiet:
 
 QUIET = _Quiet()
 
-_TALKATIVE = ("tifffile", "imagecodecs")  # their warnings end on the terminal where logging is not set up
+_TALKATIVE = ("tifffile", "imagecodecs", "pyvips")  # their warnings end on the terminal where logging is not set up
 
 
 @contextmanager

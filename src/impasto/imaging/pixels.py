@@ -14,7 +14,7 @@ from torch import Tensor
 from impasto.errors import ImageError
 from impasto.imaging.profiles import to_srgb
 
-__all__ = ["Pixels", "exif_orientation", "from_pillow"]
+__all__ = ["Pixels", "exif_orientation", "from_pillow", "to_tensor", "upright"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +39,13 @@ class Pixels:
 
     def develop(self) -> tuple[Tensor, Tensor | None]:
         """(1, 3, H, W) sRGB and (1, 1, H, W) alpha or None; float32 in [0, 1], upright."""
-        rgb = _to_tensor(_upright(to_srgb(self.colour, self.profile), self.orientation), 3)
+        rgb = to_tensor(upright(to_srgb(self.colour, self.profile), self.orientation), 3)
         if self.alpha is None:
             return rgb, None
-        return rgb, _to_tensor(_upright(self.alpha[:, :, None], self.orientation), 1)
+        return rgb, to_tensor(upright(self.alpha[:, :, None], self.orientation), 1)
 
 
-def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+def upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
     """A view of (H, W, C) as it is meant to be looked at; 5 to 8 swap height and width."""
     if orientation in (5, 6, 7, 8):
         array = array.swapaxes(0, 1)
@@ -56,7 +56,7 @@ def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
     return array
 
 
-def _to_tensor(array: NDArray[Any], channels: int) -> Tensor:
+def to_tensor(array: NDArray[Any], channels: int) -> Tensor:
     """(H, W, 1 or C) integers -> (1, C, H, W); one pass and one float copy, grey is repeated on the way."""
     height, width, _ = array.shape
     out = np.empty((channels, height, width), np.float32)

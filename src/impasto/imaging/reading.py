@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -19,11 +20,11 @@ from impasto.files import shown
 from impasto.imaging.formats import is_heif, load_pillow_heif
 from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, Limits, decoding
 from impasto.imaging.picture import Picture
-from impasto.imaging.pixels import Pixels, from_pillow
+from impasto.imaging.pixels import Pixels, exif_orientation, from_pillow
 from impasto.imaging.png16 import is_png16, read_png16
-from impasto.imaging.tiff import is_tiff, read_tiff
+from impasto.imaging.tiff import is_tiff, read_tiff, tiff_header
 
-__all__ = ["as_picture", "read"]
+__all__ = ["Header", "as_picture", "read", "read_header"]
 
 _PILLOW = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
@@ -55,6 +56,63 @@ def read(
     return Picture(rgb, alpha, pixels.bits, name)
 
 
+@dataclass(frozen=True)
+class Header:
+    """What a file tells before it is decoded.
+
+    Attributes:
+        width, height: as they are stored, px.
+        orientation: the EXIF value.
+        alpha: whether a channel after the colours, if there is one, is transparency.
+    """
+
+    width: int
+    height: int
+    orientation: int = 1
+    alpha: bool = True
+
+    @property
+    def turned(self) -> bool:
+        """Whether width and height change places when the picture is looked at upright."""
+        return self.orientation in (5, 6, 7, 8)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width), upright."""
+        return (self.width, self.height) if self.turned else (self.height, self.width)
+
+
+def read_header(
+    source: str | os.PathLike[str], *, max_megapixels: float = MAX_MEGAPIXELS, min_side: int = MIN_SIDE
+) -> Header:
+    """What the picture in a file is like, nothing being decoded; limits and errors as of ``read``."""
+    file, _ = _open(source)
+    label = shown(source)
+    with file, decoding(label):
+        header = _header(file, _first_bytes(file, label), label)
+        Limits(max_megapixels, min_side).check(label, header.width, header.height)
+    return header
+
+
+def _header(file: BinaryIO, head: bytes, label: str) -> Header:
+    if is_heif(head):
+        return Header(*load_pillow_heif().open_heif(file).size)  # turned upright by the library
+    if is_tiff(head):
+        return Header(*tiff_header(file, label))
+    with _identified(file, head) as image:
+        # Asking Pillow for the EXIF of a PNG decodes it, so only where it was met before the pixels.
+        known = image.format != "PNG" or "exif" in image.info or "XML:com.adobe.xmp" in image.info
+        return Header(*image.size, exif_orientation(image) if known else 1)
+
+
+def _first_bytes(file: BinaryIO, label: str) -> bytes:
+    head = file.read(256)
+    file.seek(0)
+    if not head:
+        raise ImageError(f"{label}: empty (0 bytes), need a picture; copy or download it again")
+    return head
+
+
 def _open(source: str | os.PathLike[str] | BinaryIO) -> tuple[BinaryIO, str]:
     """A seekable binary file, ours to close, and its short name."""
     if not isinstance(source, str | os.PathLike):
@@ -82,10 +140,7 @@ def _open(source: str | os.PathLike[str] | BinaryIO) -> tuple[BinaryIO, str]:
 
 
 def _decode(file: BinaryIO, label: str, limits: Limits) -> Pixels:
-    head = file.read(256)
-    file.seek(0)
-    if not head:
-        raise ImageError(f"{label}: empty (0 bytes), need a picture; copy or download it again")
+    head = _first_bytes(file, label)
     if is_heif(head):
         heif = load_pillow_heif().open_heif(file)
         limits.check(label, *heif.size)

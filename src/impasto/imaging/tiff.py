@@ -17,7 +17,7 @@ from impasto.errors import ImageError
 from impasto.imaging.guards import Limits
 from impasto.imaging.pixels import Pixels
 
-__all__ = ["encode_tiff", "is_tiff", "read_tiff"]
+__all__ = ["encode_tiff", "is_tiff", "read_tiff", "tiff_header"]
 
 _KIND = tifffile.PHOTOMETRIC
 _CHANNELS = {  # what the decoder hands out; YCbCr arrives as RGB
@@ -28,6 +28,7 @@ _CHANNELS = {  # what the decoder hands out; YCbCr arrives as RGB
     _KIND.YCBCR: 3,
     _KIND.SEPARATED: 4,
 }
+_UNSPECIFIED = tifffile.EXTRASAMPLE.UNSPECIFIED
 _MOST_SAMPLES = 16
 _LARGE_TILE = 1024 * 1024
 _JPEG = tifffile.COMPRESSION.JPEG
@@ -48,6 +49,16 @@ def is_tiff(head: bytes) -> bool:
     return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
+def tiff_header(file: BinaryIO, name: str) -> tuple[int, int, int, bool]:
+    """Width and height of the first page as stored, its orientation, and whether extra channels begin with alpha."""
+    with tifffile.TiffFile(file) as tiff:
+        page: Any = tiff.pages.first
+        _check_coding(page, name)
+        _check_header(page, tiff.filehandle.size)
+        orientation = int(page.tags.valueof("Orientation") or 1)
+        return int(page.imagewidth), int(page.imagelength), orientation, _extra(page) != _UNSPECIFIED
+
+
 def read_tiff(file: BinaryIO, name: str, limits: Limits) -> Pixels:
     """The first page: grey, RGB, CMYK or palette with 1 to 32 bits or floats, or YCbCr in JPEG.
 
@@ -61,11 +72,7 @@ def read_tiff(file: BinaryIO, name: str, limits: Limits) -> Pixels:
         kind = page.photometric
         wanted = _CHANNELS.get(kind)
         samples = page.dtype.kind if page.dtype is not None else ""
-        if page.compression not in _CODINGS:
-            raise ImageError(
-                f"{name}: a TIFF compressed by {getattr(page.compression, 'name', page.compression)}, "
-                f"need one of {', '.join(_CODINGS.values())}; save it again"
-            )
+        _check_coding(page, name)
         if wanted is None or samples not in ("b", "u", "f") or (kind == _KIND.YCBCR and page.compression != _JPEG):
             raise ImageError(
                 f"{name}: a TIFF of kind {getattr(kind, 'name', kind)} with {page.bitspersample}-bit samples of type "
@@ -81,6 +88,14 @@ def read_tiff(file: BinaryIO, name: str, limits: Limits) -> Pixels:
         if array.ndim != 3 or array.shape[2] < wanted:
             raise ImageError(f"{name}: a TIFF of shape {array.shape}, need height x width x {wanted} channels")
         return _to_pixels(array, wanted, page, name)
+
+
+def _check_coding(page: Any, name: str) -> None:
+    if page.compression not in _CODINGS:
+        raise ImageError(
+            f"{name}: a TIFF compressed by {getattr(page.compression, 'name', page.compression)}, "
+            f"need one of {', '.join(_CODINGS.values())}; save it again"
+        )
 
 
 def _check_header(page: Any, size: int) -> None:
@@ -131,12 +146,16 @@ def _to_pixels(array: NDArray[Any], wanted: int, page: Any, name: str) -> Pixels
     colour, alpha = array[:, :, :wanted], None
     if page.photometric == _KIND.MINISWHITE:
         colour = np.iinfo(colour.dtype).max - colour
-    extra = page.extrasamples[0] if page.extrasamples else tifffile.EXTRASAMPLE.UNSPECIFIED
-    if array.shape[2] > wanted and extra != tifffile.EXTRASAMPLE.UNSPECIFIED:
+    if array.shape[2] > wanted and _extra(page) != _UNSPECIFIED:
         alpha = array[:, :, wanted]
-        if extra == tifffile.EXTRASAMPLE.ASSOCALPHA:
+        if _extra(page) == tifffile.EXTRASAMPLE.ASSOCALPHA:
             colour = _unpremultiplied(colour, alpha)
     return Pixels(colour, alpha, profile, orientation)
+
+
+def _extra(page: Any) -> Any:
+    """What the first channel after the colours is."""
+    return page.extrasamples[0] if page.extrasamples else _UNSPECIFIED
 
 
 def _to_unsigned(array: NDArray[Any], bits: int, name: str) -> NDArray[Any]:

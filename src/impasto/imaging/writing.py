@@ -20,7 +20,18 @@ from impasto.imaging.png16 import encode_png16
 from impasto.imaging.profiles import SRGB
 from impasto.imaging.tiff import encode_tiff
 
-__all__ = ["QUALITY", "check_output", "encode", "losses", "write"]
+__all__ = [
+    "COMPRESSION",
+    "QUALITY",
+    "check_output",
+    "check_range",
+    "check_side",
+    "encode",
+    "full_chroma",
+    "losses",
+    "lost",
+    "write",
+]
 
 QUALITY = 92
 COMPRESSION = 6
@@ -86,13 +97,24 @@ def _same_input(found: os.stat_result, inputs: Sequence[str | os.PathLike[str]])
 
 def losses(picture: Picture, path: str | os.PathLike[str], format: str | None = None) -> tuple[str, ...]:  # noqa: A002
     """What of ``picture`` the format cannot hold, a sentence each: for a front end to say."""
+    return lost(path, alpha=picture.alpha is not None, bits=picture.bits, format=format)
+
+
+def lost(
+    path: str | os.PathLike[str],
+    *,
+    alpha: bool,
+    bits: int,
+    format: str | None = None,  # noqa: A002
+) -> tuple[str, ...]:
+    """`losses` of a picture with or without alpha and with so many bits per channel."""
     row = FORMATS[find_format(path, format)]
-    lost = []
-    if picture.alpha is not None and not row.alpha:
-        lost.append(f"{row.name} has no transparency: the picture is laid on white")
-    if picture.bits > row.bits:
-        lost.append(f"{row.name} is written with {row.bits} bits per channel: the picture came with {picture.bits}")
-    return tuple(lost)
+    told = []
+    if alpha and not row.alpha:
+        told.append(f"{row.name} has no transparency: the picture is laid on white")
+    if bits > row.bits:
+        told.append(f"{row.name} is written with {row.bits} bits per channel: the picture came with {bits}")
+    return tuple(told)
 
 
 def write(
@@ -127,11 +149,7 @@ def write(
     check_output(path, force=force, inputs=inputs, allow_input=allow_input, format=format)
     key = find_format(path, format)
     row = FORMATS[key]
-    if max(picture.width, picture.height) > row.longest_side:
-        raise OutputError(
-            f"{shown(path)}: {picture.width}x{picture.height} px, {row.name} holds at most {row.longest_side} "
-            "per side; use .png or .tiff"
-        )
+    check_side(path, (picture.height, picture.width), key)
     try:
         data = encode(picture, key, quality=quality, compression=compression)
     except ImpastoError:
@@ -155,8 +173,8 @@ def _to_stdout(data: bytes) -> None:
 
 def encode(picture: Picture, format: str, *, quality: int = QUALITY, compression: int = COMPRESSION) -> bytes:  # noqa: A002
     """The bytes of the file that ``write`` makes, for a web server or an archive; ``format`` as there."""
-    _check_range("quality", quality, 1, 100)
-    _check_range("compression", compression, 0, 9)
+    check_range("quality", quality, 1, 100)
+    check_range("compression", compression, 0, 9)
     key = find_format("", format)
     bits = min(picture.bits, FORMATS[key].bits)
     array = picture.integers(bits, with_alpha=FORMATS[key].alpha)  # (H, W, 3 or 4)
@@ -173,15 +191,29 @@ def encode(picture: Picture, format: str, *, quality: int = QUALITY, compression
         elif key == "png":
             image.save(file, "PNG", compress_level=compression, icc_profile=SRGB)
         elif key == "jpeg":
-            # painted strokes are thin and colourful: halved colour resolution shows on them
-            image.save(
-                file, "JPEG", quality=quality, subsampling="4:4:4" if quality >= 90 else "4:2:0", icc_profile=SRGB
-            )
+            sampling = "4:4:4" if full_chroma(quality) else "4:2:0"
+            image.save(file, "JPEG", quality=quality, subsampling=sampling, icc_profile=SRGB)
         else:
             image.save(file, key.upper(), quality=quality, icc_profile=SRGB)
     return file.getvalue()
 
 
-def _check_range(option: str, value: int, low: int, high: int) -> None:
+def check_side(path: str | os.PathLike[str], size: tuple[int, int], key: str) -> None:
+    """OutputError for a (height, width) that the format has no room for."""
+    row = FORMATS[key]
+    if max(size) > row.longest_side:
+        raise OutputError(
+            f"{shown(path)}: {size[1]}x{size[0]} px, {row.name} holds at most {row.longest_side} per side; "
+            "use .png or .tiff"
+        )
+
+
+def full_chroma(quality: int) -> bool:
+    """Whether JPEG keeps the resolution of colours: painted strokes are thin and colourful, halving shows on them."""
+    return quality >= 90
+
+
+def check_range(option: str, value: int, low: int, high: int) -> None:
+    """OptionError for a value out of range."""
     if not low <= value <= high:
         raise OptionError(f"{option} {value}: need a whole number from {low} to {high}")

@@ -1,15 +1,10 @@
-"""Maps too large for memory, kept as rows: the first of them in memory, the others in a temporary file.
-
-Files are read and written plainly. A mapped file would be read in whole pages and kept by the system in the
-process's resident memory, where a budget would have to count it.
-"""
+"""Maps too large for memory, kept as rows: the first of them in memory, the others in a file."""
 
 from __future__ import annotations
 
 import math
 import mmap
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +12,7 @@ from types import TracebackType
 import torch
 from torch import Tensor
 
-from impasto.errors import OutputError
-from impasto.files import output_error
+from impasto.files import ScratchFile
 
 __all__ = ["MapShape", "Pool", "RowStore"]
 
@@ -48,7 +42,7 @@ class RowStore:
 
     Rows may be overwritten. Memory is taken when the first row is written, and the file is made when the first
     row is written that memory has no room for. It lies in `folder` (the system's place for temporary files if
-    None) and has no name: it is gone when the store is closed, or with the process, however that ends.
+    None) and is gone with the store, or is at `path` and stays (`files.ScratchFile`).
     """
 
     def __init__(
@@ -57,11 +51,12 @@ class RowStore:
         rows_in_memory: int | None = None,
         folder: str | os.PathLike[str] | None = None,
         device: torch.device | str = "cpu",
+        *,
+        path: Path | None = None,
     ) -> None:
-        self.shape, self.folder, self.device = shape, folder, torch.device(device)
+        self.shape, self.device, self.file = shape, torch.device(device), ScratchFile(folder, path=path)
         self.rows_in_memory = shape.height if rows_in_memory is None else min(rows_in_memory, shape.height)
         self._memory: Tensor | None = None
-        self._file: int | None = None
 
     @property
     def bytes_on_disk(self) -> int:
@@ -104,9 +99,7 @@ class RowStore:
     def close(self) -> None:
         """Give memory and disk back."""
         self._memory = None
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        self.file.close()
 
     def __enter__(self) -> RowStore:
         return self
@@ -117,7 +110,7 @@ class RowStore:
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_file", None) is not None:
+        if hasattr(self, "file"):
             self.close()
 
     def _in_memory(self) -> Tensor:
@@ -135,25 +128,10 @@ class RowStore:
         """Between contiguous values (n, W, C) on the CPU and the file, `top` being a row of the map."""
         raw = values.flatten().view(torch.uint8).numpy().data
         place = (top - self.rows_in_memory) * self.shape.row_bytes
-        folder = Path(self.folder or tempfile.gettempdir())
-        try:
-            file = self._open(folder)
-            done = 0
-            while done < len(raw):  # a call moves at most 2 GiB
-                part = raw[done:]
-                count = os.pwrite(file, part, place + done) if write else os.preadv(file, [part], place + done)
-                if count == 0:
-                    raise EOFError("rows are read that were never written")
-                done += count
-        except OSError as error:
-            raise _full(folder, error) from error
-
-    def _open(self, folder: Path) -> int:
-        if self._file is None:
-            handle, path = tempfile.mkstemp(prefix="impasto-", dir=folder)
-            self._file = handle
-            Path(path).unlink()
-        return self._file
+        if write:
+            self.file.write(place, raw)
+        else:
+            self.file.read(place, raw)
 
 
 class Pool:
@@ -178,8 +156,3 @@ class Pool:
         """Close a store that came from here."""
         self.left += store.rows_in_memory * store.shape.row_bytes
         store.close()
-
-
-def _full(folder: Path, error: OSError) -> OutputError:
-    told = output_error(folder / "impasto", error)
-    return OutputError(f"{told}; the folder for temporary files is that of the variable TMPDIR")

@@ -1,0 +1,107 @@
+"""The pixels of a picture in a file instead of in memory."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from impasto.files import ScratchFile
+from impasto.imaging.pixels import to_tensor
+
+__all__ = ["PixelFile", "Strips"]
+
+
+class PixelFile:
+    """Pixels (H, W, C), uint8 or uint16, in a file of nothing else; `folder` and `path` as of `ScratchFile`."""
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        channels: int,
+        bits: int,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        path: Path | None = None,
+    ) -> None:
+        (self.height, self.width), self.channels, self.bits = size, channels, bits
+        self.file = ScratchFile(folder, path=path)
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.uint16 if self.bits == 16 else np.uint8)
+
+    @property
+    def bytes(self) -> int:
+        """How large the file is, or will be."""
+        return self.height * self.width * self.channels * self._dtype.itemsize
+
+    def write(self, top: int, block: NDArray[Any], left: int = 0) -> None:
+        """Put (n, m, C) there; OutputError if the disk has no room."""
+        pixel = self.channels * self._dtype.itemsize
+        data = np.ascontiguousarray(block, self._dtype)
+        if data.shape[1] == self.width:
+            self.file.write(top * self.width * pixel, _raw(data))
+            return
+        for row, line in enumerate(data, top):
+            self.file.write((row * self.width + left) * pixel, _raw(line))
+
+    def read(self, top: int, bottom: int) -> NDArray[Any]:
+        """Rows `top` to `bottom` (excluded), (n, W, C)."""
+        rows = np.empty((bottom - top, self.width, self.channels), self._dtype)
+        self.file.read(top * self.width * self.channels * self._dtype.itemsize, _raw(rows))
+        return rows
+
+    def __enter__(self) -> PixelFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.close()
+
+
+def _raw(array: NDArray[Any]) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
+
+
+@dataclass(frozen=True, eq=False)
+class Strips:
+    """A picture that is decoded, upright and in sRGB; what `Picture` holds in memory is read from a file by rows.
+
+    Attributes:
+        pixels: grey or RGB, then straight alpha if there is any.
+        bits: 8 or 16, the depth that it came with.
+        name: the file's name without folders.
+    """
+
+    pixels: PixelFile
+    bits: int
+    name: str
+
+    @property
+    def height(self) -> int:
+        return self.pixels.height
+
+    @property
+    def width(self) -> int:
+        return self.pixels.width
+
+    @property
+    def has_alpha(self) -> bool:
+        return self.pixels.channels in (2, 4)
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        """Colours of some rows, (1, 3, n, W) float32 in [0, 1]."""
+        array = self.pixels.read(top, bottom)
+        return to_tensor(array[:, :, :-1] if self.has_alpha else array, 3)
+
+    def read_alpha(self, top: int, bottom: int) -> Tensor:
+        """Alpha of some rows, (1, 1, n, W) float32 in [0, 1]; only where there is any."""
+        return to_tensor(self.pixels.read(top, bottom)[:, :, -1:], 1)

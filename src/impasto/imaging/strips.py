@@ -1,0 +1,193 @@
+"""Pictures too large for memory: decoded and encoded strip by strip, with pyvips (extra ``huge``).
+
+A file is decoded once, from the top, into a `PixelFile`, whose rows may then be read in any order; what is to be
+written is gathered in another and encoded from there. Colours, orientation and transparency are handled by what
+handles them for pictures in memory, so both ways see the same values.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.errors import ImageError, MissingExtraError, OutputError
+from impasto.files import atomic_path, shown
+from impasto.imaging.formats import FORMATS, find_format
+from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, QUIET, decoding
+from impasto.imaging.pixelfile import PixelFile, Strips
+from impasto.imaging.pixels import upright
+from impasto.imaging.profiles import SRGB, to_srgb
+from impasto.imaging.reading import Header, read_header
+from impasto.imaging.tiff import is_tiff
+from impasto.imaging.writing import COMPRESSION, QUALITY, check_range, check_side, full_chroma
+
+__all__ = ["FORMATS_BY_STRIPS", "check_readable", "check_writable", "decode_strips", "encode_strips", "load_pyvips"]
+
+STRIP = 1 << 20  # px that are decoded at a time
+FORMATS_BY_STRIPS = ("jpeg", "png", "tiff")
+_BIG = 3 << 30  # bytes of pixels from which on a TIFF is written as BigTIFF
+_DTYPES = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
+
+
+def load_pyvips(what: str = "this") -> Any:
+    """The optional library; MissingExtraError where it is not installed, which begins with `what`."""
+    try:
+        import pyvips
+    except (ImportError, OSError) as error:  # OSError: pyvips is there, but the library that it calls is not
+        raise MissingExtraError("pyvips", "huge", what) from error
+    pyvips.cache_set_max(0)  # it would remember files by their names, also where they have changed
+    return pyvips
+
+
+def check_readable(path: str | os.PathLike[str], why: str) -> None:
+    """ImageError that ends with `why` strips are needed, unless the file begins as one that can be read so."""
+    with decoding(shown(path)):
+        if _loader(_head(Path(path))) is None:
+            raise ImageError(f"{shown(path)}: only JPEG, PNG and TIFF are read by strips, and {why}; convert it")
+
+
+def check_writable(path: str | os.PathLike[str], why: str) -> None:
+    """OutputError that ends with `why` strips are needed, unless the format can be written so."""
+    if os.fspath(path) == "-" or find_format(path) not in FORMATS_BY_STRIPS:
+        raise OutputError(f"{shown(path)}: only .tif, .png and .jpg files are written by strips, and {why}; name one")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(8)
+
+
+def _loader(head: bytes) -> str | None:
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpegload"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "pngload"
+    return "tiffload" if is_tiff(head) else None
+
+
+def decode_strips(
+    path: str | os.PathLike[str],
+    *,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    min_side: int = MIN_SIDE,
+    folder: str | os.PathLike[str] | None = None,
+) -> Strips:
+    """Decode a JPEG, PNG or TIFF of 8 or 16 bits into a temporary file in `folder`, as `reading.read` would.
+
+    Raises:
+        ImageError: as `read`; also TIFF with other than 8 or 16 bits.
+        MissingExtraError: pyvips is not installed.
+        OutputError: the disk has no room.
+    """
+    header = read_header(path, max_megapixels=max_megapixels, min_side=min_side)
+    vips, label, path = load_pyvips(), shown(path), Path(path)
+    with decoding(label):
+        loader = _loader(_head(path))
+        if loader is None:
+            raise ImageError(f"{label}: only JPEG, PNG and TIFF are read by strips; convert it")
+        try:
+            image = getattr(vips.Image, loader)(str(path), access="sequential", fail_on="error")
+            return _decode(vips, image, header, path, folder)
+        except vips.Error as error:
+            raise ValueError(_reason(error)) from error
+
+
+def _decode(vips: Any, image: Any, header: Header, path: Path, folder: str | os.PathLike[str] | None) -> Strips:
+    if (image.width, image.height) != (header.width, header.height):
+        raise ValueError(f"{image.width}x{image.height} px, but {header.width}x{header.height} at a second look")
+    strips = _developed(vips, image, _colours(image, shown(path)), with_alpha=header.alpha and image.hasalpha())
+    first = next(strips)
+    pixels = PixelFile(header.size, first.shape[2], 8 * first.dtype.itemsize, folder)
+    top, mirrored = 0, header.orientation in (3, 4, 6, 7)
+    for strip in chain([first], strips):
+        bottom = top + len(strip)
+        place = image.height - bottom if mirrored else top
+        # Where the camera was turned, a strip of rows is one of columns.
+        pixels.write(0 if header.turned else place, upright(strip, header.orientation), place if header.turned else 0)
+        top = bottom
+    return Strips(pixels, 8 * _DTYPES[image.format].itemsize, path.name)
+
+
+def _colours(image: Any, label: str) -> int:
+    """How many of the channels are colours."""
+    colours = {"b-w": 1, "grey16": 1, "srgb": 3, "rgb": 3, "rgb16": 3, "cmyk": 4}.get(image.interpretation)
+    if colours is None or image.format not in _DTYPES or image.bands < colours:
+        raise ImageError(
+            f"{label}: {image.bands} channels of kind {image.interpretation} with samples of type {image.format}; by "
+            "strips, grey, RGB and CMYK of 8 or 16 bits are read: convert it first"
+        )
+    return colours
+
+
+def _developed(vips: Any, image: Any, colours: int, *, with_alpha: bool) -> Iterator[NDArray[Any]]:
+    """Strips (n, W, C) from the top in sRGB, with alpha as the last channel if there is any."""
+    region, dtype = vips.Region.new(image), _DTYPES[image.format]
+    profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        count = min(rows, image.height - top)
+        raw = np.frombuffer(region.fetch(0, top, image.width, count), dtype)
+        array = raw.reshape(count, image.width, image.bands)
+        colour = to_srgb(array[:, :, :colours], profile)
+        if not with_alpha:
+            yield colour
+            continue
+        alpha = array[:, :, colours : colours + 1]
+        if colour.dtype.itemsize > alpha.dtype.itemsize:  # a profile was applied at 16 bits
+            alpha = alpha.astype(np.uint16) * 257
+        yield np.concatenate([colour, alpha], axis=2)
+
+
+def _reason(error: Any) -> str:
+    """The last and most telling of the lines that pyvips puts into an error."""
+    lines = [line.strip() for line in str(getattr(error, "detail", "") or error).splitlines()]
+    return next((line for line in reversed(lines) if line), "pyvips does not tell why")
+
+
+def encode_strips(
+    pixels: PixelFile, path: str | os.PathLike[str], *, quality: int = QUALITY, compression: int = COMPRESSION
+) -> None:
+    """Write RGB or RGBA from a named `PixelFile` with the sRGB profile embedded; the file appears whole or not at all.
+
+    The path's suffix tells the format, one of `FORMATS_BY_STRIPS`; a TIFF too large for offsets of 32 bits becomes a
+    BigTIFF. `quality` and `compression` are those of `writing.write`, and so are the errors. Whether there is a file
+    already is for `check_output`, which comes first.
+    """
+    vips, key = load_pyvips(), find_format(path)
+    check_range("quality", quality, 1, 100)
+    check_range("compression", compression, 0, 9)
+    check_side(path, (pixels.height, pixels.width), key)
+    with QUIET, atomic_path(path) as temporary:
+        try:
+            _save(_image(vips, pixels), key, str(temporary), quality, compression, big=pixels.bytes > _BIG)
+        except vips.Error as error:
+            raise OutputError(f"{shown(path)}: {FORMATS[key].name} could not be made ({_reason(error)})") from error
+
+
+def _image(vips: Any, pixels: PixelFile) -> Any:
+    """The pixels as pyvips sees them, none of them read yet."""
+    image = vips.Image.rawload(
+        str(pixels.file.path),
+        pixels.width,
+        pixels.height,
+        pixels.channels,
+        format="ushort" if pixels.bits == 16 else "uchar",
+        interpretation="rgb16" if pixels.bits == 16 else "srgb",
+    ).copy()
+    image.set_type(vips.GValue.blob_type, "icc-profile-data", SRGB)
+    return image
+
+
+def _save(image: Any, key: str, path: str, quality: int, compression: int, *, big: bool) -> None:
+    if key == "jpeg":
+        image.jpegsave(path, Q=quality, subsample_mode="off" if full_chroma(quality) else "on", keep="icc")
+    elif key == "png":
+        image.pngsave(path, compression=compression, keep="icc")
+    else:
+        image.tiffsave(path, compression="deflate", level=compression, predictor="horizontal", bigtiff=big, keep="icc")
