@@ -15,6 +15,7 @@ from impasto.methods.feedforward import paint, ready
 from impasto.methods.files import Network
 from impasto.methods.johnson import Johnson, JohnsonConfig
 from impasto.methods.multistyle import MultiStyle, MultiStyleConfig
+from impasto.methods.universal import Universal, UniversalConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIZES = {"channels": 8, "blocks": 1, "detail": 4}
@@ -31,6 +32,7 @@ def networks() -> dict[str, Network]:
         "brisk": Brisk(BriskConfig(("a", "b"), **SIZES)),
         "alone": Brisk(BriskConfig(("a",), **SIZES)),
         "adain": AdaIN(AdaINConfig(width=1 / 32), encoder),
+        "universal": Universal(UniversalConfig(**SIZES, parts=8, hidden=8), encoder),
     }
     for network in made.values():
         for name, parameter in network.named_parameters():
@@ -42,7 +44,12 @@ def networks() -> dict[str, Network]:
 
 NETWORKS = networks()
 PICTURE = torch.rand(1, 3, 40, 36, generator=torch.Generator().manual_seed(3))
-CHOICE = {"multistyle": {"styles": "b"}, "brisk": {"styles": {"a": 3, "b": 1}}, "adain": {"pictures": [(PICTURE, 1.0)]}}
+CHOICE = {
+    "multistyle": {"styles": "b"},
+    "brisk": {"styles": {"a": 3, "b": 1}},
+    "adain": {"pictures": [(PICTURE, 1.0)]},
+    "universal": {"pictures": [(PICTURE, 1.0)]},
+}
 
 
 def photo(height: int = 45, width: int = 38) -> Tensor:
@@ -108,6 +115,9 @@ def test_half_precision_is_close() -> None:
         ("adain", {}, "any picture"),
         ("adain", {"styles": "a"}, "any picture"),
         ("adain", {"pictures": [(PICTURE, -1.0)]}, "weights of styles are 0 or more"),
+        ("universal", {"styles": "a"}, "any picture"),
+        ("universal", {**CHOICE["universal"], "alpha": 0.5}, r"that decode features \(adain\): use strength"),
+        ("alone", {"alpha": 0.5}, r"that decode features \(adain\): use strength"),
         ("alone", {"alpha": 1.5}, "alpha is 1.5, need a number from 0 to 1"),
     ],
 )

@@ -19,6 +19,7 @@ from impasto.methods.brisk import Brisk, BriskConfig
 from impasto.methods.files import Network, build, load_model, save_model
 from impasto.methods.johnson import Johnson, JohnsonConfig
 from impasto.methods.multistyle import MultiStyleConfig
+from impasto.methods.universal import UniversalConfig
 
 RECIPE = {"steps": 12, "photos": ["a", "b"], "style_balance": 30.0}
 RECORDS = [{"name": "wave", "title": "The Great Wave", "artist": "Hokusai", "year": 1831}, {"name": "night"}]
@@ -27,6 +28,7 @@ CONFIGS = {
     "multistyle": MultiStyleConfig(("wave", "night"), width=4, blocks=1),
     "brisk": BriskConfig(("wave", "night"), channels=16, blocks=2, detail=16, palette=False),
     "adain": AdaINConfig("toy", width=1 / 32),
+    "universal": UniversalConfig("toy", channels=8, blocks=1, detail=4, parts=8, hidden=8),
 }
 
 
@@ -46,7 +48,7 @@ def toy(config, encoder=None) -> Network:
 
 
 def records(method: str) -> list[dict]:
-    return {"johnson": RECORDS[:1], "adain": []}.get(method, RECORDS)
+    return {"johnson": RECORDS[:1], "adain": [], "universal": []}.get(method, RECORDS)
 
 
 @pytest.fixture

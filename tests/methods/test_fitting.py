@@ -19,6 +19,7 @@ from impasto.methods.fitting import InBands, renderer_for
 from impasto.methods.johnson import Johnson, JohnsonConfig
 from impasto.methods.planning import Wishes, available_memory, held_memory
 from impasto.methods.tiled import TileProgress
+from impasto.methods.universal import Universal, UniversalConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,13 +32,24 @@ def brisk() -> Brisk:
     return network
 
 
-def adain() -> AdaIN:
+def encoder() -> VGG:
     torch.manual_seed(0)
-    encoder = VGG("vgg16", last="conv4_1", name="toy").requires_grad_(False)
-    for value in encoder.parameters():
+    vgg = VGG("vgg16", last="conv4_1", name="toy").requires_grad_(False)
+    for value in vgg.parameters():
         if value.ndim == 4:
             torch.nn.init.kaiming_normal_(value)
-    return AdaIN(AdaINConfig("toy", width=1 / 32), encoder).eval()
+    return vgg
+
+
+def adain() -> AdaIN:
+    return AdaIN(AdaINConfig("toy", width=1 / 32), encoder()).eval()
+
+
+def universal() -> Universal:
+    network = Universal(UniversalConfig("toy", channels=8, blocks=1, detail=8, parts=2, hidden=8), encoder()).eval()
+    network.predictor.learn_basis(torch.cat([network.signature(picture(seed)).features for seed in range(10, 14)]))
+    torch.nn.init.normal_(network.predictor.rows.weight)
+    return network
 
 
 def johnson() -> Johnson:
@@ -64,6 +76,8 @@ SHOWN = [(picture(7), 1.0), (picture(8), 3.0)]
         (adain, {"pictures": SHOWN}),
         (adain, {"pictures": SHOWN, "alpha": 0.6, "strength": 0.5}),
         (adain, {"pictures": SHOWN, "masks": MASKS}),
+        (universal, {"pictures": SHOWN, "strength": 0.5}),
+        (universal, {"pictures": SHOWN, "masks": MASKS}),
     ],
 )
 def test_bands_give_the_same_picture(make: Callable[[], Network], options: dict[str, Any]) -> None:
@@ -74,8 +88,9 @@ def test_bands_give_the_same_picture(make: Callable[[], Network], options: dict[
     assert seen
 
 
-def test_what_fits_is_painted_at_once() -> None:
-    network = brisk()
+@pytest.mark.parametrize("make", [brisk, universal])
+def test_what_fits_is_painted_at_once(make: Callable[[], Network]) -> None:
+    network = make()
     assert isinstance(renderer_for(network, (64, 64)), AtOnce)
     assert isinstance(renderer_for(network, (64, 64), Wishes(tile=32)), InBands)
     assert isinstance(renderer_for(network, (64, 64), Wishes(statistics="sampled")), InBands)

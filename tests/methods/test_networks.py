@@ -21,6 +21,7 @@ from impasto.methods.layers import use_precision
 from impasto.methods.multistyle import MultiStyle, MultiStyleConfig
 from impasto.methods.norms import moments, scale_shift
 from impasto.methods.staged import StagedNetwork
+from impasto.methods.universal import Signature, Universal, UniversalConfig
 
 CONFIGS = {
     "johnson sigmoid": JohnsonConfig("sigmoid", width=8, blocks=2),
@@ -30,6 +31,7 @@ CONFIGS = {
     "brisk": BriskConfig(("a", "b", "c"), channels=32, blocks=2, detail=16),
     "brisk without a palette": BriskConfig(("a", "b", "c"), channels=32, blocks=2, detail=16, palette=False),
     "adain": AdaINConfig("toy", width=1 / 8),
+    "universal": UniversalConfig("toy", channels=32, blocks=2, detail=16, parts=8, hidden=8),
 }
 SIZES = [(32, 32), (33, 47), (34, 131), (90, 35), (1, 1), (3, 5), (2, 40)]
 
@@ -49,7 +51,7 @@ def network(request, encoder) -> Network:
     return untrained(CONFIGS[request.param], encoder)
 
 
-@pytest.fixture(params=[name for name in CONFIGS if name != "adain"], scope="module")
+@pytest.fixture(params=[name for name in CONFIGS if name not in ("adain", "universal")], scope="module")
 def staged(request) -> StagedNetwork:
     return untrained(CONFIGS[request.param])
 
@@ -62,6 +64,9 @@ def untrained(config: Config, encoder: VGG | None = None) -> Network:
         for name, value in network.named_parameters():
             if name.endswith(("gamma", "beta")) or ".in" in name or name.startswith("in"):
                 value.add_(0.3 * torch.randn_like(value))
+    if isinstance(network, Universal):
+        network.predictor.learn_basis(network.signature(picture(12, 40, 40, seed=8)).features)
+        torch.nn.init.normal_(network.predictor.rows.weight, std=0.3)
     return network
 
 
@@ -70,6 +75,9 @@ def painter(network: Network) -> Callable[[Tensor], Tensor]:
     if isinstance(network, AdaIN):
         style = network.moments(picture(1, 40, 40, seed=9))
         return lambda image: network(image, [style])
+    if isinstance(network, Universal):
+        look = network.signature(picture(1, 40, 40, seed=9))
+        return lambda image: network(image, Signature(*(part.expand(len(image), *part.shape[1:]) for part in look)))
     if isinstance(network, Johnson):
         return network
     return lambda image: network(image, network.mix({"a": 0.6, "c": 0.4}))
@@ -122,11 +130,11 @@ def test_bfloat16_is_near_float32(network, how) -> None:
         exact = painter(network)(image)
         if how == "weights":
             state = {key: value.clone() for key, value in network.state_dict().items()}
-            copy = build(network.config, network.encoder if isinstance(network, AdaIN) else None).eval()
+            copy = build(network.config, network.encoder if isinstance(network, AdaIN | Universal) else None).eval()
             copy.load_state_dict(state)
             use_precision(copy, Precision(torch.bfloat16, True, "a test"))
             out = painter(copy)(image)
-            if isinstance(network, AdaIN):
+            if isinstance(network, AdaIN | Universal):
                 use_precision(network.encoder, Precision(torch.float32, True, "a test"))
         else:
             with torch.autocast("cpu", torch.bfloat16):
@@ -182,6 +190,9 @@ def test_stages_can_be_walked_by_hand(staged) -> None:
         ("adain", {"encoder": ""}),
         ("adain", {"width": 100}),
         ("adain", {"padding": "wrap"}),
+        ("universal", {"encoder": ""}),
+        ("universal", {"parts": 0}),
+        ("universal", {"styles": ["a"]}),
         ("optimize", {}),
     ],
 )
