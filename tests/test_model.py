@@ -20,10 +20,12 @@ from impasto.methods import shipped
 from impasto.methods.adain import AdaIN, AdaINConfig
 from impasto.methods.brisk import Brisk, BriskConfig
 from impasto.methods.files import save_model
+from impasto.methods.universal import Universal, UniversalConfig
 from impasto.stylizer import StyleRecord, gallery_styles, paints_by_network
 from impasto.stylizer.model import Model
 
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")
+SIZES = {"channels": 8, "blocks": 1, "detail": 4, "parts": 8, "hidden": 8}
 WAVE = {"name": "great-wave", "title": "The Great Wave", "artist": "Hokusai", "year": "1831"}
 
 
@@ -46,12 +48,16 @@ def gallery(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shipped, "MODELS", {"gallery": toy.name, "universal": "universal.safetensors"})
 
 
-@pytest.fixture
-def any_style() -> Model:
+@pytest.fixture(params=["adain", "universal"])
+def any_style(request: pytest.FixtureRequest) -> Model:
     torch.manual_seed(0)
     ranks = dict.fromkeys(VGG("vgg16", last="conv4_1").convolutions[1:], 4)
     encoder = VGG("vgg16", last="conv4_1", ranks=ranks, name="tiny").requires_grad_(False)
-    network = AdaIN(AdaINConfig(width=1 / 32), encoder).eval()
+    network: AdaIN | Universal
+    if request.param == "adain":
+        network = AdaIN(AdaINConfig(width=1 / 32), encoder).eval()
+    else:
+        network = Universal(UniversalConfig(**SIZES), encoder).eval()
     precision = impasto.stylizer.model.choose_precision("cpu", "float32")
     return Model(network, {"styles": []}, "toy", torch.device("cpu"), precision)
 
@@ -115,7 +121,9 @@ def test_what_makes_no_sense(toy: Path, style: object, options: dict, message: s
 
 def test_an_encoded_style_is_remembered_by_its_content(any_style: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     first = any_style.stylize("photo.png", "night.png")
-    monkeypatch.setattr(any_style.network, "moments", None)  # would fail if it were called again
+    assert any_style.any_style
+    looks = "moments" if any_style.mixes_features else "look"
+    monkeypatch.setattr(any_style.network, looks, None)  # would fail if it were called again
     assert (pixels(any_style.stylize("photo.png", Image.open("night.png"))) == pixels(first)).all()
     with pytest.raises(TypeError):
         any_style.stylize("photo.png", "wave.png")
@@ -129,8 +137,31 @@ def test_strength_of_any_style_begins_at_the_photo(any_style: Model) -> None:
         moved.append(abs(painted - photo).mean())
     assert moved[0] == 0
     assert moved == sorted(moved)
-    redrawn = pixels(any_style.stylize("photo.png", "night.png", alpha=0))
-    assert (redrawn != photo).any()  # alpha leaves what decoding loses
+    if any_style.mixes_features:
+        redrawn = pixels(any_style.stylize("photo.png", "night.png", alpha=0))
+        assert (redrawn != photo).any()  # alpha leaves what decoding loses
+    else:
+        with pytest.raises(OptionError, match="alpha is for networks that decode features"):
+            any_style.stylize("photo.png", "night.png", alpha=0)
+
+
+def test_a_file_of_universal_paints_in_any_style(folder: Path) -> None:
+    torch.manual_seed(0)
+    network = Universal(UniversalConfig(**SIZES))  # with the encoder that ships
+    save_model("universal.safetensors", network, recipe={}, licence="MIT", dtype=torch.float16)
+    model = impasto.load("universal.safetensors", precision="float32")
+    assert (model.any_style, model.mixes_features, model.styles) == (True, False, ())
+    night, wave = (pixels(model.stylize("photo.png", style)) for style in ("night.png", "wave.png"))
+    assert night.shape == (36, 40, 3)
+    assert (night != wave).any()
+    both = pixels(model.stylize("photo.png", [("night.png", 3.0), ("wave.png", 1.0)], size=36))
+    assert both.shape == (32, 36, 3)
+    bands = pixels(model.stylize("photo.png", "night.png", tile=16))
+    assert abs(bands - night).max() <= 1
+    assert model.plan((36, 40)) is None
+    assert model.plan((36, 40), tile=16) is not None
+    with pytest.raises(ImageError, match="fog: no such file"):
+        model.stylize("photo.png", "fog")
 
 
 def test_a_mask_for_each_picture(any_style: Model) -> None:

@@ -11,9 +11,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from impasto.cli.app import app
+from impasto.methods import shipped
 from impasto.methods.brisk import Brisk, BriskConfig
 from impasto.methods.files import save_model
 from impasto.methods.johnson import Johnson, JohnsonConfig
+from impasto.methods.universal import Universal, UniversalConfig
 
 runner = CliRunner()
 
@@ -86,6 +88,49 @@ def test_a_network_of_one_style_needs_no_name(photo: Path) -> None:
     done = runner.invoke(app, ["stylize", str(photo), "--model", str(model), "-o", str(out)])
     assert done.exit_code == 0, done.output
     assert size_of(out) == (56, 40)
+
+
+@pytest.fixture
+def any_style(tmp_path: Path) -> Path:
+    """A network of any style that looks with the encoder that ships, and pictures, night.png and wave.png."""
+    torch.manual_seed(0)
+    network = Universal(UniversalConfig(channels=8, blocks=1, detail=4, parts=8, hidden=8))
+    save_model(tmp_path / "universal.safetensors", network, recipe={}, licence="MIT")
+    for seed, name in enumerate(("night", "wave")):
+        pixels = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((48, 40), Image.Resampling.BICUBIC).save(tmp_path / f"{name}.png")
+    return tmp_path / "universal.safetensors"
+
+
+def test_a_picture_is_a_style_for_a_network_of_any(photo: Path, any_style: Path) -> None:
+    night, wave = (painted(photo, any_style, "-s", str(photo.with_name(f"{name}.png"))) for name in ("night", "wave"))
+    assert night.shape == (40, 56, 3)
+    assert (night != wave).any()
+    pair = ["-s", f"{photo.with_name('night.png')}:3", "-s", f"{photo.with_name('wave.png')}:1"]
+    blend = painted(photo, any_style, *pair)
+    assert abs(blend - night).mean() < abs(blend - wave).mean()
+    bands = painted(photo, any_style, "-s", str(photo.with_name("night.png")), "--tile", "16")
+    assert abs(bands - night).max() <= 1
+
+
+@pytest.mark.parametrize("options", [[], ["--quality", "draft"], ["--method", "network"]])
+def test_where_it_ships_it_paints_pictures_as_styles(
+    photo: Path, any_style: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    monkeypatch.setattr(shipped, "SHIPPED", any_style.parent)
+    style, out = str(photo.with_name("night.png")), photo.with_name("draft.png")
+    done = runner.invoke(app, ["stylize", str(photo), "-s", style, "-o", str(out), *options])
+    assert done.exit_code == 0, done.output
+    assert (np.asarray(Image.open(out)) == painted(photo, any_style, "-s", style)).all()
+
+
+def test_alpha_is_not_for_it(photo: Path, any_style: Path) -> None:
+    out = photo.with_name("painted.png")
+    arguments = ["--model", str(any_style), "-s", str(photo.with_name("night.png")), "--alpha", "0.5"]
+    done = runner.invoke(app, ["stylize", str(photo), "-o", str(out), *arguments])
+    assert done.exit_code == 2
+    assert "--alpha is for networks that decode features (adain): use --strength" in done.output
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ from impasto.errors import LayerError, OptionError
 from impasto.lab.layers import BackboneLayers, PainterLayers, stage_names
 from impasto.methods.adain import AdaIN, AdaINConfig
 from impasto.methods.brisk import Brisk, BriskConfig
+from impasto.methods.feedforward import paint
 from impasto.methods.johnson import Johnson, JohnsonConfig
 from impasto.methods.layers import pad_to_multiple
 from impasto.methods.multistyle import MultiStyle, MultiStyleConfig
 from impasto.methods.staged import walk
+from impasto.methods.universal import Universal, UniversalConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 IMAGE = torch.rand(1, 3, 26, 37, generator=torch.Generator().manual_seed(0))
@@ -26,10 +28,24 @@ def brisk() -> Brisk:
 
 
 @pytest.fixture(scope="module")
-def adain() -> AdaIN:
+def encoder() -> VGG:
     torch.manual_seed(0)
-    encoder = VGG("vgg16", last="conv4_1", ranks={f"conv{b}_{i}": 4 for b, i in [(2, 2), (3, 2), (3, 3), (4, 1)]})
+    return VGG("vgg16", last="conv4_1", ranks={f"conv{b}_{i}": 4 for b, i in [(2, 2), (3, 2), (3, 3), (4, 1)]})
+
+
+@pytest.fixture(scope="module")
+def adain(encoder: VGG) -> AdaIN:
+    torch.manual_seed(0)
     return AdaIN(AdaINConfig(width=1 / 16), encoder).eval()
+
+
+@pytest.fixture(scope="module")
+def universal(encoder: VGG) -> Universal:
+    torch.manual_seed(0)
+    network = Universal(UniversalConfig(channels=16, blocks=2, detail=16, parts=2, hidden=8), encoder).eval()
+    network.predictor.learn_basis(network.signature(torch.rand(4, 3, 32, 32)).features)
+    torch.nn.init.normal_(network.predictor.rows.weight)
+    return network
 
 
 def test_names(brisk: Brisk, adain: AdaIN) -> None:
@@ -77,6 +93,19 @@ def test_any_style_has_an_encoder_and_a_decoder(adain: AdaIN) -> None:
         assert torch.equal(seen["relu1_1"], adain.encoder(IMAGE, ["relu1_1"])["relu1_1"])
 
 
+@torch.no_grad()
+def test_any_style_by_what_was_predicted_has_the_stages_of_its_painter(universal: Universal, brisk: Brisk) -> None:
+    pictures = [(IMAGE.flip(3) * 0.5, 3.0), (1 - IMAGE, 1.0)]
+    layers = PainterLayers(universal, "any", pictures=pictures)
+    assert layers.layers == stage_names(brisk)
+    seen = layers(IMAGE, ["head", "stem"])
+    dressed = universal.dressed([universal.look(picture) for picture, _ in pictures])
+    painted = dressed.to_picture(seen["head"], pad_to_multiple(IMAGE, 4, 8), dressed.mix({"1": 3.0, "2": 1.0}))
+    assert torch.equal(painted[..., :26, :37], paint(universal, IMAGE, pictures=pictures))
+    alone = PainterLayers(universal, "any", pictures=pictures[:1])(IMAGE, ["stem"])
+    assert not torch.equal(alone["stem"], seen["stem"])
+
+
 def test_an_unknown_layer_lists_those_there_are(brisk: Brisk) -> None:
     with pytest.raises(LayerError, match=r"two has no layer 'block9'; its layers are stem, block1_1, .*head"):
         PainterLayers(brisk, "two", {"wave": 1.0})(IMAGE, ["block9"])
@@ -84,12 +113,14 @@ def test_an_unknown_layer_lists_those_there_are(brisk: Brisk) -> None:
         BackboneLayers(VGG("vgg16", last="conv1_1"))(IMAGE, ["relu9_1"])
 
 
-def test_styles_that_do_not_fit(brisk: Brisk, adain: AdaIN) -> None:
+def test_styles_that_do_not_fit(brisk: Brisk, adain: AdaIN, universal: Universal) -> None:
     with pytest.raises(OptionError, match="which style\\? two has night, wave"):
         PainterLayers(brisk, "two")
     with pytest.raises(OptionError, match="a manner of its own"):
         PainterLayers(brisk, "two", pictures=[(IMAGE, 1.0)])
     with pytest.raises(OptionError, match="any picture: give it one with --style PICTURE"):
         PainterLayers(adain, "any")
+    with pytest.raises(OptionError, match="any picture: give it one with --style PICTURE"):
+        PainterLayers(universal, "any", {"1": 1.0})
     with pytest.raises(OptionError, match="a manner of its own"):
         PainterLayers(Johnson(JohnsonConfig(width=4, blocks=1)), "one", {"a": 1.0})
