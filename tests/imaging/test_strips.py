@@ -183,6 +183,7 @@ def filled(folder: Path, array: np.ndarray) -> PixelFile:
 def test_what_is_written_is_read_again(tmp_path: Path, suffix: str, array: np.ndarray) -> None:
     path = tmp_path / f"out.{suffix}"
     with filled(tmp_path, array) as pixels:
+        assert (tifffile.imread(tmp_path / "pixels") == array).all()
         strips.encode_strips(pixels, path)
     picture = read(path)
     assert picture.bits == 8 * array.itemsize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +18,14 @@ from impasto.imaging.pixels import to_tensor
 
 __all__ = ["PixelFile", "Strips"]
 
+_BEGIN = 512  # bytes, where the pixels begin in a file that has a name
+
 
 class PixelFile:
-    """Pixels (H, W, C), uint8 or uint16, in a file of nothing else; `folder` and `path` as of `ScratchFile`."""
+    """Pixels (H, W, C), uint8 or uint16, in a file without compression; `folder` and `path` as of `ScratchFile`.
+
+    One with a name is a TIFF, RGB or RGBA, that any program opens when all of it is written.
+    """
 
     def __init__(
         self,
@@ -32,6 +38,28 @@ class PixelFile:
     ) -> None:
         (self.height, self.width), self.channels, self.bits = size, channels, bits
         self.file = ScratchFile(folder, path=path)
+        self._begin = 0 if path is None else _BEGIN
+        if path is not None:
+            self.file.write(0, memoryview(self._tiff_header().ljust(_BEGIN, b"\0")))
+
+    def _tiff_header(self) -> bytes:
+        """A BigTIFF of one strip (TIFF 6.0, section 8, with 64-bit offsets; alpha is not premultiplied)."""
+        depths = struct.pack(f"<{self.channels}H", *[self.bits] * self.channels)
+        entries: list[tuple[int, int, int, bytes]] = [  # tag, type (3 is 16 bits, 4 is 32, 16 is 64), count, value
+            (256, 4, 1, struct.pack("<I", self.width)),
+            (257, 4, 1, struct.pack("<I", self.height)),
+            (258, 3, self.channels, depths),
+            (259, 3, 1, struct.pack("<H", 1)),  # no compression
+            (262, 3, 1, struct.pack("<H", 2)),  # RGB
+            (273, 16, 1, struct.pack("<Q", _BEGIN)),
+            (277, 3, 1, struct.pack("<H", self.channels)),
+            (278, 4, 1, struct.pack("<I", self.height)),  # rows of a strip
+            (279, 16, 1, struct.pack("<Q", self.bytes)),
+        ]
+        if self.channels == 4:
+            entries.append((338, 3, 1, struct.pack("<H", 2)))
+        table = b"".join(struct.pack("<HHQ", *entry[:3]) + entry[3].ljust(8, b"\0") for entry in entries)
+        return struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, len(entries)) + table
 
     @property
     def _dtype(self) -> np.dtype[Any]:
@@ -39,7 +67,7 @@ class PixelFile:
 
     @property
     def bytes(self) -> int:
-        """How large the file is, or will be."""
+        """How much the pixels take."""
         return self.height * self.width * self.channels * self._dtype.itemsize
 
     def write(self, top: int, block: NDArray[Any], left: int = 0) -> None:
@@ -47,15 +75,15 @@ class PixelFile:
         pixel = self.channels * self._dtype.itemsize
         data = np.ascontiguousarray(block, self._dtype)
         if data.shape[1] == self.width:
-            self.file.write(top * self.width * pixel, _raw(data))
+            self.file.write(self._begin + top * self.width * pixel, _raw(data))
             return
         for row, line in enumerate(data, top):
-            self.file.write((row * self.width + left) * pixel, _raw(line))
+            self.file.write(self._begin + (row * self.width + left) * pixel, _raw(line))
 
     def read(self, top: int, bottom: int) -> NDArray[Any]:
         """Rows `top` to `bottom` (excluded), (n, W, C)."""
         rows = np.empty((bottom - top, self.width, self.channels), self._dtype)
-        self.file.read(top * self.width * self.channels * self._dtype.itemsize, _raw(rows))
+        self.file.read(self._begin + top * self.width * self.channels * self._dtype.itemsize, _raw(rows))
         return rows
 
     def __enter__(self) -> PixelFile:

@@ -165,23 +165,12 @@ def encode_strips(
     check_side(path, (pixels.height, pixels.width), key)
     with QUIET, atomic_path(path) as temporary:
         try:
-            _save(_image(vips, pixels), key, str(temporary), quality, compression, big=pixels.bytes > _BIG)
+            # As a TIFF and not as raw pixels, which would be mapped and then count as memory of the process.
+            image = vips.Image.tiffload(str(pixels.file.path), access="sequential", fail_on="error").copy()
+            image.set_type(vips.GValue.blob_type, "icc-profile-data", SRGB)
+            _save(image, key, str(temporary), quality, compression, big=pixels.bytes > _BIG)
         except vips.Error as error:
             raise OutputError(f"{shown(path)}: {FORMATS[key].name} could not be made ({_reason(error)})") from error
-
-
-def _image(vips: Any, pixels: PixelFile) -> Any:
-    """The pixels as pyvips sees them, none of them read yet."""
-    image = vips.Image.rawload(
-        str(pixels.file.path),
-        pixels.width,
-        pixels.height,
-        pixels.channels,
-        format="ushort" if pixels.bits == 16 else "uchar",
-        interpretation="rgb16" if pixels.bits == 16 else "srgb",
-    ).copy()
-    image.set_type(vips.GValue.blob_type, "icc-profile-data", SRGB)
-    return image
 
 
 def _save(image: Any, key: str, path: str, quality: int, compression: int, *, big: bool) -> None:
