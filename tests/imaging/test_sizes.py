@@ -84,3 +84,11 @@ def test_scale_schedule_examples() -> None:
     assert math.isclose(scale_schedule(4096)[0], 128)
     with pytest.raises(OptionError, match="factor above 1"):
         scale_schedule(512, factor=1)
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_a_single_column_is_as_good_as_a_single_row(width: int) -> None:
+    image = torch.rand(1, 3, 9, width, generator=torch.Generator().manual_seed(0))
+    column, row = resize(image, (20, 1)), resize(image.transpose(2, 3), (1, 20))
+    torch.testing.assert_close(column, row.transpose(2, 3))
+    assert column.std() > 0.05

@@ -35,6 +35,8 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
         raise OptionError(f"size {size[1]}x{size[0]}: need at least 1x1 pixels")
     if tuple(x.shape[-2:]) == tuple(size):
         return x
+    if size[1] == 1 < size[0]:  # torch 2.13 gets a single column wrong, but not a single row
+        return resize(x.transpose(2, 3), (1, size[0])).transpose(2, 3)
     return F.interpolate(x, size=tuple(size), mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
 
 
