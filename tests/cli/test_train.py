@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 from impasto.cli import train as command
 from impasto.cli.app import app
 from impasto.methods.files import load_model
+from impasto.training import universal_task
 from impasto.training.loop import TrainProgress
 from impasto.training.settings import FAMILIES, flag
 
-from ..training.training_samples import adain, flags, johnson, multistyle, workspace
+from ..training.training_samples import adain, flags, johnson, multistyle, universal, workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PLAIN = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "160", "FORCE_COLOR": None, "GITHUB_ACTIONS": None}
@@ -26,6 +27,7 @@ PLAIN = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "160", "FORCE_COLOR": None,
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(universal_task, "FIRST_LOOKS", 16)
     return workspace(tmp_path / "work")
 
 
@@ -33,7 +35,7 @@ def run(*arguments: object):
     return CliRunner(env=PLAIN).invoke(app, ["train", *map(str, arguments)])
 
 
-@pytest.mark.parametrize("make", [johnson, multistyle, adain])
+@pytest.mark.parametrize("make", [johnson, multistyle, adain, universal])
 def test_training_from_flags(root: Path, make: Any) -> None:
     settings = make(root, steps=3)
     result = run(settings.FAMILY, *flags(settings), "--out", root / "run")

@@ -19,7 +19,7 @@ from impasto.imaging import read
 from impasto.methods.files import build, load_model
 from impasto.methods.johnson import Johnson, JohnsonConfig
 from impasto.methods.palette import colour_map
-from impasto.training import loop
+from impasto.training import loop, universal_task
 from impasto.training.adain_task import AdaINTask
 from impasto.training.checkpoint import Checkpoints
 from impasto.training.gram_task import GramTask, style_numbers
@@ -29,7 +29,7 @@ from impasto.training.settings import AddStyleSettings, TrainSettings
 from impasto.training.styles import build_styles
 from impasto.training.task import Shard
 
-from .training_samples import SMALL, adain, johnson, multistyle, paint_file, workspace, write_backbone
+from .training_samples import SMALL, adain, johnson, multistyle, paint_file, universal, workspace, write_backbone
 
 pytestmark = pytest.mark.usefixtures("one_thread", "cache")
 
@@ -42,7 +42,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(universal_task, "FIRST_LOOKS", 16)
     return workspace(tmp_path / "work")
 
 
@@ -277,6 +278,16 @@ def test_beginning_with_a_network_of_other_sizes(root: Path) -> None:
         run(multistyle(root, begin_with=str(root / "gone.safetensors")), root / "more")
 
 
+def test_a_beginning_must_not_change(root: Path) -> None:
+    run(multistyle(root, steps=1), root / "one")
+    run(multistyle(root, steps=1, seed=1), root / "other")
+    more = multistyle(root, begin_with=str(root / "one" / "model.safetensors"))
+    part(more, root / "more", 1)
+    (root / "other" / "model.safetensors").replace(root / "one" / "model.safetensors")
+    with pytest.raises(DataError, match="the model to begin with has changed"):
+        run(more, root / "more", resume=True)
+
+
 # -- one more style -------------------------------------------------------------------------------------------
 
 
@@ -337,18 +348,19 @@ def test_adding_to_a_model_with_nan(root: Path) -> None:
 # -- going on -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [johnson, multistyle, adain])
+@pytest.mark.parametrize("make", [johnson, multistyle, adain, universal])
 def test_closed_and_resumed_is_bit_for_bit_the_same(root: Path, make: Any) -> None:
     from impasto.core.weights import load_backbone
 
-    settings = make(root, deterministic=True)
+    turns = {"second_backbone": str(root / "deep.safetensors"), "second_every": 2} if make is universal else {}
+    settings = make(root, deterministic=True, **turns)
     run(settings, root / "whole")
     for stop in (1, 3):  # the second time between two checkpoints
         assert part(settings, root / "parts", stop, resume=True)[-1].step == stop
     records = run(settings, root / "parts", resume=True)
     assert records[0].step == 3
     assert "going on after step 3 of 6" in records[0].notes
-    encoder = {"encoder": load_backbone(root / "deep.safetensors")} if make is adain else {}
+    encoder = {"encoder": load_backbone(root / "deep.safetensors")} if make in (adain, universal) else {}
     assert same(weights(root / "whole", **encoder), weights(root / "parts", **encoder))
     assert sha256(root / "whole" / "model.safetensors") == sha256(root / "parts" / "model.safetensors")
     losses = [[{**row, "images_per_second": ""} for row in table(root / out)] for out in ("whole", "parts")]

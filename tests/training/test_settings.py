@@ -18,6 +18,7 @@ from impasto.training.settings import (
     AdaINSettings,
     JohnsonSettings,
     MultiStyleSettings,
+    UniversalSettings,
     Weights,
     flag,
     settings_class,
@@ -118,6 +119,8 @@ def test_weights_of_the_families() -> None:
     assert JohnsonSettings().weights == Weights(1.0, 30.0, 2.0, relative=True)
     assert MultiStyleSettings(style_balance=5).weights == Weights(1.0, 5.0, 2.0, relative=True)
     assert MultiStyleSettings(content_weight=2).weights == Weights(2.0, 1e-4, 0.0, relative=False)
+    assert UniversalSettings().weights == Weights(1.0, 30.0, 2.0, relative=True)
+    assert UniversalSettings(style_weight=3).weights == Weights(1.0, 3.0, 0.0, relative=False)
     assert AdaINSettings().weights == Weights(1.0, 10.0, 0.0, relative=False)
     assert AdaINSettings(style_weight=3).weights == Weights(1.0, 3.0, 0.0, relative=False)
     assert AdaINSettings(style_balance=3, tv_weight=1).weights == Weights(1.0, 3.0, 1.0, relative=True)

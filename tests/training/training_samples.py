@@ -11,7 +11,7 @@ from PIL import Image
 
 from impasto.core.metadata import save
 from impasto.core.vgg import VGG
-from impasto.training.settings import AdaINSettings, JohnsonSettings, MultiStyleSettings
+from impasto.training.settings import AdaINSettings, JohnsonSettings, MultiStyleSettings, UniversalSettings
 
 # Every field that makes it small; names are those of flags and of fields.
 SMALL: dict[str, Any] = {
@@ -89,6 +89,16 @@ def adain(root: Path, **changes: Any) -> AdaINSettings:
         "decoder_width": 0.0625,
     }
     return AdaINSettings.from_values({**small, **given, **changes})
+
+
+def universal(root: Path, **changes: Any) -> UniversalSettings:
+    given = {
+        "photos": [str(root / "photos")],
+        "style": [str(root / "a.png"), str(root / "b.png")],
+        "backbone": str(root / "tiny.safetensors"),
+        "encoder": str(root / "deep.safetensors"),
+    }
+    return UniversalSettings.from_values({**SMALL, **given, **NETWORK, "parts": 8, "hidden": 8, **changes})
 
 
 def flags(settings: Any) -> list[str]:

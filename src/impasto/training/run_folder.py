@@ -91,10 +91,11 @@ def _content_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
 
 
 def _told(what: str, before: Any, now: Any) -> str:
-    if what == "model":
-        return "the model to add to has changed"
-    if what == "backbone":
-        return f"the backbone is {now['name']} with other weights or settings than those of {before['name']}"
+    if what in ("model", "begin_with"):
+        return f"the model to {'add to' if what == 'model' else 'begin with'} has changed"
+    if "identity" in now:
+        name = what.replace("_", " ")
+        return f"the {name} is {now['name']} with other weights or settings than those of {before['name']}"
     if "count" in now:
         return f"there are {now['count']} {what}, were {before['count']}, or they have other names"
     names = sorted(name for name in {**before, **now} if before.get(name) != now.get(name))

@@ -150,7 +150,7 @@ def open_styles(paths: Sequence[str], leave_out: Sequence[str] = ()) -> PhotoSou
 
     Raises:
         OptionError: no path.
-        DataError: see `open_photos`.
+        DataError: see `open_photos`, or all are left out.
     """
     if not paths:
         raise OptionError("--style is needed: a folder of pictures, pictures or a style set")
@@ -159,7 +159,10 @@ def open_styles(paths: Sequence[str], leave_out: Sequence[str] = ()) -> PhotoSou
     parts: list[_Entries | _Opened] = [_Entries(StyleSet.open(path)) for path in sets]
     if others:
         parts.append(_Opened(open_photos(others)))
-    return PhotoSource(parts, leave_out)
+    source = PhotoSource(parts, leave_out)
+    if not len(source):
+        raise DataError("all style pictures are left out, need at least one: change --leave-out or give more")
+    return source
 
 
 def names_digest(source: PhotoSource) -> str:
