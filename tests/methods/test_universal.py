@@ -15,6 +15,7 @@ from impasto.core.metadata import read_metadata, save
 from impasto.core.precision import choose_precision
 from impasto.core.vgg import VGG
 from impasto.errors import LayerError, OptionError, WeightsError
+from impasto.methods import universal
 from impasto.methods.adain import TAPS
 from impasto.methods.brisk import Brisk
 from impasto.methods.feedforward import encode, paint, ready
@@ -156,6 +157,77 @@ def test_a_style_unlike_any_other_is_taken_for_less(network: Universal) -> None:
     looks = [network.predictor(seen._replace(features=seen.features + far)) for far in (1e4, 1e5)]
     for name, value in looks[0].items():
         assert torch.equal(value, looks[1][name])
+
+
+# -- beginning with styles that have been learned ---------------------------------------------------------------
+
+
+def signatures(count: int, inputs: int = 12) -> Signature:
+    draw = torch.Generator().manual_seed(2)
+    features = 7 + torch.randn(count, inputs, generator=draw)
+    return Signature(features, torch.randn(count, 3, 3, generator=draw), torch.randn(count, 3, generator=draw))
+
+
+def wanted_looks(count: int) -> dict[str, Tensor]:
+    draw = torch.Generator().manual_seed(3)
+    shapes = {"gamma": (4,), "palette.matrix": (3, 3), "palette.offset": (3,)}
+    return {name: 1 + torch.randn(count, *shape, generator=draw) for name, shape in shapes.items()}
+
+
+@torch.no_grad()
+def test_a_fit_is_ridge_regression() -> None:
+    ours, seen, wanted = predictor(), signatures(20), wanted_looks(20)
+    ours.learn_basis(skewed(500))
+    ours.fit(seen, wanted)
+    x = nn.functional.silu(ours.summary(((seen.features - ours.mean) @ ours.basis).clamp(-6, 6) / 6**0.5)) / 8**0.5
+    y = (wanted["palette.matrix"] - seen.matrix).flatten(1)
+    x, y = (x - x.mean(0)).double(), (y - y.mean(0)).double()
+    size = x.square().sum(1).mean() * torch.eye(8)
+    expected = torch.linalg.solve(x.T @ x + size, x.T @ y).T  # as it is usually written
+    torch.testing.assert_close(ours.rows.weight[:9].double(), expected, rtol=1e-3, atol=1e-5)
+    for name, value in ours(seen).items():
+        torch.testing.assert_close(value.mean(0), wanted[name].mean(0), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_few_styles_could_be_learned_by_heart(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, seen, wanted = predictor(), signatures(5), wanted_looks(5)
+    ours.learn_basis(skewed(500))
+    monkeypatch.setattr(universal, "RIDGE", 1e-9)
+    ours.fit(seen, wanted)
+    for name, value in ours(seen).items():
+        torch.testing.assert_close(value, wanted[name], rtol=0, atol=1e-2)
+
+
+@torch.no_grad()
+def test_one_style_is_what_all_have_in_common() -> None:
+    ours, seen, wanted = predictor(), signatures(1), wanted_looks(1)
+    ours.learn_basis(skewed(500))
+    ours.fit(seen, wanted)
+    assert not ours.rows.weight.any()
+    for name, value in ours(seen).items():
+        torch.testing.assert_close(value, wanted[name])
+
+
+@torch.no_grad()
+def test_a_network_of_several_styles_can_be_the_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, styles, photo = practised(), picture(seed=3, count=3), picture(44, 36, 4)
+    trained = Brisk(SMALL.brisk(("a", "b", "c"))).eval()
+    for parameter in trained.parameters():
+        parameter.add_(0.1 * torch.randn_like(parameter))
+    monkeypatch.setattr(universal, "RIDGE", 1e-9)
+    network.begin_with(trained, network.signature(styles))
+    assert torch.equal(network.painter.stem.conv2d.weight, trained.stem.conv2d.weight)
+    assert network.painter.stem.conv2d.weight.data_ptr() != trained.stem.conv2d.weight.data_ptr()
+    for i, name in enumerate("abc"):
+        painted = paint(network, photo, pictures=[(styles[i : i + 1], 1.0)])
+        torch.testing.assert_close(painted, trained(photo, trained.mix(name)), rtol=0, atol=0.01)
+
+
+def test_a_beginning_of_other_sizes_is_refused(network: Universal) -> None:
+    trained = Brisk(replace(SMALL, channels=16).brisk(("a", "b", "c")))
+    with pytest.raises(OptionError, match="of 16 channels, 1 blocks and detail 4 cannot begin one of 8, 1 and 4"):
+        network.begin_with(trained, network.signature(picture(count=3)))
 
 
 # -- looks ----------------------------------------------------------------------------------------------------

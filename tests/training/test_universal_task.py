@@ -14,7 +14,9 @@ from torch import Tensor
 from impasto.core.precision import choose_precision
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError, OptionError
-from impasto.methods.files import load_model
+from impasto.files import sha256
+from impasto.methods.files import load_model, save_model
+from impasto.methods.johnson import Johnson, JohnsonConfig
 from impasto.methods.universal import Universal
 from impasto.training import universal_task
 from impasto.training.loop import TrainProgress, train
@@ -25,7 +27,7 @@ from impasto.training.sources import open_styles
 from impasto.training.task import Batch, Shard
 from impasto.training.universal_task import UniversalTask
 
-from .training_samples import universal, workspace, write_backbone
+from .training_samples import multistyle, universal, workspace, write_backbone
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -278,6 +280,35 @@ def test_a_style_that_cannot_be_read(root: Path) -> None:
         run(universal(root), root / "run")
 
 
+def test_a_run_may_begin_with_a_network_of_several_styles(root: Path) -> None:
+    run(multistyle(root, steps=2), root / "start")
+    start, styles = str(root / "start" / "model.safetensors"), [str(root / "a.png"), str(root / "b.png")]
+    settings = universal(root, begin_with=start, begin_style=styles, steps=1, lr=1e-12)
+    run(settings, root / "run")
+    network, about = loaded(root, root / "run")
+    before, _ = load_model(start)
+    torch.testing.assert_close(network.painter.stem.conv2d.weight, before.stem.conv2d.weight)
+    assert network.predictor.rows.weight.abs().max() > 1e-4
+    assert (about["recipe"]["begin_with"], about["recipe"]["begin_style"]) == ("model.safetensors", ["a.png", "b.png"])
+    assert about["recipe"]["contents"]["begin_with"] == sha256(root / "start" / "model.safetensors")
+    again = from_table(read_recipe(root / "run" / "recipe.toml"), "recipe.toml")
+    assert again == settings
+    for wrong in (styles[::-1], styles[:1], [str(root / "c.png")]):
+        with pytest.raises(OptionError, match="with the styles that --begin-style names, in the same order"):
+            make(root, begin_with=start, begin_style=wrong)
+    with pytest.raises(OptionError, match=r"cannot begin one of 16, 1 and 4: give it the same sizes"):
+        make(root, begin_with=start, begin_style=styles, channels=16)
+    save_model(root / "one.safetensors", Johnson(JohnsonConfig(width=4, blocks=1)), recipe={}, licence="MIT")
+    with pytest.raises(OptionError, match="must be a network of `train multistyle`"):
+        make(root, begin_with=str(root / "one.safetensors"), begin_style=styles)
+
+
+@pytest.mark.parametrize("one", [{"begin_with": "model.safetensors"}, {"begin_style": ["a.png"]}])
+def test_a_beginning_needs_its_styles(one: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="--begin-with and --begin-style belong together: give both or none"):
+        UniversalSettings.from_values(one)
+
+
 # -- the recipe -----------------------------------------------------------------------------------------------
 
 
@@ -287,7 +318,7 @@ def test_the_recipe_of_what_ships_is_one(tmp_path: Path) -> None:
     assert isinstance(settings, UniversalSettings)
     assert settings.weights.relative
     assert settings.licence != "not stated"
-    for place in (*settings.photos, *settings.style, settings.second_backbone):
+    for place in (*settings.photos, *settings.style, *settings.begin_style, settings.second_backbone):
         assert Path(place).is_absolute()  # and not relative to where one happens to be
     assert settings.encoder == "compact"  # a name stays a name
 

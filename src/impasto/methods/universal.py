@@ -135,7 +135,8 @@ class Predictor(nn.Module):
         mean_x, mean = x.mean(0), flat.mean(0)
         centred = x - mean_x
         products = centred @ centred.T
-        ridge = RIDGE * products.diagonal().mean() * torch.eye(len(x), dtype=x.dtype, device=x.device)
+        size = (RIDGE * products.diagonal().mean()).clamp_min(FAINT)  # there may be but one style
+        ridge = size * torch.eye(len(x), dtype=x.dtype, device=x.device)
         weight = torch.linalg.solve(products + ridge, flat - mean).T @ centred
         self.rows.weight.copy_(weight)
         self.rows.bias.copy_(mean - weight @ mean_x)

@@ -303,6 +303,11 @@ class UniversalSettings(GramSettings):
     parts: int | None = option(None, "Principal components of a style that count; 160 unless given.", least=1)
     hidden: int | None = option(None, "Numbers in which a style is summed up; 256 unless given.", least=1)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.begin_with) != bool(self.begin_style):
+            raise OptionError("--begin-with and --begin-style belong together: give both or none")
+
 
 FAMILIES: dict[str, type[TrainSettings]] = {
     kind.FAMILY: kind
