@@ -2,7 +2,7 @@
 
 ::
 
-    method = "optimize"            # or johnson, multistyle, adain, add-style
+    method = "optimize"            # or johnson, multistyle, adain, universal, add-style
     judge = "compact"              # the network that distances are measured with
 
     [settings]                     # of all cells: photo, style, and any setting of the method
