@@ -110,7 +110,7 @@ def test_transparency_and_depth_stay(toy: Path) -> None:
         (Path("night.png"), {}, "knows its own styles alone: give a name such as 'great-wave', no picture"),
         ("night", {"strength": 1.1}, "strength is 1.1, need a number from 0 to 1"),
         ("night", {"alpha": 0.5}, "alpha is for networks that decode features"),
-        ("night", {"style_scale": 11}, "style scale is 11, need a number from 0.1 to 10"),
+        ("night", {"style_scale": 101}, "style scale is 101, need a number from 0.1 to 100"),
         ("night", {"mask": ["photo.png"] * 3}, "1 styles with 3 masks"),
     ],
 )

@@ -129,6 +129,19 @@ def test_where_the_mask_is_black_the_photo_stays_bit_for_bit(name: str, tmp_path
 
 
 @both
+def test_a_print_shows_what_its_proof_showed(name: str) -> None:
+    """Strokes in per cent: four times as large a painting, shrunk, is as far from the style as the small one."""
+    judge, style = load_backbone("compact"), read(EXAMPLES / "styles" / "wave.jpg").rgb
+    style = resize(style, fit_long_side((style.shape[2], style.shape[3]), SIZE))
+    large = resize(photo(), (4 * photo().shape[2], 4 * photo().shape[3]))
+    proof = paint(name, style_scale="40%")
+    printed = model(name).paint(large, STYLE[name], style_scale="40%").rgb
+    shrunk = resize(printed, (proof.shape[2], proof.shape[3]))
+    distances = [measure(judge, photo(), style, painted).style for painted in (proof, shrunk)]
+    assert distances[1] == pytest.approx(distances[0], rel=0.1)
+
+
+@both
 def test_a_flat_photo_gets_no_grid(name: str) -> None:
     """Sub-pixel convolutions leave patterns of 2 and 4 pixels where they can; ours are levelled."""
     grey = torch.full((1, 3, 128, 128), 0.6)

@@ -237,7 +237,7 @@ def test_what_is_missing(arguments: list[str], message: str) -> None:
         (["--style", "wave.png:inf"], "must be a number above 0, got 'inf'"),
         (["--style", "none.png:2"], "none.png: no such file"),
         (["--style-weight", "inf"], "style_weight must be a number from 0 up, got inf"),
-        (["--style-scale", "0"], "style_scale must be a number above 0, got 0.0"),
+        (["--style-scale", "0"], "style scale is 0, need a number from 0.1 to 100"),
         (["--averaging", "1"], "averaging and betas must be from 0 up and below 1"),
         (["--device", "cuda:99"], "device 'cuda:99' is not there"),
         (["--backbone", "resnet"], "no backbone and no file is called 'resnet'"),

@@ -143,8 +143,12 @@ def stylize(
         float | None, _counts("--tv-weight", metavar="W", min=0, help="What smoothness is worth (total variation).")
     ] = None,
     style_scale: Annotated[
-        float | None,
-        _counts("--style-scale", metavar="X", help="Size of the strokes: 2 doubles them."),
+        str | None,
+        _counts(
+            "--style-scale",
+            metavar="X|P%",
+            help="Size of the strokes: 2 doubles them; 100% makes a large painting look like its proof of 512 px.",
+        ),
     ] = None,
     style_loss: Annotated[
         Literal["gram", "wasserstein"] | None,
@@ -275,6 +279,7 @@ def stylize(
     from impasto.recording import RunFolder
     from impasto.stylizer import parse_style
     from impasto.stylizer.route import LADDER, network_for
+    from impasto.stylizer.strokes import factor_for_optimisation
 
     extras = Extras(timeline, loss_plot, log)
     keep = Keep(save_every, jpeg_quality, png_compression)
@@ -302,7 +307,7 @@ def stylize(
     network = network_for(names, model, quality=quality, method=method, tuned=tuned)
     if network is not None:
         _only(ctx, WITH_NETWORK, "a network paints in one pass")
-        scale, how_far = 1.0 if style_scale is None else style_scale, 1.0 if alpha is None else alpha
+        scale, how_far = style_scale or 1.0, 1.0 if alpha is None else alpha
         look = Look(
             str(network), tuple(styles), size, upscale, keep_colors, strength, how_far, scale, tuple(masks),
             device, precision, max_megapixels, max_memory, tile, statistics or "exact",
@@ -330,7 +335,7 @@ def stylize(
         "content_weight": content_weight,
         "style_weight": style_weight,
         "tv_weight": tv_weight,
-        "style_scale": style_scale,
+        "style_scale": None if style_scale is None else factor_for_optimisation(style_scale),
         "style_loss": style_loss,
         "content_layers": content_layers,
         "style_layers": style_layers,

@@ -34,7 +34,7 @@ class Look:
     keep_colors: bool
     strength: float
     alpha: float
-    style_scale: float
+    style_scale: float | str
     mask: tuple[str, ...]
     device: str
     precision: PrecisionName

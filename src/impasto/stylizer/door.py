@@ -18,6 +18,7 @@ from impasto.stylizer.finishing import Finish, as_masks
 from impasto.stylizer.model import load
 from impasto.stylizer.painting import parse_layers, prepare, split_init
 from impasto.stylizer.route import LADDER, Method, Quality, network_for
+from impasto.stylizer.strokes import factor_for_optimisation
 from impasto.stylizer.styles import as_styles
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ def stylize(
         preset = step.pop("preset")
         settings = step | {key: value for key, value in settings.items() if value is not None}
     kind, beginning = split_init(init)
+    if settings.get("style_scale") is not None:
+        settings["style_scale"] = factor_for_optimisation(settings["style_scale"])
     settings |= {
         "init": kind,
         "total_steps": steps,

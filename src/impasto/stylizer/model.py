@@ -25,6 +25,7 @@ from impasto.methods.shipped import find_model
 from impasto.methods.tiled import TileProgress
 from impasto.methods.universal import Universal
 from impasto.stylizer.finishing import Finish, as_masks, cover, read_masks
+from impasto.stylizer.strokes import factor_for_network, parse_scale
 from impasto.stylizer.styles import Style, as_styles
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ __all__ = ["Model", "StyleRecord", "load", "records"]
 
 REMEMBERED = 64  # encoded style pictures
 STYLE_SIZE = 512  # long side in px at which they are looked at, as in training
-LEAST_SCALE, MOST_SCALE = 0.1, 10.0
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Model:
         *,
         strength: float = 1.0,
         alpha: float = 1.0,
-        style_scale: float = 1.0,
+        style_scale: float | str = 1.0,
         keep_colors: bool = False,
         mask: Any = None,
         size: int | None = None,
@@ -128,7 +128,8 @@ class Model:
             strength: in [0, 1]: 0 gives the photo back, 1 is the full style.
             alpha: for AdaIN: how far its features are restyled (Huang & Belongie 2017, eq. 14);
                 unlike `strength`, 0 is the photo as the decoder would draw it.
-            style_scale: size of the strokes: 2 doubles them.
+            style_scale: size of the strokes: 2 doubles them; ``"100%"`` gives a painting of any size those that it
+                would have at 512 px, so that proof and print show the same.
             keep_colors: keep the photo's colours, taking the luminance alone from the painting.
             mask: a picture, white where there is to be style, black where the photo stays; or a list with one for
                 each style.
@@ -148,8 +149,7 @@ class Model:
         """
         wishes = Wishes(parse_memory(max_memory), tile=tile, statistics=statistics)
         finish = Finish(strength, keep_colors, as_masks(mask))
-        if not LEAST_SCALE <= style_scale <= MOST_SCALE:
-            raise OptionError(f"style scale is {style_scale}, need a number from {LEAST_SCALE} to {MOST_SCALE:g}")
+        parse_scale(style_scale)  # before a picture is read
         original = as_picture(image, max_megapixels=max_megapixels)
         shape = (original.height, original.width)
         goal = fit_long_side(shape, size or max(shape), upscale=upscale)
@@ -170,7 +170,7 @@ class Model:
         self,
         size: tuple[int, int],
         *,
-        style_scale: float = 1.0,
+        style_scale: float | str = 1.0,
         max_memory: str | int | None = None,
         tile: int | None = None,
         statistics: Statistics = "exact",
@@ -183,7 +183,7 @@ class Model:
     def _paint_scaled(
         self,
         photo: Tensor,
-        style_scale: float,
+        style_scale: float | str,
         named: list[tuple[str, float]],
         shown: list[tuple[Encoded, float]],
         regions: Sequence[Tensor],
@@ -239,7 +239,8 @@ class Model:
         return self._encoded[key]
 
 
-def _scaled(size: tuple[int, int], style_scale: float) -> tuple[int, int]:
+def _scaled(size: tuple[int, int], style_scale: float | str) -> tuple[int, int]:
     """The size at which strokes, enlarged with the painting, become that much larger."""
-    height, width = (max(1, round(side / style_scale)) for side in size)
+    factor = factor_for_network(style_scale, size)
+    height, width = (max(1, round(side / factor)) for side in size)
     return height, width
