@@ -19,7 +19,8 @@ def plan_staged(
     network: StagedNetwork, size: tuple[int, int], dtype: torch.dtype, wishes: Wishes | None = None
 ) -> Plan:
     """How a picture of this (height, width) is painted; OptionError if the budget is too small."""
-    return choose(StagedJob(network, size, dtype), wishes or Wishes())
+    wishes = wishes or Wishes()
+    return choose(StagedJob(network, size, dtype, keeps=wishes.keeps), wishes)
 
 
 def padded_size(size: tuple[int, int], multiple: int, smallest: int) -> tuple[int, int]:
@@ -35,9 +36,13 @@ class StagedJob:
         network: whose weights may be anywhere, also on no device at all.
         size: height and width of the picture, px.
         dtype: of the features.
+        keeps: see `planning.Wishes`.
     """
 
-    def __init__(self, network: StagedNetwork, size: tuple[int, int], dtype: torch.dtype) -> None:
+    def __init__(
+        self, network: StagedNetwork, size: tuple[int, int], dtype: torch.dtype, *, keeps: bool = False
+    ) -> None:
+        self.keeps = keeps
         self.size, self.stride, self.dtype, self.stages = size, network.STRIDE, dtype, network.stages()
         self.padded = padded_size(size, network.STRIDE, network.SMALLEST)
         self.shapes = raw_shapes(self.stages, *self.padded, dtype)
@@ -82,7 +87,8 @@ class StagedJob:
     def storage(self, passes: Sequence[Pass], room: int | None) -> tuple[int, int, int]:
         """Bytes of pool and of file at the most, and bytes read and written in files, with so much room."""
         size = sum(shape.bytes for shape in self.shapes) if room is None else max(0, room)
-        pool = Pool(size)
+        size = 0 if self.keeps else size
+        pool = Pool(size, overwrites=not self.keeps)
         maps = Maps(self.stages, self.shapes, pool)
         most, spilled, moved = 0, 0, 0
         for step in passes:

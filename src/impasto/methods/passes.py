@@ -32,6 +32,7 @@ __all__ = [
     "must_store",
     "raw_shapes",
     "split_into_passes",
+    "wrong_rows",
 ]
 
 Affine = tuple[Tensor, Tensor, Tensor, Tensor]  # mean, variance, γ and β of each channel, (C,) float32
@@ -112,6 +113,15 @@ def raw_shapes(stages: Sequence[Stage], height: int, width: int, dtype: torch.dt
     return shapes
 
 
+def wrong_rows(stages: Sequence[Stage]) -> int:
+    """How many rows at the top of the last stage's map differ where the first is given a map without its upper part."""
+    wrong = 0
+    for stage in stages:
+        wrong = -(-wrong // stage.unshuffle) * stage.upsample
+        wrong = -(-(wrong + stage.conv.halo) // stage.conv.conv2d.stride[0]) * stage.shuffle
+    return wrong
+
+
 class Maps:
     """The maps between passes. The planner goes through the same motions, where nothing is written.
 
@@ -132,10 +142,11 @@ class Maps:
     def begin(self, step: Pass) -> None:
         """Take what the pass writes to."""
         if self.source is not None and not step.paints and self.stages[step.first].opens:
-            self.finished = self.kept if self.stages[step.first - 1].closes else self.pool.take(self.source.shape)
+            again = self.pool.overwrites and self.stages[step.first - 1].closes
+            self.finished = self.kept if again else self.pool.take(self.source.shape)
         if step.stores:
             # A convolution looks at rows below the one it gives, so those have been read by then.
-            in_place = self.source is not None and step.first == step.last
+            in_place = self.pool.overwrites and self.source is not None and step.first == step.last
             in_place = in_place and self.source is not None and self.source.shape == self.shapes[step.last]
             self.target = self.source if in_place else self.pool.take(self.shapes[step.last])
 

@@ -115,6 +115,7 @@ class Wishes:
         machine: rates, for choosing and for the expected time.
         seed: of the places of sampled tiles.
         folder: for the temporary file; None is the system's.
+        keeps: maps between passes are files with names, so that another process can go on from them (`journal`).
     """
 
     budget: int | None = None
@@ -124,6 +125,7 @@ class Wishes:
     machine: Machine = field(default_factory=Machine)
     seed: int = 0
     folder: str | None = None
+    keeps: bool = False
 
     def __post_init__(self) -> None:
         if self.statistics not in get_args(Statistics):

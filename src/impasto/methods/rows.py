@@ -135,12 +135,20 @@ class RowStore:
 
 
 class Pool:
-    """Memory for maps, `size` bytes in all: a store gets what is left of it, and a file for its other rows."""
+    """Memory for maps, `size` bytes in all: a store gets what is left of it, and a file for its other rows.
+
+    `overwrites` says whether a map may take the place of one that it is made of.
+    """
 
     def __init__(
-        self, size: int, folder: str | os.PathLike[str] | None = None, device: torch.device | str = "cpu"
+        self,
+        size: int,
+        folder: str | os.PathLike[str] | None = None,
+        device: torch.device | str = "cpu",
+        *,
+        overwrites: bool = True,
     ) -> None:
-        self.left, self.folder, self.device = max(0, size), folder, device
+        self.left, self.folder, self.device, self.overwrites = max(0, size), folder, device, overwrites
 
     def take(self, shape: MapShape) -> RowStore:
         """A store for a map of this shape."""

@@ -15,10 +15,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from impasto.methods.journal import FilePool, Journal, State
 from impasto.methods.layers import pad_to_multiple, working_dtype
-from impasto.methods.passes import Affine, Maps, Moments, Pass, chain, convolve, finish, raw_shapes
+from impasto.methods.passes import Affine, Maps, Moments, Pass, chain, convolve, finish, raw_shapes, wrong_rows
 from impasto.methods.planning import Plan
-from impasto.methods.rows import Pool
+from impasto.methods.rows import MapShape, Pool, RowStore
 from impasto.methods.staged import Stage, StagedNetwork
 from impasto.methods.streams import Pieces, split_rows
 
@@ -71,9 +72,9 @@ class Padded:
             x = x[:, :, (rows - low).to(x.device)]
         return x if self.width == self.photo.width else x[..., self.columns.to(x.device)]
 
-    def pieces(self, piece: int) -> Pieces:
-        """All rows, from the top."""
-        for top, bottom in split_rows(self.height, piece):
+    def pieces(self, piece: int, skipped: int = 0) -> Pieces:
+        """All rows, from the top, or from a later piece on."""
+        for top, bottom in split_rows(self.height, piece)[skipped:]:
             yield self.read(top, bottom)
 
     def mean(self, piece: int) -> tuple[Tensor, bool]:
@@ -94,20 +95,27 @@ def _continued(side: int, multiple: int, smallest: int) -> Tensor:
 
 @dataclass(frozen=True)
 class TileProgress:
-    """A band done: which share of the whole work is, and how many seconds that took."""
+    """A band done: which share of the whole work is, and how many seconds that took since it was `begun`."""
 
     done: float
     seconds: float
+    begun: float = 0.0  # the share that an earlier process did
 
     @property
     def left(self) -> float:
         """Seconds that the rest should take."""
-        return self.seconds * (1 - self.done) / self.done
+        return self.seconds * (1 - self.done) / max(1e-9, self.done - self.begun)
 
 
 @torch.inference_mode()
 def paint_staged(
-    network: StagedNetwork, photo: Photo, plan: Plan, painted: Painted, *, mix: Tensor | None = None
+    network: StagedNetwork,
+    photo: Photo,
+    plan: Plan,
+    painted: Painted,
+    *,
+    mix: Tensor | None = None,
+    journal: Journal | None = None,
 ) -> Iterator[TileProgress]:
     """Paint a picture band by band, giving finished rows to `painted` from the top to the bottom.
 
@@ -116,30 +124,38 @@ def paint_staged(
         photo: of any size.
         plan: from `jobs.plan_staged`, made for this network and this size.
         mix: (1, N) weights of a network of several styles.
+        journal: where the walk keeps how far it is, for another process to go on; it is given no rows that `painted`
+            had before, and gives the same. `plan` is the journal's then, and rows given to `painted` are durable
+            when it returns.
 
     Closing the iterator stops, and gives memory and disk back.
 
     Raises:
         OutputError: the disk has no room for what memory cannot hold.
     """
-    began, done, total = time.perf_counter(), 0.0, sum(cost for _, cost in plan.passes)
-    with closing(_Walk(network, photo, plan, mix)) as walk:
+    began, total = time.perf_counter(), sum(cost for _, cost in plan.passes)
+    with closing(_Walk(network, photo, plan, mix, journal)) as walk:
         if walk.flat:
             walk.paint_flat(painted)
             return
         if plan.statistics == "sampled":
             walk.sample()
-        for step, cost in plan.passes:
+        done = sum(cost for _, cost in plan.passes[: walk.state.passes])
+        begun = (done + plan.passes[-1][1] * walk.state.rows / walk.photo.height) / total
+        for step, cost in plan.passes[walk.state.passes :]:
             for share in walk.paint(step, painted) if step.paints else walk.measure(step):
-                yield TileProgress(min(1.0, (done + share * cost) / total), time.perf_counter() - began)
+                part = min(1.0, (done + share * cost) / total)
+                yield TileProgress(part, time.perf_counter() - began, begun)
             done += cost
 
 
 class _Walk:
     """What is known between passes."""
 
-    def __init__(self, network: StagedNetwork, photo: Photo, plan: Plan, mix: Tensor | None) -> None:
-        self.network, self.plan, self.mix = network, plan, mix
+    def __init__(
+        self, network: StagedNetwork, photo: Photo, plan: Plan, mix: Tensor | None, journal: Journal | None
+    ) -> None:
+        self.network, self.plan, self.mix, self.journal = network, plan, mix, journal
         self.stages = network.stages()
         weight = self.stages[0].conv.conv2d.weight
         self.photo = Padded(photo, network.STRIDE, network.SMALLEST)
@@ -148,8 +164,27 @@ class _Walk:
         mean, self.flat = self.photo.mean(plan.band)
         self.mean = mean.to(self.device)
         self.shapes = raw_shapes(self.stages, self.photo.height, self.photo.width, working_dtype(weight))
-        self.maps = Maps(self.stages, self.shapes, Pool(plan.pool, plan.folder, self.device))
+        self.state = State() if journal is None else journal.state
         self.affines: list[Affine | None] = [None] * len(self.stages)
+        if journal is None:
+            self.maps = Maps(self.stages, self.shapes, Pool(plan.pool, plan.folder, self.device))
+            return
+        pool = FilePool(journal.maps, self.device)
+        self.maps = Maps(self.stages, self.shapes, pool)
+        for i, affine in enumerate(self.state.affines):
+            if affine is not None:
+                mean, variance, gamma, beta = (value.to(self.device) for value in affine)
+                self.affines[i] = (mean, variance, gamma, beta)
+        self.maps.source = self.state.source and pool.again(*self.state.source)
+        self.maps.kept = self.state.kept and pool.again(*self.state.kept)
+
+    def _save(self, rows: int = 0, passes: int = 0) -> None:
+        """Tell the journal that so many more rows are painted, or passes done."""
+        if self.journal is not None:
+            source, kept = (None if store is None else _named(store) for store in (self.maps.source, self.maps.kept))
+            affines = [None if row is None else tuple(value.cpu() for value in row) for row in self.affines]
+            self.state = State(self.state.passes + passes, affines, source, kept, self.state.rows + rows)
+            self.journal.save(self.state)
 
     def paint_flat(self, painted: Painted) -> None:
         """A picture of one colour gives one of one colour.
@@ -190,18 +225,43 @@ class _Walk:
             yield row / height
         if stage.norm is not None:
             self.affines[step.last] = self._affine(stage, moments)
+        for store in (self.maps.finished, self.maps.target):
+            if store is not None and self.journal is not None:
+                store.file.flush()
         self.maps.end(step)
+        self._save(passes=1)
 
     def paint(self, step: Pass, painted: Painted) -> Iterator[float]:
-        """The last pass."""
-        pieces, row = self._finished(step.first), 0
-        for x in chain(self.stages[step.first :], self.affines[step.first :], pieces, self._height()):
-            image = self.photo.read(row, row + x.shape[2]).to(self.device)
-            out = self.network.to_picture(x, image, self.mix)[:, :, : max(0, self.size[0] - row), : self.size[1]]
-            if out.shape[2]:
-                painted(row, out)
-            row += x.shape[2]
-            yield row / self.photo.height
+        """The last pass, but for the rows that are painted already."""
+        stages, height = self.stages[step.first :], self._height()
+        skipped, top = self._skipped(wrong_rows(stages))
+        row = top * self.photo.height // height
+        for x in chain(stages, self.affines[step.first :], self._finished(step.first, skipped), height - top):
+            below, done = row + x.shape[2], self.state.rows
+            if below > done and row < self.size[0]:
+                image = self.photo.read(row, below).to(self.device)
+                out = self.network.to_picture(x, image, self.mix)
+                out = out[:, :, max(0, done - row) : self.size[0] - row, : self.size[1]]
+                painted(max(row, done), out)
+                self._save(rows=out.shape[2])
+            row = below
+            yield max(row, done) / self.photo.height
+
+    def _skipped(self, wrong: int) -> tuple[int, int]:
+        """How many pieces need not be read again for what is left to paint, and how many rows of them.
+
+        The first pieces that are read give `wrong` rows that are not to be used, and are otherwise cut than those
+        of a walk from the top; by the rows that are used, both are over, so these are the same bit for bit.
+        """
+        height, used = self._height(), self.state.rows - 2 * wrong
+        splits = split_rows(height, self._piece(height))
+        skipped = sum(bottom * self.photo.height // height <= used for _, bottom in splits[:-1])
+        skipped = max(0, skipped - 1)
+        return skipped, splits[skipped][0]
+
+    def _piece(self, height: int) -> int:
+        """Rows of a piece of a map of this height."""
+        return max(1, self.plan.band * height // self.photo.height)
 
     def _raw(self, step: Pass) -> Pieces:
         between = self.stages[step.first : step.last]
@@ -213,15 +273,15 @@ class _Walk:
         """Rows of what a pass begins with."""
         return self.photo.height if self.maps.source is None else self.maps.source.shape.height
 
-    def _finished(self, first: int) -> Pieces:
-        """What the stage `first` is given."""
+    def _finished(self, first: int, skipped: int = 0) -> Pieces:
+        """What the stage `first` is given, all of it or from a later piece on."""
         source, height = self.maps.source, self._height()
         if source is None:
-            for x in self.photo.pieces(self.plan.band):
+            for x in self.photo.pieces(self.plan.band, skipped):
                 yield self.network.centre(x.to(self.device), self.mean)
             return
         stage = self.stages[first - 1]
-        for top, bottom in split_rows(height, max(1, self.plan.band * height // self.photo.height)):
+        for top, bottom in split_rows(height, self._piece(height))[skipped:]:
             kept = self.maps.kept.read(top, bottom) if stage.closes and self.maps.kept is not None else None
             x = finish(stage, source.read(top, bottom), self.affines[first - 1], kept)
             if self.maps.finished is not None:
@@ -237,6 +297,12 @@ class _Walk:
     def close(self) -> None:
         """Give memory and disk back."""
         self.maps.close()
+
+
+def _named(store: RowStore) -> tuple[str, MapShape]:
+    if store.file.path is None:
+        raise RuntimeError("a map without a name cannot be found again")
+    return store.file.path.name, store.shape
 
 
 def draw_tiles(photo: Padded, plan: Plan) -> Tensor:
