@@ -2,12 +2,12 @@
 
     python benchmarks/size.py [--megapixels 1 2 8 33 100] [--budget 2GB] [--optimise 1 2 8] [--precision auto]
 
-Networks are `gallery` and `universal` where they ship, else untrained ones of the same sizes: times and memory do
-not depend on the weights, differences do. The photo is one of examples/photos, enlarged as its rows are read, and
-the painting is kept as bytes in a temporary file, so that peaks are the painter's own. "at once" is the plain
-network (naive PyTorch), where that takes less than --naive gigabytes. Optimisation is one evaluation with gradient
-of a VGG-19 up to relu5_1 with random weights: at once, and by blocks within budgets of 4 GB to 2 and 6 GB to 8
-megapixels. Every figure comes from a process of its own.
+Networks are `gallery` and `universal` where they ship, else untrained ones of the same sizes, and with --networks
+adain an untrained AdaIN: times and memory do not depend on the weights, differences do. The photo is one of
+examples/photos, enlarged as its rows are read, and the painting is kept as bytes in a temporary file, so that peaks are
+the painter's own. "at once" is the plain network (naive PyTorch), where that takes less than --naive gigabytes.
+Optimisation is one evaluation with gradient of a VGG-19 up to relu5_1 with random weights: at once, and by blocks
+within budgets of 4 GB to 2 and 6 GB to 8 megapixels. Every figure comes from a process of its own.
 """
 
 from __future__ import annotations
@@ -42,9 +42,11 @@ from impasto.methods.shipped import find_model, shipped_models
 from impasto.methods.staged import StagedNetwork
 from impasto.methods.tiled import paint_staged
 from impasto.methods.tiled_adain import paint_adain
+from impasto.methods.universal import Universal, UniversalConfig
 
 PHOTOS = Path(__file__).resolve().parents[1] / "examples" / "photos"
 ASPECT = 4 / 3
+UNTRAINED = {"gallery": BriskConfig(("a", "b")), "universal": UniversalConfig(), "adain": AdaINConfig()}
 
 
 class Enlarged:
@@ -71,13 +73,12 @@ def size_of(megapixels: float) -> tuple[int, int]:
     return height, round(height * ASPECT)
 
 
+@torch.inference_mode()
 def network(name: str, precision: str) -> Network:
     torch.manual_seed(0)
-    if name in shipped_models():
-        found = load_model(find_model(name))[0]
-    else:
-        found = build(BriskConfig(("a", "b")) if name == "gallery" else AdaINConfig())
-    return ready(found, choose_precision("cpu", precision))  # type: ignore[arg-type]
+    found = load_model(find_model(name))[0] if name in shipped_models() else build(UNTRAINED[name])
+    found = ready(found, choose_precision("cpu", precision))  # type: ignore[arg-type]
+    return found.dressed([found.look(photo())]) if isinstance(found, Universal) else found
 
 
 def walk(found: Network, source: Enlarged, wishes: Wishes, out: RowStore) -> tuple[float, str]:
@@ -205,7 +206,7 @@ def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--megapixels", type=float, nargs="*", default=[1, 2, 8, 33, 100])
     options.add_argument("--optimise", type=float, nargs="*", default=[1, 2, 8])
-    options.add_argument("--networks", nargs="*", default=["gallery", "universal"])
+    options.add_argument("--networks", nargs="*", default=["gallery", "universal"], choices=UNTRAINED)
     options.add_argument("--budget", default="2GB")
     options.add_argument("--naive", type=float, default=16, help="GB that the plain network may take")
     options.add_argument("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
