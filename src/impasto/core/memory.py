@@ -10,8 +10,9 @@ import ctypes
 import functools
 import os
 import sys
+from contextlib import suppress
 
-__all__ = ["reuse_large_blocks"]
+__all__ = ["release_blocks", "reuse_large_blocks"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -29,3 +30,10 @@ def reuse_large_blocks() -> bool:
     except (OSError, AttributeError):  # not glibc
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30) and mallopt(_M_TRIM_THRESHOLD, 1 << 30))
+
+
+def release_blocks() -> None:
+    """Hand blocks that are kept but not in use back to the system, where glibc allocates."""
+    if sys.platform.startswith("linux"):
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)

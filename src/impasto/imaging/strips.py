@@ -32,7 +32,7 @@ __all__ = ["FORMATS_BY_STRIPS", "check_readable", "check_writable", "decode_stri
 STRIP = 1 << 20  # px that are decoded at a time
 FORMATS_BY_STRIPS = ("jpeg", "png", "tiff")
 _BIG = 3 << 30  # bytes of pixels from which on a TIFF is written as BigTIFF
-_DTYPES = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
+_DTYPES: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
 
 
 def load_pyvips(what: str = "this") -> Any:

@@ -18,10 +18,12 @@ from impasto.methods.staged import StagedNetwork
 from impasto.methods.styled import StyledNetwork
 from impasto.methods.universal import Look, Universal
 
-__all__ = ["AtOnce", "Encoded", "Renderer", "encode", "paint", "ready"]
+__all__ = ["AtOnce", "Encoded", "Renderer", "Styles", "encode", "paint", "ready", "walked"]
 
 Encoded = Moments | Look
 """What a network of any style keeps of a style picture."""
+Styles = str | Mapping[str, float] | Sequence[tuple[str, float]]
+"""A name, or names with weights, which need not sum to 1."""
 
 
 def ready(network: Network, precision: Precision, device: torch.device | str = "cpu") -> Network:
@@ -81,7 +83,7 @@ def paint(
     network: Network,
     photo: Tensor,
     *,
-    styles: str | Mapping[str, float] | Sequence[tuple[str, float]] | None = None,
+    styles: Styles | None = None,
     pictures: Sequence[tuple[Tensor | Encoded, float]] = (),
     masks: Sequence[Tensor] | None = None,
     alpha: float = 1.0,
@@ -114,22 +116,60 @@ def paint(
             raise OptionError(f"{name} is {value}, need a number from 0 to 1")
     if alpha < 1 and not isinstance(network, AdaIN):
         raise OptionError("alpha is for networks that decode features (adain): use strength")
-    if isinstance(network, AdaIN | Universal):
-        if styles is not None or not pictures:
-            raise OptionError("this network paints in the manner of any picture: give pictures as styles, not names")
-        if isinstance(network, AdaIN):
-            return _restyle(network, photo, _encoded(network, pictures), masks, alpha, strength, renderer)
-        looks = _encoded(network, pictures)
-        network = network.dressed([look for look, _ in looks])
-        styles = list(zip(network.styles, (weight for _, weight in looks), strict=True))
-    elif pictures:
-        raise OptionError(f"this network knows its own styles alone ({_known(network)}): give names, not pictures")
-    painted = (
-        _named(network, photo, styles, masks, renderer)
-        if isinstance(network, StyledNetwork)
-        else _one(network, photo, styles, renderer)
-    )
+    if isinstance(network, AdaIN):
+        _only_pictures(styles, pictures)
+        return _restyle(network, photo, _encoded(network, pictures), masks, alpha, strength, renderer)
+    painter, chosen = _dressed(network, styles, pictures)
+    if masks is not None and isinstance(painter, StyledNetwork):
+        painted = _by_regions(painter, photo, _some_style(painter, chosen), masks, renderer)
+    else:
+        painted = renderer.staged(painter, photo, _mix(painter, chosen))
     return torch.lerp(photo.float(), painted.clamp(0, 1), strength)
+
+
+def walked(
+    network: Johnson | StyledNetwork | Universal,
+    styles: Styles | None = None,
+    pictures: Sequence[tuple[Tensor | Encoded, float]] = (),
+) -> tuple[StagedNetwork, Tensor | None]:
+    """What `tiled.paint_staged` is to walk for these styles, and its `mix`; arguments and errors as of `paint`."""
+    painter, chosen = _dressed(network, styles, pictures)
+    return painter, _mix(painter, chosen)
+
+
+def _only_pictures(styles: Styles | None, pictures: Sequence[object]) -> None:
+    if styles is not None or not pictures:
+        raise OptionError("this network paints in the manner of any picture: give pictures as styles, not names")
+
+
+def _dressed(
+    network: Johnson | StyledNetwork | Universal,
+    styles: Styles | None,
+    pictures: Sequence[tuple[Tensor | Encoded, float]],
+) -> tuple[Johnson | StyledNetwork, Styles | None]:
+    """A network that knows the styles by name, and their names."""
+    if isinstance(network, Universal):
+        _only_pictures(styles, pictures)
+        looks = _encoded(network, pictures)
+        painter = network.dressed([look for look, _ in looks])
+        return painter, list(zip(painter.styles, (weight for _, weight in looks), strict=True))
+    if pictures:
+        raise OptionError(f"this network knows its own styles alone ({_known(network)}): give names, not pictures")
+    return network, styles
+
+
+def _mix(network: Johnson | StyledNetwork, styles: Styles | None) -> Tensor | None:
+    if isinstance(network, StyledNetwork):
+        return network.mix(_some_style(network, styles))
+    if styles is not None:
+        raise OptionError("this network has a single style: leave its name out")
+    return None
+
+
+def _some_style(network: StyledNetwork, styles: Styles | None) -> Styles:
+    if styles is None and len(network.styles) > 1:
+        raise OptionError(f"which style? this network has {', '.join(network.styles)}")
+    return network.styles[0] if styles is None else styles
 
 
 def _encoded(network: AdaIN | Universal, pictures: Sequence[tuple[Tensor | Encoded, float]]) -> list[tuple[Any, float]]:
@@ -157,25 +197,9 @@ def _restyle(
     return (painted + (1 - strength) * (photo - redrawn)).clamp(0, 1)
 
 
-def _one(network: Johnson, photo: Tensor, styles: object, renderer: Renderer) -> Tensor:
-    if styles is not None:
-        raise OptionError("this network has a single style: leave its name out")
-    return renderer.staged(network, photo, None)
-
-
-def _named(
-    network: StyledNetwork,
-    photo: Tensor,
-    styles: str | Mapping[str, float] | Sequence[tuple[str, float]] | None,
-    masks: Sequence[Tensor] | None,
-    renderer: Renderer,
+def _by_regions(
+    network: StyledNetwork, photo: Tensor, styles: Styles, masks: Sequence[Tensor], renderer: Renderer
 ) -> Tensor:
-    if styles is None:
-        if len(network.styles) > 1:
-            raise OptionError(f"which style? this network has {', '.join(network.styles)}")
-        styles = network.styles[0]
-    if masks is None:
-        return renderer.staged(network, photo, network.mix(styles))
     pairs = (
         [(styles, 1.0)]
         if isinstance(styles, str)
@@ -191,5 +215,5 @@ def _named(
     return out
 
 
-def _known(network: Network) -> str:
+def _known(network: Johnson | StyledNetwork) -> str:
     return ", ".join(network.styles) if isinstance(network, StyledNetwork) else "one without a name"

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from impasto.errors import OptionError
 from impasto.methods.adain import AdaIN, Moments
 from impasto.methods.feedforward import AtOnce
 from impasto.methods.files import Network
 from impasto.methods.jobs import StagedJob, plan_staged
 from impasto.methods.johnson import Johnson
-from impasto.methods.planning import Plan, Wishes, available_memory, held_memory
+from impasto.methods.planning import (
+    Machine,
+    Plan,
+    Wishes,
+    available_memory,
+    held_memory,
+    shown_bytes,
+    shown_seconds,
+)
 from impasto.methods.staged import StagedNetwork
 from impasto.methods.styled import StyledNetwork
 from impasto.methods.tiled import TensorPhoto, TileProgress, paint_staged
 from impasto.methods.tiled_adain import AdaINJob, paint_adain, plan_adain
 from impasto.methods.universal import Universal
 
-__all__ = ["InBands", "plan_for", "renderer_for"]
+__all__ = ["InBands", "fits_in_memory", "measured", "plan_for", "renderer_for", "told_at_once"]
 
+READ = 16  # bytes per pixel of a photo in memory: float32, with transparency
 PER_PIXEL = 52  # bytes: the result in float32, then mixed, clamped and rounded on its way to a file
 
 
@@ -51,11 +64,56 @@ def renderer_for(
     return InBands(replace(wishes, budget=budget), progress)
 
 
+def fits_in_memory(
+    network: Network, size: tuple[int, int], goal: tuple[int, int], work: tuple[int, int], wishes: Wishes
+) -> bool:
+    """Whether a photo of this (height, width) and its painting have room beside what paints them.
+
+    `goal` is the size of the painting, `work` that at which the network sees it.
+    """
+    budget = held_memory() + available_memory() if wishes.budget is None else wishes.budget
+    held = held_memory() + READ * math.prod(size) + (READ * math.prod(goal) if goal != size else 0)
+    if wishes.tile is None and wishes.statistics == "exact" and _at_once(network, work) <= budget - held:
+        return True
+    try:
+        plan_for(network, work, replace(wishes, budget=budget, held=held + PER_PIXEL * math.prod(goal)))
+    except OptionError:
+        return False
+    return True
+
+
+def told_at_once(network: Network, size: tuple[int, int], machine: Machine) -> str:
+    """What painting at once needs of memory and time, as a `Plan` in words."""
+    job = _job(network, size)
+    passes = job.ways(sampled=True)[0]
+    peak = held_memory() + READ * math.prod(size) + job.at_once()
+    seconds = 2 * sum(job.cost(step) for step in passes) / machine.flops
+    return f"{size[1]}x{size[0]} px at once: about {shown_bytes(peak)} of memory, {shown_seconds(seconds)}"
+
+
+def measured(network: Network) -> Machine:
+    """How fast this machine is with this network's kind of numbers; takes some hundredths of a second."""
+    weight = next(value for value in network.parameters() if value.ndim == 4)
+    x = torch.randn(1, 64, 128, 128).to(weight).contiguous(memory_format=torch.channels_last)
+    kernel = torch.randn(64, 64, 3, 3).to(weight).contiguous(memory_format=torch.channels_last)
+    best = math.inf
+    with torch.inference_mode():
+        for _ in range(4):  # the first one warms up
+            began = time.perf_counter()
+            F.conv2d(x, kernel).sum().item()
+            best = min(best, time.perf_counter() - began)
+    return Machine(flops=2 * kernel.numel() * 126**2 / best)
+
+
 def _at_once(network: Network, size: tuple[int, int]) -> int:
+    return _job(network, size).at_once()
+
+
+def _job(network: Network, size: tuple[int, int]) -> StagedJob | AdaINJob:
     if isinstance(network, AdaIN):
-        return AdaINJob(network, size, network.encoder.dtype).at_once()
+        return AdaINJob(network, size, network.encoder.dtype)
     painter = _painter(network)
-    return StagedJob(painter, size, painter.stages()[0].conv.conv2d.weight.dtype).at_once()
+    return StagedJob(painter, size, painter.stages()[0].conv.conv2d.weight.dtype)
 
 
 def _painter(network: Johnson | StyledNetwork | Universal) -> StagedNetwork:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from impasto.errors import DataError
 from impasto.files import atomic_path, output_error
@@ -140,7 +139,7 @@ def _plain_state(state: State) -> dict[str, Any]:
         name, shape = store
         return [name, shape.channels, shape.height, shape.width, str(shape.dtype).removeprefix("torch.")]
 
-    affines: list[list[Tensor] | None] = [None if row is None else list(row) for row in state.affines]
+    affines = [None if row is None else [value.cpu() for value in row] for row in state.affines]
     return {
         "passes": state.passes,
         "affines": affines,
@@ -152,7 +151,10 @@ def _plain_state(state: State) -> dict[str, Any]:
 
 def _state(found: dict[str, Any]) -> State:
     def store(row: list[Any] | None) -> tuple[str, MapShape] | None:
-        return None if row is None else (Path(row[0]).name, MapShape(*row[1:4], getattr(torch, row[4])))
+        if row is None:
+            return None
+        name, channels, height, width, dtype = row
+        return Path(name).name, MapShape(channels, height, width, getattr(torch, dtype))
 
     affines: list[Affine | None] = [None if row is None else tuple(row) for row in found["affines"]]
     return State(found["passes"], affines, store(found["source"]), store(found["kept"]), found["rows"])

@@ -11,7 +11,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, get_args, overload
 
@@ -32,6 +32,7 @@ __all__ = [
     "held_memory",
     "parse_memory",
     "shown_bytes",
+    "shown_seconds",
 ]
 
 Statistics = Literal["exact", "sampled"]
@@ -67,6 +68,7 @@ class Plan:
         work: bytes that are alive while a band goes through a pass.
         pool: bytes of memory for maps between passes.
         spilled: bytes of a temporary file for those that do not fit.
+        moved: bytes written to and read from it.
         peak: bytes of memory that the process is expected to need at most.
         seconds: expected.
         sample, tile, seed: rows and columns of the grid of sampled tiles (0 tiles for exact statistics), their
@@ -89,6 +91,14 @@ class Plan:
     tile: int = TILE
     seed: int = 0
     folder: str | None = None
+    moved: int = 0
+
+    def seconds_on(self, machine: Machine) -> float:
+        """What it should take there."""
+        share = self.sample[0] * self.sample[1] * self.tile**2 / (self.height * self.width)
+        costs = sum(cost for _, cost in self.passes)
+        pieces = len(self.passes) * self.height / self.band
+        return 2 * costs * (1 + share) / machine.flops + self.moved / machine.disk + pieces * machine.piece
 
     def __str__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
@@ -98,7 +108,7 @@ class Plan:
         return (
             f"{self.width}x{self.height} px in bands of {self.band} rows, {len(self.passes)} passes, {dtype}, "
             f"{self.statistics} statistics{taken}: about {shown_bytes(self.peak)} of memory, {disk}, "
-            f"{_shown_seconds(self.seconds)}"
+            f"{shown_seconds(self.seconds)}"
         )
 
 
@@ -184,12 +194,11 @@ def choose(job: Job, wishes: Wishes) -> Plan:
 
 
 def _plan(job: Job, wishes: Wishes, passes: tuple[Pass, ...], band: int, sample: tuple[int, int]) -> Plan:
-    share, room, machine = _share(job, sample), wishes.room, wishes.machine
+    share, room = _share(job, sample), wishes.room
     work = SLACK + max(job.sample_work(share), *(job.work(step, band) for step in passes))
     pool, spilled, moved = job.storage(passes, None if room is None else room - work)
     costs = [job.cost(step) for step in passes]
-    pieces = len(passes) * job.padded[0] / band
-    return Plan(
+    plan = Plan(
         height=job.size[0],
         width=job.size[1],
         dtype=job.dtype,
@@ -200,11 +209,13 @@ def _plan(job: Job, wishes: Wishes, passes: tuple[Pass, ...], band: int, sample:
         pool=pool,
         spilled=spilled,
         peak=wishes.held + work + pool,
-        seconds=2 * sum(costs) * (1 + share) / machine.flops + moved / machine.disk + pieces * machine.piece,
+        seconds=0.0,
         sample=sample,
         seed=wishes.seed,
         folder=wishes.folder,
+        moved=moved,
     )
+    return replace(plan, seconds=plan.seconds_on(wishes.machine))
 
 
 def _sample_grid(job: Job, room: int | None) -> tuple[int, int]:
@@ -255,7 +266,8 @@ def ceiling(count: float) -> str:
     return f"{math.ceil(count / 1e8) / 10:g}GB" if count >= 1e9 else f"{math.ceil(count / 1e7) * 10}MB"
 
 
-def _shown_seconds(seconds: float) -> str:
+def shown_seconds(seconds: float) -> str:
+    """``about 40 s``, ``about 12 min``, ``about 1.5 h``."""
     if seconds < 100:
         return f"about {max(1, round(seconds))} s"
     return f"about {round(seconds / 60)} min" if seconds < 6000 else f"about {seconds / 3600:.1f} h"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 __all__ = ["Resized", "Rows"]
 
+LARGEST = 1 << 21  # px of the source that are worked on at a time
 _A = -0.5  # of Keys' cubic; PIL's choice, and torch's with antialiasing
 
 
@@ -39,6 +40,10 @@ class Resized:
         size = (self.source.height, self.source.width)
         if size == (self.height, self.width):
             return self.source.read(top, bottom)
+        piece = max(1, LARGEST * self.height // (size[0] * size[1]))
+        if bottom - top > piece:
+            starts = range(top, bottom, piece)
+            return torch.cat([self.read(start, min(bottom, start + piece)) for start in starts], 2)
         low, high, weights = _filter(size[0], self.height, top, bottom)
         rows = self.source.read(low, high)
         # Columns first, as torch does; a side that keeps its length is left alone.

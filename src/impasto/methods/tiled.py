@@ -182,8 +182,8 @@ class _Walk:
         """Tell the journal that so many more rows are painted, or passes done."""
         if self.journal is not None:
             source, kept = (None if store is None else _named(store) for store in (self.maps.source, self.maps.kept))
-            affines = [None if row is None else tuple(value.cpu() for value in row) for row in self.affines]
-            self.state = State(self.state.passes + passes, affines, source, kept, self.state.rows + rows)
+            known = list(self.affines)
+            self.state = State(self.state.passes + passes, known, source, kept, self.state.rows + rows)
             self.journal.save(self.state)
 
     def paint_flat(self, painted: Painted) -> None:

@@ -31,7 +31,7 @@ from impasto.stylizer.styles import Style, as_styles
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Model", "StyleRecord", "load", "records"]
+__all__ = ["Model", "StyleRecord", "load", "records", "scaled"]
 
 REMEMBERED = 64  # encoded style pictures
 STYLE_SIZE = 512  # long side in px at which they are looked at, as in training
@@ -155,14 +155,14 @@ class Model:
         goal = fit_long_side(shape, size or max(shape), upscale=upscale)
         picture = original.with_rgb(resize(original.rgb, goal))
         photo = picture.rgb.to(self.device)
-        named, shown = self._styles(style, max_megapixels)
+        named, shown = self.chosen(style, max_megapixels)
         regions = [
             mask.to(self.device)
             for mask in read_masks(
                 finish.masks, goal, styles=max(1, len(named or shown)), max_megapixels=max_megapixels
             )
         ]
-        renderer = renderer_for(self.network, _scaled(goal, style_scale), wishes, progress)
+        renderer = renderer_for(self.network, scaled(goal, style_scale), wishes, progress)
         painted = self._paint_scaled(photo, style_scale, named, shown, regions, strength, alpha, renderer)
         return picture.with_rgb(cover(photo, painted, regions, keep_colors=finish.keep_colors))
 
@@ -176,7 +176,7 @@ class Model:
         statistics: Statistics = "exact",
     ) -> Plan | None:
         """How a photo of this (height, width) would be painted; None is at once. Options and errors as in `paint`."""
-        work, wishes = _scaled(size, style_scale), Wishes(parse_memory(max_memory), tile=tile, statistics=statistics)
+        work, wishes = scaled(size, style_scale), Wishes(parse_memory(max_memory), tile=tile, statistics=statistics)
         renderer = renderer_for(self.network, work, wishes)
         return renderer.plan(self.network, work) if isinstance(renderer, InBands) else None
 
@@ -193,7 +193,7 @@ class Model:
     ) -> Tensor:
         """Networks have strokes of one size: larger ones come of painting a smaller photo and enlarging that."""
         goal = (photo.shape[2], photo.shape[3])
-        small = _scaled(goal, style_scale)
+        small = scaled(goal, style_scale)
         work = resize(photo, small)
         masks = [resize(mask, small) for mask in regions] if len(regions) > 1 else None
         painted = paint(
@@ -212,8 +212,8 @@ class Model:
         # What shrinking took from the photo comes back as the strength goes, or 0 would be a blurred photo.
         return painted if strength == 1 else painted + (1 - strength) * (photo - resize(work, goal))
 
-    def _styles(self, style: Any, max_megapixels: float) -> tuple[list[tuple[str, float]], list[tuple[Encoded, float]]]:
-        """(names with weights, encoded pictures with weights), one of them empty."""
+    def chosen(self, style: Any, max_megapixels: float) -> tuple[list[tuple[str, float]], list[tuple[Encoded, float]]]:
+        """Styles as `paint` takes them -> (names with weights, encoded pictures with weights), one of them empty."""
         if style is None:
             return [], []
         if isinstance(style, Mapping):
@@ -239,7 +239,7 @@ class Model:
         return self._encoded[key]
 
 
-def _scaled(size: tuple[int, int], style_scale: float | str) -> tuple[int, int]:
+def scaled(size: tuple[int, int], style_scale: float | str) -> tuple[int, int]:
     """The size at which strokes, enlarged with the painting, become that much larger."""
     factor = factor_for_network(style_scale, size)
     height, width = (max(1, round(side / factor)) for side in size)
