@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import zip_longest
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -61,8 +63,16 @@ def contact_sheet(rows: Sequence[Sequence[Cell]], side: int = 192) -> Picture:
     return Picture(torch.from_numpy(np.asarray(sheet, np.float32) / 255).permute(2, 0, 1)[None], name="sheet")
 
 
+@functools.cache
+def _font() -> ImageFont.FreeTypeFont:
+    """The letters that come with matplotlib: Pillow's own have no é."""
+    import matplotlib as mpl
+
+    return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), LETTERS)
+
+
 def _written(text: str, width: int, height: int) -> Image.Image:
     """A line of text, cut off where the column ends."""
     line = Image.new("RGB", (width, height), "white")
-    ImageDraw.Draw(line).text((0, 0), text, "black", ImageFont.load_default(LETTERS))
+    ImageDraw.Draw(line).text((0, 0), text, "black", _font())
     return line
