@@ -34,6 +34,7 @@ __all__ = [
 
 _DESCRIPTION = "run.json"
 _ENTRIES = frozenset({"photo", "styles", "beginning", "backbone", "settings", "how", "keep", "output"})
+_ENTRIES_OF_NETWORKS = frozenset({"files", "photo", "look", "keep", "output", "force"})
 _COLUMNS = ("step", "height", "width", "total", "content", "style", "tv", "range", "seconds")
 _KINDS = {"step": int, "height": int, "width": int}  # the others are fractions
 _LINES = ("total", "content", "style", "tv", "range")
@@ -164,9 +165,15 @@ class RunFolder:
             raise DataError(f"{self.folder}: holds no run to resume (no {_DESCRIPTION})") from error
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read: {error}") from error
-        if not isinstance(found, dict) or not found.keys() >= _ENTRIES:
-            raise DataError(f"{path}: is not the description of a run")
-        return found
+        if isinstance(found, dict) and any(found.keys() >= entries for entries in (_ENTRIES, _ENTRIES_OF_NETWORKS)):
+            return found
+        raise DataError(f"{path}: is not the description of a run")
+
+    def close(self) -> None:
+        """End a run of which nothing is left to resume: its description goes, and the folder if it is empty then."""
+        (self.folder / _DESCRIPTION).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def save(self, optimization: Optimization, log: Log) -> None:
         """Log and state, each whole or not at all. The log goes first: what it has too much is cut off by `load`."""

@@ -24,7 +24,7 @@ _files = partial(typer.Option, rich_help_panel="Files and runs")
 WITH_NETWORK = (  # one pass: nothing to optimise
     *("photo", "style", "model", "method", "output", "force", "size", "upscale", "keep_colors", "device", "precision"),
     *("strength", "alpha", "style_scale", "mask", "jobs", "jpeg_quality", "png_compression", "max_megapixels"),
-    *("max_memory", "tile", "statistics", "dry_run", "quality"),
+    *("max_memory", "tile", "statistics", "dry_run", "quality", "run"),
 )
 NOT_FOR_MANY = ("save_every", "timeline", "loss_plot", "log", "run", "resume", "dry_run")  # they are about one painting
 WITH_RESUME = ("resume", "output", "timeline", "loss_plot", "log", "force")  # the run knows all the rest
@@ -275,6 +275,7 @@ def stylize(
     from impasto.cli.jobs import How, Keep, new_job, resumed_job
     from impasto.cli.many import optimizer_of, paint_many
     from impasto.cli.painting import Extras, paint, show_layouts
+    from impasto.cli.strips import is_run_of_network, resume_run
     from impasto.cli.trained import Look, paint_with_model, painter, show_plan
     from impasto.recording import RunFolder
     from impasto.stylizer import parse_style
@@ -286,6 +287,10 @@ def stylize(
     if resume is not None:
         _only(ctx, WITH_RESUME, "--resume goes on as the run began")
         old = RunFolder(resume)
+        if is_run_of_network(old):
+            _not(ctx, ("timeline", "loss_plot", "log"), "is about steps, and a network paints in one pass")
+            resume_run(old, output, force=force)
+            return
         job = resumed_job(old, output)
         replace = force or output is None  # what the run itself has written
         job.check(force=replace, with_run=True)
@@ -302,7 +307,8 @@ def stylize(
     if many:
         _not(ctx, NOT_FOR_MANY, "is about one painting, and there are several photos")
     styles, masks = style or [], mask or []
-    tuned = any(name not in WITH_NETWORK for name, _ in _given(ctx))
+    # A picture as style is optimised where its run is to be kept.
+    tuned = any(name not in WITH_NETWORK or name == "run" for name, _ in _given(ctx))
     names = [parse_style(text)[0] for text in styles]
     network = network_for(names, model, quality=quality, method=method, tuned=tuned)
     if network is not None:
@@ -313,12 +319,12 @@ def stylize(
             device, precision, max_megapixels, max_memory, tile, statistics or "exact",
         )  # fmt: skip
         if dry_run:
-            show_plan(photo[0], look)
+            show_plan(Work(photo[0], output), look, keep, run)
             return
         if many:
             paint_many(photo, output, lambda: painter(look, keep, force=force), jobs)
         else:
-            paint_with_model(Work(photo[0], output), look, keep, force=force)
+            paint_with_model(Work(photo[0], output), look, keep, force=force, run=run)
         return
     _not(ctx, ("tile", "statistics"), "is for networks")
     if alpha is not None:

@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from impasto.cli.common import show_note
 from impasto.cli.jobs import Keep
-from impasto.core.precision import PrecisionName
+from impasto.cli.looks import Look, bar
+from impasto.cli.strips import begin_run, paint_by_strips, prepared, task_of
 from impasto.errors import OptionError
-from impasto.imaging import check_output, fit_long_side, losses, read, write
-from impasto.methods.planning import Statistics
-from impasto.methods.tiled import TileProgress
-from impasto.stylizer import load, parse_style
+from impasto.imaging import check_output, losses, write
+from impasto.methods.fitting import measured, told_at_once
+from impasto.recording import RunFolder
+from impasto.stylizer import load, needs_strips
 
 if TYPE_CHECKING:
     from impasto.batch import Work
 
 __all__ = ["Look", "paint_with_model", "painter", "show_plan"]
-
-
-@dataclass(frozen=True)
-class Look:
-    """How photos are painted: by what, and everything that is not about files."""
-
-    model: str
-    style: tuple[str, ...]
-    size: int | None
-    upscale: bool
-    keep_colors: bool
-    strength: float
-    alpha: float
-    style_scale: float | str
-    mask: tuple[str, ...]
-    device: str
-    precision: PrecisionName
-    max_megapixels: float
-    max_memory: str | None = None
-    tile: int | None = None
-    statistics: Statistics = "exact"
-
-    @property
-    def inputs(self) -> list[str]:
-        """Files that must not be overwritten, beside the photos."""
-        return [self.model, *(parse_style(text)[0] for text in self.style), *self.mask]
 
 
 def painter(look: Look, keep: Keep, *, force: bool, with_bar: bool = False) -> Callable[[Work], str]:
@@ -66,7 +41,9 @@ def painter(look: Look, keep: Keep, *, force: bool, with_bar: bool = False) -> C
     def paint(work: Work) -> str:
         inputs = [work.photo, *look.inputs]
         check_output(work.output, force=force, inputs=inputs)
-        with _bar() if with_bar else nullcontext() as progress:
+        with bar() if with_bar else nullcontext() as progress:
+            if work.photo != "-" and needs_strips(model, task_of(work.photo, look)):
+                return paint_by_strips(prepared(model, work, look, keep), look, progress)
             picture = model.paint(work.photo, list(look.style) or None, progress=progress, **options)
         for sentence in losses(picture, work.output):
             show_note(sentence)
@@ -77,38 +54,32 @@ def painter(look: Look, keep: Keep, *, force: bool, with_bar: bool = False) -> C
     return paint
 
 
-def paint_with_model(work: Work, look: Look, keep: Keep, *, force: bool) -> None:
-    """Paint and write one photo; what cannot be written is refused before the network is loaded."""
+def paint_with_model(work: Work, look: Look, keep: Keep, *, force: bool, run: Path | None = None) -> None:
+    """Paint and write one photo; what cannot be written is refused before the network is loaded.
+
+    With the folder `run` it is painted by strips, and can be resumed from there.
+    """
     if [work.photo, *look.inputs].count("-") > 1:
         raise OptionError("- stands for standard input, which holds one picture: name a file for the others")
     check_output(work.output, force=force, inputs=[work.photo, *look.inputs])
+    if run is not None:
+        begin_run(work, look, keep, RunFolder(run), force=force)
+        return
     show_note(painter(look, keep, force=force, with_bar=True)(work))
 
 
-def show_plan(photo: str, look: Look) -> None:
-    """Tell how a photo would be painted, and paint nothing."""
+def show_plan(work: Work, look: Look, keep: Keep, run: Path | None = None) -> None:
+    """Tell how a photo would be painted, and paint nothing; of the photo the header alone is read."""
     model = load(look.model, device=look.device, precision=look.precision)
-    picture = read(photo, max_megapixels=look.max_megapixels)
-    shape = picture.height, picture.width
-    size = fit_long_side(shape, look.size or max(shape), upscale=look.upscale)
-    plan = model.plan(
-        size,
-        style_scale=look.style_scale,
-        max_memory=look.max_memory,
-        tile=look.tile,
-        statistics=look.statistics,
-    )
-    show_note(f"{size[1]}x{size[0]} px at once" if plan is None else str(plan))
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[TileProgress], None]]:
-    """A bar on the terminal, which shows itself when there is a band to tell of."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    console = Console(file=sys.stderr)
-    columns = (TextColumn("painting"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("painting", total=1.0, visible=False)
-        yield lambda record: bar.update(task, completed=record.done, visible=True)
+    task, machine = task_of(work.photo, look), measured(model.network)
+    if run is not None or needs_strips(model, task):
+        work = replace(work, output=work.output if work.output != "-" else "painting.tif")
+        plan = prepared(model, work, look, keep, run).plan
+        show_note(f"by strips: {replace(plan, seconds=plan.seconds_on(machine))}")
+        return
+    *_, size = task.sizes()
+    found = model.plan(size, style_scale=1.0, max_memory=look.max_memory, tile=look.tile, statistics=look.statistics)
+    if found is None:
+        show_note(told_at_once(model.network, size, machine))
+    else:
+        show_note(str(replace(found, seconds=found.seconds_on(machine))))

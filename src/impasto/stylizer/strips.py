@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -141,7 +141,7 @@ class StripPainting:
         wishes = replace(wishes, budget=budget, held=held_memory() + LIBRARY, keeps=self.folder is not None)
         return plan_for(self.model.network, self.work, wishes)
 
-    def run(self) -> Iterator[TileProgress]:
+    def run(self) -> Generator[TileProgress, None, None]:
         """Paint, then write the output, whole or not at all. Closing the iterator stops, and keeps what is done.
 
         Raises:
