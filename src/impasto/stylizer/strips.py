@@ -116,7 +116,9 @@ class StripPainting:
         what = f"{whole[1]}x{whole[0]} px"
         why = f"{what} do not fit into memory at once" if folder is None else "only strips can be resumed"
         self._check(why)
-        self.named, self.shown = model.chosen(task.style, task.max_megapixels)
+        named, self._shown = model.chosen(task.style, task.max_megapixels)
+        network = model.network
+        self._walked = None if isinstance(network, AdaIN) else walked(network, named or None, self._shown)
         self.plan = self._plan()
         load_pyvips(f"{what}: painting by strips, for photos that do not fit into memory,")
 
@@ -127,6 +129,7 @@ class StripPainting:
         if len(task.finish.masks) > 1:
             raise OptionError(f"a mask for each style is not for painting by strips, and {why}: give one, or none")
         for mask in task.finish.masks:
+            read_header(mask, max_megapixels=task.max_megapixels)
             check_readable(mask, why)
         if adain and task.finish.strength < 1:
             raise OptionError(f"this network has no strength when painting by strips, and {why}: use alpha")
@@ -197,13 +200,13 @@ class StripPainting:
             canvas.enlarge(Resized(_Stored(store), self.size), Resized(small, self.size))
 
     def _walk(self, photo: Rows, painted: Any, journal: Journal | None) -> Iterator[TileProgress]:
-        network = self.model.network
-        if isinstance(network, AdaIN):
-            styles = [cast(Moments, picture) for picture, _ in self.shown]
-            weights = [weight for _, weight in self.shown]
-            return paint_adain(network, photo, self.plan, painted, styles, weights=weights, alpha=self.task.alpha)
-        painter, mix = walked(network, self.named or None, self.shown)
-        return paint_staged(painter, photo, self.plan, painted, mix=mix, journal=journal)
+        if self._walked is not None:
+            painter, mix = self._walked
+            return paint_staged(painter, photo, self.plan, painted, mix=mix, journal=journal)
+        styles = [cast(Moments, picture) for picture, _ in self._shown]
+        weights, alpha = [weight for _, weight in self._shown], self.task.alpha
+        network = cast(AdaIN, self.model.network)
+        return paint_adain(network, photo, self.plan, painted, styles, weights=weights, alpha=alpha)
 
 
 class _Mask:

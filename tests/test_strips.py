@@ -1,0 +1,312 @@
+"""By strips a photo is painted as in memory: every option, any size; within the budget; stopped and resumed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from impasto.core.precision import Precision
+from impasto.core.vgg import VGG
+from impasto.errors import DataError, ImageError, MissingExtraError, OptionError, OutputError
+from impasto.imaging import read
+from impasto.methods.adain import AdaIN, AdaINConfig
+from impasto.methods.brisk import Brisk, BriskConfig
+from impasto.methods.files import Network
+from impasto.methods.journal import Journal
+from impasto.methods.planning import Wishes
+from impasto.methods.universal import Universal, UniversalConfig
+from impasto.stylizer import Finish, StripPainting, Task, needs_strips
+from impasto.stylizer.model import Model
+
+pytest.importorskip("pyvips", reason="the extra huge (pyvips) is not installed")
+pytestmark = pytest.mark.usefixtures("one_thread", "folder")
+
+
+def model_of(network: Network) -> Model:
+    names = [{"name": name} for name in network.styles] if isinstance(network, Brisk) else []
+    precision = Precision(torch.float32, True, "a test")
+    return Model(network.eval(), {"styles": names}, "toy", torch.device("cpu"), precision)
+
+
+def gallery() -> Model:
+    torch.manual_seed(0)
+    network = Brisk(BriskConfig(("a", "b"), channels=8, blocks=1, detail=8))
+    for norm in network.norms:
+        torch.nn.init.normal_(norm.beta)
+    return model_of(network)
+
+
+def encoder() -> VGG:
+    torch.manual_seed(0)
+    vgg = VGG("vgg16", last="conv4_1", ranks=dict.fromkeys(VGG("vgg16", last="conv4_1").convolutions[1:], 4), name="t")
+    for value in vgg.parameters():
+        if value.ndim == 4:
+            torch.nn.init.kaiming_normal_(value)
+    return vgg.requires_grad_(False)
+
+
+def universal() -> Model:
+    return model_of(Universal(UniversalConfig(channels=8, blocks=1, detail=8), encoder()))
+
+
+def adain() -> Model:
+    return model_of(AdaIN(AdaINConfig(width=1 / 32), encoder()))
+
+
+def painted(model: Model, task: Task, output: str = "out.png", folder: Path | None = None) -> Path:
+    painting = StripPainting(model, task, output, folder=folder)
+    done = [record.done for record in painting.run()]
+    assert done == sorted(done)
+    return Path(output)
+
+
+def in_memory(model: Model, task: Task, output: str) -> np.ndarray:
+    picture = model.paint(
+        task.photo,
+        task.style,
+        strength=task.finish.strength,
+        keep_colors=task.finish.keep_colors,
+        mask=task.finish.masks or None,
+        alpha=task.alpha,
+        style_scale=task.style_scale,
+        size=task.size,
+        upscale=task.upscale,
+    )
+    return picture.integers(min(picture.bits, 16 if output.endswith(("png", "tif")) else 8), not output.endswith("jpg"))
+
+
+def assert_as_in_memory(model: Model, task: Task, output: str = "out.png") -> None:
+    """To one level of 8 bits."""
+    path, expected = painted(model, task, output), in_memory(model, task, output)
+    found = read(path)
+    array = found.integers(found.bits).astype(int)
+    assert array.shape == expected.shape
+    assert np.abs(array - expected).max() <= (257 if expected.itemsize == 2 else 1)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "strength": {"finish": Finish(0.4)},
+    "colours": {"finish": Finish(keep_colors=True)},
+    "mask": {"finish": Finish(0.7, masks=("night.png",))},
+    "smaller": {"size": 36},
+    "larger": {"size": 90, "upscale": True, "finish": Finish(masks=("wave.png",))},
+    "strokes": {"style_scale": 1.7},
+    "weak strokes": {"style_scale": 0.6, "finish": Finish(0.5, keep_colors=True, masks=("wave.png",))},
+    "two styles": {"style": [("a", 0.3), ("b", 0.7)]},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_every_option_means_the_same(name: str) -> None:
+    options = {"style": "b", "wishes": Wishes(tile=8)} | OPTIONS[name]
+    assert_as_in_memory(gallery(), Task("photo.png", **options))
+
+
+@pytest.mark.parametrize("output", ["out.png", "out.tif"])
+@pytest.mark.parametrize("kind", ["deep", "clear", "deep and clear", "turned"])
+def test_depth_transparency_and_orientation_are_kept(kind: str, output: str) -> None:
+    draw = np.random.default_rng(0)
+    top = 65536 if "deep" in kind else 256
+    array = draw.integers(0, top, (40, 36, 4 if "clear" in kind else 3)).astype(np.uint16 if top > 256 else np.uint8)
+    options: dict[str, Any] = {"extrasamples": ["unassalpha"]} if "clear" in kind else {}
+    options |= {"extratags": [(274, 3, 1, 6, True)]} if kind == "turned" else {}
+    tifffile.imwrite("photo.tif", array, photometric="rgb", **options)
+    assert_as_in_memory(gallery(), Task("photo.tif", "a", wishes=Wishes(tile=12)), output)
+
+
+def test_jpeg_tells_what_it_cannot_hold() -> None:
+    Image.open("photo.png").convert("RGBA").save("clear.png")
+    painting = StripPainting(gallery(), Task("clear.png", "a"), "out.jpg")
+    for _ in painting.run():
+        pass
+    assert painting.notes == ("JPEG has no transparency: the picture is laid on white",)
+    with Image.open("out.jpg") as image:
+        assert (image.mode, image.size, "icc_profile" in image.info) == ("RGB", (40, 36), True)
+
+
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [(universal, {"finish": Finish(0.5)}), (universal, {"style_scale": 1.5}), (adain, {}), (adain, {"alpha": 0.5})],
+)
+def test_pictures_as_styles(make: Callable[[], Model], options: dict[str, Any]) -> None:
+    task = Task("photo.png", ["night.png:0.4", "wave.png:0.6"], wishes=Wishes(tile=16), **options)
+    assert_as_in_memory(make(), task)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    size=st.tuples(st.integers(32, 90), st.integers(32, 60)),
+    tile=st.integers(1, 100),
+    strip=st.integers(1, 4000),
+    finished=st.integers(1, 3000),
+)
+def test_any_size_in_any_strips(tmp_path_factory, size, tile, strip, finished) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    array = np.random.default_rng(tile).integers(0, 256, (*size, 3), np.uint8)
+    Image.fromarray(array).save(folder / "photo.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("impasto.imaging.strips.STRIP", strip)
+        patch.setattr("impasto.stylizer.strips.FINISHED", finished)
+        assert_as_in_memory(
+            gallery(), Task(folder / "photo.png", "a", wishes=Wishes(tile=tile)), str(folder / "out.png")
+        )
+
+
+def test_only_what_does_not_fit_is_streamed() -> None:
+    Image.new("RGB", (4000, 4000)).save("large.png", compress_level=0)
+    model = gallery()
+    tight, ample = (Task("large.png", "a", wishes=Wishes(budget)) for budget in (900 * 10**6, 10**11))
+    assert needs_strips(model, tight)
+    assert not needs_strips(model, ample)
+    assert not needs_strips(model, replace(ample, size=100))
+    assert needs_strips(model, replace(ample, wishes=Wishes(900 * 10**6), size=3900))
+
+
+# -- errors ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "output", "error", "told"),
+    [
+        (gallery, {"photo": "photo.webp"}, "out.png", ImageError, r"photo\.webp: only JPEG, PNG and TIFF are read by"),
+        (gallery, {}, "out.webp", OutputError, r"out\.webp: only \.tif, \.png and \.jpg files are written by strips"),
+        (gallery, {}, "-", OutputError, "40x36 px do not fit into memory at once"),
+        (gallery, {"finish": Finish(masks=("night.png", "wave.png"))}, "o.png", OptionError, "a mask for each style"),
+        (gallery, {"finish": Finish(masks=("gone.png",))}, "out.png", ImageError, r"gone\.png: no such file"),
+        (gallery, {"alpha": 0.5}, "out.png", OptionError, "alpha is for networks that decode features"),
+        (gallery, {"style": "fog"}, "out.png", OptionError, "no style 'fog'"),
+        (gallery, {"wishes": Wishes(10**6)}, "out.png", OptionError, "need --max-memory"),
+        (adain, {"style": "night.png", "finish": Finish(0.5)}, "out.png", OptionError, "use alpha"),
+        (gallery, {"max_megapixels": 0.001}, "out.png", ImageError, "megapixels"),
+    ],
+)
+def test_what_does_not_go_is_one_sentence(make, options, output, error, told) -> None:
+    Image.open("photo.png").save("photo.webp")
+    task = Task(**({"photo": "photo.png", "style": "a"} | options))
+    with pytest.raises(error, match=told):
+        for _ in StripPainting(make(), task, output).run():
+            pass
+    assert not Path(output).exists()
+
+
+def test_without_the_extra_the_sentence_tells_what_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyvips", None)
+    told = r"40x36 px: painting by strips, .* needs pyvips, which is not installed: pip install 'impasto\[huge\]'"
+    with pytest.raises(MissingExtraError, match=told):
+        StripPainting(gallery(), Task("photo.png", "a"), "out.png")
+
+
+def test_a_damaged_photo_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Path("photo.png").read_bytes()
+    Path("cut.png").write_bytes(data[: len(data) // 2])
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    with pytest.raises(ImageError, match="cut short"):
+        painted(gallery(), Task("cut.png", "a"))
+    assert not Path("out.png").exists()
+    painted(gallery(), Task("photo.png", "a"))
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+# -- stopped and resumed --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"style_scale": 0.5}, {"finish": Finish(0.5, masks=("night.png",))}])
+@pytest.mark.parametrize("after", [1, 15, 38])
+def test_resumed_it_is_the_same_file(tmp_path: Path, options: dict[str, Any], after: int) -> None:
+    Image.open("photo.png").resize((32, 160)).save("tall.png")
+    task = Task("tall.png", "b", wishes=Wishes(tile=16), **options)
+    expected = painted(gallery(), task, "whole.tif").read_bytes()
+    run = tmp_path / "run"
+    records = StripPainting(gallery(), task, "out.tif", folder=run).run()
+    for _, record in zip(range(after), records, strict=False):
+        assert record.done > 0
+    records.close()
+    assert not Path("out.tif").exists()
+    passes = Journal(run).state.passes
+    assert (passes > 0) == (after > 20 or (after > 10 and not options.get("style_scale")))
+    again = StripPainting(gallery(), replace(task, wishes=Wishes()), "out.tif", folder=run)  # the plan is kept
+    first = next(records := again.run())
+    assert (first.begun > 0) == (passes > 0)
+    for _ in records:
+        pass
+    assert Path("out.tif").read_bytes() == expected
+    assert list(run.iterdir()) == []
+
+
+def test_a_run_of_another_picture_is_refused(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    records = StripPainting(gallery(), Task("photo.png", "a"), "out.tif", folder=run).run()
+    next(records)
+    records.close()
+    with pytest.raises(DataError, match="start a new run"):
+        next(StripPainting(gallery(), Task("night.png", "a"), "out.tif", folder=run).run())
+    with pytest.raises(OptionError, match="cannot be resumed"):
+        StripPainting(adain(), Task("photo.png", "night.png"), "out.tif", folder=run)
+
+
+def test_a_full_disk_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Task("photo.png", "a", wishes=Wishes(tile=16))
+    expected = painted(gallery(), task, "whole.png").read_bytes()
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("impasto.stylizer.strips.encode_strips", lambda *_, **__: (_ for _ in ()).throw(OutputError("x")))
+        with pytest.raises(OutputError):
+            painted(gallery(), task, "out.png", run)
+    assert (run / "painting.tif").exists()
+    assert painted(gallery(), task, "out.png", run).read_bytes() == expected
+    shutil.rmtree(run)
+
+
+# -- memory ---------------------------------------------------------------------------------------------------
+
+
+CHILD = """
+import sys, torch
+from pathlib import Path
+from impasto.core.memory import reuse_large_blocks
+sys.path.insert(0, sys.argv[1])
+from test_strips import gallery
+from impasto.imaging.strips import load_pyvips
+from impasto.methods.planning import Wishes, held_memory
+from impasto.stylizer import StripPainting, Task, needs_strips
+reuse_large_blocks()
+torch.set_num_threads(1)
+load_pyvips()
+budget = held_memory() + (200 << 20)
+task = Task("large.tif", "a", wishes=Wishes(budget))
+assert needs_strips(gallery(), task)
+for _ in StripPainting(gallery(), task, "out.tif", compression=0).run():
+    pass
+lines = Path("/proc/self/status").read_text().splitlines()
+peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
+print(budget, peak)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures memory as Linux does")
+def test_the_budget_is_kept() -> None:
+    """A photo whose pixels alone, as the rest of the program has them in memory, would take all of it."""
+    row = np.random.default_rng(0).integers(0, 256, (100, 2000, 3), np.uint8)
+    tifffile.imwrite("large.tif", np.tile(row, (16, 1, 1)), photometric="rgb")
+    command = [sys.executable, "-c", CHILD, str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    budget, peak = (int(number) for number in done.stdout.split())
+    assert peak <= budget
+    with Image.open("out.tif") as image:
+        assert image.size == (2000, 1600)
