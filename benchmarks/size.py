@@ -5,7 +5,9 @@
 Networks are `gallery` and `universal` where they ship, else untrained ones of the same sizes, and with --networks
 adain an untrained AdaIN: times and memory do not depend on the weights, differences do. The photo is one of
 examples/photos, enlarged as its rows are read, and the painting is kept as bytes in a temporary file, so that peaks are
-the painter's own. "at once" is the plain network (naive PyTorch), where that takes less than --naive gigabytes.
+the painter's own. "at once" is the plain network (naive PyTorch), where that takes less than --naive gigabytes; where
+it does not, sampled statistics are compared with exact ones. "file to file" is what `impasto stylize` does with a TIFF
+that does not fit into memory, by strips (needs the extra `huge`): decoding and encoding count, for time and for peak.
 Optimisation is one evaluation with gradient of a VGG-19 up to relu5_1 with random weights: at once, and by blocks
 within budgets of 4 GB to 2 and 6 GB to 8 megapixels. Every figure comes from a process of its own.
 """
@@ -14,7 +16,9 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,7 @@ from impasto.core.memory import reuse_large_blocks
 from impasto.core.precision import choose_precision
 from impasto.core.vgg import VGG
 from impasto.imaging import read
+from impasto.imaging.pixelfile import PixelFile
 from impasto.methods.adain import AdaIN, AdaINConfig
 from impasto.methods.blocks import BlockObjective, layout_for, state_bytes
 from impasto.methods.brisk import BriskConfig
@@ -40,9 +45,12 @@ from impasto.methods.presets import preset
 from impasto.methods.rows import MapShape, Pool, RowStore
 from impasto.methods.shipped import find_model, shipped_models
 from impasto.methods.staged import StagedNetwork
+from impasto.methods.streams import split_rows
 from impasto.methods.tiled import paint_staged
 from impasto.methods.tiled_adain import paint_adain
 from impasto.methods.universal import Universal, UniversalConfig
+from impasto.stylizer import StripPainting, Task
+from impasto.stylizer.model import Model
 
 PHOTOS = Path(__file__).resolve().parents[1] / "examples" / "photos"
 ASPECT = 4 / 3
@@ -105,7 +113,11 @@ def mix_of(found: Network) -> Tensor | None:
 
 @torch.inference_mode()
 def paint_case(case: dict[str, Any]) -> dict[str, Any]:
-    """One painting; `how` is at-once, exact, sampled, or compare (exact and sampled with at-once)."""
+    """One painting; `how` is at-once, exact, sampled, compare, make-file or file."""
+    if case["how"] == "make-file":
+        return make_file(case)
+    if case["how"] == "file":
+        return file_case(case)
     found, size = network(case["network"], case["precision"]), size_of(case["megapixels"])
     source = Enlarged(photo(), size)
     out = RowStore(MapShape(3, *size, torch.uint8), 0)
@@ -114,15 +126,52 @@ def paint_case(case: dict[str, Any]) -> dict[str, Any]:
         out.write(0, whole(found, source.read(0, size[0])).mul(255).round_())
         return {"seconds": time.perf_counter() - began, "peak": peak_memory(), "plan": ""}
     if case["how"] == "compare":
-        expected, result = whole(found, source.read(0, size[0])), {}
-        for statistics in ("exact", "sampled"):
-            walk(found, source, Wishes(statistics=statistics), out)
-            apart = (out.read(0, size[0]).float() - expected.mul(255).round()).abs()
-            result[statistics] = [float(apart.max()), float(apart.mean())]
-        return result
+        return compare(found, source, out, at_once=case["at_once"])
     wishes = Wishes(parse_memory(case["budget"]), statistics=case["how"])
     seconds, plan = walk(found, source, wishes, out)
     return {"seconds": seconds, "peak": peak_memory(), "plan": plan}
+
+
+def compare(found: Network, source: Enlarged, out: RowStore, *, at_once: bool) -> dict[str, list[float]]:
+    """Largest and mean difference, in 1/255, of bands to the plain network, or of sampled statistics to exact ones."""
+    expected, result = RowStore(out.shape, 0), {}
+    if at_once:
+        expected.write(0, whole(found, source.read(0, source.height)).mul(255).round_())
+    else:
+        walk(found, source, Wishes(), expected)
+    for statistics in ("exact", "sampled") if at_once else ("sampled",):
+        walk(found, source, Wishes(statistics=statistics), out)
+        largest, total = 0.0, 0.0
+        for top, bottom in split_rows(source.height, min(source.height, 256)):
+            apart = (out.read(top, bottom).float() - expected.read(top, bottom).float()).abs()
+            largest, total = max(largest, float(apart.max())), total + float(apart.double().sum())
+        result[statistics] = [largest, total / (3 * source.height * source.width)]
+    return result
+
+
+def make_file(case: dict[str, Any]) -> dict[str, Any]:
+    """The photo as a TIFF."""
+    size = size_of(case["megapixels"])
+    source = Enlarged(photo(), size)
+    with PixelFile(size, 3, 8, path=Path(case["folder"]) / "photo.tif") as pixels:
+        for top, bottom in split_rows(size[0], min(size[0], 64)):
+            pixels.write(top, source.read(top, bottom)[0].permute(1, 2, 0).mul(255).round().byte().numpy())
+    return {}
+
+
+def file_case(case: dict[str, Any]) -> dict[str, Any]:
+    """From a file to a file."""
+    folder, name = Path(case["folder"]), case["network"]
+    found, precision = network(name, case["precision"]), choose_precision("cpu", case["precision"])
+    style: Any = found.styles[0] if hasattr(found, "styles") else next(PHOTOS.glob("*.jpg"))
+    description = {"styles": [{"name": style}]}
+    model = Model(found, description, name, torch.device("cpu"), precision)
+    wishes = Wishes(parse_memory(case["budget"]), statistics=case["statistics"])
+    began = time.perf_counter()
+    painting = StripPainting(model, Task(folder / "photo.tif", style, wishes=wishes), folder / "painting.tif")
+    for _ in painting.run():
+        pass
+    return {"seconds": time.perf_counter() - began, "peak": peak_memory(), "plan": str(painting.plan)}
 
 
 def whole(found: Network, image: Tensor) -> Tensor:
@@ -173,16 +222,28 @@ def networks_table(options: Any) -> None:
             if megapixels * 0.35 < options.naive:  # GB that the plain network takes per megapixel, at most
                 rows.append(row(name, megapixels, "at once", run(case | {"how": "at-once"})))
             rows.extend(row(name, megapixels, how, run(case | {"how": how})) for how in ("exact", "sampled"))
+            rows.extend(file_rows(name, megapixels, case))
     show(f"networks within {options.budget}", ("network", "Mpx", "how", "s", "ms/Mpx", "peak MB"), rows)
     rows = []
     for name in options.networks:
-        for megapixels in (m for m in options.megapixels if m * 0.35 < options.naive):
+        for megapixels in options.megapixels:
             case = {"network": name, "megapixels": megapixels, "precision": options.precision, "how": "compare"}
+            at_once = megapixels * 0.35 < options.naive
             rows.extend(
-                [name, f"{megapixels:g}", how, f"{largest:.2f}", f"{mean:.3f}"]
-                for how, (largest, mean) in run(case).items()
+                [name, f"{megapixels:g}", how, "at once" if at_once else "exact", f"{largest:.2f}", f"{mean:.3f}"]
+                for how, (largest, mean) in run(case | {"at_once": at_once}).items()
             )
-    show("difference to the plain network, in 1/255", ("network", "Mpx", "statistics", "largest", "mean"), rows)
+    show("differences, in 1/255", ("network", "Mpx", "statistics", "to", "largest", "mean"), rows)
+
+
+def file_rows(name: str, megapixels: float, case: dict[str, Any]) -> Iterator[list[str]]:
+    """Rows of painting by strips, the photo being made by another process."""
+    with tempfile.TemporaryDirectory(prefix="impasto-") as folder:
+        case = case | {"folder": folder}
+        run(case | {"how": "make-file"})
+        for statistics in ("exact", "sampled"):
+            found = run(case | {"how": "file", "statistics": statistics})
+            yield row(name, megapixels, f"file to file, {statistics}", found)
 
 
 def optimise_table(options: Any) -> None:
