@@ -259,7 +259,9 @@ def stylize(
     run: Annotated[
         Path | None,
         _files(
-            "--run", metavar="DIR", help="Keep frames, log and state in this folder, so that the run can be resumed."
+            "--run",
+            metavar="DIR",
+            help="Keep frames, log and state, or a network's strips, in this folder, so that the run can be resumed.",
         ),
     ] = None,
     resume: Annotated[
