@@ -22,7 +22,7 @@ __all__ = ["gather", "info"]
 
 _PACKAGES = ("impasto", "torch", "numpy", "pillow", "safetensors")
 # extra of this package -> module that it brings
-_EXTRAS = {"heif": "pillow_heif", "lab": "ipywidgets", "parquet": "pyarrow", "video": "av"}
+_EXTRAS = {"heif": "pillow_heif", "huge": "pyvips", "lab": "ipywidgets", "parquet": "pyarrow", "video": "av"}
 
 
 def info(device: DeviceOption = "auto", precision: PrecisionOption = "auto", as_json: JsonOption = False) -> None:
