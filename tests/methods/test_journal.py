@@ -16,9 +16,10 @@ from impasto.methods.brisk import Brisk, BriskConfig
 from impasto.methods.jobs import plan_staged
 from impasto.methods.johnson import Johnson, JohnsonConfig
 from impasto.methods.journal import Journal
+from impasto.methods.photos import TensorPhoto
 from impasto.methods.planning import Plan, Wishes
 from impasto.methods.staged import StagedNetwork
-from impasto.methods.tiled import TensorPhoto, TileProgress, paint_staged
+from impasto.methods.tiled import TileProgress, paint_staged
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

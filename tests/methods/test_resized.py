@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from impasto.imaging import resize
+from impasto.methods.photos import TensorPhoto
 from impasto.methods.resized import Resized
-from impasto.methods.tiled import TensorPhoto
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 sides = st.tuples(st.integers(1, 70), st.integers(1, 70))

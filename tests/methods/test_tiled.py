@@ -20,9 +20,10 @@ from impasto.methods.jobs import StagedJob, plan_staged
 from impasto.methods.johnson import Johnson, JohnsonConfig
 from impasto.methods.layers import pad_to_multiple, use_precision
 from impasto.methods.multistyle import MultiStyleConfig
+from impasto.methods.photos import Padded, TensorPhoto
 from impasto.methods.planning import Plan, Wishes, parse_memory, shown_bytes
 from impasto.methods.staged import StagedNetwork
-from impasto.methods.tiled import Padded, TensorPhoto, paint_staged
+from impasto.methods.tiled import paint_staged
 
 CONFIGS = {
     "sigmoid": lambda width, blocks: JohnsonConfig("sigmoid", width, blocks),
@@ -219,7 +220,8 @@ from impasto.methods.files import build
 from impasto.methods.brisk import BriskConfig
 from impasto.methods.jobs import plan_staged
 from impasto.methods.planning import Wishes
-from impasto.methods.tiled import TensorPhoto, paint_staged
+from impasto.methods.photos import TensorPhoto
+from impasto.methods.tiled import paint_staged
 torch.set_num_threads(1)
 torch.manual_seed(0)
 network = build(BriskConfig(("a",), 32, 2, 16)).eval()

@@ -16,8 +16,8 @@ from impasto.errors import OptionError
 from impasto.methods.adain import AdaIN, AdaINConfig
 from impasto.methods.layers import use_precision
 from impasto.methods.passes import Pass
+from impasto.methods.photos import TensorPhoto
 from impasto.methods.planning import Plan, Wishes
-from impasto.methods.tiled import TensorPhoto
 from impasto.methods.tiled_adain import encode_pieces, paint_adain, plan_adain
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -18,6 +18,7 @@ from impasto.methods.feedforward import AtOnce
 from impasto.methods.files import Network
 from impasto.methods.jobs import StagedJob, plan_staged
 from impasto.methods.johnson import Johnson
+from impasto.methods.photos import TensorPhoto
 from impasto.methods.planning import (
     Machine,
     Plan,
@@ -29,7 +30,7 @@ from impasto.methods.planning import (
 )
 from impasto.methods.staged import StagedNetwork
 from impasto.methods.styled import StyledNetwork
-from impasto.methods.tiled import TensorPhoto, TileProgress, paint_staged
+from impasto.methods.tiled import TileProgress, paint_staged
 from impasto.methods.tiled_adain import AdaINJob, paint_adain, plan_adain
 from impasto.methods.universal import Universal
 

@@ -2,41 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Resized", "Rows"]
+from impasto.methods.photos import Photo
+
+__all__ = ["Resized"]
 
 LARGEST = 1 << 21  # px of the source that are worked on at a time
 _A = -0.5  # of Keys' cubic; PIL's choice, and torch's with antialiasing
 
 
-class Rows(Protocol):
-    """Anything that has rows to read."""
-
-    @property
-    def height(self) -> int:
-        """In px."""
-
-    @property
-    def width(self) -> int:
-        """In px."""
-
-    def read(self, top: int, bottom: int) -> Tensor:
-        """Rows `top` to `bottom` (excluded), (1, C, n, W) float32 in [0, 1]."""
-
-
 class Resized:
     """Rows of `source` brought to (height, width), bicubic and antialiased; as they are where the size is right."""
 
-    def __init__(self, source: Rows, size: tuple[int, int]) -> None:
+    def __init__(self, source: Photo, size: tuple[int, int]) -> None:
         self.source, (self.height, self.width) = source, size
 
     def read(self, top: int, bottom: int) -> Tensor:
-        """See `Rows`."""
+        """See `Photo`."""
         size = (self.source.height, self.source.width)
         if size == (self.height, self.width):
             return self.source.read(top, bottom)

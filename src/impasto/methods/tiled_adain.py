@@ -19,10 +19,11 @@ from impasto.methods.adain import EPS, SMALLEST, STRIDE, TAPS, AdaIN, shrink_mas
 from impasto.methods.adain import Moments as StyleMoments
 from impasto.methods.jobs import padded_size, rows_of, work_of_stages
 from impasto.methods.passes import Moments, Pass, chain, raw_shapes
+from impasto.methods.photos import Padded, Photo, draw_tiles
 from impasto.methods.planning import SLACK, Plan, Wishes, choose
 from impasto.methods.rows import MapShape, Pool, RowStore
 from impasto.methods.streams import Pieces, Window, slide, split_rows
-from impasto.methods.tiled import Padded, Painted, Photo, TileProgress, draw_tiles
+from impasto.methods.tiled import Painted, TileProgress
 
 __all__ = ["AdaINJob", "encode_pieces", "paint_adain", "plan_adain"]
 

@@ -27,8 +27,9 @@ from impasto.methods.adain import AdaIN, Moments
 from impasto.methods.feedforward import walked
 from impasto.methods.fitting import fits_in_memory, plan_for
 from impasto.methods.journal import Journal
+from impasto.methods.photos import Photo
 from impasto.methods.planning import Plan, Wishes, available_memory, held_memory
-from impasto.methods.resized import Resized, Rows
+from impasto.methods.resized import Resized
 from impasto.methods.rows import MapShape, RowStore
 from impasto.methods.streams import split_rows
 from impasto.methods.tiled import TileProgress, paint_staged
@@ -199,7 +200,7 @@ class StripPainting:
             yield from self._walk(small, keep, journal)
             canvas.enlarge(Resized(_Stored(store), self.size), Resized(small, self.size))
 
-    def _walk(self, photo: Rows, painted: Any, journal: Journal | None) -> Iterator[TileProgress]:
+    def _walk(self, photo: Photo, painted: Any, journal: Journal | None) -> Iterator[TileProgress]:
         if self._walked is not None:
             painter, mix = self._walked
             return paint_staged(painter, photo, self.plan, painted, mix=mix, journal=journal)
@@ -249,7 +250,7 @@ class _Canvas:
         photo: Strips,
         size: tuple[int, int],
         finish: Finish,
-        mask: Rows | None,
+        mask: Photo | None,
         path: Path,
         output: str | os.PathLike[str],
     ) -> None:
@@ -268,7 +269,7 @@ class _Canvas:
             self._put(top + low, photo, torch.lerp(photo, rows, self.finish.strength))
         self.pixels.file.flush()
 
-    def enlarge(self, painted: Rows, shrunk: Rows) -> None:
+    def enlarge(self, painted: Photo, shrunk: Photo) -> None:
         """Finish a painting of this strength; what shrinking the photo took from it comes back as the strength goes."""
         rest = 1 - self.finish.strength
         for low, high in self._parts(self.photo.height):
