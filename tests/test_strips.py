@@ -239,7 +239,8 @@ def test_resumed_it_is_the_same_file(tmp_path: Path, options: dict[str, Any], af
     assert not Path("out.tif").exists()
     passes = Journal(run).state.passes
     assert (passes > 0) == (after > 20 or (after > 10 and not options.get("style_scale")))
-    again = StripPainting(gallery(), replace(task, wishes=Wishes()), "out.tif", folder=run)  # the plan is kept
+    again = StripPainting(gallery(), replace(task, wishes=Wishes()), "out.tif", folder=run)
+    assert again.plan.band == 16  # as it was begun
     first = next(records := again.run())
     assert (first.begun > 0) == (passes > 0)
     for _ in records:
@@ -254,7 +255,7 @@ def test_a_run_of_another_picture_is_refused(tmp_path: Path) -> None:
     next(records)
     records.close()
     with pytest.raises(DataError, match="start a new run"):
-        next(StripPainting(gallery(), Task("night.png", "a"), "out.tif", folder=run).run())
+        StripPainting(gallery(), Task("night.png", "a"), "out.tif", folder=run)
     with pytest.raises(OptionError, match="cannot be resumed"):
         StripPainting(adain(), Task("photo.png", "night.png"), "out.tif", folder=run)
 

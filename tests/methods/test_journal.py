@@ -82,6 +82,7 @@ def test_stopped_anywhere_it_goes_on(tmp_path_factory, kind, blocks, size, tile,
     for record in canvas.walk(network, journal.begin(plan), journal):
         assert record.left >= 0
     assert torch.equal(canvas.out, whole.out)
+    (folder / ".impasto-0.pt").write_text("left by a process that was killed")
     journal.remove()
     assert list(folder.iterdir()) == []
 
@@ -143,10 +144,10 @@ def test_what_is_kept_is_planned_for() -> None:
 
 
 def test_a_damaged_state_is_one_sentence(tmp_path: Path) -> None:
-    stopped(tmp_path, rows=50)
+    *_, plan = stopped(tmp_path, rows=50)
     (tmp_path / "state.pt").write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"state\.pt: is damaged or of another version"):
         Journal(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="maps"):
-        Journal(tmp_path / "file")
+        Journal(tmp_path / "file").begin(plan)

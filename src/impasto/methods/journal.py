@@ -65,21 +65,21 @@ class Journal:
     """The folder of a walk. What is in it is trusted to be of this picture and this network: the caller sees to that.
 
     Raises:
-        OutputError: the folder cannot be written.
+        DataError: it is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.maps = folder, folder / _MAPS
-        try:
-            self.maps.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise output_error(self.maps, error) from error
         self.plan: Plan | None = None
         self.state = State()
         self._read()
 
     def begin(self, plan: Plan) -> Plan:
-        """The plan to follow: that of the process that began, or this one."""
+        """The plan to follow: that of the process that began, or this one; OutputError if nothing can be written."""
+        try:
+            self.maps.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error(self.maps, error) from error
         if self.plan is None:
             self.plan = plan
             self.save(self.state)
@@ -102,6 +102,8 @@ class Journal:
         self._sweep()
         self.maps.rmdir()
         (self.folder / _STATE).unlink(missing_ok=True)
+        for path in self.folder.glob(f".impasto-*{Path(_STATE).suffix}"):  # of a process that was killed
+            path.unlink()
 
     def _sweep(self) -> None:
         named = {store[0] for store in (self.state.source, self.state.kept) if store is not None}

@@ -98,6 +98,7 @@ class StripPainting:
         OutputError: an output of another format.
         OptionError: a wish that goes with painting in memory alone, or too little memory.
         MissingExtraError: pyvips is not installed.
+        DataError: what the folder keeps is of another size or precision.
     """
 
     def __init__(
@@ -120,7 +121,9 @@ class StripPainting:
         named, self._shown = model.chosen(task.style, task.max_megapixels)
         network = model.network
         self._walked = None if isinstance(network, AdaIN) else walked(network, named or None, self._shown)
-        self.plan = self._plan()
+        self.plan, self._journal = self._plan(), None if folder is None else Journal(folder)
+        if self._journal is not None and self._journal.plan is not None:
+            self.plan = self._same_plan(self._journal.plan)
         load_pyvips(f"{what}: painting by strips, for photos that do not fit into memory,")
 
     def _check(self, why: str) -> None:
@@ -151,12 +154,13 @@ class StripPainting:
         Raises:
             ImageError: the photo or the mask is damaged.
             OutputError: the disk has no room.
-            DataError: what the folder keeps was begun in another precision.
         """
         task = self.task
         with ExitStack() as stack:
             place = self.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="impasto-")))
-            journal = None if self.folder is None else self._journal(place)
+            journal = self._journal
+            if journal is not None:
+                journal.begin(self.plan)
             photo = decode_strips(task.photo, max_megapixels=task.max_megapixels)
             stack.enter_context(photo.pixels)
             mask = None
@@ -175,12 +179,12 @@ class StripPainting:
             for name in (_PAINTING, _SMALL):
                 (place / name).unlink(missing_ok=True)
 
-    def _journal(self, place: Path) -> Journal:
-        journal = Journal(place)
-        old, self.plan = self.plan, journal.begin(self.plan)
-        if old.dtype != self.plan.dtype or (old.height, old.width) != (self.plan.height, self.plan.width):
-            raise DataError(f"{place}: was begun as {self.plan}, which this run is not; start a new run")
-        return journal
+    def _same_plan(self, begun: Plan) -> Plan:
+        """The plan that the run was begun with, if it can be this one's."""
+        new = self.plan
+        if (begun.dtype, begun.height, begun.width) != (new.dtype, new.height, new.width):
+            raise DataError(f"{self.folder}: was begun as {begun}, which this run is not; start a new run")
+        return begun
 
     def _paint(self, canvas: _Canvas, place: Path, journal: Journal | None) -> Iterator[TileProgress]:
         if self.work == self.size:
