@@ -244,8 +244,23 @@ def captured(monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> dict[str, Any
     return seen
 
 
-def test_without_arguments_the_default_preset_paints(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert captured(monkeypatch)["settings"] == PRESETS[DEFAULT_PRESET]
+def test_optimisation_without_more_words_is_the_default_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert captured(monkeypatch, method="optimize")["settings"] == PRESETS[DEFAULT_PRESET]
+
+
+def test_qualities_are_presets(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert captured(monkeypatch, quality="good")["settings"] == PRESETS["good"]
+    best = captured(monkeypatch, quality="best")["settings"]
+    assert best == replace(PRESETS["multiscale"], backbone="compact")
+    assert captured(monkeypatch, quality="best", backbone="vgg16")["settings"].backbone == "vgg16"
+
+
+def test_a_picture_as_style_without_more_words_is_painted_in_one_pass() -> None:
+    photo, style = torch.rand(1, 3, 48, 40), torch.rand(1, 3, 64, 64)
+    painted = impasto.stylize(photo, style, precision="float32")
+    assert painted.size == (40, 48)
+    universal = impasto.load("universal", precision="float32").stylize(photo, style)
+    assert painted.tobytes() == universal.tobytes()
 
 
 @pytest.mark.parametrize("name", PRESETS)

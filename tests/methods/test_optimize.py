@@ -133,7 +133,10 @@ def is_picture(x: Tensor, like: Tensor = PHOTO) -> bool:
 
 
 def paint(s: OptimizeSettings, backbone: nn.Module, **given: Any) -> tuple[Optimization, list[Progress]]:
-    optimization = Optimization(given.pop("photo", PHOTO), given.pop("styles", [(STYLE, 1.0)]), s, backbone, **given)
+    photo = given.pop("photo", PHOTO)
+    if s.init == "draft":  # which whoever calls has painted
+        given.setdefault("start", photo.flip(1))
+    optimization = Optimization(photo, given.pop("styles", [(STYLE, 1.0)]), s, backbone, **given)
     return optimization, list(optimization.run())
 
 

@@ -162,12 +162,12 @@ def test_the_constants_of_a_classic(name) -> None:
 
 
 def test_there_are_these_presets_and_balanced_is_the_default() -> None:
-    assert list(PRESETS) == ["quick", "balanced", *CLASSICS]
+    assert list(PRESETS) == ["quick", "good", "balanced", *CLASSICS]
     assert DEFAULT_PRESET == "balanced"
     assert preset() == PRESETS["balanced"]
 
 
-@pytest.mark.parametrize("name", ["quick", "balanced"])
+@pytest.mark.parametrize("name", ["quick", "good", "balanced"])
 def test_ours_run_on_what_is_shipped_with_losses_that_know_no_scale(name) -> None:
     settings = PRESETS[name]
     assert settings.backbone == "compact"
@@ -200,7 +200,7 @@ def test_changes_go_over_the_preset_and_none_means_unchanged() -> None:
 def test_an_unknown_preset_lists_the_names() -> None:
     with pytest.raises(OptionError) as caught:
         preset("monet")
-    names = "quick, balanced, gatys-paper, gatys-code, neural-style, coursera, tf-tutorial, multiscale"
+    names = "quick, good, balanced, gatys-paper, gatys-code, neural-style, coursera, tf-tutorial, multiscale"
     assert str(caught.value) == f"preset 'monet' is unknown: use {names}"
 
 
@@ -242,7 +242,7 @@ BAD = [
         "frequencies are painted at one size: leave start out or choose another parameterisation",
     ),
     ({"clamp": True}, "only pixels can be clamped, not a pyramid: set clamp to False"),
-    ({"init": "white"}, "init 'white' is unknown: use content, noise, faint-noise, coursera"),
+    ({"init": "white"}, "init 'white' is unknown: use content, noise, faint-noise, coursera, draft"),
     ({"keep_colors": True}, "keep_colors True is unknown: use no, luminance, histogram"),
     ({"parameterisation": "wavelets"}, "parameterisation 'wavelets' is unknown: use pixels, pyramid, fourier"),
     ({"optimizer": "sgd"}, "optimizer 'sgd' is unknown: use adam, lbfgs"),

@@ -303,17 +303,33 @@ def test_a_run_may_begin_with_a_network_of_several_styles(root: Path) -> None:
         make(root, begin_with=str(root / "one.safetensors"), begin_style=styles)
 
 
-@pytest.mark.parametrize("one", [{"begin_with": "model.safetensors"}, {"begin_style": ["a.png"]}])
-def test_a_beginning_needs_its_styles(one: dict[str, Any]) -> None:
-    with pytest.raises(OptionError, match="--begin-with and --begin-style belong together: give both or none"):
-        UniversalSettings.from_values(one)
+def test_a_run_may_begin_with_a_network_of_any_style(root: Path) -> None:
+    run(universal(root, steps=2), root / "start")
+    start = str(root / "start" / "model.safetensors")
+    run(universal(root, begin_with=start, steps=1, lr=1e-12, seed=5), root / "run")
+    network, about = loaded(root, root / "run")
+    before, _ = load_model(start, encoder=network.encoder)
+    for name, value in before.state_dict().items():
+        torch.testing.assert_close(network.state_dict()[name], value)
+    assert about["recipe"]["contents"]["begin_with"] == sha256(start)
+    with pytest.raises(OptionError, match="a network of other sizes or with another encoder cannot begin this one"):
+        make(root, begin_with=start, channels=16)
+
+
+def test_a_beginning_of_several_styles_needs_them(root: Path) -> None:
+    with pytest.raises(OptionError, match="--begin-style tells what --begin-with has learned: give both or none"):
+        UniversalSettings.from_values({"begin_style": ["a.png"]})
+    run(multistyle(root, steps=1), root / "start")
+    with pytest.raises(OptionError, match=r"is of method brisk: add --begin-style, the styles that it learned"):
+        make(root, begin_with=str(root / "start" / "model.safetensors"))
 
 
 # -- the recipe -----------------------------------------------------------------------------------------------
 
 
-def test_the_recipe_of_what_ships_is_one(tmp_path: Path) -> None:
-    path = RECIPES / "universal.toml"
+@pytest.mark.parametrize("name", ["universal", "universal-strokes"])
+def test_the_recipes_of_what_ships_are_some(name: str) -> None:
+    path = RECIPES / f"{name}.toml"
     settings = from_table(read_recipe(path), path)
     assert isinstance(settings, UniversalSettings)
     assert settings.weights.relative

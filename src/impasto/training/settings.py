@@ -278,7 +278,9 @@ class UniversalSettings(GramSettings):
     PAPER: ClassVar[Weights] = MultiStyleSettings.PAPER
     DIVISOR: ClassVar[Literal["positions", "all"]] = "positions"
 
-    begin_with: str = option("", "Network of `train multistyle` to begin with, which learned --begin-style.")
+    begin_with: str = option(
+        "", "Network to begin with: of `train universal`, or of `train multistyle`, which learned --begin-style."
+    )
     begin_style: tuple[str, ...] = option((), "The styles of --begin-with, as they were given to it.")
     encoder: str = option("compact", "Network that looks at style pictures: a name, or a file.")
     encoder_input: Literal["torchvision", "caffe", "none"] | None = option(
@@ -305,8 +307,8 @@ class UniversalSettings(GramSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if bool(self.begin_with) != bool(self.begin_style):
-            raise OptionError("--begin-with and --begin-style belong together: give both or none")
+        if self.begin_style and not self.begin_with:
+            raise OptionError("--begin-style tells what --begin-with has learned: give both or none")
 
 
 FAMILIES: dict[str, type[TrainSettings]] = {

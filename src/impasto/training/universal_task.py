@@ -105,9 +105,17 @@ class UniversalTask(Task):
         return torch.cat(looks)
 
     def _begin(self, start: str) -> None:
-        """Take over what a network of several styles has learned."""
+        """Take over what another network has learned, of any style or of several."""
         path = find_model(start)
-        trained, _ = load_model(path)
+        trained, about = load_model(path, encoder=self.network.encoder)
+        self.contents["begin_with"] = sha256(path)
+        if isinstance(trained, Universal) and not self.settings.begin_style:
+            if trained.config != self.network.config or about["network"]["encoder"] != trained.config.encoder:
+                raise OptionError(f"{start}: a network of other sizes or with another encoder cannot begin this one")
+            self.network.load_state_dict(trained.state_dict())
+            return
+        if not self.settings.begin_style:
+            raise OptionError(f"{start}: is of method {trained.METHOD}: add --begin-style, the styles that it learned")
         sources = {source.name: source for source in gather_styles(self.settings.begin_style)}
         if not isinstance(trained, Brisk) or list(trained.styles) != list(sources):
             raise OptionError(
@@ -121,7 +129,6 @@ class UniversalTask(Task):
             signatures.append(self.network.signature(small.to(self.device)))
         together = Signature(*(torch.cat(part) for part in zip(*signatures, strict=True)))
         self.network.begin_with(trained.to(self.device), together)
-        self.contents["begin_with"] = sha256(path)
 
     def batches(self, start: int, shard: Shard) -> Generator[Batch, None, None]:
         """As many style pictures as photos."""
