@@ -311,7 +311,7 @@ def test_a_run_may_begin_with_a_network_of_any_style(root: Path) -> None:
     before, _ = load_model(start, encoder=network.encoder)
     for name, value in before.state_dict().items():
         torch.testing.assert_close(network.state_dict()[name], value)
-    assert about["recipe"]["contents"]["begin_with"] == sha256(start)
+    assert about["recipe"]["contents"]["begin_with"] == sha256(Path(start))
     with pytest.raises(OptionError, match="a network of other sizes or with another encoder cannot begin this one"):
         make(root, begin_with=start, channels=16)
 
