@@ -68,7 +68,7 @@ def test_too_little_memory_is_one_sentence(network: Path, tiny_backbone: Path, w
     ("what", "message"),
     [
         (["--model", "net", "--max-memory", "much"], "600MB"),
-        (["-s", "night.png", "--tile", "16"], "--tile is for networks"),
+        (["-s", "night.png", "--method", "optimize", "--tile", "16"], "--tile is for networks"),
     ],
 )
 def test_what_makes_no_sense(network: Path, what: list[str], message: str) -> None:

@@ -54,8 +54,8 @@ class _Handler(BaseHTTPRequestHandler):
         for key, value in headers.items():
             self.send_header(key, value)
         self.end_headers()
+        self.server.sent += len(body)  # before the client can know that it has all
         self.wfile.write(body)
-        self.server.sent += len(body)
 
     def _whole(self, _start: int) -> None:
         content = self.server.content
