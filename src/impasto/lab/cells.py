@@ -28,12 +28,11 @@ from impasto.evaluation import measure
 from impasto.files import atomic_path
 from impasto.imaging import Picture, fit_long_side, read, resize, write
 from impasto.lab.grid import HOW, OPTIMIZE, SIZE, optimize_settings, train_settings
-from impasto.methods.adain import AdaIN
+from impasto.methods.encoded import EncodedNetwork
 from impasto.methods.feedforward import paint, ready
 from impasto.methods.files import load_model
 from impasto.methods.optimize import Progress
 from impasto.methods.styled import StyledNetwork
-from impasto.methods.universal import Universal
 from impasto.recording import Log
 from impasto.stylizer import Style, prepare
 from impasto.training.loop import train
@@ -145,7 +144,7 @@ def _train(method: str, values: Mapping[str, Any], folder: Path) -> _Outcome:
     photo = _shown(read(values["photo"]), values.get("size", SIZE))
     sources = gather_styles(settings.style)
     style = _shown(sources[0].picture(), max(photo.shape))
-    if isinstance(network, AdaIN | Universal):
+    if isinstance(network, EncodedNetwork):
         painted = paint(network, photo.to(where), pictures=[(style.to(where), 1.0)])
     else:
         # Styles that were added come after those the network had.

@@ -12,6 +12,7 @@ from torch import Tensor
 from impasto.core.vgg import VGG
 from impasto.errors import LayerError, OptionError
 from impasto.methods.adain import AdaIN
+from impasto.methods.encoded import EncodedNetwork
 from impasto.methods.files import Network
 from impasto.methods.layers import pad_to_multiple, working_dtype
 from impasto.methods.staged import Stage, StagedNetwork
@@ -66,7 +67,7 @@ class PainterLayers:
         pictures: Sequence[tuple[Tensor, float]] = (),
     ) -> None:
         self.mix: Tensor | None = None
-        if isinstance(network, AdaIN | Universal):
+        if isinstance(network, EncodedNetwork):
             if styles or not pictures:
                 raise OptionError(f"{name} paints in the manner of any picture: give it one with --style PICTURE")
             if isinstance(network, Universal):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple, cast, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.core.statistics import mean_std
-from impasto.core.vgg import VGG, Padding
-from impasto.core.weights import load_backbone
+from impasto.core.vgg import VGG
 from impasto.errors import OptionError
+from impasto.methods.encoded import SMALLEST, STRIDE, TAPS, EncodedConfig, EncodedNetwork
 from impasto.methods.layers import ReflectConv, pad_to_multiple, working_dtype
 from impasto.methods.staged import Stage, walk
 
@@ -25,17 +25,14 @@ __all__ = [
     "AdaIN",
     "AdaINConfig",
     "Moments",
-    "hide_encoder",
     "region_moments",
     "shrink_mask",
 ]
 
-TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # the style loss sees all, the decoder starts from the last
 EPS = 1e-5
-STRIDE = 8  # pixels per position at relu4_1
-SMALLEST = 16  # two positions, or there would be nothing to reflect
 
-# The decoder mirrors VGG-19: name, channels in and out at width 1, factor of the upsampling before it.
+# The style loss sees all of `TAPS`, the decoder starts from the last. It mirrors VGG-19: name, channels in and out at
+# width 1, factor of the upsampling before it.
 DECODER = (
     ("conv4_1", 512, 256, 1),
     ("conv3_4", 256, 256, 2),
@@ -57,51 +54,32 @@ class Moments(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AdaINConfig:
+class AdaINConfig(EncodedConfig):
     """The encoder that the decoder belongs to, and the decoder's size.
 
     Attributes:
-        encoder: name of the backbone; its weights are no part of this network's state.
-        padding: what surrounds the picture for the encoder's first convolution.
         width: the decoder's channels as a share of the paper's 256-128-64; what comes in stays 512.
     """
 
-    encoder: str = "compact"
-    padding: Padding = "replicate"
     width: float = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.encoder, str) or not self.encoder:
-            raise OptionError(f"encoder is the name of a backbone, got {self.encoder!r}")
-        if self.padding not in get_args(Padding):
-            raise OptionError(f"padding is one of {', '.join(get_args(Padding))}, got {self.padding!r}")
+        super().__post_init__()
         if isinstance(self.width, bool) or not isinstance(self.width, int | float) or not 1 / 64 <= self.width <= 4:
             raise OptionError(f"width is a number from 1/64 to 4, got {self.width!r}")
 
 
-class AdaIN(nn.Module):
+class AdaIN(EncodedNetwork):
     """An encoder that never trains, and a decoder with reflected borders and without normalisation.
 
-    Args:
-        config: the sizes.
-        encoder: the backbone; None loads the one that `config` names. One that is given is what the
-            network's `config` names from then on. It moves with the network, but is not in its state dict.
-
-    Raises:
-        LayerError: the encoder lacks one of `TAPS`.
-        WeightsError: the encoder that `config` names is not here.
+    Arguments and errors are those of `EncodedNetwork`.
     """
 
     METHOD: ClassVar[str] = "adain"
+    config: AdaINConfig
 
     def __init__(self, config: AdaINConfig | None = None, encoder: VGG | None = None) -> None:
-        super().__init__()
-        config = config or AdaINConfig()
-        if encoder is None:
-            encoder = load_backbone(config.encoder, padding=config.padding)
-        encoder.check(TAPS)
-        self.config = replace(config, encoder=encoder.name, padding=encoder.padding)
-        self.encoder = encoder.eval().requires_grad_(False)
+        super().__init__(config or AdaINConfig(), encoder)
         self.decoder = nn.ModuleDict()
         for i, (name, before, after, _) in enumerate(DECODER):
             first, last = i == 0, i == len(DECODER) - 1
@@ -113,16 +91,9 @@ class AdaIN(nn.Module):
                     conv.conv2d.weight.mul_(0.2)
             nn.init.constant_(cast(Tensor, conv.conv2d.bias), 0.5 if last else 0.0)
             self.decoder[name] = conv
-        hide_encoder(self)
 
     def _width(self, channels: int) -> int:
         return max(1, round(channels * self.config.width))
-
-    def train(self, mode: bool = True) -> AdaIN:
-        """Switch the decoder's mode; the encoder has none."""
-        super().train(mode)
-        self.encoder.eval()
-        return self
 
     def encode(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1], any size -> relu4_1 (B, 512, ceil(H / 8), ceil(W / 8)), at least 2x2."""
@@ -266,18 +237,3 @@ def shrink_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
     if mask.shape[-2:] != size:
         mask = F.interpolate(mask, size, mode="bilinear", antialias=True)
     return F.avg_pool2d(pad_to_multiple(mask, STRIDE, SMALLEST), STRIDE)
-
-
-def hide_encoder(module: nn.Module) -> None:
-    """Keep the weights of `module.encoder` out of the module's state dict."""
-    module.register_state_dict_post_hook(_leave_encoder_out)  # type: ignore[no-untyped-call]
-    module.register_load_state_dict_post_hook(_do_not_miss_encoder)  # type: ignore[no-untyped-call]
-
-
-def _leave_encoder_out(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Mapping[str, Any]) -> None:
-    for key in [key for key in state if key.startswith(f"{prefix}encoder.")]:
-        del state[key]
-
-
-def _do_not_miss_encoder(module: nn.Module, keys: Any) -> None:
-    keys.missing_keys[:] = [key for key in keys.missing_keys if "encoder." not in key]

@@ -23,6 +23,7 @@ from impasto.core.weights import load_backbone
 from impasto.errors import OptionError, WeightsError
 from impasto.methods.adain import AdaIN, AdaINConfig
 from impasto.methods.brisk import Brisk, BriskConfig
+from impasto.methods.encoded import EncodedConfig
 from impasto.methods.johnson import Johnson, JohnsonConfig
 from impasto.methods.layers import misfit
 from impasto.methods.multistyle import MultiStyle, MultiStyleConfig
@@ -176,7 +177,7 @@ def _described(description: Mapping[str, Any]) -> Config:
 
 def _empty(config: Config, encoder: VGG | None) -> Network:
     """The network without numbers: drawing random ones only to replace them takes longer than reading a file."""
-    if isinstance(config, AdaINConfig | UniversalConfig):
+    if isinstance(config, EncodedConfig):
         encoder = encoder or load_backbone(config.encoder, padding=config.padding)
     with torch.device("meta"):
         return build(config, encoder)

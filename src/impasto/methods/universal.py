@@ -17,11 +17,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from impasto.core.statistics import mean_std
-from impasto.core.vgg import VGG, Padding
-from impasto.core.weights import load_backbone
+from impasto.core.vgg import VGG
 from impasto.errors import OptionError
-from impasto.methods.adain import SMALLEST, STRIDE, TAPS, hide_encoder
 from impasto.methods.brisk import Brisk, BriskConfig
+from impasto.methods.encoded import SMALLEST, STRIDE, TAPS, EncodedConfig, EncodedNetwork
 from impasto.methods.layers import pad_to_multiple
 from impasto.methods.palette import colour_map
 from impasto.methods.staged import check_size
@@ -51,19 +50,15 @@ Look = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class UniversalConfig:
+class UniversalConfig(EncodedConfig):
     """The encoder that the predictor was trained with, and the sizes of both networks.
 
     Attributes:
-        encoder: name of the backbone; its weights are no part of this network's state.
-        padding: what surrounds a style picture for the encoder's first convolution.
         channels, blocks, detail: see `BriskConfig`.
         parts: principal components of the styles' features that the predictor looks at.
         hidden: numbers in which it sums a style up.
     """
 
-    encoder: str = "compact"
-    padding: Padding = "replicate"
     channels: int = 64
     blocks: int = 5
     detail: int = 32
@@ -71,8 +66,7 @@ class UniversalConfig:
     hidden: int = 256
 
     def __post_init__(self) -> None:
-        if not isinstance(self.encoder, str) or not self.encoder:
-            raise OptionError(f"encoder is the name of a backbone, got {self.encoder!r}")
+        super().__post_init__()
         check_size("parts", self.parts, 8192)
         check_size("hidden", self.hidden, 8192)
         self.brisk(("style",))
@@ -160,55 +154,37 @@ class Predictor(nn.Module):
         return look
 
 
-class Universal(nn.Module):
+class Universal(EncodedNetwork):
     """An encoder that never trains, a predictor, and the network that paints.
 
-    Args:
-        config: the sizes.
-        encoder: the backbone; None loads the one that `config` names. One that is given is what the network's
-            `config` names from then on. It moves with the network, but is not in its state dict.
-
-    Raises:
-        LayerError: the encoder lacks one of `adain.TAPS`.
-        WeightsError: the encoder that `config` names is not here.
+    Arguments and errors are those of `EncodedNetwork`.
     """
 
     METHOD: ClassVar[str] = "universal"
+    config: UniversalConfig
 
     def __init__(self, config: UniversalConfig | None = None, encoder: VGG | None = None) -> None:
-        super().__init__()
-        config = config or UniversalConfig()
-        if encoder is None:
-            encoder = load_backbone(config.encoder, padding=config.padding)
-        encoder.check(TAPS)
-        self.config = replace(config, encoder=encoder.name, padding=encoder.padding)
-        self.encoder = encoder.eval().requires_grad_(False)
+        super().__init__(config or UniversalConfig(), encoder)
+        config = self.config
         self.painter = Brisk(config.brisk(("style",)))
         base: dict[str, Tensor] = dict(self._rows(self.painter))
         for name in ("palette.matrix", "palette.offset"):  # the colours are the picture's own, until learned better
             base[name] = torch.zeros_like(base[name])
-        widths = [encoder.width(tap) for tap in TAPS]
+        widths = [self.encoder.width(tap) for tap in TAPS]
         self.predictor = Predictor(2 * sum(widths), config.parts, config.hidden, base)
         for _, rows in self._rows(self.painter):
             rows.requires_grad_(False)  # the predictor's take their place
-        hide_encoder(self)
 
     @staticmethod
     def _rows(painter: Brisk) -> list[tuple[str, nn.Parameter]]:
         names = {id(getattr(module, name)) for module, name in painter.rows}
         return [(name, parameter) for name, parameter in painter.named_parameters() if id(parameter) in names]
 
-    def train(self, mode: bool = True) -> Universal:
-        """Switch the mode of what learns; the encoder has none."""
-        super().train(mode)
-        self.encoder.eval()
-        return self
-
     @torch.no_grad()
     def signature(self, style: Tensor, features: Mapping[str, Tensor] | None = None) -> Signature:
         """What is looked at of style pictures (B, 3, H, W) in [0, 1], any size.
 
-        `features` are the encoder's at `adain.TAPS`, if they are known already.
+        `features` are the encoder's at `TAPS`, if they are known already.
         """
         if features is None:
             features = cast(Mapping[str, Tensor], self.encoder(pad_to_multiple(style, STRIDE, SMALLEST), TAPS))

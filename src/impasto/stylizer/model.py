@@ -17,6 +17,7 @@ from impasto.errors import OptionError
 from impasto.imaging import Picture, as_picture, fit_long_side, resize, to_pil
 from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.methods.adain import AdaIN
+from impasto.methods.encoded import EncodedNetwork
 from impasto.methods.feedforward import Encoded, Renderer, encode, paint, ready
 from impasto.methods.files import Network, load_model
 from impasto.methods.fitting import InBands, renderer_for
@@ -88,7 +89,7 @@ class Model:
     @property
     def any_style(self) -> bool:
         """Whether styles are pictures instead of names."""
-        return isinstance(self.network, AdaIN | Universal)
+        return isinstance(self.network, EncodedNetwork)
 
     @property
     def mixes_features(self) -> bool:

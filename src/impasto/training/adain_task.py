@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Generator
 from contextlib import closing
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from impasto.core.precision import Precision
 from impasto.core.weights import load_backbone
-from impasto.errors import DataError, ImpastoError
-from impasto.imaging import read
 from impasto.methods.adain import TAPS, AdaIN, AdaINConfig, Moments
+from impasto.training.any_style import AnyStyleTask
 from impasto.training.objectives import AdaINObjective, Terms, per_picture
 from impasto.training.settings import AdaINSettings
 from impasto.training.sources import names_digest, open_styles
 from impasto.training.targets import backbone_identity
-from impasto.training.task import SHOWN, Batch, Exhibit, Paint, Shard, Task
+from impasto.training.task import Batch, Paint, Shard
 
 __all__ = ["AdaINTask"]
 
 OWN_EVERY = 4
-STYLE_SEED = 0x5719  # added to the seed, so that photos and styles do not come in the same order
 
 
 class _Decoder(nn.Module):
@@ -39,7 +35,7 @@ class _Decoder(nn.Module):
         return self._network[0].decode(features)
 
 
-class AdaINTask(Task):
+class AdaINTask(AnyStyleTask):
     """Learn to decode features with any style's moments.
 
     Raises:
@@ -71,14 +67,8 @@ class AdaINTask(Task):
 
     def batches(self, start: int, shard: Shard) -> Generator[Batch, None, None]:
         """As many style pictures as photos."""
-        seed = self.settings.seed
-        with (
-            closing(self.photo_batches(self.photos, start, shard, seed=seed, bad="bad_photos.tsv")) as photos,
-            closing(
-                self.photo_batches(self.pictures, start, shard, seed=seed + STYLE_SEED, bad="bad_styles.tsv")
-            ) as styles,
-        ):
-            for pair in zip(photos, styles, strict=False):  # neither ends
+        with closing(self.pairs(start, shard)) as pairs:
+            for pair in pairs:
                 yield self._with_own(*pair, shard)
 
     def _with_own(self, photos: Tensor, styles: Tensor, shard: Shard) -> Batch:
@@ -101,28 +91,11 @@ class AdaINTask(Task):
             terms["total"] = terms["total"] + self.settings.pixel_weight * terms["pixel"]
         return terms
 
-    def gallery(self) -> list[Exhibit]:
-        """Styles spread over the collection; those that cannot be read are passed over."""
-        count = min(SHOWN, len(self.pictures))
-        found: list[Exhibit] = []
-        for i in range(count):
-            try:
-                picture = read(io.BytesIO(self.pictures.read(i * len(self.pictures) // count)))
-            except ImpastoError:
-                continue
-            shown = self.show(picture)
-            found.append((shown, self._painter(shown[None])))
-        if not found:
-            raise DataError("none of the styles for the sheet of samples can be read")
-        return found
+    def painter(self, style: Tensor) -> Callable[[Tensor], Tensor]:
+        """One pass of the network."""
 
-    def _painter(self, style: Tensor) -> Callable[[Tensor], Tensor]:
         def paint(photos: Tensor) -> Tensor:
             painted: Tensor = self.network(photos, [style])
             return painted
 
         return paint
-
-    def styles(self) -> list[dict[str, Any]]:
-        """None: it knows no style by name."""
-        return []

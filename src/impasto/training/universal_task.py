@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Generator
 from contextlib import closing
 
@@ -13,21 +12,21 @@ from torch import Tensor
 from impasto.core.precision import Precision
 from impasto.core.vgg import VGG
 from impasto.core.weights import Input, load_backbone
-from impasto.errors import DataError, ImpastoError, OptionError
+from impasto.errors import OptionError
 from impasto.files import sha256
-from impasto.imaging import fit_long_side, read, resize
-from impasto.methods.adain import TAPS
+from impasto.imaging import fit_long_side, resize
 from impasto.methods.brisk import Brisk
+from impasto.methods.encoded import TAPS
 from impasto.methods.files import load_model
 from impasto.methods.shipped import find_model
 from impasto.methods.universal import Signature, Universal, UniversalConfig
-from impasto.training.adain_task import STYLE_SEED
+from impasto.training.any_style import AnyStyleTask
 from impasto.training.data import BadPhotos, Crop, photo_batches
 from impasto.training.objectives import GramObjective, Terms
 from impasto.training.settings import UniversalSettings
 from impasto.training.sources import gather_styles, names_digest, open_styles
 from impasto.training.targets import backbone_identity
-from impasto.training.task import SHOWN, Batch, Exhibit, Paint, Shard, Task
+from impasto.training.task import Batch, Paint, Shard
 
 __all__ = ["UniversalTask"]
 
@@ -35,7 +34,7 @@ FIRST_LOOKS = 512  # cuts of style pictures from which the principal components 
 COLOURS = 5  # keeps these random numbers apart from those of `data` and `gram_task`
 
 
-class UniversalTask(Task):
+class UniversalTask(AnyStyleTask):
     """Learn to paint photos in the styles of pictures, all of them cut and scaled at random.
 
     Half of the styles have their colour channels swapped: a blue painting in red is one more style to practise on.
@@ -72,9 +71,10 @@ class UniversalTask(Task):
         self.objectives = [self._objective("backbone", s.backbone, s.backbone_input, encoder if same else None)]
         if s.second_backbone:
             self.objectives.append(self._objective("second_backbone", s.second_backbone, s.second_backbone_input))
-        network.predictor.learn_basis(self._first_looks())
         if s.begin_with:
             self._begin(s.begin_with)
+        else:
+            network.predictor.learn_basis(self._first_looks())
 
     def _objective(self, role: str, name: str, kind: Input | None, known: VGG | None = None) -> GramObjective:
         """The losses that a backbone sees; `known` is the encoder where it is that very backbone."""
@@ -127,19 +127,15 @@ class UniversalTask(Task):
             picture = source.picture()
             small = resize(picture.rgb, fit_long_side((picture.height, picture.width), size))
             signatures.append(self.network.signature(small.to(self.device)))
+        self.network.predictor.learn_basis(self._first_looks())
         together = Signature(*(torch.cat(part) for part in zip(*signatures, strict=True)))
         self.network.begin_with(trained.to(self.device), together)
 
     def batches(self, start: int, shard: Shard) -> Generator[Batch, None, None]:
         """As many style pictures as photos."""
         s = self.settings
-        with (
-            closing(self.photo_batches(self.photos, start, shard, seed=s.seed, bad="bad_photos.tsv")) as photos,
-            closing(
-                self.photo_batches(self.pictures, start, shard, seed=s.seed + STYLE_SEED, bad="bad_styles.tsv")
-            ) as styles,
-        ):
-            for step, (some, pictures) in enumerate(zip(photos, styles, strict=False), start):  # neither ends
+        with closing(self.pairs(start, shard)) as pairs:
+            for step, (some, pictures) in enumerate(pairs, start):
                 first = (step * shard.world_size + shard.rank) * s.batch_size
                 dyed = torch.stack([_dyed(style, s.seed, first + i) for i, style in enumerate(pictures)])
                 turn = int(step % s.second_every == s.second_every - 1) if len(self.objectives) > 1 else 0
@@ -154,22 +150,9 @@ class UniversalTask(Task):
             targets = objective.grams(features)
         return objective(paint(batch.photos, self.network.signature(batch.styles, seen)), batch.photos, targets)
 
-    def gallery(self) -> list[Exhibit]:
-        """Styles spread over the collection; those that cannot be read are passed over."""
-        count = min(SHOWN, len(self.pictures))
-        found: list[Exhibit] = []
-        for i in range(count):
-            try:
-                picture = read(io.BytesIO(self.pictures.read(i * len(self.pictures) // count)))
-            except ImpastoError:
-                continue
-            shown = self.show(picture)
-            found.append((shown, self._painter(shown[None])))
-        if not found:
-            raise DataError("none of the styles for the sheet of samples can be read")
-        return found
+    def painter(self, style: Tensor) -> Callable[[Tensor], Tensor]:
+        """One pass of the network, dressed anew every time: weights change between sheets."""
 
-    def _painter(self, style: Tensor) -> Callable[[Tensor], Tensor]:
         def paint(photos: Tensor) -> Tensor:
             painted: Tensor = self.network.dressed([self.network.look(style)])(photos, torch.ones(1, 1).to(photos))
             return painted
@@ -179,10 +162,6 @@ class UniversalTask(Task):
     def constrain(self) -> None:
         """Bring weights back to where they may be, after every step."""
         self.network.painter.constrain()
-
-    def styles(self) -> list[dict[str, object]]:
-        """None: it knows no style by name."""
-        return []
 
 
 class _Painting(torch.nn.Module):
