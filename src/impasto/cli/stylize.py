@@ -281,7 +281,7 @@ def stylize(
     from impasto.cli.trained import Look, paint_with_model, painter, show_plan
     from impasto.recording import RunFolder
     from impasto.stylizer import parse_style
-    from impasto.stylizer.route import LADDER, network_for
+    from impasto.stylizer.route import network_for, rung
     from impasto.stylizer.strokes import factor_for_optimisation
 
     extras = Extras(timeline, loss_plot, log)
@@ -315,7 +315,7 @@ def stylize(
     network = network_for(names, model, quality=quality, method=method, tuned=tuned)
     if network is not None:
         _only(ctx, WITH_NETWORK, "a network paints in one pass")
-        scale, how_far = style_scale or 1.0, 1.0 if alpha is None else alpha
+        scale, how_far = 1.0 if style_scale is None else style_scale, 1.0 if alpha is None else alpha
         look = Look(
             str(network), tuple(styles), size, upscale, keep_colors, strength, how_far, scale, tuple(masks),
             device, precision, max_megapixels, max_memory, tile, statistics or "exact",
@@ -331,9 +331,7 @@ def stylize(
     _not(ctx, ("tile", "statistics"), "is for networks")
     if alpha is not None:
         raise OptionError("--alpha is for networks that decode features (adain): use --strength")
-    if quality is not None and preset is not None:
-        raise OptionError(f"--quality {quality} is a preset of its own: leave out --preset")
-    step = LADDER[quality] if quality is not None else {}
+    step = rung(quality, preset)
     if len(masks) > 1:
         raise OptionError(f"optimisation takes one mask for all styles, got {len(masks)}: give one --mask")
     changes = {
@@ -360,9 +358,7 @@ def stylize(
     how = How(backbone_input, device, precision, upscale, max_megapixels, strength, max_memory)
 
     def job_of(work: Work) -> Job:
-        return new_job(
-            work.photo, styles, work.output, step.get("preset", preset), changes, how, keep, next(iter(masks), None)
-        )
+        return new_job(work.photo, styles, work.output, step.get("preset"), changes, how, keep, next(iter(masks), None))
 
     if many:
         paint_many(photo, output, lambda: optimizer_of(job_of, force=force), jobs)

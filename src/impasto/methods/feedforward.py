@@ -18,7 +18,7 @@ from impasto.methods.staged import StagedNetwork
 from impasto.methods.styled import StyledNetwork
 from impasto.methods.universal import Look, Universal
 
-__all__ = ["AtOnce", "Encoded", "Renderer", "Styles", "encode", "paint", "ready", "walked"]
+__all__ = ["AtOnce", "Encoded", "Renderer", "Styles", "check_alpha", "encode", "paint", "ready", "walked"]
 
 Encoded = Moments | Look
 """What a network of any style keeps of a style picture."""
@@ -36,6 +36,12 @@ def ready(network: Network, precision: Precision, device: torch.device | str = "
 def encode(network: AdaIN | Universal, style: Tensor) -> Encoded:
     """What the network keeps of a style picture (1, 3, h, w) in [0, 1], for `paint`."""
     return network.look(style) if isinstance(network, Universal) else network.moments(style)
+
+
+def check_alpha(network: Network, alpha: float) -> None:
+    """OptionError for a network to which `alpha` means nothing, unless it is 1."""
+    if alpha < 1 and not isinstance(network, AdaIN):
+        raise OptionError("alpha is for networks that decode features (adain): use strength")
 
 
 class Renderer(Protocol):
@@ -114,8 +120,7 @@ def paint(
     for name, value in (("alpha", alpha), ("strength", strength)):
         if not 0 <= value <= 1:
             raise OptionError(f"{name} is {value}, need a number from 0 to 1")
-    if alpha < 1 and not isinstance(network, AdaIN):
-        raise OptionError("alpha is for networks that decode features (adain): use strength")
+    check_alpha(network, alpha)
     if isinstance(network, AdaIN):
         _only_pictures(styles, pictures)
         return _restyle(network, photo, _encoded(network, pictures), masks, alpha, strength, renderer)

@@ -23,7 +23,6 @@ from impasto.methods.planning import (
     Machine,
     Plan,
     Wishes,
-    available_memory,
     held_memory,
     shown_bytes,
     shown_seconds,
@@ -59,8 +58,8 @@ def renderer_for(
     At once where that fits into the budget, or into what is free if there is none, and nothing else is wished.
     """
     wishes = wishes or Wishes()
-    budget = held_memory() + available_memory() if wishes.budget is None else wishes.budget
-    if wishes.tile is None and wishes.statistics == "exact" and _at_once(network, size) <= budget - held_memory():
+    budget = wishes.limit
+    if _fits_at_once(network, size, wishes, budget - held_memory()):
         return AtOnce()
     return InBands(replace(wishes, budget=budget), progress)
 
@@ -72,9 +71,9 @@ def fits_in_memory(
 
     `goal` is the size of the painting, `work` that at which the network sees it.
     """
-    budget = held_memory() + available_memory() if wishes.budget is None else wishes.budget
+    budget = wishes.limit
     held = held_memory() + READ * math.prod(size) + (READ * math.prod(goal) if goal != size else 0)
-    if wishes.tile is None and wishes.statistics == "exact" and _at_once(network, work) <= budget - held:
+    if _fits_at_once(network, work, wishes, budget - held):
         return True
     try:
         plan_for(network, work, replace(wishes, budget=budget, held=held + PER_PIXEL * math.prod(goal)))
@@ -106,8 +105,9 @@ def measured(network: Network) -> Machine:
     return Machine(flops=2 * kernel.numel() * 126**2 / best)
 
 
-def _at_once(network: Network, size: tuple[int, int]) -> int:
-    return _job(network, size).at_once()
+def _fits_at_once(network: Network, size: tuple[int, int], wishes: Wishes, room: int) -> bool:
+    """Whether so many bytes do for painting at once, and nothing else is wished."""
+    return wishes.tile is None and wishes.statistics == "exact" and _job(network, size).at_once() <= room
 
 
 def _job(network: Network, size: tuple[int, int]) -> StagedJob | AdaINJob:

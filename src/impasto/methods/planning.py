@@ -144,6 +144,11 @@ class Wishes:
             raise OptionError(f"tile is {self.tile} px, need at least 1")
 
     @property
+    def limit(self) -> int:
+        """The budget in bytes; where there is none, what the process holds and what is free."""
+        return held_memory() + available_memory() if self.budget is None else self.budget
+
+    @property
     def room(self) -> int | None:
         """Bytes that are left of the budget."""
         return None if self.budget is None else self.budget - self.held

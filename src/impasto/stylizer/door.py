@@ -17,7 +17,7 @@ from impasto.methods.presets import preset as settings_of
 from impasto.stylizer.finishing import Finish, as_masks
 from impasto.stylizer.model import load
 from impasto.stylizer.painting import parse_layers, prepare, split_init
-from impasto.stylizer.route import LADDER, Method, Quality, network_for
+from impasto.stylizer.route import Method, Quality, network_for, rung
 from impasto.stylizer.strokes import factor_for_optimisation
 from impasto.stylizer.styles import as_styles
 
@@ -111,12 +111,8 @@ def stylize(
             max_memory=max_memory,
             **options,
         )
-    if quality is not None:
-        if preset is not None:
-            raise OptionError(f"quality {quality} is a preset of its own: leave out preset")
-        step = dict(LADDER[quality])
-        preset = step.pop("preset")
-        settings = step | {key: value for key, value in settings.items() if value is not None}
+    settings = rung(quality, preset) | {key: value for key, value in settings.items() if value is not None}
+    preset = settings.pop("preset", DEFAULT_PRESET)
     kind, beginning = split_init(init)
     if settings.get("style_scale") is not None:
         settings["style_scale"] = factor_for_optimisation(settings["style_scale"])
@@ -130,7 +126,7 @@ def stylize(
     painting = prepare(
         photo,
         rows,
-        settings_of(preset or DEFAULT_PRESET, **settings),
+        settings_of(preset, **settings),
         backbone_input=backbone_input,
         beginning=beginning,
         upscale=upscale,

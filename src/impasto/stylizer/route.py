@@ -13,7 +13,17 @@ from impasto.errors import OptionError
 from impasto.methods.shipped import find_model, shipped_models
 from impasto.stylizer.model import StyleRecord, records
 
-__all__ = ["GALLERY", "LADDER", "UNIVERSAL", "Method", "Quality", "gallery_styles", "network_for", "paints_by_network"]
+__all__ = [
+    "GALLERY",
+    "LADDER",
+    "UNIVERSAL",
+    "Method",
+    "Quality",
+    "gallery_styles",
+    "network_for",
+    "paints_by_network",
+    "rung",
+]
 
 GALLERY = "gallery"
 UNIVERSAL = "universal"
@@ -63,6 +73,19 @@ def network_for(
     if quality is not None or method == "optimize" or tuned:
         return None
     return UNIVERSAL if UNIVERSAL in shipped_models() else None
+
+
+def rung(quality: Quality | None, preset: str | None) -> dict[str, str]:
+    """The preset and the backbone that a quality above ``draft`` means; `preset` alone where None is asked for.
+
+    Raises:
+        OptionError: both are given.
+    """
+    if quality is None:
+        return {} if preset is None else {"preset": preset}
+    if preset is not None:
+        raise OptionError(f"quality {quality} is a preset of its own: leave out --preset")
+    return dict(LADDER[quality])
 
 
 def gallery_styles() -> tuple[StyleRecord, ...]:

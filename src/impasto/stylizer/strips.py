@@ -24,11 +24,11 @@ from impasto.imaging.reading import read_header
 from impasto.imaging.strips import check_readable, check_writable, decode_strips, encode_strips, load_pyvips
 from impasto.imaging.writing import COMPRESSION, QUALITY, lost
 from impasto.methods.adain import AdaIN, Moments
-from impasto.methods.feedforward import walked
+from impasto.methods.feedforward import check_alpha, walked
 from impasto.methods.fitting import fits_in_memory, plan_for
 from impasto.methods.journal import Journal
 from impasto.methods.photos import Photo
-from impasto.methods.planning import Plan, Wishes, available_memory, held_memory
+from impasto.methods.planning import Plan, Wishes, held_memory
 from impasto.methods.resized import Resized
 from impasto.methods.rows import MapShape, RowStore
 from impasto.methods.streams import split_rows
@@ -139,13 +139,11 @@ class StripPainting:
             raise OptionError(f"this network has no strength when painting by strips, and {why}: use alpha")
         if adain and self.folder is not None:
             raise OptionError("this network's paintings (adain) cannot be resumed: leave out the run's folder")
-        if task.alpha < 1 and not adain:
-            raise OptionError("alpha is for networks that decode features (adain): use strength")
+        check_alpha(self.model.network, task.alpha)
 
     def _plan(self) -> Plan:
         wishes = self.task.wishes
-        budget = held_memory() + available_memory() if wishes.budget is None else wishes.budget
-        wishes = replace(wishes, budget=budget, held=held_memory() + LIBRARY, keeps=self.folder is not None)
+        wishes = replace(wishes, budget=wishes.limit, held=held_memory() + LIBRARY, keeps=self.folder is not None)
         return plan_for(self.model.network, self.work, wishes)
 
     def run(self) -> Generator[TileProgress, None, None]:
