@@ -92,7 +92,7 @@ def _command(kind: type[TrainSettings], about: str) -> Callable[..., None]:
 
     hints = get_type_hints(kind)
     options: list[tuple[str, Any, Any]] = [
-        *((f.name, None, _annotated(_parsed(hints[f.name]), _option(f))) for f in fields(kind)),
+        *((f.name, None, _annotated(_parsed(hints[f.name]), _option(f, hints[f.name]))) for f in fields(kind)),
         ("out", inspect.Parameter.empty, _Out),
         ("recipe", None, _Recipe),
         ("resume", False, _GoOn),
@@ -117,14 +117,16 @@ def _annotated(hint: Any, option: Any) -> Any:
     return Annotated[hint, option]
 
 
-def _option(f: Field[Any]) -> Any:
+def _option(f: Field[Any], hint: Any) -> Any:
     """The option, or the argument, of a field; what is there without it is told in its help."""
     default = ", ".join(f.default) if isinstance(f.default, tuple) else f.default
     shown = str(default) if default not in (None, "", False) else False
     metavar = METAVARS.get(f.name)
     if f.name == "model":
         return typer.Argument(metavar=metavar, help=f.metadata["help"], show_default=False)
-    return typer.Option(flag(f.name), metavar=metavar, help=f.metadata["help"], show_default=shown)
+    either = hint == (bool | None)  # not given is neither yes nor no
+    name = f"{flag(f.name)}/--no-{flag(f.name)[2:]}" if either else flag(f.name)
+    return typer.Option(name, metavar=metavar, help=f.metadata["help"], show_default=shown)
 
 
 COMMANDS: dict[type[TrainSettings], str] = {

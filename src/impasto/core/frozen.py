@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.grad import conv2d_input
 
+from impasto.core import winograd
+
 __all__ = ["Kernel", "Step", "average_pool", "rectified", "run"]
 
 
@@ -45,7 +47,7 @@ def run(x: Tensor, step: Step) -> Tensor:
         out: Tensor = _Frozen.apply(x, step)  # type: ignore[no-untyped-call]
         return out
     for kernel in step.kernels:
-        x = F.conv2d(x, kernel.weight, kernel.bias, padding=kernel.padding)
+        x = F.conv2d(x, kernel.weight, kernel.bias, padding=kernel.padding) if trains else _convolve(x, kernel)
     if step.pool:
         x = F.max_pool2d(x, 2)
     return F.relu_(x) if step.relu else x
@@ -83,7 +85,7 @@ class _Frozen(torch.autograd.Function):
         shapes = []
         for kernel in step.kernels:
             shapes.append(x.shape)
-            x = F.conv2d(x, kernel.weight, kernel.bias, padding=kernel.padding)
+            x = _convolve(x, kernel)
         winner = None
         if step.pool:
             shapes.append(x.shape)
@@ -106,8 +108,21 @@ class _Frozen(torch.autograd.Function):
             before = shapes.pop()
             g = _unpool(g, winner, before)
         for kernel, shape in zip(reversed(ctx.kernels), reversed(shapes), strict=True):
-            g = conv2d_input(shape, kernel.weight, g, padding=kernel.padding)  # type: ignore[no-untyped-call]
+            g = _input_gradient(g, kernel, shape)
         return g, None
+
+
+def _convolve(x: Tensor, kernel: Kernel) -> Tensor:
+    if winograd.pays(x.shape, kernel.weight, kernel.padding):
+        return winograd.convolve(x, kernel.weight, kernel.bias)
+    return F.conv2d(x, kernel.weight, kernel.bias, padding=kernel.padding)
+
+
+def _input_gradient(g: Tensor, kernel: Kernel, shape: torch.Size) -> Tensor:
+    if winograd.pays(shape, kernel.weight, kernel.padding):
+        return winograd.input_gradient(g, kernel.weight)
+    out: Tensor = conv2d_input(shape, kernel.weight, g, padding=kernel.padding)  # type: ignore[no-untyped-call]
+    return out
 
 
 def _signs(x: Tensor) -> Tensor:

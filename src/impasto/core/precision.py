@@ -11,7 +11,7 @@ import torch
 
 from impasto.errors import OptionError
 
-__all__ = ["Precision", "PrecisionName", "choose_precision", "pick_device"]
+__all__ = ["Precision", "PrecisionName", "choose_precision", "multiplies_in_tiles", "pick_device"]
 
 PrecisionName = Literal["auto", "float32", "bfloat16"]
 
@@ -19,6 +19,7 @@ PrecisionName = Literal["auto", "float32", "bfloat16"]
 # those of its "CPU dispatcher control"; any that it does not know means no limit, as it does to oneDNN.
 _LIMIT_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # in oneDNN's own order of precedence
 _BELOW_BFLOAT16 = frozenset({"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"})
+_AMX = "_is_amx_tile_supported", "amx_bf16"
 _BELOW_AMX = _BELOW_BFLOAT16 | {"AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX10_1_512", "AVX10_2_512"}
 
 
@@ -87,6 +88,11 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
+def multiplies_in_tiles() -> bool:
+    """Whether the processor multiplies whole tiles of bfloat16 (AMX), many times as fast as it adds, and may."""
+    return _cpu_has(*_AMX) and _isa_limit()[1] not in _BELOW_AMX
+
+
 def _found(cuda: int, mps: bool) -> str:
     found = ["cpu", *(f"cuda:{index}" for index in range(cuda)), *(["mps"] if mps else [])]
     return f"torch {torch.__version__} finds {', '.join(found)}"
@@ -107,7 +113,7 @@ def _native_bfloat16(device: torch.device) -> tuple[bool, str]:
 
 def _native_bfloat16_cpu() -> tuple[bool, str]:
     units = [
-        ("AMX tiles multiply bfloat16", _cpu_has("_is_amx_tile_supported", "amx_bf16"), _BELOW_AMX),
+        ("AMX tiles multiply bfloat16", _cpu_has(*_AMX), _BELOW_AMX),
         (
             "AVX-512 units multiply bfloat16",
             _cpu_has("_is_avx512_bf16_supported", "avx512_bf16"),

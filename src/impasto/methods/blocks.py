@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from impasto.core import winograd
 from impasto.core.losses import ContentLoss, error_divisor
 from impasto.core.statistics import gram
 from impasto.core.vgg import VGG
@@ -321,6 +322,8 @@ def layout_for(backbone: VGG, settings: OptimizeSettings, size: tuple[int, int],
     """
     taps = [*settings.content_layers, *settings.style_layers]
     margin, grid = margin_of(backbone, taps)
+    deepest = max(backbone.check(taps), key=backbone.taps.index)
+    kernels = sum(winograd.kernel_bytes(k.weight, k.padding) for x in backbone.layers_to(deepest) for k in x.kernels)
     remembered, momentary = block_bytes(backbone, taps, settings.content_layers)
     downs, acrosses = ({n: _sides(side, n, margin, grid) for n in range(1, MOST + 1)} for side in size)
     best, least = None, math.inf
@@ -328,7 +331,7 @@ def layout_for(backbone: VGG, settings: OptimizeSettings, size: tuple[int, int],
         (d, a) for d in downs.items() for a in acrosses.items()
     ):
         block, blocks = tallest * widest, down * across
-        work = block * (remembered + momentary)
+        work = block * (remembered + momentary) + kernels
         least = min(least, work)
         if work > room:
             continue
