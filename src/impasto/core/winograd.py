@@ -139,7 +139,7 @@ def _transformed(weight: Tensor) -> tuple[Tensor, ...]:
     known = _kernels.get(weight)
     if known is not None and known[0] == state:
         return known[1]
-    w = weight.detach().double()
+    w = weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
     g0, g1, g2 = w[:, :, :1], w[:, :, 1:2], w[:, :, 2:]
     near, far = (B * g0 + A * g2) / 3, (A * g0 + B * g2) / 3
     exact = (g0, near + g1 / 3, near - g1 / 3, far + g1 / 3, far - g1 / 3, g2)

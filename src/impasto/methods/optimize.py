@@ -105,7 +105,7 @@ class Optimization:
             if self.scale != index:
                 self._enter(index, size)
             objective = self._objective(size)
-            loss_of_grey = functools.partial(_loss_of_grey, objective, size)
+            loss_of_grey = functools.cache(functools.partial(_loss_of_grey, objective, size))
             while self.step < done:
                 self._set_rate()
                 self.good.hold(self._iterate, self.step)
