@@ -12,7 +12,17 @@ from torch import Tensor
 
 from impasto.core.vgg import VGG
 from impasto.errors import OptionError
-from impasto.methods.blocks import BlockObjective, Layout, block_bytes, layout_for, look, margin_of, split, state_bytes
+from impasto.methods.blocks import (
+    BlockObjective,
+    Layout,
+    block_bytes,
+    layout_for,
+    look,
+    margin_of,
+    split,
+    state_bytes,
+    transformed_bytes,
+)
 from impasto.methods.objective import Objective
 from impasto.methods.optimize import Optimization
 from impasto.methods.planning import parse_memory
@@ -189,6 +199,7 @@ def test_an_optimisation_with_little_room_paints_the_same_picture() -> None:
     photo, style = picture(40, 48, 1, torch.float32), picture(32, 32, 2, torch.float32)
     whole = Optimization(photo, [(style, 1.0)], s, vgg)
     room = state_bytes(s, (40, 48)) + 48 * 40 * int(sum(block_bytes(vgg, vgg.taps))) // 2
+    room += transformed_bytes(vgg, [*s.content_layers, *s.style_layers])
     blocks = Optimization(photo, [(style, 1.0)], s, vgg, room=room)
     assert whole.layouts == [None, None]
     assert blocks.layouts[-1] is not None

@@ -37,6 +37,7 @@ __all__ = [
     "margin_of",
     "split",
     "state_bytes",
+    "transformed_bytes",
 ]
 
 MOST = 24  # blocks per side
@@ -314,6 +315,13 @@ def block_bytes(backbone: VGG, taps: Iterable[str], content: Iterable[str] = ())
     return remembered, 6 * largest * item
 
 
+def transformed_bytes(backbone: VGG, taps: Iterable[str]) -> int:
+    """What convolutions up to the deepest tap hold beside their weights once they were used."""
+    deepest = max(backbone.check(taps), key=backbone.taps.index)
+    kernels = [kernel for layer in backbone.layers_to(deepest) for kernel in layer.kernels]
+    return sum(winograd.kernel_bytes(kernel.weight, kernel.padding) for kernel in kernels)
+
+
 def layout_for(backbone: VGG, settings: OptimizeSettings, size: tuple[int, int], room: int, held: int = 0) -> Layout:
     """The division of a picture that costs the least time of those that fit into `room` bytes.
 
@@ -322,8 +330,7 @@ def layout_for(backbone: VGG, settings: OptimizeSettings, size: tuple[int, int],
     """
     taps = [*settings.content_layers, *settings.style_layers]
     margin, grid = margin_of(backbone, taps)
-    deepest = max(backbone.check(taps), key=backbone.taps.index)
-    kernels = sum(winograd.kernel_bytes(k.weight, k.padding) for x in backbone.layers_to(deepest) for k in x.kernels)
+    kernels = transformed_bytes(backbone, taps)
     remembered, momentary = block_bytes(backbone, taps, settings.content_layers)
     downs, acrosses = ({n: _sides(side, n, margin, grid) for n in range(1, MOST + 1)} for side in size)
     best, least = None, math.inf
