@@ -56,6 +56,13 @@ def test_a_recipe_and_flags_over_it(root: Path) -> None:
     assert load_model(root / "second" / "model.safetensors")[1]["recipe"]["steps"] == 1
 
 
+@pytest.mark.parametrize(("given", "palette"), [([], True), (["--palette"], True), (["--no-palette"], False)])
+def test_brisk_may_paint_onto_nothing(root: Path, given: list[str], palette: bool) -> None:
+    made = run("multistyle", *flags(multistyle(root, steps=1)), *given, "--out", root / "run")
+    assert made.exit_code == 0, made.stderr
+    assert load_model(root / "run" / "model.safetensors")[0].config.palette is palette
+
+
 def test_a_style_is_added_with_the_models_own_settings(root: Path) -> None:
     settings = multistyle(root, steps=2)
     assert run("multistyle", *flags(settings), "--out", root / "run").exit_code == 0
