@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.core.statistics import Divisor, covariance, gram, moments, sqrtm_newton_schulz, total_variation
@@ -33,10 +34,9 @@ def reduce_error(got: Tensor, target: Tensor, reduction: Reduction) -> Tensor:
     The share needs no knowledge of how large a network's activations are, which is what makes weights
     comparable across layers, backbones and styles.
     """
-    squared = (got - target).square()
     if reduction == "mean":
-        return squared.mean()
-    return squared.sum() / error_divisor(target.square().sum(), target.numel(), reduction)
+        return F.mse_loss(got, target)
+    return F.mse_loss(got, target, reduction="sum") / error_divisor(target.square().sum(), target.numel(), reduction)
 
 
 def error_divisor(norm: Tensor, count: int, reduction: Reduction) -> Tensor:

@@ -156,9 +156,16 @@ class VGG(nn.Module):
         Nothing deeper than the deepest tap is computed. LayerError for an unknown tap, ImageError for a picture
         that the pools before the deepest tap would leave nothing of.
         """
+        return dict(self.each(image, taps))
+
+    def each(self, image: Tensor, taps: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        """What `forward` gives, name and features, from the picture inwards, before anything deeper is computed.
+
+        A loss that is taken of them at once is also the last that autograd goes back through: its gradient, as
+        large as the features, is not made before that of everything deeper is used up.
+        """
         wanted = self.check(taps)
         self._check_size(image, wanted)
-        features: dict[str, Tensor] = {}
         x = self.normalisation(image).to(self.dtype).contiguous(memory_format=torch.channels_last)
         for group in self._plan(wanted):
             kernels = tuple(self._kernels(group.conv))
@@ -167,16 +174,15 @@ class VGG(nn.Module):
             step = frozen.Step(kernels, group.relu, group.max_pool, keep_output=group.tap in wanted)
             x = frozen.run(x, step)
             if group.tap in wanted:
-                features[group.tap] = x
+                yield group.tap, x
             if group.pool_then_rectify:
                 x = frozen.run(x, frozen.Step((), relu=True, pool=True, keep_output=False))
             if group.rectify_after:  # a tap before the ReLU must stay as it is
                 x = frozen.rectified(x)
                 if (tap := group.tap.replace("conv", "relu")) in wanted:
-                    features[tap] = x
+                    yield tap, x
             if group.pool_after:
                 x = self.pooled(x)
-        return features
 
     def layers_to(self, tap: str) -> Iterator[Layer]:
         """What `forward` does on the way to one tap, in order, for whoever walks a picture by pieces."""

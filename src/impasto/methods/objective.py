@@ -95,9 +95,9 @@ class Objective(nn.Module):
     def _statistics(self, picture: Tensor) -> dict[str, list[Tensor]]:
         """Gram matrix, or mean and second moment, of a style picture at each style layer."""
         s = self.settings
-        features = self.backbone(picture, s.style_layers)
         return {
-            tap: [gram(f, s.style_divisor)] if s.style_loss == "gram" else [*moments(f)] for tap, f in features.items()
+            tap: [gram(f, s.style_divisor)] if s.style_loss == "gram" else [*moments(f)]
+            for tap, f in self.backbone.each(picture, s.style_layers)
         }
 
     def content_share(self, tap: str) -> float:
@@ -118,11 +118,12 @@ class Objective(nn.Module):
     def _seen(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The weighted terms that a backbone sees: their sum, whose gradient is the picture's, content and style."""
         s, zero = self.settings, image.new_zeros(())
-        features = self.backbone(image, [*self.content_losses, *self.style_losses])
-        content = sum(
-            (loss(features[tap]) * self.content_share(tap) for tap, loss in self.content_losses.items()), zero
-        )
-        style = sum((loss(features[tap]) * self.style_share(tap) for tap, loss in self.style_losses.items()), zero)
+        content, style = zero, zero
+        for tap, features in self.backbone.each(image, [*self.content_losses, *self.style_losses]):
+            if tap in self.content_losses:
+                content = content + self.content_losses[tap](features) * self.content_share(tap)
+            if tap in self.style_losses:
+                style = style + self.style_losses[tap](features) * self.style_share(tap)
         content, style = content * s.content_weight, style * s.style_weight
         return content + style, content, style
 
@@ -138,7 +139,7 @@ def activation_factors(backbone: VGG, pictures: Sequence[Tensor], settings: Opti
     rectified = {tap: tap.replace("conv", "relu") for tap in backbone.check(layers)}
     means = dict.fromkeys(rectified.values(), 0.0)
     for picture in pictures:
-        for tap, f in backbone(picture, means).items():
+        for tap, f in backbone.each(picture, means):
             means[tap] += float(f.float().mean()) / len(pictures)
     wanted = CAFFE_ACTIVATIONS if settings.activations == "caffe" else dict.fromkeys(means, 1.0)
     return {tap: wanted[relu] / max(means[relu], 1e-6) for tap, relu in rectified.items()}

@@ -80,11 +80,13 @@ class GramObjective:
         relative = self.weights.relative
         with torch.no_grad():
             wanted = self.backbone(photos, [self.content_layer])[self.content_layer]
-        features = self.backbone(painted, self.taps)
-        content = per_picture(features[self.content_layer], wanted, relative=relative).mean()
-        layers = {
-            tap: per_picture(own, targets[tap], relative=relative).mean() for tap, own in self.grams(features).items()
-        }
+        content, layers = painted.new_zeros(()), dict.fromkeys(self.style_layers, painted.new_zeros(()))
+        for tap, features in self.backbone.each(painted, self.taps):
+            if tap == self.content_layer:
+                content = per_picture(features, wanted, relative=relative).mean()
+            if tap in layers:
+                own = gram(features, self.divisor)
+                layers[tap] = per_picture(own, targets[tap], relative=relative).mean()
         style = torch.stack(list(layers.values())).sum() / (len(layers) if relative else 1)
         return _sum_up(content, style, layers, painted, self.weights)
 
