@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -36,6 +36,9 @@ class Canned(nn.Module):
     def forward(self, image: Tensor, taps: Iterable[str]) -> dict[str, Tensor]:
         self.asked.append(tuple(taps))
         return {tap: self.features(image, tap) for tap in taps}
+
+    def each(self, image: Tensor, taps: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        yield from self(image, taps).items()
 
     def features(self, image: Tensor, tap: str) -> Tensor:
         picture, layer = round(float(image[0, 0, 0, 0].detach()) * 1000), sum(map(ord, tap))

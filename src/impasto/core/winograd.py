@@ -31,7 +31,7 @@ INVERTED = (5, 3, 4, 1, 2, 0)  # of points in the order 0, A, -A, B, -B, ∞
 LEAST_CHANNELS = 32  # harmonic: in * out / (in + out)
 LEAST_WORK = 2e8  # floating-point operations, done directly
 LEAST_ROWS = 8
-BAND = 2**19  # values of one of the six rows' maps: all of a band's stay in the processor's cache
+BAND = 2**20  # values of one of the six rows' maps: all of a band's stay in the processor's cache
 
 _Maps = Sequence[Tensor]
 _kernels: MutableMapping[Tensor, tuple[tuple[int, int, torch.dtype], tuple[Tensor, ...]]] = WeakIdKeyDictionary()

@@ -26,11 +26,16 @@ def per_picture(got: Tensor, target: Tensor, *, relative: bool) -> Tensor:
 
     The share makes weights comparable across layers, backbones and styles.
     """
-    squared = (got.float() - target.float()).square().flatten(1)
+    error = _squared_norm(got.float() - target.float())
     if not relative:
-        return squared.mean(1)
+        return error / target[0].numel()
     # A flat target (a black photo's deepest features) would divide by nothing.
-    return squared.sum(1) / target.float().square().flatten(1).sum(1).clamp_min(1e-12)
+    return error / _squared_norm(target.float()).clamp_min(1e-12)
+
+
+def _squared_norm(x: Tensor) -> Tensor:
+    """(B, ...) -> (B,); the gradient needs no map of squares."""
+    return torch.linalg.vector_norm(x, dim=tuple(range(1, x.ndim))).square()
 
 
 def _variation(painted: Tensor, weights: Weights) -> Tensor:
