@@ -91,6 +91,13 @@ def test_kernels_follow_their_weight_and_end_with_it() -> None:
     assert len(winograd._kernels) == before
 
 
+def test_weights_made_in_inference_mode() -> None:
+    with torch.inference_mode():
+        x, weight = draw(1, 4, 9, 5), draw(4, 4, 3, 3, seed=1)
+        for _ in range(2):
+            torch.testing.assert_close(winograd.convolve(x, weight, None), F.conv2d(x, weight, padding=1))
+
+
 def test_the_planner_counts_what_the_kernels_take() -> None:
     weight = draw(96, 64, 3, 3, dtype=torch.float32)
     winograd.convolve(draw(1, 64, 9, 9, dtype=torch.float32), weight, None)

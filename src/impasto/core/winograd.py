@@ -135,7 +135,8 @@ def _transformed(weight: Tensor) -> tuple[Tensor, ...]:
 
     Kept for as long as the weight lives and is not changed.
     """
-    state = (weight.data_ptr(), weight._version, weight.dtype)
+    version = -1 if weight.is_inference() else weight._version  # tensors of inference mode count no changes
+    state = (weight.data_ptr(), version, weight.dtype)
     known = _kernels.get(weight)
     if known is not None and known[0] == state:
         return known[1]
