@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -260,7 +261,9 @@ def optimise_table(options: Any) -> None:
 
 def row(name: str, megapixels: float, how: str, found: dict[str, Any]) -> list[str]:
     per = 1000 * found["seconds"] / megapixels
-    return [name, f"{megapixels:g}", how, f"{found['seconds']:.2f}", f"{per:.0f}", f"{found['peak']:.0f}"]
+    cells = [name, f"{megapixels:g}", how, f"{found['seconds']:.2f}", f"{per:.0f}", f"{found['peak']:.0f}"]
+    print(*cells, file=sys.stderr, flush=True)  # the tables come at the end of a long run
+    return cells
 
 
 def main() -> None:

@@ -43,25 +43,30 @@ def gram(features: Tensor, divisor: Divisor = "positions") -> Tensor:
     The divisor is 1 (``none``: Gatys, Ecker & Bethge 2016, eq. 3), M (``positions``: Gatys' code, Magenta)
     or C·M (``all``: Johnson et al. 2016, eq. 3). The product itself is taken in the precision of the features.
     """
-    product: Tensor = _Gram.apply(flatten(features))  # type: ignore[no-untyped-call]
+    product: Tensor = _Gram.apply(features)  # type: ignore[no-untyped-call]
     return _at_least_float32(product) / _divide_by(features, divisor)
 
 
 class _Gram(torch.autograd.Function):
-    """fᵀ·f, (B, M, C) -> (B, C, C). Autograd's own derivative takes two products where f·(D + Dᵀ) takes one."""
+    """fᵀ·f of f = `flatten` of (B, C, h, w), -> (B, C, C).
+
+    Autograd's own derivative takes two products where f·(D + Dᵀ) takes one, and would keep a copy of a part of a map.
+    """
 
     @staticmethod
-    def forward(ctx: Any, f: Tensor) -> Tensor:
-        ctx.save_for_backward(f)
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        ctx.save_for_backward(features)
+        f = flatten(features)
         # A batch of one long, thin product is several times slower on the CPU than the plain product.
         return (f[0].t() @ f[0])[None] if len(f) == 1 else torch.bmm(f.transpose(1, 2), f)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (f,) = ctx.saved_tensors
-        d = grads[0] + grads[0].transpose(1, 2)
-        return (f[0] @ d[0])[None] if len(f) == 1 else torch.bmm(f, d)
+        (features,) = ctx.saved_tensors
+        f, d = flatten(features), grads[0] + grads[0].transpose(1, 2)
+        back = (f[0] @ d[0])[None] if len(f) == 1 else torch.bmm(f, d)
+        return back.view(len(f), *features.shape[2:], -1).permute(0, 3, 1, 2)
 
 
 def _divide_by(features: Tensor, divisor: Divisor) -> int:

@@ -9,7 +9,7 @@ of the pools and are seen with a margin as wide as the network looks, so that no
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -113,9 +113,9 @@ def _cuts(side: int, parts: int, grid: int) -> list[tuple[int, int]]:
     return list(zip(edges, [*edges[1:], side], strict=True))
 
 
-def look(backbone: VGG, image: Tensor, block: Block, taps: Iterable[str]) -> dict[str, Tensor]:
-    """The features of a block alone, from `image` as `Block.cut` cuts it: name -> (1, C, h, w)."""
-    return {tap: _own(f, tap, block) for tap, f in backbone(image, taps).items()}
+def look(backbone: VGG, image: Tensor, block: Block, taps: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+    """The features of a block alone, from `image` as `Block.cut` cuts it: name and (1, C, h, w), as `VGG.each`."""
+    return ((tap, _own(f, tap, block)) for tap, f in backbone.each(image, taps))
 
 
 def _own(features: Tensor, tap: str, block: Block) -> Tensor:
@@ -164,7 +164,7 @@ class BlockObjective(Objective):
         norms, counts = {tap: photo.new_zeros((), dtype=torch.float64) for tap in taps}, dict.fromkeys(taps, 0)
         for block in self.blocks(self.size):
             stores = {}
-            for tap, f in look(self.backbone, block.cut(photo), block, taps).items():
+            for tap, f in look(self.backbone, block.cut(photo), block, taps):
                 stores[tap] = self.pool.take(MapShape(f.shape[1], f.shape[2], f.shape[3], f.dtype))
                 stores[tap].write(0, f)
                 norms[tap] += f.float().square().sum()
@@ -178,8 +178,8 @@ class BlockObjective(Objective):
         size, taps = (picture.shape[2], picture.shape[3]), tuple(self.settings.style_layers)
         sums = _Sums()
         for block in self.blocks(size):
-            for tap, f in look(self.backbone, block.cut(picture), block, taps).items():
-                sums.add(tap, self._summed(f), f)
+            for tap, f in look(self.backbone, block.cut(picture), block, taps):
+                sums.add(tap, self._summed(f), *_shape(f))
         return {tap: self._divided(parts, *sums.shape[tap]) for tap, parts in sums.parts.items()}
 
     def _summed(self, f: Tensor) -> list[Tensor]:
@@ -202,19 +202,19 @@ class BlockObjective(Objective):
     def evaluate(self, image: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor, Tensor | None]:
         """Weighted content and style of a picture, scalars, and the gradient of their sum, like the picture."""
         blocks = self.blocks(self.size)
-        sums, kept = _Sums(), {}
+        sums, kept = _Sums(), dict[int, _Seen]()
         errors = {tap: image.new_zeros((), dtype=torch.float64) for tap in self.divisors}
         for n, block in enumerate(blocks):
             retain = with_gradient and n < self.layout.retained
             with torch.set_grad_enabled(retain):
-                piece, features = self._look(image, block, retain)
-            for tap in self.style_losses:
-                sums.add(tap, self._summed(features[tap].detach()), features[tap])
-            for tap in errors:
-                errors[tap] += self._error(n, tap, features[tap].detach())
+                seen = self._look(image, n, block, retain)
+            for tap, parts in seen.parts.items():
+                sums.add(tap, [part.detach() for part in parts], *seen.shapes[tap])
+            for tap, error in seen.errors.items():
+                errors[tap] += error.detach()
             if retain:
-                kept[n] = piece, features
-            del piece, features
+                kept[n] = seen
+            del seen
         style, residuals = self._style_of(sums, image)
         factor = self.settings.content_weight * self.settings.content_factor
         shares = {tap: factor * self.content_share(tap) / self.divisors[tap] for tap in errors}
@@ -224,16 +224,22 @@ class BlockObjective(Objective):
         grad = torch.zeros_like(image)
         with torch.enable_grad():
             for n, block in enumerate(blocks):
-                piece, features = kept.pop(n) if n in kept else self._look(image, block, True)
-                self._pull(n, features, residuals, shares)
-                block.cut(grad).add_(piece.grad if piece.grad is not None else 0)
-                del piece, features
+                seen = kept.pop(n) if n in kept else self._look(image, n, block, True)
+                _pull(seen, residuals, shares)
+                block.cut(grad).add_(seen.piece.grad if seen.piece.grad is not None else 0)
+                del seen
         return content, style, grad
 
-    def _look(self, image: Tensor, block: Block, with_gradient: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    def _look(self, image: Tensor, n: int, block: Block, with_gradient: bool) -> _Seen:
+        """What counts of a block, taken of its features as they come (see `VGG.each`)."""
         piece = block.cut(image.detach())
-        piece = piece.clone().requires_grad_() if with_gradient else piece
-        return piece, look(self.backbone, piece, block, [*self.divisors, *self.style_losses])
+        seen = _Seen(piece.clone().requires_grad_() if with_gradient else piece, {}, {}, {})
+        for tap, f in look(self.backbone, seen.piece, block, [*self.divisors, *self.style_losses]):
+            if tap in self.style_losses:
+                seen.parts[tap], seen.shapes[tap] = self._summed(f), _shape(f)
+            if tap in self.divisors:
+                seen.errors[tap] = self._error(n, tap, f)
+        return seen
 
     def _error(self, n: int, tap: str, f: Tensor) -> Tensor:
         store = self.targets[n][tap]
@@ -252,18 +258,30 @@ class BlockObjective(Objective):
                 style = style + value.detach()
         return style, residuals
 
-    def _pull(
-        self, n: int, features: dict[str, Tensor], residuals: dict[str, list[Tensor]], shares: dict[str, Tensor]
-    ) -> None:
-        """Send the derivatives back to the block's pixels."""
-        terms = [
-            (part * residual).sum()
-            for tap, known in residuals.items()
-            for part, residual in zip(self._summed(features[tap]), known, strict=True)
-        ]
-        terms += [self._error(n, tap, features[tap]) * share for tap, share in shares.items()]
-        if terms:
-            torch.autograd.backward([torch.stack(terms).sum()])
+
+class _Seen(NamedTuple):
+    """What a look at a block found, by layer: sums for style, over how many channels and positions, and errors."""
+
+    piece: Tensor
+    parts: dict[str, list[Tensor]]
+    shapes: dict[str, tuple[int, int]]
+    errors: dict[str, Tensor]
+
+
+def _pull(seen: _Seen, residuals: dict[str, list[Tensor]], shares: dict[str, Tensor]) -> None:
+    """Send the derivatives back to the block's pixels."""
+    terms = [
+        (part * residual).sum()
+        for tap, known in residuals.items()
+        for part, residual in zip(seen.parts[tap], known, strict=True)
+    ]
+    terms += [seen.errors[tap] * share for tap, share in shares.items()]
+    if terms:
+        torch.autograd.backward([torch.stack(terms).sum()])
+
+
+def _shape(f: Tensor) -> tuple[int, int]:
+    return f.shape[1], f.shape[2] * f.shape[3]
 
 
 class _Sums:
@@ -273,11 +291,11 @@ class _Sums:
         self.parts: dict[str, list[Tensor]] = {}
         self.shape: dict[str, tuple[int, int]] = {}
 
-    def add(self, tap: str, parts: list[Tensor], f: Tensor) -> None:
-        """Count a block's features in."""
+    def add(self, tap: str, parts: list[Tensor], channels: int, new: int) -> None:
+        """Count a block's sums, over so many positions, in."""
         before, (_, positions) = self.parts.get(tap), self.shape.get(tap, (0, 0))
         self.parts[tap] = parts if before is None else [a + b for a, b in zip(before, parts, strict=True)]
-        self.shape[tap] = f.shape[1], positions + f.shape[2] * f.shape[3]
+        self.shape[tap] = channels, positions + new
 
 
 class _ByBlocks(torch.autograd.Function):

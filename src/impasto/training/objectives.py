@@ -35,7 +35,8 @@ def per_picture(got: Tensor, target: Tensor, *, relative: bool) -> Tensor:
 
 def _squared_norm(x: Tensor) -> Tensor:
     """(B, ...) -> (B,); the gradient needs no map of squares."""
-    return torch.linalg.vector_norm(x, dim=tuple(range(1, x.ndim))).square()
+    norm: Tensor = torch.linalg.vector_norm(x, dim=tuple(range(1, x.ndim)))
+    return norm.square()
 
 
 def _variation(painted: Tensor, weights: Weights) -> Tensor:
