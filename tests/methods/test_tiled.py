@@ -20,8 +20,8 @@ from impasto.methods.jobs import StagedJob, plan_staged
 from impasto.methods.johnson import Johnson, JohnsonConfig
 from impasto.methods.layers import pad_to_multiple, use_precision
 from impasto.methods.multistyle import MultiStyleConfig
-from impasto.methods.photos import Padded, TensorPhoto
-from impasto.methods.planning import Plan, Wishes, parse_memory, shown_bytes
+from impasto.methods.photos import Padded, TensorPhoto, draw_tiles
+from impasto.methods.planning import SHARE, Plan, Wishes, parse_memory, shown_bytes
 from impasto.methods.staged import StagedNetwork
 from impasto.methods.tiled import paint_staged
 
@@ -160,12 +160,37 @@ def test_sampled_statistics_are_near_and_repeatable() -> None:
     assert 0 < (out - untiled(network, image)).abs().mean() < 2 / 255
 
 
+def test_tiles_are_drawn_from_few_rows_and_hold_no_more_than_themselves() -> None:
+    class Counting(TensorPhoto):
+        rows = 0
+
+        def read(self, top: int, bottom: int) -> Tensor:
+            self.rows += bottom - top
+            return super().read(top, bottom).clone()
+
+    photo = Counting(picture(300, 500))
+    network = random_network("brisk")
+    plan = replace(plan_staged(network, (300, 500), torch.float32), sample=(3, 7), tile=32)
+    tiles = draw_tiles(Padded(photo, 4, 8), plan)
+    assert tiles.shape == (21, 3, 32, 32)
+    assert photo.rows == 3 * 32
+    assert tiles.untyped_storage().nbytes() == tiles.numel() * 4
+
+
+def test_networks_that_see_further_than_a_tile_are_sampled_too() -> None:
+    network = random_network("brisk", width=2, blocks=9)
+    passes = StagedJob(network, (200, 300), torch.float32).ways(sampled=True)[0]
+    whole = plan_staged(network, (200, 300), torch.float32, Wishes(tile=64))
+    plan = replace(whole, statistics="sampled", sample=(2, 3), tile=64, passes=((passes[0], 1.0),))
+    assert tiled(network, picture(200, 300), plan).isfinite().all()
+
+
 def test_a_large_picture_is_sampled_if_wished() -> None:
     network = random_network("brisk")
     plan = plan_staged(network, (4000, 6000), torch.float32, Wishes(statistics="sampled"))
     assert plan.statistics == "sampled"
     assert len(plan.passes) == 1
-    assert plan.sample[0] * plan.sample[1] * plan.tile**2 == pytest.approx(0.08 * 4000 * 6000, rel=0.1)
+    assert plan.sample[0] * plan.sample[1] * plan.tile**2 == pytest.approx(SHARE * 4000 * 6000, rel=0.1)
     assert "tiles" in str(plan)
 
 

@@ -80,15 +80,19 @@ def _continued(side: int, multiple: int, smallest: int) -> Tensor:
 
 
 def draw_tiles(photo: Padded, plan: Plan) -> Tensor:
-    """Square tiles, one from somewhere in each cell of a grid over the picture: (N, 3, side, side)."""
+    """Square tiles, one from somewhere in each cell of a grid over the picture: (N, 3, side, side).
+
+    Those of a row of the grid begin at the same height, so that no row of the picture is read twice for them.
+    """
     side, (down, across) = plan.tile, plan.sample
     draw = torch.Generator().manual_seed(plan.seed)
     tiles = []
     for i in range(down):
+        top = _somewhere(i, down, photo.height, side, draw)
+        strip = photo.read(top, top + side)
         for j in range(across):
-            top = _somewhere(i, down, photo.height, side, draw)
             left = _somewhere(j, across, photo.width, side, draw)
-            tiles.append(photo.read(top, top + side)[..., left : left + side])
+            tiles.append(strip[..., left : left + side].clone())  # or the whole strip would live on
     return torch.cat(tiles)
 
 

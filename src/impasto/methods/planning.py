@@ -41,8 +41,8 @@ BANDS = (512, 384, 256, 192, 128, 96, 64, 48, 32, 16)  # px of picture rows; mul
 LARGEST_WORK = 160 << 20  # bytes alive in a pass; larger bands are no faster
 SLACK = 48 << 20  # what libraries allocate besides, and what freed blocks leave unused between them
 TILE = 128  # px, side of a sampled tile
-SHARE = 0.08  # of the picture that is sampled
-SMALLEST_SAMPLE, LARGEST_SAMPLE = 36, 256  # tiles
+SHARE = 0.1  # of the picture that is sampled
+SMALLEST_SAMPLE, LARGEST_SAMPLE = 36, 1024  # tiles
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 

@@ -134,15 +134,20 @@ class _Walk:
             painted(top, colour.expand(1, 3, bottom - top, self.size[1]))
 
     def sample(self) -> None:
-        """Take the statistics of all stages from some tiles of the picture, as if these were all of it."""
+        """Take the statistics of all stages from the middle of some tiles of the picture.
+
+        Near its border a tile is seen with its own reflection instead of its neighbours.
+        """
         x = self.network.centre(draw_tiles(self.photo, self.plan).to(self.device), self.mean)
         kept: Tensor | None = None
         for i, stage in enumerate(self.stages):
             kept = x if stage.opens else kept
             x = stage.convolve(x)
             if stage.norm is not None:
-                moments = Moments()
-                moments.add(x)
+                # A network that sees further than a tile is large has to make do with what is near its middle.
+                moments, wrong = Moments(), min(wrong_rows(self.stages[: i + 1]), 3 * x.shape[2] // 8)
+                inner = x[..., wrong : x.shape[2] - wrong, wrong : x.shape[3] - wrong]
+                moments.add(inner.contiguous(memory_format=torch.channels_last))
                 self.affines[i] = self._affine(stage, moments)
             x = finish(stage, x, self.affines[i], kept if stage.closes else None)
 
