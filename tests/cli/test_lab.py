@@ -74,7 +74,12 @@ def test_activations_of_a_network_that_paints(model: Path) -> None:
         assert result.exit_code == 0, result.output
     with np.load("n.npz") as night:
         assert night["block1"].shape == (6, 9, 10)
-    refused(lab("activations", "photo.png", "--model", model, "-l", "stem", "-o", "x.png"), "has night, wave")
+    options = ["--layer", "block1", "--tensors", "first.npz", "--precision", "float32"]
+    first = lab("activations", "photo.png", "--model", model, *options, "-o", "first.png")
+    assert first.exit_code == 0, first.stderr
+    assert "two paints in the style night here; another with --style NAME" in first.stderr
+    with np.load("first.npz") as maps, np.load("n.npz") as night:
+        assert (maps["block1"] == night["block1"]).all()
     named = lab("activations", "photo.png", "--model", "nobody", "-l", "stem", "-o", "x.png")
     refused(named, "no trained network and no file is called 'nobody'")
 

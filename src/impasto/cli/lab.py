@@ -58,7 +58,12 @@ def activations(
     ] = None,
     style: Annotated[
         list[str] | None,
-        typer.Option("--style", "-s", metavar="NAME|PICTURE[:WEIGHT]", help="With --model: in which style it paints."),
+        typer.Option(
+            "--style",
+            "-s",
+            metavar="NAME|PICTURE[:WEIGHT]",
+            help="With --model: in which style it paints; its first unless given.",
+        ),
     ] = None,
     size: _Size = 512,
     tensors: Annotated[Path | None, typer.Option("--tensors", metavar="NPZ", help="The maps as numbers.")] = None,
@@ -268,6 +273,9 @@ def _painter(model: str, styles: list[str], device: str, precision: Any) -> Laye
     name = Path(loaded.name).stem
     if loaded.any_style:
         return PainterLayers(loaded.network, name, pictures=[(read(path).rgb, weight) for path, weight in chosen])
+    if not chosen and len(loaded.styles) > 1:
+        chosen = [(loaded.styles[0].name, 1.0)]
+        show_note(f"{name} paints in the style {chosen[0][0]} here; another with --style NAME")
     return PainterLayers(loaded.network, name, dict(chosen) or None)
 
 
