@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,7 @@ def pick_device(name: str = "auto") -> torch.device:
     return device
 
 
+@functools.cache  # asked at every convolution; oneDNN reads its variables once as well
 def multiplies_in_tiles() -> bool:
     """Whether the processor multiplies whole tiles of bfloat16 (AMX), many times as fast as it adds, and may."""
     return _cpu_has(*_AMX) and _isa_limit()[1] not in _BELOW_AMX

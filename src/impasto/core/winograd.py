@@ -58,8 +58,7 @@ def pays(shape: Sequence[int], weight: Tensor, padding: int) -> bool:
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """(B, I, H, W), (O, I, 3, 3), (O,) -> (B, O, H, W), channels-last: ``conv2d(x, weight, bias, padding=1)``."""
-    shares = _bias_shares() if bias is not None else ()
-    biases = [share * bias for share in shares] if bias is not None else [None] * 6
+    biases = [None] * 6 if bias is None else [share * bias for share in _bias_shares()]
     kernels = _transformed(weight)
 
     def along_rows(maps: _Maps) -> list[Tensor]:
@@ -113,8 +112,8 @@ def _spread(rows: Tensor, fours: int) -> _Maps:
     )
 
 
-def _mix(maps: Sequence[Tensor], out: Tensor) -> None:
-    """Six maps (B, C, n, W) -> rows `out` (B, C, at most 4 n, W); the maps are used up. `_mixing` as sums."""
+def _mix(maps: _Maps, out: Tensor) -> None:
+    """Six maps (B, C, n, W) -> rows `out` (B, C, at most 4 n, W); the maps are used up."""
     m0, m1, m2, m3, m4, m5 = maps
     s, d = m1 + m2, m1.sub_(m2)
     t, e = m3 + m4, m3.sub_(m4)
@@ -150,15 +149,9 @@ def _transformed(weight: Tensor) -> tuple[Tensor, ...]:
 
 
 @cache
-def _mixing() -> Tensor:
-    """What `_mix` does to the six maps, (4, 6) float64."""
-    return torch.tensor(
-        [[1, -B, -B, A, A, 0], [0, -1, 1, 1, -1, 0], [0, -A, -A, B, B, 0], [0, -0.5, 0.5, 2, -2, 1]],
-        dtype=torch.float64,
-    )
-
-
-@cache
 def _bias_shares() -> tuple[float, ...]:
-    """What of the bias each map is given so that all four rows get one bias; the smallest such numbers."""
-    return tuple((torch.linalg.pinv(_mixing()) @ torch.ones(4, dtype=torch.float64)).tolist())
+    """What of the bias each map is given so that `_mix` gives all four rows one bias; the smallest such numbers."""
+    unit = torch.eye(6, dtype=torch.float64).view(6, 6, 1, 1)
+    mixing = unit.new_empty(1, 6, 4, 1)  # what `_mix` makes of each map alone
+    _mix([m[None].clone() for m in unit], mixing)
+    return tuple((torch.linalg.pinv(mixing[0, :, :, 0].T) @ unit.new_ones(4)).tolist())

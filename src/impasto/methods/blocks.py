@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from impasto.core import winograd
 from impasto.core.losses import ContentLoss, error_divisor
 from impasto.core.statistics import gram
-from impasto.core.vgg import VGG
+from impasto.core.vgg import VGG, Layer
 from impasto.errors import OptionError
 from impasto.methods.objective import Objective
 from impasto.methods.planning import ceiling, shown_bytes
@@ -84,9 +84,8 @@ class Layout:
 
 def margin_of(backbone: VGG, taps: Iterable[str]) -> tuple[int, int]:
     """How many px around a block its features depend on, and the side of the pools' grid at the deepest tap."""
-    deepest = max(backbone.check(taps), key=backbone.taps.index)
     reach, step, grid = 0, 1, 1
-    for layer in backbone.layers_to(deepest):
+    for layer in _layers(backbone, taps):
         reach += sum(step * (kernel.weight.shape[-1] // 2) for kernel in layer.kernels)
         grid = max(grid, step)
         step *= 2 if layer.pool else 1
@@ -322,7 +321,7 @@ def block_bytes(backbone: VGG, taps: Iterable[str], content: Iterable[str] = ())
     """
     wanted, compared = set(backbone.check(taps)), set(content)
     item, remembered, share, largest = backbone.dtype.itemsize, 3 * 4.0, 1.0, 0.0
-    for layer in backbone.layers_to(max(wanted, key=backbone.taps.index)):
+    for layer in _layers(backbone, wanted):
         channels = layer.kernels[-1].weight.shape[0]
         tapped = {layer.name, layer.name.replace("conv", "relu")} & wanted
         remembered += share * channels * (item * len(tapped) or 1) + 8 * share * channels * len(tapped & compared)
@@ -335,9 +334,13 @@ def block_bytes(backbone: VGG, taps: Iterable[str], content: Iterable[str] = ())
 
 def transformed_bytes(backbone: VGG, taps: Iterable[str]) -> int:
     """What convolutions up to the deepest tap hold beside their weights once they were used."""
-    deepest = max(backbone.check(taps), key=backbone.taps.index)
-    kernels = [kernel for layer in backbone.layers_to(deepest) for kernel in layer.kernels]
+    kernels = [kernel for layer in _layers(backbone, taps) for kernel in layer.kernels]
     return sum(winograd.kernel_bytes(kernel.weight, kernel.padding) for kernel in kernels)
+
+
+def _layers(backbone: VGG, taps: Iterable[str]) -> Iterator[Layer]:
+    """Those on the way to the deepest of some taps."""
+    return backbone.layers_to(max(backbone.check(taps), key=backbone.taps.index))
 
 
 def layout_for(backbone: VGG, settings: OptimizeSettings, size: tuple[int, int], room: int, held: int = 0) -> Layout:

@@ -38,9 +38,6 @@ __all__ = [
 Affine = tuple[Tensor, Tensor, Tensor, Tensor]  # mean, variance, γ and β of each channel, (C,) float32
 
 
-ROUNDING = 2.0**-23  # of float32, relative
-
-
 class Moments:
     """Mean and variance of each channel over pieces of a map, gathered in float64 (Chan, Golub & LeVeque 1983)."""
 
@@ -58,7 +55,7 @@ class Moments:
         variances = (1 / inverse.double().view(b, c).square() - EPS).clamp_min(0)
         # In channels-last it takes E[x²] - μ², which for a channel far from 0 and nearly flat is mostly rounding: such
         # channels are gone through again, the slow way.
-        vague = (ROUNDING * means.square() > 1e-4 * (variances + EPS)).any(0)
+        vague = (torch.finfo(torch.float32).eps * means.square() > 1e-4 * (variances + EPS)).any(0)
         if vague.any():
             variances[:, vague], means[:, vague] = torch.var_mean(x[:, vague].double(), (2, 3), correction=0)
         for m, v in zip(means, variances, strict=True):
