@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from impasto.errors import DataError, OutputError
 from impasto.methods.brisk import Brisk, BriskConfig
-from impasto.methods.jobs import plan_staged
+from impasto.methods.jobs import StagedJob, plan_staged
 from impasto.methods.johnson import Johnson, JohnsonConfig
 from impasto.methods.journal import Journal
 from impasto.methods.photos import TensorPhoto
@@ -65,11 +66,16 @@ def plan_of(network: StagedNetwork, image: Tensor, tile: int) -> Plan:
     size=st.tuples(st.integers(8, 250), st.integers(8, 16)),
     tile=st.integers(9, 60),
     stops=st.lists(st.integers(1, 60), max_size=3),
+    statistics=st.sampled_from(["exact", "sampled"]),
 )
-def test_stopped_anywhere_it_goes_on(tmp_path_factory, kind, blocks, size, tile, stops) -> None:
+def test_stopped_anywhere_it_goes_on(tmp_path_factory, kind, blocks, size, tile, stops, statistics) -> None:
     network, folder = network_of(kind, blocks), tmp_path_factory.mktemp("run")
     canvas, whole = Canvas(picture(*size)), Canvas(picture(*size))
     plan = plan_of(network, canvas.image, tile)
+    if statistics == "sampled":
+        passes = StagedJob(network, size, torch.float32, keeps=True).ways(sampled=True)[0]
+        costs = tuple((step, 1.0) for step in passes)
+        plan = replace(plan, statistics="sampled", sample=(2, 1), tile=8, passes=costs)
     for _ in whole.walk(network, plan, None):
         pass
     for stop in stops:

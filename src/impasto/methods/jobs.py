@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from impasto.methods.passes import Maps, Pass, must_store, raw_shapes, split_into_passes
+from impasto.methods.passes import Maps, Pass, must_store, raw_shapes, split_for_sample, split_into_passes
 from impasto.methods.planning import SLACK, Plan, Wishes, choose
 from impasto.methods.rows import MapShape, Pool
 from impasto.methods.staged import Stage, StagedNetwork
@@ -32,12 +32,17 @@ def padded_size(size: tuple[int, int], multiple: int, smallest: int) -> tuple[in
 class StagedJob:
     """Sizes and costs of one staged network on one picture; a `planning.Job`.
 
+    Neighbours within a tile say little that is new: of the same area, many small tiles know more than few large
+    ones, as long as the middle of one is not yet touched by what is reflected at its border.
+
     Args:
         network: whose weights may be anywhere, also on no device at all.
         size: height and width of the picture, px.
         dtype: of the features.
         keeps: see `planning.Wishes`.
     """
+
+    tile = 48
 
     def __init__(
         self, network: StagedNetwork, size: tuple[int, int], dtype: torch.dtype, *, keeps: bool = False
@@ -51,7 +56,7 @@ class StagedJob:
     def ways(self, sampled: bool) -> list[tuple[Pass, ...]]:
         """Passes to choose from: with everything stored, with the largest maps computed again, and between."""
         if sampled:
-            return [(Pass(0, len(self.stages) - 1, stores=False, paints=True),)]
+            return [split_for_sample(self.stages)]
         always = must_store(self.stages)
         others = {i: shape.bytes for i, shape in enumerate(self.shapes[:-1]) if i not in always}
         normed = [i for i, stage in enumerate(self.stages[:-1]) if stage.norm is not None and i in others]
@@ -105,9 +110,11 @@ class StagedJob:
 
     def sample_work(self, share: float) -> int:
         """Bytes alive while statistics are taken from tiles."""
+        first = split_for_sample(self.stages)[-1].first
         alive = (
             4 * max(self.before(i).bytes * self.stages[i].upsample ** 2, shape.bytes) + 2 * shape.bytes
             for i, shape in enumerate(self.shapes)
+            if i >= first
         )
         return int(share * max(alive))
 

@@ -1,8 +1,7 @@
 """Instance normalisation (Ulyanov et al. 2016), plain and conditional on a style (Dumoulin et al. 2017).
 
-The parts are functions, so that a picture may also be worked through piece by piece: `moments` of the whole,
-then `scale_shift`, then ``x * scale + shift``. `instance_norm` does all three at once, which is how the
-networks call it.
+`Moments` gathers the statistics of a map that comes in pieces; `instance_norm` takes a whole one, with the same
+result, which is how the networks call it.
 """
 
 from __future__ import annotations
@@ -10,18 +9,104 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-__all__ = ["EPS", "ConditionalInstanceNorm", "InstanceNorm", "instance_norm", "moments", "scale_shift"]
+__all__ = [
+    "EPS",
+    "ConditionalInstanceNorm",
+    "InstanceNorm",
+    "Moments",
+    "instance_norm",
+    "moments",
+    "scale_shift",
+    "without_noise",
+]
 
 EPS = 1e-5
+GROUP = 8192  # positions whose statistics are taken together: what a core's cache holds of a map's usual channels
+
+
+class Moments:
+    """Mean and variance of each channel of a map, (1, C, h, w), that comes in pieces of rows.
+
+    They are taken of groups of rows, in two passes, and the groups' are joined in float64 (Chan, Golub & LeVeque
+    1983). Where a group begins depends on the map alone: however it is cut, the result is the same, bit for bit.
+    """
+
+    def __init__(self) -> None:
+        self._rest: Tensor | None = None  # rows of a group that is not yet whole
+        self._counts: list[int] = []
+        self._groups: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, x: Tensor) -> None:
+        """Count (1, C, n, w) in: the next rows, in any floating type."""
+        rows = max(1, GROUP // x.shape[3])
+        if self._rest is not None:
+            lacking = rows - self._rest.shape[2]
+            first, x = torch.cat((self._rest, x[:, :, :lacking]), 2), x[:, :, lacking:]
+            self._rest = None if first.shape[2] == rows else first
+            if self._rest is None:
+                self._take(first)
+        whole = x.shape[2] // rows * rows
+        for top in range(0, whole, rows):
+            self._take(x[:, :, top : top + rows])
+        if whole < x.shape[2]:
+            self._rest = x[:, :, whole:].clone()  # or the whole piece would live on
+
+    def _take(self, group: Tensor) -> None:
+        self._counts.append(group.shape[2] * group.shape[3])
+        self._groups.append(_moments_of_group(group))
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance of all rows counted in, (C,) each, at least float32."""
+        if self._rest is not None:
+            self._take(self._rest)
+            self._rest = None
+        if not self._groups:
+            raise RuntimeError("no piece has been counted in")
+        means, variances = (torch.stack(part).double() for part in zip(*self._groups, strict=True))
+        share = torch.tensor(self._counts, dtype=torch.float64, device=means.device)[:, None]
+        share /= share.sum()
+        mean = (share * means).sum(0)
+        variance = (share * (variances + (means - mean).square())).sum(0)
+        dtype = self._groups[0][0].dtype
+        return mean.to(dtype), variance.to(dtype)
+
+
+def _moments_of_group(x: Tensor) -> tuple[Tensor, Tensor]:
+    if x.device.type != "cpu":
+        variance, mean = torch.var_mean(_at_least_float32(x), (0, 2, 3), correction=0)
+        return mean, variance
+    # What batch normalisation takes is ten times as fast as `var_mean` on channels-last features. It also updates a
+    # running average, by nothing here, and its type is that of the result. It has other ways for other layouts.
+    x = x.contiguous(memory_format=torch.channels_last)
+    unused = _at_least_float32(x.new_zeros(x.shape[1]))
+    mean, variance = torch.ops.aten.batch_norm_update_stats(x, unused, unused.clone(), 0.0)
+    # Thousands of values are summed one by one in float32: the mean of what is flat and far from 0 is off by more than
+    # such channels vary, and they are gone through again, the slow way.
+    vague = mean.square() > 1e6 * (variance + EPS)
+    if vague.any():
+        exact = torch.var_mean(x[:, vague].double(), (0, 2, 3), correction=0)
+        variance[vague], mean[vague] = (part.to(mean.dtype) for part in exact)
+    return mean, variance
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each channel over positions, (B, C, h, w) -> two of (B, C), at least float32."""
     variance, mean = torch.var_mean(_at_least_float32(x), dim=(2, 3), correction=0)
     return mean, variance
+
+
+def without_noise(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Statistics to normalise with: infinite variance where a channel varies by no more than convolutions round.
+
+    Divided by √eps, that noise would grow 300 times at every layer, until a flat map, or a picture of two pixels, had
+    a pattern that depends on the order of sums.
+    """
+    flat = variance < 1e-10 * mean.square() + 1e-12
+    return mean, variance.masked_fill(flat, torch.inf)
 
 
 def scale_shift(mean: Tensor, variance: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,35 +131,47 @@ def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     if torch.is_grad_enabled() and (x.requires_grad or gamma.requires_grad or beta.requires_grad):
         out: Tensor = _Normalise.apply(x, gamma, beta)  # type: ignore[no-untyped-call]
         return out
-    return _normalise(x, gamma, beta)[0]
-
-
-def _normalise(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalised x, and the (B, C) mean and 1/σ of it."""
     wide = _at_least_float32(x.new_empty(0)).dtype
     gamma, beta = gamma.to(wide), beta.to(wide)
-    return _normalise_on_cpu(x, gamma, beta) if x.device.type == "cpu" else _normalise_in_parts(x, gamma, beta)
+    return _normalise_on_cpu(x, gamma, beta) if x.device.type == "cpu" else _normalise_in_parts(x, gamma, beta)[0]
+
+
+def _normalise_on_cpu(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    """Picture by picture, as batch normalisation in use: it takes bfloat16 features with float32 γ and β.
+
+    `tiled` does the same with the rows of a picture, so both give the same bits; and so does a picture whatever
+    else is in its batch.
+    """
+    outs = []
+    for i in range(len(x)):
+        whole, row = Moments(), min(i, len(gamma) - 1)
+        whole.add(x[i : i + 1])
+        statistics = without_noise(*whole.result())
+        outs.append(F.batch_norm(x[i : i + 1], *statistics, gamma[row], beta[row], eps=EPS))
+    return outs[0] if len(outs) == 1 else torch.cat(outs)
 
 
 def _normalise_in_parts(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalised x, and the (B, C) mean and 1/σ of it."""
     mean, variance = moments(x)
     scale, shift = scale_shift(mean, variance, gamma, beta)
     return (x * _maps(scale) + _maps(shift)).to(x.dtype), mean, torch.rsqrt(variance + EPS)
 
 
-def _normalise_on_cpu(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Group normalisation with one channel a group: one pass for both moments and one to write the result.
+def _normalise_in_training(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As `_normalise_in_parts`, of a whole batch: group normalisation with one channel a group.
 
-    It takes bfloat16 features with float32 γ and β, and is about ten times as fast as `moments` on
-    channels-last features. It takes one γ for the whole batch: pictures with γ of their own go one by one,
-    which also makes a picture's result the same bits whatever else is in its batch.
-
-    In channels-last the variance is E[x²] - μ², good to some 1e-5 (μ/σ)² of itself. Normalised features have
-    μ/σ of order one, and pictures are centred before the first convolution (`staged`), so that is enough.
+    Half the time of `_normalise_on_cpu` for many small maps. In channels-last the variance is E[x²] - μ², good to
+    some 1e-5 (μ/σ)² of itself; normalised features have μ/σ of order one, and pictures are centred before the first
+    convolution (`staged`), so that is enough to train by. Pictures with γ of their own go one by one.
     """
+    wide = _at_least_float32(x.new_empty(0)).dtype
+    gamma, beta = gamma.to(wide), beta.to(wide)
+    if x.device.type != "cpu":
+        return _normalise_in_parts(x, gamma, beta)
     b, c, h, w = x.shape
     if len(gamma) > 1:
-        parts = [_normalise_on_cpu(x[i : i + 1], gamma[i : i + 1], beta[i : i + 1]) for i in range(b)]
+        parts = [_normalise_in_training(x[i : i + 1], gamma[i : i + 1], beta[i : i + 1]) for i in range(b)]
         out, mean, inverse = (torch.cat(part) for part in zip(*parts, strict=True))
         return out, mean, inverse
     out, mean, inverse = torch.native_group_norm(x, gamma[0], beta[0], b, c, h * w, c, EPS)
@@ -86,7 +183,7 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        out, mean, inverse = _normalise(x, gamma, beta)
+        out, mean, inverse = _normalise_in_training(x, gamma, beta)
         ctx.save_for_backward(x, gamma, mean, inverse)
         return out
 

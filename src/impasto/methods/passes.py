@@ -24,57 +24,18 @@ from impasto.methods.streams import Pieces, Window, slide
 __all__ = [
     "Affine",
     "Maps",
-    "Moments",
     "Pass",
     "chain",
     "convolve",
     "finish",
     "must_store",
     "raw_shapes",
+    "split_for_sample",
     "split_into_passes",
     "wrong_rows",
 ]
 
 Affine = tuple[Tensor, Tensor, Tensor, Tensor]  # mean, variance, γ and β of each channel, (C,) float32
-
-
-class Moments:
-    """Mean and variance of each channel over pieces of a map, gathered in float64 (Chan, Golub & LeVeque 1983)."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._mean: Tensor | None = None
-        self._squares: Tensor | None = None  # Σ (x - mean)²
-
-    def add(self, x: Tensor) -> None:
-        """Count (B, C, n, w) in; one pass, ten times as fast as `var_mean` on channels-last features."""
-        b, c, n, w = x.shape
-        ones, zeros = x.new_ones(c, dtype=torch.float32), x.new_zeros(c, dtype=torch.float32)
-        _, mean, inverse = torch.native_group_norm(x, ones, zeros, b, c, n * w, c, EPS)
-        means = mean.double().view(b, c)
-        variances = (1 / inverse.double().view(b, c).square() - EPS).clamp_min(0)
-        # In channels-last it takes E[x²] - μ², which for a channel far from 0 and nearly flat is mostly rounding: such
-        # channels are gone through again, the slow way.
-        vague = (torch.finfo(torch.float32).eps * means.square() > 1e-4 * (variances + EPS)).any(0)
-        if vague.any():
-            variances[:, vague], means[:, vague] = torch.var_mean(x[:, vague].double(), (2, 3), correction=0)
-        for m, v in zip(means, variances, strict=True):
-            self._merge(n * w, m, v * (n * w))
-
-    def _merge(self, count: int, mean: Tensor, squares: Tensor) -> None:
-        if self._mean is None or self._squares is None:
-            self.count, self._mean, self._squares = count, mean, squares
-            return
-        total, apart = self.count + count, mean - self._mean
-        self._squares = self._squares + squares + apart.square() * (self.count * count / total)
-        self._mean = self._mean + apart * (count / total)
-        self.count = total
-
-    def result(self) -> tuple[Tensor, Tensor]:
-        """Mean and biased variance, (C,) float32."""
-        if self._mean is None or self._squares is None:
-            raise RuntimeError("no piece has been counted in")
-        return self._mean.float(), (self._squares / self.count).float()
 
 
 @dataclass(frozen=True)
@@ -105,6 +66,20 @@ def split_into_passes(stages: Sequence[Stage], stored: frozenset[int]) -> tuple[
             passes.append(Pass(first, i, i in stored))
         first = i + 1 if i in stored else first
     return (*passes, Pass(first, len(stages) - 1, False, paints=True))
+
+
+def split_for_sample(stages: Sequence[Stage]) -> tuple[Pass, ...]:
+    """Passes that measure the first half of the stages, to where a residual block closes; the last does the rest.
+
+    What is wrong early grows, in bfloat16 by how everything after it is then rounded; what a sample says of the
+    later stages is near enough, and costs them but one pass.
+    """
+    closing = [i for i, stage in enumerate(stages) if stage.closes]
+    if not closing:
+        return (Pass(0, len(stages) - 1, False, paints=True),)
+    cut = min(closing, key=lambda i: abs(i + 1 - len(stages) / 2))
+    measured = [step for step in split_into_passes(stages, must_store(stages)) if step.last <= cut]
+    return (*measured, Pass(cut + 1, len(stages) - 1, False, paints=True))
 
 
 def raw_shapes(stages: Sequence[Stage], height: int, width: int, dtype: torch.dtype) -> list[MapShape]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -58,9 +59,9 @@ class Padded:
             x = x[:, :, (rows - low).to(x.device)]
         return x if self.width == self.photo.width else x[..., self.columns.to(x.device)]
 
-    def pieces(self, piece: int, skipped: int = 0) -> Pieces:
-        """All rows, from the top, or from a later piece on."""
-        for top, bottom in split_rows(self.height, piece)[skipped:]:
+    def pieces(self, piece: int) -> Pieces:
+        """All rows, from the top."""
+        for top, bottom in split_rows(self.height, piece):
             yield self.read(top, bottom)
 
     def mean(self, piece: int) -> tuple[Tensor, bool]:
@@ -79,19 +80,20 @@ def _continued(side: int, multiple: int, smallest: int) -> Tensor:
     return pad_to_multiple(line, multiple, smallest)[0, 0, :, 0].long()
 
 
-def draw_tiles(photo: Padded, plan: Plan) -> Tensor:
-    """Square tiles, one from somewhere in each cell of a grid over the picture: (N, 3, side, side).
+def draw_tiles(read: Callable[[int, int], Tensor], size: tuple[int, int], side: int, plan: Plan) -> Tensor:
+    """Square tiles, one from somewhere in each cell of a grid over a picture or a map: (N, C, side, side).
 
-    Those of a row of the grid begin at the same height, so that no row of the picture is read twice for them.
+    `read` gives rows, as `Photo.read` does. The tiles of a row of the grid begin at the same height, so that no row
+    is read twice for them.
     """
-    side, (down, across) = plan.tile, plan.sample
+    (height, width), (down, across) = size, plan.sample
     draw = torch.Generator().manual_seed(plan.seed)
     tiles = []
     for i in range(down):
-        top = _somewhere(i, down, photo.height, side, draw)
-        strip = photo.read(top, top + side)
+        top = _somewhere(i, down, height, side, draw)
+        strip = read(top, top + side)
         for j in range(across):
-            left = _somewhere(j, across, photo.width, side, draw)
+            left = _somewhere(j, across, width, side, draw)
             tiles.append(strip[..., left : left + side].clone())  # or the whole strip would live on
     return torch.cat(tiles)
 

@@ -40,9 +40,12 @@ Statistics = Literal["exact", "sampled"]
 BANDS = (512, 384, 256, 192, 128, 96, 64, 48, 32, 16)  # px of picture rows; multiples of every stride there is
 LARGEST_WORK = 160 << 20  # bytes alive in a pass; larger bands are no faster
 SLACK = 48 << 20  # what libraries allocate besides, and what freed blocks leave unused between them
-TILE = 128  # px, side of a sampled tile
-SHARE = 0.1  # of the picture that is sampled
-SMALLEST_SAMPLE, LARGEST_SAMPLE = 36, 1024  # tiles
+SHARE = 0.08  # of a large picture is sampled
+ENOUGH, MOST = (
+    4_000_000,
+    0.25,
+)  # px, and of a smaller picture: how many tell enough, and at which share exactness is near
+SMALLEST_SAMPLE, LARGEST_SAMPLE = 600_000, 18_000_000  # px
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
@@ -63,7 +66,7 @@ class Plan:
         height, width: of the picture, px.
         dtype: in which features are computed and stored.
         band: rows of the picture that go through a pass at a time, px.
-        statistics: whether they are those of all bands or of a sample of tiles.
+        statistics: whether all are those of all bands, or some of a sample of tiles.
         passes: each with its cost, in multiply-adds.
         work: bytes that are alive while a band goes through a pass.
         pool: bytes of memory for maps between passes.
@@ -88,7 +91,7 @@ class Plan:
     peak: int
     seconds: float
     sample: tuple[int, int] = (0, 0)
-    tile: int = TILE
+    tile: int = 0
     seed: int = 0
     folder: str | None = None
     moved: int = 0
@@ -96,9 +99,9 @@ class Plan:
     def seconds_on(self, machine: Machine) -> float:
         """What it should take there."""
         share = self.sample[0] * self.sample[1] * self.tile**2 / (self.height * self.width)
-        costs = sum(cost for _, cost in self.passes)
+        costs = sum(cost for _, cost in self.passes) + share * self.passes[-1][1]
         pieces = len(self.passes) * self.height / self.band
-        return 2 * costs * (1 + share) / machine.flops + self.moved / machine.disk + pieces * machine.piece
+        return 2 * costs / machine.flops + self.moved / machine.disk + pieces * machine.piece
 
     def __str__(self) -> str:
         dtype = str(self.dtype).removeprefix("torch.")
@@ -120,8 +123,8 @@ class Wishes:
         budget: bytes that the process may need at most, `held` included; None is no limit.
         held: bytes that the process holds already and will go on holding, pictures in and out included.
         tile: rows of a band, px; None chooses.
-        statistics: ``exact``, or ``sampled`` from some tiles. A picture that is hardly larger than its sample is
-            painted exactly.
+        statistics: ``exact``, or ``sampled`` from some tiles, but for those of a network's first layers. A picture
+            that is hardly larger than its sample is painted exactly.
         machine: rates, for choosing and for the expected time.
         seed: of the places of sampled tiles.
         folder: for the temporary file; None is the system's.
@@ -161,6 +164,7 @@ class Job(Protocol):
     padded: tuple[int, int]
     stride: int
     dtype: torch.dtype
+    tile: int  # px, side of a sampled tile
 
     def ways(self, sampled: bool) -> Sequence[tuple[Pass, ...]]:
         """Passes to choose from."""
@@ -216,6 +220,7 @@ def _plan(job: Job, wishes: Wishes, passes: tuple[Pass, ...], band: int, sample:
         peak=wishes.held + work + pool,
         seconds=0.0,
         sample=sample,
+        tile=job.tile,
         seed=wishes.seed,
         folder=wishes.folder,
         moved=moved,
@@ -226,8 +231,9 @@ def _plan(job: Job, wishes: Wishes, passes: tuple[Pass, ...], band: int, sample:
 def _sample_grid(job: Job, room: int | None) -> tuple[int, int]:
     """Rows and columns of sampled tiles; none where the picture is hardly larger than they are together."""
     height, width = job.padded
-    wanted = min(LARGEST_SAMPLE, SHARE * height * width / TILE**2)
-    while wanted >= SMALLEST_SAMPLE and min(height, width) >= TILE:
+    area = height * width
+    wanted = min(LARGEST_SAMPLE, max(SHARE * area, min(ENOUGH, MOST * area))) / job.tile**2
+    while wanted * job.tile**2 >= SMALLEST_SAMPLE and min(height, width) >= job.tile:
         down = max(1, round(math.sqrt(wanted * height / width)))
         grid = (down, max(1, round(wanted / down)))
         if room is None or job.sample_work(_share(job, grid)) + SLACK <= room:
@@ -237,7 +243,7 @@ def _sample_grid(job: Job, room: int | None) -> tuple[int, int]:
 
 
 def _share(job: Job, sample: tuple[int, int]) -> float:
-    return sample[0] * sample[1] * TILE**2 / (job.padded[0] * job.padded[1])
+    return sample[0] * sample[1] * job.tile**2 / (job.padded[0] * job.padded[1])
 
 
 @overload

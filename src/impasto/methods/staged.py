@@ -119,11 +119,13 @@ class StagedNetwork(nn.Module, ABC):
         """The picture as the first stage wants it, in the precision of its weights.
 
         The first normalisation takes any constant away again, so subtracting each picture's mean colour
-        changes nothing but the rounding: bfloat16 is finest around zero, and so are the statistics.
+        changes nothing but the rounding: bfloat16 is finest around zero, and so are the statistics. A whole number
+        of 8-bit steps is subtracted, so that it does not matter in which order the mean was summed.
         `mean`, (B, 3, 1, 1), is that of the whole picture where `image` is but a part of it.
         """
         weight = self.stages()[0].conv.conv2d.weight
-        centred = image - (image.mean((2, 3), keepdim=True) if mean is None else mean)
+        mean = image.mean((2, 3), keepdim=True) if mean is None else mean
+        centred = image - (mean * 255).round() / 255
         return (centred * self.INPUT_SCALE if self.INPUT_SCALE != 1 else centred).to(working_dtype(weight))
 
     def paint(self, image: Tensor, mix: Tensor | None = None) -> Tensor:

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from impasto.methods.journal import FilePool, Journal, State
 from impasto.methods.layers import working_dtype
-from impasto.methods.passes import Affine, Maps, Moments, Pass, chain, convolve, finish, raw_shapes, wrong_rows
+from impasto.methods.norms import Moments, without_noise
+from impasto.methods.passes import Affine, Maps, Pass, chain, convolve, finish, raw_shapes, wrong_rows
 from impasto.methods.photos import Padded, Photo, draw_tiles
 from impasto.methods.planning import Plan
 from impasto.methods.rows import MapShape, Pool, RowStore
@@ -73,11 +74,11 @@ def paint_staged(
         if walk.flat:
             walk.paint_flat(painted)
             return
-        if plan.statistics == "sampled":
-            walk.sample()
         done = sum(cost for _, cost in plan.passes[: walk.state.passes])
         begun = (done + plan.passes[-1][1] * walk.state.rows / walk.photo.height) / total
         for step, cost in plan.passes[walk.state.passes :]:
+            if step.paints and plan.statistics == "sampled":
+                walk.sample(step.first)
             for share in walk.paint(step, painted) if step.paints else walk.measure(step):
                 part = min(1.0, (done + share * cost) / total)
                 yield TileProgress(part, time.perf_counter() - began, begun)
@@ -133,21 +134,24 @@ class _Walk:
         for top, bottom in split_rows(self.size[0], self.plan.band):
             painted(top, colour.expand(1, 3, bottom - top, self.size[1]))
 
-    def sample(self) -> None:
-        """Take the statistics of all stages from the middle of some tiles of the picture.
+    def sample(self, first: int) -> None:
+        """Take the statistics of the stages from `first` on from the middle of some tiles of what that is given.
 
         Near its border a tile is seen with its own reflection instead of its neighbours.
         """
-        x = self.network.centre(draw_tiles(self.photo, self.plan).to(self.device), self.mean)
+        height = self._height()
+        width = self.photo.width * height // self.photo.height
+        side = max(1, self.plan.tile * height // self.photo.height)
+        x = draw_tiles(lambda top, bottom: self._given(first, top, bottom), (height, width), side, self.plan)
         kept: Tensor | None = None
-        for i, stage in enumerate(self.stages):
+        for i, stage in enumerate(self.stages[first:], first):
             kept = x if stage.opens else kept
             x = stage.convolve(x)
             if stage.norm is not None:
                 # A network that sees further than a tile is large has to make do with what is near its middle.
-                moments, wrong = Moments(), min(wrong_rows(self.stages[: i + 1]), 3 * x.shape[2] // 8)
+                moments, wrong = Moments(), min(wrong_rows(self.stages[first : i + 1]), 3 * x.shape[2] // 8)
                 inner = x[..., wrong : x.shape[2] - wrong, wrong : x.shape[3] - wrong]
-                moments.add(inner.contiguous(memory_format=torch.channels_last))
+                moments.add(inner.transpose(0, 1).flatten(1, 2)[None].contiguous(memory_format=torch.channels_last))
                 self.affines[i] = self._affine(stage, moments)
             x = finish(stage, x, self.affines[i], kept if stage.closes else None)
 
@@ -215,24 +219,26 @@ class _Walk:
 
     def _finished(self, first: int, skipped: int = 0) -> Pieces:
         """What the stage `first` is given, all of it or from a later piece on."""
-        source, height = self.maps.source, self._height()
-        if source is None:
-            for x in self.photo.pieces(self.plan.band, skipped):
-                yield self.network.centre(x.to(self.device), self.mean)
-            return
-        stage = self.stages[first - 1]
+        height = self._height()
         for top, bottom in split_rows(height, self._piece(height))[skipped:]:
-            kept = self.maps.kept.read(top, bottom) if stage.closes and self.maps.kept is not None else None
-            x = finish(stage, source.read(top, bottom), self.affines[first - 1], kept)
+            x = self._given(first, top, bottom)
             if self.maps.finished is not None:
                 self.maps.finished.write(top, x)
             yield x
+
+    def _given(self, first: int, top: int, bottom: int) -> Tensor:
+        """Some rows of what the stage `first` is given."""
+        if self.maps.source is None:
+            return self.network.centre(self.photo.read(top, bottom).to(self.device), self.mean)
+        stage = self.stages[first - 1]
+        kept = self.maps.kept.read(top, bottom) if stage.closes and self.maps.kept is not None else None
+        return finish(stage, self.maps.source.read(top, bottom), self.affines[first - 1], kept)
 
     def _affine(self, stage: Stage, moments: Moments) -> Affine:
         if stage.norm is None:
             raise RuntimeError("a stage without normalisation needs no statistics")
         gamma, beta = stage.norm.affine(self.mix)
-        return *moments.result(), gamma[0].float(), beta[0].float()
+        return *without_noise(*moments.result()), gamma[0].float(), beta[0].float()
 
     def close(self) -> None:
         """Give memory and disk back."""

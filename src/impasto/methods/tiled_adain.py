@@ -18,7 +18,8 @@ from impasto.core.vgg import VGG, Layer
 from impasto.methods.adain import EPS, SMALLEST, STRIDE, TAPS, AdaIN, shrink_mask
 from impasto.methods.adain import Moments as StyleMoments
 from impasto.methods.jobs import padded_size, rows_of, work_of_stages
-from impasto.methods.passes import Moments, Pass, chain, raw_shapes
+from impasto.methods.norms import Moments
+from impasto.methods.passes import Pass, chain, raw_shapes
 from impasto.methods.photos import Padded, Photo, draw_tiles
 from impasto.methods.planning import SLACK, Plan, Wishes, choose
 from impasto.methods.rows import MapShape, Pool, RowStore
@@ -58,6 +59,8 @@ def _after(vgg: VGG, layer: Layer, pieces: Pieces, height: int) -> Pieces:
 
 class AdaINJob:
     """Sizes and costs of AdaIN on one picture; a `planning.Job`."""
+
+    tile = 128
 
     def __init__(self, network: AdaIN, size: tuple[int, int], dtype: torch.dtype) -> None:
         self.size, self.stride, self.dtype = size, STRIDE, dtype
@@ -157,7 +160,9 @@ def paint_adain(
     with closing(Pool(plan.pool, plan.folder, device).take(job.features)) as store:
         if plan.statistics == "sampled" and small is None:
             moments = Moments()
-            moments.add(network.encode(draw_tiles(padded, plan).to(device)))
+            moments.add(
+                network.encode(draw_tiles(padded.read, (padded.height, padded.width), plan.tile, plan).to(device))
+            )
             features, own, before = encoded, [_known(moments)], 0.0
         else:
             regions = _Regions(small)
