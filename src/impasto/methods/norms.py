@@ -31,14 +31,17 @@ GROUP = 8192  # positions whose statistics are taken together: what a core's cac
 class Moments:
     """Mean and variance of each channel of a map, (1, C, h, w), that comes in pieces of rows.
 
-    They are taken of groups of rows, in two passes, and the groups' are joined in float64 (Chan, Golub & LeVeque
-    1983). Where a group begins depends on the map alone: however it is cut, the result is the same, bit for bit.
+    They are taken of groups of rows, in two passes each, and the groups' are joined in float64. Where a group begins
+    depends on the map alone: however it is cut, the result is the same, bit for bit.
     """
 
     def __init__(self) -> None:
+        self.count = 0
         self._rest: Tensor | None = None  # rows of a group that is not yet whole
-        self._counts: list[int] = []
-        self._groups: list[tuple[Tensor, Tensor]] = []
+        # Σ x and Σ x² in float64, (2, C). Changed in place: thousands of little tensors that stay, between large ones
+        # that go, would leave the heap in pieces.
+        self._sums: Tensor | None = None
+        self._dtype = torch.float32
 
     def add(self, x: Tensor) -> None:
         """Count (1, C, n, w) in: the next rows, in any floating type."""
@@ -56,23 +59,24 @@ class Moments:
             self._rest = x[:, :, whole:].clone()  # or the whole piece would live on
 
     def _take(self, group: Tensor) -> None:
-        self._counts.append(group.shape[2] * group.shape[3])
-        self._groups.append(_moments_of_group(group))
+        mean, variance = _moments_of_group(group)
+        self._dtype, count = mean.dtype, group.shape[2] * group.shape[3]
+        mean, variance = mean.double(), variance.double()
+        if self._sums is None:
+            self._sums = mean.new_zeros(2, len(mean))
+        self._sums[0].add_(mean, alpha=count)
+        self._sums[1].add_(variance.addcmul_(mean, mean), alpha=count)
+        self.count += count
 
     def result(self) -> tuple[Tensor, Tensor]:
         """Mean and biased variance of all rows counted in, (C,) each, at least float32."""
         if self._rest is not None:
             self._take(self._rest)
             self._rest = None
-        if not self._groups:
+        if self._sums is None:
             raise RuntimeError("no piece has been counted in")
-        means, variances = (torch.stack(part).double() for part in zip(*self._groups, strict=True))
-        share = torch.tensor(self._counts, dtype=torch.float64, device=means.device)[:, None]
-        share /= share.sum()
-        mean = (share * means).sum(0)
-        variance = (share * (variances + (means - mean).square())).sum(0)
-        dtype = self._groups[0][0].dtype
-        return mean.to(dtype), variance.to(dtype)
+        mean, square = self._sums / self.count
+        return mean.to(self._dtype), (square - mean.square()).clamp_min(0).to(self._dtype)
 
 
 def _moments_of_group(x: Tensor) -> tuple[Tensor, Tensor]:
