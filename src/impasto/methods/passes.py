@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.methods.layers import depth_to_space, space_to_depth
-from impasto.methods.norms import EPS
+from impasto.methods.norms import normalise
 from impasto.methods.rows import MapShape, Pool, RowStore
 from impasto.methods.staged import Stage
 from impasto.methods.streams import Pieces, Window, slide
@@ -169,7 +169,7 @@ def finish(stage: Stage, x: Tensor, affine: Affine | None, kept: Tensor | None) 
         x = F.relu(x) if stage.relu else x
         return x + kept if kept is not None else x
     mean, variance, gamma, beta = affine
-    x = F.batch_norm(x, mean, variance, gamma, beta, training=False, eps=EPS)
+    x = normalise(x, mean, variance, gamma, beta)
     if stage.relu:
         x = F.relu_(x)
     return x.add_(kept) if kept is not None else x
