@@ -57,11 +57,11 @@ def upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 
 def to_tensor(array: NDArray[Any], channels: int) -> Tensor:
-    """(H, W, 1 or C) integers -> (1, C, H, W); one pass and one float copy, grey is repeated on the way."""
+    """(H, W, 1 or C) integers -> (1, C, H, W), channels-last; one pass, and grey is repeated on the way."""
     height, width, _ = array.shape
-    out = np.empty((channels, height, width), np.float32)
-    np.divide(array.transpose(2, 0, 1), np.iinfo(array.dtype).max, out=out, dtype=np.float32)
-    return torch.from_numpy(out)[None]
+    out = np.empty((height, width, channels), np.float32)
+    np.divide(array, np.iinfo(array.dtype).max, out=out, dtype=np.float32)
+    return torch.from_numpy(out)[None].permute(0, 3, 1, 2)  # in this order, or torch takes its layout for another
 
 
 def exif_orientation(image: Image.Image) -> int:

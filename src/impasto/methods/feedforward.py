@@ -129,7 +129,7 @@ def paint(
         painted = _by_regions(painter, photo, _some_style(painter, chosen), masks, renderer)
     else:
         painted = renderer.staged(painter, photo, _mix(painter, chosen))
-    painted = painted.clamp(0, 1)
+    painted = painted.clamp_(0, 1)
     return painted if strength == 1 else torch.lerp(photo.float(), painted, strength)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "misfit",
     "pad_to_multiple",
     "space_to_depth",
+    "sum_colours",
     "use_precision",
     "working_dtype",
 ]
@@ -108,6 +109,13 @@ def pad_to_multiple(image: Tensor, multiple: int, smallest: int) -> Tensor:
         image = F.pad(image, (0, 0, 0, down), mode="reflect" if down < h else "replicate")
         image = F.pad(image, (0, right, 0, 0), mode="reflect" if right < w else "replicate")
     return image
+
+
+def sum_colours(image: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Sums of every channel over positions, (B, C, h, w) -> (B, C, 1, 1), row upon row where that is how they lie."""
+    if image.is_contiguous(memory_format=torch.channels_last):
+        return image.permute(0, 2, 3, 1).sum(1, dtype=dtype).sum(1)[:, :, None, None]
+    return image.sum((2, 3), keepdim=True, dtype=dtype)
 
 
 def use_precision(network: nn.Module, precision: Precision) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = ["ConditionalPalette", "colour_map"]
@@ -19,6 +20,7 @@ PHOTO_COVARIANCE = ((0.276, 0.235, 0.202), (0.235, 0.252, 0.237), (0.202, 0.237,
 RIDGE = 0.1  # keeps the faint hues of a photo from becoming loud ones
 GENTLE = 0.7  # of the style's contrast, or highlights would be white before there is a stroke
 EPS = 0.02  # how near to black and white colours may come in logits
+BAND = 128  # rows
 
 
 class ConditionalPalette(nn.Module):
@@ -43,8 +45,12 @@ class ConditionalPalette(nn.Module):
         matrix = (weights[:, :, None, None] * self.matrix).sum(1)  # (B, 3, 3)
         offset = (weights[:, :, None] * self.offset).sum(1) - matrix.sum(2)  # of 2 · RGB - 1, written for RGB
         with torch.autocast(image.device.type, enabled=False):
-            flat = image.float().flatten(2)
-            out = torch.baddbmm(offset[:, :, None], 2 * matrix.expand(len(flat), 3, 3), flat)
+            if len(mix) == 1:
+                # As a convolution, which leaves channels-last pictures as they are; in bands, because on its way it
+                # makes 16 channels of 3.
+                bands = torch.split(image.float().contiguous(memory_format=torch.channels_last), BAND, 2)
+                return torch.cat([F.conv2d(x, 2 * matrix[0, :, :, None, None], offset[0]) for x in bands], 2)
+            out = torch.baddbmm(offset[:, :, None], 2 * matrix, image.float().flatten(2))
         return out.view(image.shape)
 
 

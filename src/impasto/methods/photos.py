@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from impasto.methods.layers import pad_to_multiple
+from impasto.methods.layers import pad_to_multiple, sum_colours
 from impasto.methods.planning import Plan
 from impasto.methods.streams import Pieces, split_rows
 
@@ -69,7 +69,7 @@ class Padded:
         total, flat = torch.zeros(1, 3, 1, 1, dtype=torch.float64), True
         first = self.read(0, 1)[..., :1]
         for x in self.pieces(piece):
-            total += x.sum((2, 3), keepdim=True, dtype=torch.float64).cpu()
+            total += sum_colours(x, torch.float64).cpu()
             flat = flat and bool((x == first).all())
         return (total / (self.height * self.width)).float(), flat
 

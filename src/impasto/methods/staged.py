@@ -16,7 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.errors import OptionError
-from impasto.methods.layers import ReflectConv, depth_to_space, pad_to_multiple, space_to_depth, working_dtype
+from impasto.methods.layers import (
+    ReflectConv,
+    depth_to_space,
+    pad_to_multiple,
+    space_to_depth,
+    sum_colours,
+    working_dtype,
+)
 from impasto.methods.norms import ConditionalInstanceNorm, InstanceNorm
 
 __all__ = ["Norm", "ResidualBlock", "Stage", "StagedNetwork", "check_size", "walk"]
@@ -65,7 +72,7 @@ class Stage:
     def finish(self, x: Tensor, mix: Tensor | None, kept: Tensor | None) -> Tensor:
         """Normalise, rectify and add; may overwrite x, which nobody needs any more."""
         if self.norm is not None:
-            x = self.norm(x, mix)
+            x = self.norm(x, mix, overwrite=True)
         if self.relu:
             x = F.relu_(x)
         return x.add_(kept) if kept is not None else x
@@ -124,7 +131,7 @@ class StagedNetwork(nn.Module, ABC):
         `mean`, (B, 3, 1, 1), is that of the whole picture where `image` is but a part of it.
         """
         weight = self.stages()[0].conv.conv2d.weight
-        mean = image.mean((2, 3), keepdim=True) if mean is None else mean
+        mean = sum_colours(image) / (image.shape[2] * image.shape[3]) if mean is None else mean
         centred = image - (mean * 255).round() / 255
         return (centred * self.INPUT_SCALE if self.INPUT_SCALE != 1 else centred).to(working_dtype(weight))
 

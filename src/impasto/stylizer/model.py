@@ -154,7 +154,7 @@ class Model:
         original = as_picture(image, max_megapixels=max_megapixels)
         shape = (original.height, original.width)
         goal = fit_long_side(shape, size or max(shape), upscale=upscale)
-        picture = original.with_rgb(resize(original.rgb, goal))
+        picture = original if goal == shape else original.with_rgb(resize(original.rgb, goal))
         photo = picture.rgb.to(self.device)
         named, shown = self.chosen(style, max_megapixels)
         regions = [
