@@ -40,12 +40,8 @@ Statistics = Literal["exact", "sampled"]
 BANDS = (512, 384, 256, 192, 128, 96, 64, 48, 32, 16)  # px of picture rows; multiples of every stride there is
 LARGEST_WORK = 160 << 20  # bytes alive in a pass; larger bands are no faster
 SLACK = 48 << 20  # what libraries allocate besides, and what freed blocks leave unused between them
-SHARE = 0.08  # of a large picture is sampled
-ENOUGH, MOST = (
-    4_000_000,
-    0.25,
-)  # px, and of a smaller picture: how many tell enough, and at which share exactness is near
-SMALLEST_SAMPLE, LARGEST_SAMPLE = 600_000, 18_000_000  # px
+# px that are sampled: more would tell little; less than that of a small picture, which is as soon painted exactly.
+SAMPLE, MOST, SMALLEST_SAMPLE = 8_000_000, 0.25, 600_000
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
@@ -231,8 +227,7 @@ def _plan(job: Job, wishes: Wishes, passes: tuple[Pass, ...], band: int, sample:
 def _sample_grid(job: Job, room: int | None) -> tuple[int, int]:
     """Rows and columns of sampled tiles; none where the picture is hardly larger than they are together."""
     height, width = job.padded
-    area = height * width
-    wanted = min(LARGEST_SAMPLE, max(SHARE * area, min(ENOUGH, MOST * area))) / job.tile**2
+    wanted = min(SAMPLE, MOST * height * width) / job.tile**2
     while wanted * job.tile**2 >= SMALLEST_SAMPLE and min(height, width) >= job.tile:
         down = max(1, round(math.sqrt(wanted * height / width)))
         grid = (down, max(1, round(wanted / down)))
