@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -68,6 +70,9 @@ def running(settings: TrainSettings) -> Iterator[Place]:
         torch.use_deterministic_algorithms(before)
         if dist.is_torchelastic_launched() and dist.is_initialized():
             dist.destroy_process_group()
+            # Gloo's threads end only with the network that holds the group, and a thread that lets go of its last
+            # sum while the interpreter already closes aborts the process (a core dump showed it, torch 2.13).
+            atexit.register(gc.collect)
 
 
 def _fabric(device: torch.device, precision: Precision) -> Fabric:
