@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from impasto.core.precision import Precision
 from impasto.methods.layers import (
@@ -65,6 +68,43 @@ def test_reflect_conv_sees_a_mirror_beyond_the_border() -> None:
     x = torch.rand(1, 2, 5, 6)
     mirrored = torch.from_numpy(np.pad(x.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect"))
     torch.testing.assert_close(conv(x), F.conv2d(mirrored, conv.conv2d.weight, conv.conv2d.bias))
+
+
+def gradients(function: Callable[[Tensor], Tensor], x: Tensor, conv: ReflectConv) -> list[Tensor]:
+    """The result, and of its squares' sum the gradients to x and to the weights."""
+    x = x.clone().requires_grad_()
+    out = function(x)
+    return [out.detach(), *torch.autograd.grad(out.square().sum(), [x, *conv.parameters()])]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_training_enlarges_by_the_shorter_way(layout, bias) -> None:
+    conv = ReflectConv(5, 7, 3, bias=bias).double()
+    x = torch.randn(2, 5, 6, 9, dtype=torch.float64).contiguous(memory_format=layout)
+    short = gradients(lambda x: conv.upsampled(x, 2), x, conv)
+    plain = gradients(lambda x: conv.eval()(F.interpolate(x, scale_factor=2)), x, conv)
+    assert not torch.equal(short[0], plain[0])  # summed in another order
+    for ours, theirs in zip(short, plain, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "factor"), [(3, 2, 2), (5, 1, 2), (3, 1, 3)])
+def test_other_enlargements_go_the_plain_way(kernel, stride, factor) -> None:
+    conv = ReflectConv(8, 6, kernel, stride=stride)
+    x = torch.randn(1, 8, 6, 8)
+    assert torch.equal(conv.upsampled(x, factor), conv(F.interpolate(x, scale_factor=factor)))
+
+
+@pytest.mark.parametrize("kernel", [5, 9])
+@pytest.mark.parametrize(("height", "width"), [(12, 18), (13, 18), (12, 17)])
+def test_training_gives_few_channels_in_blocks(height, width, kernel) -> None:
+    conv = ReflectConv(6, 3, kernel).double()
+    x = torch.randn(2, 6, height, width, dtype=torch.float64)
+    blocks, plain = gradients(conv, x, conv), gradients(conv.eval(), x, conv)
+    assert torch.equal(blocks[0], plain[0]) == bool(height % 2 or width % 2)
+    for ours, theirs in zip(blocks, plain, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_precision_is_of_convolutions_alone() -> None:

@@ -63,6 +63,10 @@ def test_the_parts_give_the_whole(rows) -> None:
     for ours, theirs in zip(parts, norms._normalise_in_training(x, gamma, beta), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(parts[0], whole, rtol=1e-4, atol=1e-5)
+    upstream, (_, mean, inverse) = features(2, 8, 9, 7, seed=3), parts
+    ways = [way(upstream, x, gamma, mean, inverse) for way in (norms._gradients_in_parts, norms._gradients_on_cpu)]
+    for ours, theirs in zip(*ways, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 @settings(max_examples=50, deadline=None)

@@ -6,10 +6,10 @@ it back. A matrix and an offset per style bring it for twelve numbers; the netwo
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = ["ConditionalPalette", "colour_map"]
@@ -20,7 +20,7 @@ PHOTO_COVARIANCE = ((0.276, 0.235, 0.202), (0.235, 0.252, 0.237), (0.202, 0.237,
 RIDGE = 0.1  # keeps the faint hues of a photo from becoming loud ones
 GENTLE = 0.7  # of the style's contrast, or highlights would be white before there is a stroke
 EPS = 0.02  # how near to black and white colours may come in logits
-BAND = 128  # rows
+PIXELS = 4  # multiplied at once, as a matrix of 12 x 12: a third of the time of one
 
 
 class ConditionalPalette(nn.Module):
@@ -44,14 +44,17 @@ class ConditionalPalette(nn.Module):
         weights = mix.float()
         matrix = (weights[:, :, None, None] * self.matrix).sum(1)  # (B, 3, 3)
         offset = (weights[:, :, None] * self.offset).sum(1) - matrix.sum(2)  # of 2 · RGB - 1, written for RGB
+        b, _, h, w = image.shape
+        # Of pixels as they lie one after the other, channels last; a few at once fill the processor's vectors.
+        n = math.gcd(w, PIXELS)
+        one = torch.eye(n, device=image.device)[:, None, :, None] * 2 * matrix.mT[:, None, :, None, :]
         with torch.autocast(image.device.type, enabled=False):
-            if len(mix) == 1:
-                # As a convolution, which leaves channels-last pictures as they are; in bands, because on its way it
-                # makes 16 channels of 3.
-                bands = torch.split(image.float().contiguous(memory_format=torch.channels_last), BAND, 2)
-                return torch.cat([F.conv2d(x, 2 * matrix[0, :, :, None, None], offset[0]) for x in bands], 2)
-            out = torch.baddbmm(offset[:, :, None], 2 * matrix, image.float().flatten(2))
-        return out.view(image.shape)
+            out = torch.baddbmm(
+                offset.repeat(1, n)[:, None],
+                image.float().permute(0, 2, 3, 1).reshape(b, -1, 3 * n),
+                one.reshape(-1, 3 * n, 3 * n).expand(b, -1, -1),
+            )
+        return out.view(b, h, w, 3).permute(0, 3, 1, 2)
 
 
 def colour_map(style: Tensor) -> tuple[Tensor, Tensor]:

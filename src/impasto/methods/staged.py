@@ -64,9 +64,7 @@ class Stage:
         """Everything before the statistics, (B, C, h, w) -> (B, C', h', w')."""
         if self.unshuffle > 1:
             x = space_to_depth(x, self.unshuffle)
-        if self.upsample > 1:
-            x = F.interpolate(x, scale_factor=self.upsample, mode="nearest")
-        x = self.conv(x)
+        x = self.conv.upsampled(x, self.upsample) if self.upsample > 1 else self.conv(x)
         return depth_to_space(x, self.shuffle) if self.shuffle > 1 else x
 
     def finish(self, x: Tensor, mix: Tensor | None, kept: Tensor | None) -> Tensor:
