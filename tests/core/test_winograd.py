@@ -34,18 +34,19 @@ def error(got: Tensor, exact: Tensor) -> float:
     outputs=st.integers(1, 5),
     height=st.integers(1, 40),
     width=st.integers(1, 9),
+    padding=st.sampled_from([0, 1]),
     band=st.sampled_from([1, 50, 400, 2**19]),
 )
-def test_it_is_the_convolution_and_its_gradient(batch, inputs, outputs, height, width, band) -> None:
-    x, weight, bias = draw(batch, inputs, height, width), draw(outputs, inputs, 3, 3, seed=1), draw(outputs, seed=2)
-    g = draw(batch, outputs, height, width, seed=3)
+def test_it_is_the_convolution_and_its_gradient(batch, inputs, outputs, height, width, padding, band) -> None:
+    weight, bias = draw(outputs, inputs, 3, 3, seed=1), draw(outputs, seed=2)
+    x, g = draw(batch, inputs, height + 2 - 2 * padding, width + 2 - 2 * padding), draw(batch, outputs, height, width)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(winograd, "BAND", band)
-        got, back = winograd.convolve(x, weight, bias), winograd.input_gradient(g, weight)
-        unbiased = winograd.convolve(x, weight, None)
-    torch.testing.assert_close(got, F.conv2d(x, weight, bias, padding=1), rtol=0, atol=1e-11)
-    torch.testing.assert_close(unbiased, F.conv2d(x, weight, padding=1), rtol=0, atol=1e-11)
-    torch.testing.assert_close(back, conv2d_input(x.shape, weight, g, padding=1), rtol=0, atol=1e-11)
+        got, back = winograd.convolve(x, weight, bias, padding), winograd.input_gradient(g, weight, padding)
+        unbiased = winograd.convolve(x, weight, None, padding)
+    torch.testing.assert_close(got, F.conv2d(x, weight, bias, padding=padding), rtol=0, atol=1e-11)
+    torch.testing.assert_close(unbiased, F.conv2d(x, weight, padding=padding), rtol=0, atol=1e-11)
+    torch.testing.assert_close(back, conv2d_input(x.shape, weight, g, padding=padding), rtol=0, atol=1e-11)
     assert got.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -67,7 +68,7 @@ def test_where_it_pays(monkeypatch) -> None:
     assert pays()
     assert pays(dtype=torch.bfloat16)
     assert not pays(dtype=torch.float64)
-    assert not pays(padding=0)
+    assert not pays(padding=2)
     assert not pays(kernel=(64, 64, 1, 1))
     assert not pays(kernel=(64, 3, 3, 3))
     assert not pays(shape=(1, 64, 4, 4096))
@@ -103,7 +104,7 @@ def test_the_planner_counts_what_the_kernels_take() -> None:
     winograd.convolve(draw(1, 64, 9, 9, dtype=torch.float32), weight, None)
     (kernels,) = [known for key, (_, known) in winograd._kernels.items() if key is weight]
     assert winograd.kernel_bytes(weight, 1) == sum(k.numel() * k.element_size() for k in kernels)
-    assert winograd.kernel_bytes(weight, 0) == 0
+    assert winograd.kernel_bytes(weight, 2) == 0
 
 
 def features(vgg: VGG) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from impasto.core import winograd
 from impasto.core.precision import Precision
 from impasto.methods.layers import (
     ReflectConv,
@@ -105,6 +106,43 @@ def test_training_gives_few_channels_in_blocks(height, width, kernel) -> None:
     assert torch.equal(blocks[0], plain[0]) == bool(height % 2 or width % 2)
     for ours, theirs in zip(blocks, plain, strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_training_multiplies_half_as_often(monkeypatch, bias) -> None:
+    monkeypatch.setattr(winograd, "LEAST_WORK", 0)
+    conv = ReflectConv(64, 72, 3, bias=bias)
+    x = torch.randn(2, 64, 9, 11)
+    short, plain = gradients(conv, x, conv), gradients(conv.eval(), x, conv)
+    assert not torch.equal(short[0], plain[0])
+    for ours, theirs in zip(short, plain, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4 * float(theirs.abs().max()))
+
+
+def test_what_does_not_train_gets_no_gradient(monkeypatch) -> None:
+    monkeypatch.setattr(winograd, "LEAST_WORK", 0)
+    conv = ReflectConv(64, 64, 3)
+    x, g = torch.randn(1, 64, 9, 9), torch.randn(1, 64, 9, 9)
+    conv(x).backward(g)
+    assert conv.conv2d.weight.grad is not None
+    again = ReflectConv(64, 64, 3).requires_grad_(False)
+    x.requires_grad_()
+    again(x).backward(g)
+    assert x.grad is not None
+    assert again.conv2d.weight.grad is None
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_training_in_bfloat16_keeps_float32_gradients(monkeypatch, bias) -> None:
+    monkeypatch.setattr(winograd, "LEAST_WORK", 0)
+    monkeypatch.setattr(winograd, "multiplies_in_tiles", lambda: False)
+    conv = ReflectConv(64, 64, 3, bias=bias)
+    x = torch.randn(1, 64, 12, 12)
+    with torch.autocast("cpu", torch.bfloat16):
+        low = gradients(lambda x: conv(x).float(), x, conv)
+    for ours, theirs in zip(low, gradients(conv.eval(), x, conv), strict=True):
+        assert ours.dtype == torch.float32
+        assert (ours - theirs).norm() < 0.02 * theirs.norm()
 
 
 def test_precision_is_of_convolutions_alone() -> None:

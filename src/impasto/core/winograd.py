@@ -42,7 +42,7 @@ def suits(weight: Tensor, padding: int) -> bool:
     outputs, inputs, *kernel = weight.shape
     return (
         kernel == [3, 3]
-        and padding == 1
+        and padding in (0, 1)
         and weight.device.type == "cpu"
         and (weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and not multiplies_in_tiles()))
         and inputs * outputs >= LEAST_CHANNELS * (inputs + outputs)
@@ -56,25 +56,28 @@ def pays(shape: Sequence[int], weight: Tensor, padding: int) -> bool:
     return height >= LEAST_ROWS and work >= LEAST_WORK and suits(weight, padding)
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """(B, I, H, W), (O, I, 3, 3), (O,) -> (B, O, H, W), channels-last: ``conv2d(x, weight, bias, padding=1)``."""
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int = 1) -> Tensor:
+    """``conv2d(x, weight, bias, padding=padding)``, channels-last.
+
+    (B, I, H, W), (O, I, 3, 3), (O,) -> (B, O, H, W) with a padding of 1, (B, O, H - 2, W - 2) with none.
+    """
     biases = [None] * 6 if bias is None else [share * bias for share in _bias_shares()]
     kernels = _transformed(weight)
 
     def along_rows(maps: _Maps) -> list[Tensor]:
-        return [F.conv2d(m, k, b, padding=(0, 1)) for m, k, b in zip(maps, kernels, biases, strict=True)]
+        return [F.conv2d(m, k, b, padding=(0, padding)) for m, k, b in zip(maps, kernels, biases, strict=True)]
 
-    return _by_bands(x, weight.shape[0], along_rows)
+    return _by_bands(x, weight.shape[0], padding, along_rows)
 
 
-def input_gradient(g: Tensor, weight: Tensor) -> Tensor:
-    """(B, O, H, W), (O, I, 3, 3) -> (B, I, H, W), channels-last: what `convolve` passes back to its input."""
+def input_gradient(g: Tensor, weight: Tensor, padding: int = 1) -> Tensor:
+    """What `convolve` passes back to its input, channels-last: (B, O, h, w), (O, I, 3, 3) -> (B, I, H, W)."""
     kernels = [_transformed(weight)[i] for i in INVERTED]
 
     def along_rows(maps: _Maps) -> list[Tensor]:
-        return [F.conv_transpose2d(m, k, padding=(0, 1)) for m, k in zip(maps, kernels, strict=True)]
+        return [F.conv_transpose2d(m, k, padding=(0, padding)) for m, k in zip(maps, kernels, strict=True)]
 
-    return _by_bands(g, weight.shape[1], along_rows)
+    return _by_bands(g, weight.shape[1], 2 - padding, along_rows)
 
 
 def kernel_bytes(weight: Tensor, padding: int) -> int:
@@ -82,14 +85,16 @@ def kernel_bytes(weight: Tensor, padding: int) -> int:
     return 2 * weight.numel() * weight.dtype.itemsize if suits(weight, padding) else 0
 
 
-def _by_bands(x: Tensor, channels: int, along_rows: Callable[[_Maps], list[Tensor]]) -> Tensor:
+def _by_bands(x: Tensor, channels: int, padding: int, along_rows: Callable[[_Maps], list[Tensor]]) -> Tensor:
+    """Of x, continued by `padding` zeros on each side, all neighbourhoods of three rows and three columns."""
     batch, before, height, width = x.shape
-    out = torch.empty((batch, channels, height, width), dtype=x.dtype, memory_format=torch.channels_last)
-    fours = -(-height // 4)
+    shape = (batch, channels, height + 2 * padding - 2, width + 2 * padding - 2)
+    out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+    fours = -(-shape[2] // 4)
     step = max(1, BAND // (batch * max(before, channels) * width))
     for first in range(0, fours, step):
         last = min(first + step, fours)
-        top, bottom = 4 * first - 1, 4 * last + 1
+        top, bottom = 4 * first - padding, 4 * last + 2 - padding
         rows = x[:, :, max(0, top) : bottom]
         if top < 0 or bottom > height:
             rows = F.pad(rows, (0, 0, max(0, -top), max(0, bottom - height)))

@@ -57,10 +57,7 @@ class Picture:
         ``rgb`` is (1, 3, h, w) of any float type on any device; it is clamped to [0, 1]. Alpha is kept, and
         resized where h, w differ from the old size.
         """
-        rgb = rgb.detach().to(device="cpu", dtype=torch.float32)
-        low, high = rgb.aminmax() if rgb.numel() else (0, 1)
-        if not (low >= 0 and high <= 1):  # also where one of them is NaN
-            rgb = rgb.clamp(0, 1)
+        rgb = rgb.detach().to(device="cpu", dtype=torch.float32).clamp(0, 1)
         alpha = self.alpha
         if alpha is not None and rgb.ndim == 4:
             alpha = resize(alpha, (rgb.shape[2], rgb.shape[3]))

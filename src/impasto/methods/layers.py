@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from impasto.core import winograd
 from impasto.core.precision import Precision
 
 __all__ = [
@@ -31,7 +32,7 @@ __all__ = [
 class ReflectConv(nn.Module):
     """A convolution whose input is continued by reflection, `halo` pixels on each side (none is lost).
 
-    The weights are those of the submodule `conv2d`, as in pytorch/examples' networks. In training two shapes take
+    The weights are those of the submodule `conv2d`, as in pytorch/examples' networks. In training some shapes take
     shorter ways to the same sums, in another order; in use a picture by bands must have the bits of a picture at once.
     """
 
@@ -45,6 +46,11 @@ class ReflectConv(nn.Module):
         padded = F.pad(x, (self.halo,) * 4, mode="reflect")
         if self.training and self._is_thin(padded):
             return _convolve_in_blocks(padded, self.conv2d.weight, self.conv2d.bias)
+        if self.training and torch.is_grad_enabled() and self.conv2d.stride == (1, 1):
+            weight = self.conv2d.weight.to(working_dtype(self.conv2d.weight))
+            if winograd.pays(padded.shape, weight, 0):
+                half: Tensor = _Convolve.apply(padded.to(weight.dtype), weight, self.conv2d.bias)  # type: ignore[no-untyped-call]
+                return half
         out: Tensor = self.conv2d(padded)
         return out
 
@@ -59,6 +65,26 @@ class ReflectConv(nn.Module):
         """Whether it gives so few channels that a CPU, which computes 16 at a time, wastes most of its work."""
         few = 4 * self.conv2d.out_channels <= 16 and self.halo > 1 and self.conv2d.stride == (1, 1)
         return few and padded.device.type == "cpu" and padded.shape[2] % 2 == 0 and padded.shape[3] % 2 == 0
+
+
+class _Convolve(torch.autograd.Function):
+    """``conv2d(x, weight, bias)`` and its gradient to x by `winograd`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight, bias)
+        return winograd.convolve(x, weight, None if bias is None else bias.to(x.dtype), padding=0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        (x, weight, bias), (of_x, *of_rest) = ctx.saved_tensors, ctx.needs_input_grad
+        dx = winograd.input_gradient(grad, weight, padding=0) if of_x else None
+        if not any(of_rest):
+            return dx, None, None
+        how = [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, *of_rest]
+        _, dweight, dbias = torch.ops.aten.convolution_backward(grad, x, weight, [len(weight)], *how)
+        return dx, dweight, dbias if bias is None or dbias is None else dbias.to(bias.dtype)
 
 
 def _convolve_in_blocks(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -15,26 +15,29 @@ from impasto.methods.presets import OptimizeSettings
 
 __all__ = ["CAFFE_ACTIVATIONS", "Objective", "Terms", "activation_factors", "weight_multipliers"]
 
-# Mean activation of each layer of a VGG-16 in Caffe's scaling (0-255, mean-subtracted) over 17 photos and 13
-# paintings at 320 px: what the weights of programs written for such a network count with. Measured on
-# vgg16-edges, a fine-tuned descendant, whose early blocks are close to the original and last one is not.
+# Mean activation of each layer of the VGG-19 in Caffe's scaling (0-255, mean-subtracted): what the weights of programs
+# written for it count with. Estimated from the losses that neural-style-pt's INSTALL.md prints for its first iteration,
+# which begins at the mean colour (content 1.6e6; styles 3.0e4, 6.6e5, 1.5e5, 1.1e7, 5.6e2): the activations with which
+# 8 photos and 8 paintings at 400 px have those losses, geometric mean of what two descendants of VGG-16 (vgg16-dev,
+# vgg16-edges) say. They differ by a factor of 3 at relu2_1 and less than 1.1 at relu4_1 and relu4_2. Layers that no
+# loss was printed for lie between their neighbours, in proportion to vgg16-edges' own.
 CAFFE_ACTIVATIONS = {
-    "relu1_1": 14.90,
-    "relu1_2": 18.11,
-    "relu2_1": 13.92,
-    "relu2_2": 4.289,
-    "relu3_1": 8.153,
-    "relu3_2": 7.137,
-    "relu3_3": 2.698,
-    "relu3_4": 2.698,  # VGG-19 only, as its neighbour
-    "relu4_1": 4.593,
-    "relu4_2": 2.795,
-    "relu4_3": 1.008,
-    "relu4_4": 1.008,  # likewise
-    "relu5_1": 1.050,
-    "relu5_2": 1.027,
-    "relu5_3": 2.253,
-    "relu5_4": 2.253,  # likewise
+    "relu1_1": 35.0,
+    "relu1_2": 66.0,
+    "relu2_1": 78.0,
+    "relu2_2": 30.0,
+    "relu3_1": 70.0,
+    "relu3_2": 100.0,
+    "relu3_3": 62.0,
+    "relu3_4": 100.0,
+    "relu4_1": 280.0,
+    "relu4_2": 263.0,
+    "relu4_3": 51.0,
+    "relu4_4": 28.0,
+    "relu5_1": 16.0,
+    "relu5_2": 16.0,
+    "relu5_3": 34.0,
+    "relu5_4": 34.0,
 }
 
 
