@@ -94,26 +94,43 @@ def _by_bands(x: Tensor, channels: int, padding: int, along_rows: Callable[[_Map
     step = max(1, BAND // (batch * max(before, channels) * width))
     for first in range(0, fours, step):
         last = min(first + step, fours)
-        top, bottom = 4 * first - padding, 4 * last + 2 - padding
-        rows = x[:, :, max(0, top) : bottom]
-        if top < 0 or bottom > height:
-            rows = F.pad(rows, (0, 0, max(0, -top), max(0, bottom - height)))
-        _mix(along_rows(_spread(rows, last - first)), out[:, :, 4 * first : 4 * last])
+        _mix(along_rows(_spread(*_sixes(x, first, last, padding))), out[:, :, 4 * first : 4 * last])
     return out
 
 
-def _spread(rows: Tensor, fours: int) -> _Maps:
-    """Rows (B, C, 4 n + 2, W) -> for each point a map (B, C, n, W)."""
-    d0, d1, d2, d3, d4, d5 = (rows[:, :, i::4][:, :, :fours] for i in range(6))
+def _sixes(x: Tensor, first: int, last: int, padding: int) -> tuple[_Maps, int, int]:
+    """The rows of x under the fours of results from `first` to `last`, as six maps (B, C, n, W).
+
+    Of the first map as many rows are left out above as the first number says, and of the last one below as the second:
+    they are zero. That is so where only they lie outside x; else x is copied with zeros around it, all of a band.
+    """
+    top, bottom, height = 4 * first - padding, 4 * last + 2 - padding, x.shape[2]
+    above, below = max(0, -top), max(0, bottom - height)
+    n = last - first
+    if above > 1 or below > 1 or n == 1:
+        rows = x[:, :, max(0, top) : bottom]
+        rows = F.pad(rows, (0, 0, above, below)) if above or below else rows
+        return [rows[:, :, i::4][:, :, :n] for i in range(6)], 0, 0
+    starts = [top + 4 * above, *range(top + 1, top + 6)]
+    counts = [n - above, n, n, n, n, n - below]
+    return [x[:, :, start::4][:, :, :count] for start, count in zip(starts, counts, strict=True)], above, below
+
+
+def _spread(sixes: _Maps, above: int, below: int) -> _Maps:
+    """What `_sixes` gives -> for each point a map (B, C, n, W)."""
+    d0, d1, d2, d3, d4, d5 = sixes
     even, odd = torch.sub(d4, d2, alpha=B * B), torch.sub(d3, d1, alpha=B * B)
     others_even, others_odd = torch.sub(d4, d2, alpha=A * A), torch.sub(d3, d1, alpha=A * A)
+    nought, infinity = torch.sub(d4, d2, alpha=A * A + B * B), torch.sub(d1, d3, alpha=A * A + B * B)
+    nought[:, :, above:].add_(d0)
+    infinity[:, :, : infinity.shape[2] - below].add_(d5)
     return (
-        torch.sub(d4, d2, alpha=A * A + B * B).add_(d0),
+        nought,
         torch.add(even, odd, alpha=A),
         even.sub_(odd, alpha=A),
         torch.add(others_even, others_odd, alpha=B),
         others_even.sub_(others_odd, alpha=B),
-        torch.sub(d5, d3, alpha=A * A + B * B).add_(d1),
+        infinity,
     )
 
 
