@@ -77,6 +77,28 @@ def test_gradients_of_roots_and_distances() -> None:
     assert gradcheck(lambda m, x: stats.wasserstein2(m, (x + x.T) / 2, theirs, cov), (mean, a))
 
 
+@pytest.mark.parametrize("steps", [3, 12, 30])
+def test_eigenvalues_go_the_way_of_the_iteration(steps) -> None:
+    a = torch.stack([positive_definite(6, seed) for seed in range(3)])
+    a[0] += 1e3  # far from converged after 12 steps
+    root, inverse = stats._roots(a, steps)
+    traces = torch.diagonal(root, dim1=-2, dim2=-1).sum(-1)
+    for ours, theirs in zip(stats._roots_by_eigenvalues(a, steps), (traces, inverse), strict=True):
+        close(ours, theirs, 1e-8)
+    x = a.clone().requires_grad_()
+    got = stats.trace_of_root(x, steps)
+    close(got.detach(), traces, 1e-8)
+    close(torch.autograd.grad(got.sum(), x)[0], inverse / 2, 1e-8)
+
+
+def test_the_trace_of_a_root_of_what_is_no_number() -> None:
+    a = torch.full((4, 4), torch.nan, requires_grad=True)
+    trace = stats.trace_of_root(a)
+    trace.backward()
+    assert trace.isnan()
+    assert a.grad.isnan().all()
+
+
 def test_gradients_of_colour_matching() -> None:
     source, target = draw(3, 4, 5, seed=4).requires_grad_(), draw(3, 3, 5, seed=5).requires_grad_()
     assert gradcheck(stats.coral, (source, target))

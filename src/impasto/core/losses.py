@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impasto.core.statistics import Divisor, covariance, gram, moments, sqrtm_newton_schulz, total_variation
+from impasto.core.statistics import Divisor, covariance, gram, moments, total_variation, trace_of_root
 from impasto.core.statistics import TotalVariation as TotalVariationKind
 
 __all__ = [
@@ -123,8 +123,8 @@ class WassersteinLoss(nn.Module):
         """The moments themselves, (1, C) and (1, C, C) -> scalar."""
         eye = self.eps * torch.eye(mean.shape[-1], device=mean.device)
         cov = covariance(mean, second) + eye
-        cross = sqrtm_newton_schulz(self.root @ cov @ self.root)
-        traces = torch.diagonal(cov - 2 * cross, dim1=-2, dim2=-1).mean(-1) + self.trace
+        cross = trace_of_root(self.root @ cov @ self.root) / mean.shape[-1]
+        traces = torch.diagonal(cov, dim1=-2, dim2=-1).mean(-1) - 2 * cross + self.trace
         return ((mean - self.mean).square().mean(-1) + traces).sum()
 
 

@@ -5,6 +5,7 @@ Notation: a feature map F is (B, C, h, w) and M = h·w. Everything here is a fun
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -24,6 +25,7 @@ __all__ = [
     "moments",
     "sqrtm_newton_schulz",
     "total_variation",
+    "trace_of_root",
     "wasserstein2",
 ]
 
@@ -119,13 +121,62 @@ def sqrtm_newton_schulz(matrix: Tensor, steps: int = 12) -> Tensor:
     Higham, "Functions of Matrices", eq. 6.35. Products only, so it has a gradient and runs on any device;
     dividing by the Frobenius norm first brings every eigenvalue into the region where it converges.
     """
+    return _roots(matrix, steps)[0]
+
+
+def _roots(matrix: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """The square root and its inverse, which the iteration gives as well."""
     norm = matrix.square().sum(dim=(-2, -1), keepdim=True).sqrt().clamp_min(torch.finfo(matrix.dtype).tiny)
     eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    y, z = matrix / norm, eye.expand_as(matrix)
+    y, z = _iterate(matrix / norm, eye, torch.matmul, steps)
+    return y * norm.sqrt(), z / norm.sqrt()
+
+
+def _roots_by_eigenvalues(matrix: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Trace of the square root, (...), and the inverse of the root, as `_roots` gives them.
+
+    Eigenvectors stay as they are, and eigenvalues go the iteration's way each for itself. To find them takes a CPU a
+    fifth of the time of the products.
+    """
+    values, vectors = torch.linalg.eigh(matrix)
+    norm = values.square().sum(-1, keepdim=True).sqrt().clamp_min(torch.finfo(matrix.dtype).tiny)
+    y, z = _iterate(values / norm, torch.ones_like(values), torch.mul, steps)
+    return (y * norm.sqrt()).sum(-1), vectors * (z / norm.sqrt()).unsqueeze(-2) @ vectors.mT
+
+
+def _iterate(y: Tensor, one: Tensor, times: Callable[[Tensor, Tensor], Tensor], steps: int) -> tuple[Tensor, Tensor]:
+    z = one.expand_as(y)
     for _ in range(steps):
-        t = (3 * eye - z @ y) / 2
-        y, z = y @ t, t @ z
-    return y * norm.sqrt()
+        t = (3 * one - times(z, y)) / 2
+        y, z = times(y, t), times(t, z)
+    return y, z
+
+
+def trace_of_root(matrix: Tensor, steps: int = 12) -> Tensor:
+    """tr A^½ of symmetric positive definite matrices by Newton–Schulz, (..., C, C) -> (...).
+
+    Its gradient is A^-½ / 2, which the iteration gives as well: none of its products is gone back through.
+    """
+    trace: Tensor = _TraceOfRoot.apply(matrix, steps)  # type: ignore[no-untyped-call]
+    return trace
+
+
+class _TraceOfRoot(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor, steps: int) -> Tensor:
+        if matrix.device.type == "cpu" and bool(matrix.isfinite().all()):
+            trace, inverse = _roots_by_eigenvalues(matrix, steps)
+            ctx.save_for_backward(inverse)
+            return trace
+        root, inverse = _roots(matrix, steps)
+        ctx.save_for_backward(inverse)
+        return torch.diagonal(root, dim1=-2, dim2=-1).sum(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (inverse,) = ctx.saved_tensors
+        return grads[0][..., None, None] * inverse / 2, None
 
 
 def wasserstein2(
@@ -139,9 +190,8 @@ def wasserstein2(
     eye = eps * torch.eye(cov.shape[-1], dtype=cov.dtype, device=cov.device)
     a, b = cov + eye, cov_style + eye
     root = sqrtm_newton_schulz(b, steps)
-    cross = sqrtm_newton_schulz(root @ a @ root, steps)
-    trace = torch.diagonal(a + b - 2 * cross, dim1=-2, dim2=-1)
-    return (mean - mean_style).square().mean(-1) + trace.mean(-1)
+    traces = torch.diagonal(a + b, dim1=-2, dim2=-1).sum(-1) - 2 * trace_of_root(root @ a @ root, steps)
+    return (mean - mean_style).square().mean(-1) + traces / mean.shape[-1]
 
 
 def total_variation(image: Tensor, kind: TotalVariation = "l2", *, mean: bool = False) -> Tensor:
