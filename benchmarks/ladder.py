@@ -4,8 +4,8 @@
 
 Seconds are those of painting, with networks loaded and the style not yet looked at; the style's part of them is in
 brackets for `draft`, which looks once and remembers. Distances are measured at the painting's size; "left" is the
-style distance as a share of the copied photo's, the mean over pairs divided by the copies' mean. `best` takes minutes
-a pair at 512 px, and an hour at 1920.
+style distance as a share of the copied photo's, the mean over pairs divided by the copies' mean. `best` takes
+six minutes a pair at 512 px, and over an hour at 1920.
 """
 
 from __future__ import annotations
