@@ -55,9 +55,9 @@ def test_rounding_is_as_documented(dtype, most) -> None:
     x, weight, bias = draw(1, 64, 33, 20), draw(96, 64, 3, 3, seed=1) / 24, draw(96, seed=2)
     g = draw(1, 96, 33, 20, seed=3)
     low = [t.to(dtype) for t in (x, weight, bias, g)]
-    assert error(winograd.convolve(*low[:3]), F.conv2d(*(t.double() for t in low[:3]), padding=1)) < most
+    assert error(winograd.convolve(*low[:3], 1), F.conv2d(*(t.double() for t in low[:3]), padding=1)) < most
     exact = conv2d_input(x.shape, low[1].double(), low[3].double(), padding=1)
-    assert error(winograd.input_gradient(low[3], low[1]), exact) < most
+    assert error(winograd.input_gradient(low[3], low[1], 1), exact) < most
 
 
 def test_where_it_pays(monkeypatch) -> None:
@@ -81,11 +81,11 @@ def test_where_it_pays(monkeypatch) -> None:
 def test_kernels_follow_their_weight_and_end_with_it() -> None:
     x, weight = draw(1, 4, 9, 5), draw(4, 4, 3, 3, seed=1)
     before = len(winograd._kernels)
-    winograd.convolve(x, weight, None)
+    winograd.convolve(x, weight, None, 1)
     weight.mul_(2)
-    torch.testing.assert_close(winograd.convolve(x, weight, None), F.conv2d(x, weight, padding=1))
+    torch.testing.assert_close(winograd.convolve(x, weight, None, 1), F.conv2d(x, weight, padding=1))
     weight.data = draw(4, 4, 3, 3, seed=2)
-    torch.testing.assert_close(winograd.convolve(x, weight, None), F.conv2d(x, weight, padding=1))
+    torch.testing.assert_close(winograd.convolve(x, weight, None, 1), F.conv2d(x, weight, padding=1))
     assert len(winograd._kernels) == before + 1
     del weight
     gc.collect()
@@ -96,12 +96,12 @@ def test_weights_made_in_inference_mode() -> None:
     with torch.inference_mode():
         x, weight = draw(1, 4, 9, 5), draw(4, 4, 3, 3, seed=1)
         for _ in range(2):
-            torch.testing.assert_close(winograd.convolve(x, weight, None), F.conv2d(x, weight, padding=1))
+            torch.testing.assert_close(winograd.convolve(x, weight, None, 1), F.conv2d(x, weight, padding=1))
 
 
 def test_the_planner_counts_what_the_kernels_take() -> None:
     weight = draw(96, 64, 3, 3, dtype=torch.float32)
-    winograd.convolve(draw(1, 64, 9, 9, dtype=torch.float32), weight, None)
+    winograd.convolve(draw(1, 64, 9, 9, dtype=torch.float32), weight, None, 1)
     (kernels,) = [known for key, (_, known) in winograd._kernels.items() if key is weight]
     assert winograd.kernel_bytes(weight, 1) == sum(k.numel() * k.element_size() for k in kernels)
     assert winograd.kernel_bytes(weight, 2) == 0
@@ -137,3 +137,15 @@ def test_weights_that_train_are_convolved_directly(monkeypatch) -> None:
     out = run(draw(1, 64, 64, 64, dtype=torch.float32), Step((Kernel(weight, torch.zeros(64), 1),), True, False, False))
     out.sum().backward()
     assert weight.grad is not None
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_frozen_convolution_keeps_its_padding(padding) -> None:
+    weight, bias = draw(64, 64, 3, 3, dtype=torch.float32), draw(64, seed=2, dtype=torch.float32)
+    x = draw(1, 64, 64, 64, seed=1, dtype=torch.float32).requires_grad_()
+    assert winograd.pays(x.shape, weight, padding)
+    out = run(x, Step((Kernel(weight, bias, padding),), False, False, False))
+    torch.testing.assert_close(out, F.conv2d(x, weight, bias, padding=padding), rtol=1e-4, atol=1e-3)
+    (back,) = torch.autograd.grad(out.sum(), x)
+    theirs = conv2d_input(x.shape, weight, torch.ones_like(out), padding=padding)
+    torch.testing.assert_close(back, theirs, rtol=1e-4, atol=1e-3)

@@ -114,13 +114,13 @@ class _Frozen(torch.autograd.Function):
 
 def _convolve(x: Tensor, kernel: Kernel) -> Tensor:
     if winograd.pays(x.shape, kernel.weight, kernel.padding):
-        return winograd.convolve(x, kernel.weight, kernel.bias)
+        return winograd.convolve(x, kernel.weight, kernel.bias, kernel.padding)
     return F.conv2d(x, kernel.weight, kernel.bias, padding=kernel.padding)
 
 
 def _input_gradient(g: Tensor, kernel: Kernel, shape: torch.Size) -> Tensor:
     if winograd.pays(shape, kernel.weight, kernel.padding):
-        return winograd.input_gradient(g, kernel.weight)
+        return winograd.input_gradient(g, kernel.weight, kernel.padding)
     out: Tensor = conv2d_input(shape, kernel.weight, g, padding=kernel.padding)  # type: ignore[no-untyped-call]
     return out
 

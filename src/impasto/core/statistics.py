@@ -166,11 +166,11 @@ class _TraceOfRoot(torch.autograd.Function):
     def forward(ctx: Any, matrix: Tensor, steps: int) -> Tensor:
         if matrix.device.type == "cpu" and bool(matrix.isfinite().all()):
             trace, inverse = _roots_by_eigenvalues(matrix, steps)
-            ctx.save_for_backward(inverse)
-            return trace
-        root, inverse = _roots(matrix, steps)
+        else:
+            root, inverse = _roots(matrix, steps)
+            trace = torch.diagonal(root, dim1=-2, dim2=-1).sum(-1)
         ctx.save_for_backward(inverse)
-        return torch.diagonal(root, dim1=-2, dim2=-1).sum(-1)
+        return trace
 
     @staticmethod
     @once_differentiable

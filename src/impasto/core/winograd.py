@@ -56,7 +56,7 @@ def pays(shape: Sequence[int], weight: Tensor, padding: int) -> bool:
     return height >= LEAST_ROWS and work >= LEAST_WORK and suits(weight, padding)
 
 
-def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int = 1) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
     """``conv2d(x, weight, bias, padding=padding)``, channels-last.
 
     (B, I, H, W), (O, I, 3, 3), (O,) -> (B, O, H, W) with a padding of 1, (B, O, H - 2, W - 2) with none.
@@ -70,7 +70,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int = 1) -
     return _by_bands(x, weight.shape[0], padding, along_rows)
 
 
-def input_gradient(g: Tensor, weight: Tensor, padding: int = 1) -> Tensor:
+def input_gradient(g: Tensor, weight: Tensor, padding: int) -> Tensor:
     """What `convolve` passes back to its input, channels-last: (B, O, h, w), (O, I, 3, 3) -> (B, I, H, W)."""
     kernels = [_transformed(weight)[i] for i in INVERTED]
 
@@ -107,9 +107,8 @@ def _sixes(x: Tensor, first: int, last: int, padding: int) -> tuple[_Maps, int, 
     top, bottom, height = 4 * first - padding, 4 * last + 2 - padding, x.shape[2]
     above, below = max(0, -top), max(0, bottom - height)
     n = last - first
-    if above > 1 or below > 1 or n == 1:
-        rows = x[:, :, max(0, top) : bottom]
-        rows = F.pad(rows, (0, 0, above, below)) if above or below else rows
+    if above > 1 or below > 1:
+        rows = F.pad(x[:, :, max(0, top) : bottom], (0, 0, above, below))
         return [rows[:, :, i::4][:, :, :n] for i in range(6)], 0, 0
     starts = [top + 4 * above, *range(top + 1, top + 6)]
     counts = [n - above, n, n, n, n, n - below]

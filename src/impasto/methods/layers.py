@@ -44,9 +44,9 @@ class ReflectConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, I, h, w), both sides larger than the halo -> (B, O, ceil(h / stride), ceil(w / stride))."""
         padded = F.pad(x, (self.halo,) * 4, mode="reflect")
-        if self.training and self._is_thin(padded):
+        if self._learns() and self._is_thin(padded):
             return _convolve_in_blocks(padded, self.conv2d.weight, self.conv2d.bias)
-        if self.training and torch.is_grad_enabled() and self.conv2d.stride == (1, 1):
+        if self._learns() and self.conv2d.stride == (1, 1):
             weight = self.conv2d.weight.to(working_dtype(self.conv2d.weight))
             if winograd.pays(padded.shape, weight, 0):
                 half: Tensor = _Convolve.apply(padded.to(weight.dtype), weight, self.conv2d.bias)  # type: ignore[no-untyped-call]
@@ -56,14 +56,17 @@ class ReflectConv(nn.Module):
 
     def upsampled(self, x: Tensor, factor: int) -> Tensor:
         """`forward` of x enlarged by a whole factor, each pixel repeated."""
-        if self.training and factor == 2 and self.conv2d.kernel_size == (3, 3) and self.conv2d.stride == (1, 1):
+        if self._learns() and factor == 2 and self.conv2d.kernel_size == (3, 3) and self.conv2d.stride == (1, 1):
             return _convolve_doubled(x, self.conv2d.weight, self.conv2d.bias)
         out: Tensor = self(F.interpolate(x, scale_factor=factor, mode="nearest"))
         return out
 
+    def _learns(self) -> bool:
+        return self.training and torch.is_grad_enabled()
+
     def _is_thin(self, padded: Tensor) -> bool:
         """Whether it gives so few channels that a CPU, which computes 16 at a time, wastes most of its work."""
-        few = 4 * self.conv2d.out_channels <= 16 and self.halo > 1 and self.conv2d.stride == (1, 1)
+        few = self.conv2d.out_channels <= 4 and self.halo > 1 and self.conv2d.stride == (1, 1)
         return few and padded.device.type == "cpu" and padded.shape[2] % 2 == 0 and padded.shape[3] % 2 == 0
 
 
