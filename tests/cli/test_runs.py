@@ -39,7 +39,8 @@ def impasto(*arguments: str) -> Any:
 
 @pytest.fixture
 def job(tiny_backbone: Path) -> list[str]:
-    few = ["--backbone", str(tiny_backbone), "--backbone-input", "none", "--precision", "float32"]
+    # On the processor, which adds in the same order every time.
+    few = ["--backbone", str(tiny_backbone), "--backbone-input", "none", "--precision", "float32", "--device", "cpu"]
     few += ["--content-layers", "relu1_2", "--style-layers", "relu1_1,relu2_1", "--steps", str(STEPS)]
     return ["photo.png", "--style", "night.png", "--style", "wave.png:0.5", *few]
 

@@ -516,7 +516,7 @@ def test_a_painting_that_diverges_keeps_its_last_good_picture(
             with torch.no_grad():
                 self.canvas.parameters[0].fill_(torch.nan)
             return terms._replace(total=terms.total * torch.nan)
-        images.append(self.image())
+        images.append(self.image().cpu())
         return terms
 
     monkeypatch.setattr(Optimization, "_move", move)

@@ -77,7 +77,7 @@ CROWSON = {"relu1_1": 256, "relu2_1": 64, "relu3_1": 16, "relu4_1": 4, "relu5_1"
 
 # The formulas of the papers and programs: features of result, photo and style as (C, M) -> the weighted term.
 CONTENT = {
-    "gatys-paper": lambda f, p: 1e-3 * 0.5 * np.square(f - p).sum(),
+    "gatys-paper": lambda f, p: 1e-4 * 0.5 * np.square(f - p).sum(),
     "gatys-code": lambda f, p: np.square(f - p).mean(),
     "neural-style": lambda f, p: 5 * np.square(f - p).mean(),
     "coursera": lambda f, p: 10 * np.square(f - p).sum() / (4 * f.shape[0] * f.shape[1]),
@@ -276,7 +276,7 @@ def test_factors_bring_the_mean_activation_to_what_was_meant() -> None:
     backbone = toy(scale=3.0)
     pictures = [picture(100, 24, 20), picture(700, 18, 30)]
     mean = np.mean([float(backbone(x, ["relu1_1"])["relu1_1"].mean()) for x in pictures])
-    unit = activation_factors(backbone, pictures, preset("gatys-paper", **TOY_LAYERS))
+    unit = activation_factors(backbone, pictures, preset("gatys-paper", activations="unit", **TOY_LAYERS))
     caffe = activation_factors(backbone, pictures, preset("neural-style", **TOY_LAYERS))
     # A layer before its ReLU is judged by the one after it.
     assert unit["conv1_1"] == pytest.approx(1 / mean, rel=1e-5)

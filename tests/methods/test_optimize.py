@@ -653,7 +653,7 @@ def test_rescaled_weights_are_said_so_once(toy) -> None:
     note = "weights are rescaled by layer, from the original Caffe VGG to the activations of toy;"
     assert [record.note for record in records] == [note, None, None]
     assert set(optimization.multipliers) == {"relu2_1", "conv1_1"}
-    _, records = paint(preset("gatys-paper", **LAYERS, total_steps=1), toy)
+    _, records = paint(preset("gatys-paper", **LAYERS, activations="unit", total_steps=1), toy)
     assert records[0].note.startswith("weights are rescaled by layer, from a mean activation of 1 to")
 
 

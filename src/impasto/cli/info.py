@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["gather", "info"]
 
-_PACKAGES = ("impasto", "torch", "numpy", "pillow", "safetensors")
+_PACKAGES = ("impasto", "numpy", "pillow", "safetensors")
 # extra of this package -> module that it brings
 _EXTRAS = {"heif": "pillow_heif", "huge": "pyvips", "lab": "ipywidgets", "parquet": "pyarrow", "video": "av"}
 
@@ -40,12 +40,16 @@ def gather(device: str = "auto", precision: PrecisionName = "auto") -> dict[str,
     Raises:
         OptionError: this machine has no such device, or there is no such precision.
     """
+    import torch
+
     from impasto.core.precision import choose_precision, pick_device
 
     chosen_device = pick_device(device)
     chosen = choose_precision(chosen_device, precision)
+    packages = {name: _version(name) for name in _PACKAGES}
     return {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        # torch by its own word, which names the build: 2.13.0+cpu, 2.13.0+cu130
+        "versions": {"python": platform.python_version(), "torch": str(torch.__version__), **packages},
         "platform": platform.platform(),
         "cores": _cores(),
         "memory_gib": _memory_gib(),

@@ -63,13 +63,14 @@ def colour_map(style: Tensor) -> tuple[Tensor, Tensor]:
     Mean and covariance of the style's logits are matched through matrix square roots (as in colour transfer by
     Pitié & Kokaram 2007, section 3), with a ridge and at a lower contrast.
     """
-    logits = torch.logit(style[0].flatten(1).double(), eps=EPS)  # (3, h · w)
+    # On the processor: not every GPU has float64, nor does a matrix of nine numbers gain anything there.
+    logits = torch.logit(style[0].flatten(1).cpu().double(), eps=EPS)  # (3, h · w)
     mean = logits.mean(1)
     centred = logits - mean[:, None]
     covariance = centred @ centred.T / logits.shape[1]
     photo = torch.tensor(PHOTO_MEAN, dtype=torch.double), torch.tensor(PHOTO_COVARIANCE, dtype=torch.double)
     matrix = GENTLE * _power(covariance, 0.5) @ _power(photo[1], -0.5)
-    return matrix.float(), (mean - matrix @ photo[0]).float()
+    return matrix.float().to(style.device), (mean - matrix @ photo[0]).float().to(style.device)
 
 
 def _power(covariance: Tensor, exponent: float) -> Tensor:

@@ -190,7 +190,7 @@ class Universal(EncodedNetwork):
             features = cast(Mapping[str, Tensor], self.encoder(pad_to_multiple(style, STRIDE, SMALLEST), TAPS))
         moments = [value.flatten(1) for tap in TAPS for value in mean_std(features[tap])]
         colours = [colour_map(picture[None].float()) for picture in style]
-        matrix, offset = (torch.stack(part).to(style.device) for part in zip(*colours, strict=True))
+        matrix, offset = (torch.stack(part) for part in zip(*colours, strict=True))
         return Signature((torch.cat(moments, 1).clamp_min(0) + FAINT).sqrt(), matrix, offset)
 
     def look(self, style: Tensor) -> Look:
