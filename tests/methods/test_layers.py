@@ -145,6 +145,27 @@ def test_training_in_bfloat16_keeps_float32_gradients(monkeypatch, bias) -> None
         assert (ours - theirs).norm() < 0.02 * theirs.norm()
 
 
+@pytest.mark.parametrize("enlarged", [False, True])
+def test_autocast_pads_in_its_own_type(monkeypatch, enlarged) -> None:
+    types = set()
+    real = F.pad
+
+    def pad(x: Tensor, *args, **options) -> Tensor:
+        out = real(x, *args, **options)
+        types.update({x.dtype, out.dtype})
+        return out
+
+    monkeypatch.setattr(F, "pad", pad)
+    conv = ReflectConv(4, 8, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        x = torch.rand(1, 4, 8, 8, requires_grad=True)
+        out = conv.upsampled(x, 2) if enlarged else conv(x)
+        assert torch.is_autocast_enabled("cpu")
+    out.float().sum().backward()
+    assert types == {torch.bfloat16}
+    assert x.grad.dtype == torch.float32
+
+
 def test_precision_is_of_convolutions_alone() -> None:
     network = torch.nn.Sequential(ReflectConv(16, 16, 3), InstanceNorm(16))
     use_precision(network, Precision(torch.bfloat16, True, "a test"))

@@ -121,9 +121,15 @@ def test_moments_of_bfloat16_are_float32() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, 2])
-def test_gradients(rows) -> None:
-    arguments = [features(2, 3, 4, 5), features(rows, 3, seed=1), features(rows, 3, seed=2)]
-    assert torch.autograd.gradcheck(instance_norm, [a.double().requires_grad_() for a in arguments])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("channels", [3, 16])  # fewer and more than fill a vector
+def test_gradients(rows, layout, channels) -> None:
+    x = features(2, channels, 4, 5).double().contiguous(memory_format=layout)
+    arguments = [x, features(rows, channels, seed=1).double(), features(rows, channels, seed=2).double()]
+    assert torch.autograd.gradcheck(instance_norm, [a.requires_grad_() for a in arguments])
+    out = instance_norm(*arguments)
+    assert out.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(out, formula(*arguments))
 
 
 def test_bfloat16_gradients_point_where_exact_ones_do() -> None:

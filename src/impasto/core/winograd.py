@@ -91,9 +91,9 @@ def _by_bands(x: Tensor, channels: int, padding: int, along_rows: Callable[[_Map
     shape = (batch, channels, height + 2 * padding - 2, width + 2 * padding - 2)
     out = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
     fours = -(-shape[2] // 4)
-    step = max(1, BAND // (batch * max(before, channels) * width))
-    for first in range(0, fours, step):
-        last = min(first + step, fours)
+    bands = -(-fours // max(1, BAND // (batch * max(before, channels) * width)))
+    for i in range(bands):  # all about as high: a last band of a row or two would take its time for little
+        first, last = i * fours // bands, (i + 1) * fours // bands
         _mix(along_rows(_spread(*_sixes(x, first, last, padding))), out[:, :, 4 * first : 4 * last])
     return out
 

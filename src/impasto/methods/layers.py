@@ -43,13 +43,13 @@ class ReflectConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, I, h, w), both sides larger than the halo -> (B, O, ceil(h / stride), ceil(w / stride))."""
-        padded = F.pad(x, (self.halo,) * 4, mode="reflect")
+        padded = _continued(x, self.halo, "reflect", self.conv2d.weight)
         if self._learns() and self._is_thin(padded):
             return _convolve_in_blocks(padded, self.conv2d.weight, self.conv2d.bias)
         if self._learns() and self.conv2d.stride == (1, 1):
-            weight = self.conv2d.weight.to(working_dtype(self.conv2d.weight))
+            weight = self.conv2d.weight.to(padded.dtype)
             if winograd.pays(padded.shape, weight, 0):
-                half: Tensor = _Convolve.apply(padded.to(weight.dtype), weight, self.conv2d.bias)  # type: ignore[no-untyped-call]
+                half: Tensor = _Convolve.apply(padded, weight, self.conv2d.bias)  # type: ignore[no-untyped-call]
                 return half
         out: Tensor = self.conv2d(padded)
         return out
@@ -68,6 +68,16 @@ class ReflectConv(nn.Module):
         """Whether it gives so few channels that a CPU, which computes 16 at a time, wastes most of its work."""
         few = self.conv2d.out_channels <= 4 and self.halo > 1 and self.conv2d.stride == (1, 1)
         return few and padded.device.type == "cpu" and padded.shape[2] % 2 == 0 and padded.shape[3] % 2 == 0
+
+
+def _continued(x: Tensor, halo: int, mode: str, weight: Tensor) -> Tensor:
+    """x with a border, in the type that a convolution by `weight` computes in.
+
+    Autocast would pad in float32 and convert before and after, a twentieth of a training step.
+    """
+    x = x.to(working_dtype(weight))
+    with torch.autocast(x.device.type, enabled=False):
+        return F.pad(x, (halo,) * 4, mode=mode)
 
 
 class _Convolve(torch.autograd.Function):
@@ -104,7 +114,7 @@ def _convolve_doubled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     a 2x2 kernel of its own, the sums of rows and columns. Reflected at its border, the enlarged map repeats it.
     """
     kernels = torch.cat([kernel for rows in _pairs(weight, 2) for kernel in _pairs(rows, 3)])
-    maps = F.conv2d(F.pad(x, (1,) * 4, mode="replicate"), kernels, _repeated(bias))
+    maps = F.conv2d(_continued(x, 1, "replicate", weight), kernels, _repeated(bias))
     rows: Tensor = _Interleave.apply(maps)  # type: ignore[no-untyped-call]
     return rows.permute(0, 3, 1, 2)
 
@@ -132,7 +142,7 @@ class _Interleave(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        maps = grad.new_zeros(ctx.shape).contiguous(memory_format=torch.channels_last)
+        maps = torch.empty(ctx.shape, dtype=grad.dtype, device=grad.device, memory_format=torch.channels_last).zero_()
         view = _by_position(maps)
         view.copy_(grad.reshape(view.shape))
         return maps
