@@ -77,7 +77,7 @@ CROWSON = {"relu1_1": 256, "relu2_1": 64, "relu3_1": 16, "relu4_1": 4, "relu5_1"
 
 # The formulas of the papers and programs: features of result, photo and style as (C, M) -> the weighted term.
 CONTENT = {
-    "gatys-paper": lambda f, p: 1e-4 * 0.5 * np.square(f - p).sum(),
+    "gatys-paper": lambda f, p: 1e-3 * 0.5 * np.square(f - p).sum(),
     "gatys-code": lambda f, p: np.square(f - p).mean(),
     "neural-style": lambda f, p: 5 * np.square(f - p).mean(),
     "coursera": lambda f, p: 10 * np.square(f - p).sum() / (4 * f.shape[0] * f.shape[1]),

@@ -50,7 +50,7 @@ CLASSICS = {
         "content_factor": 0.5,
         "style_layers": dict.fromkeys(CONVS, 0.2),
         "style_factor": 0.25,
-        "content_weight": 1e-4,
+        "content_weight": 1e-3,
         "style_weight": 1.0,
         "init": "noise",
         "optimizer": "lbfgs",

@@ -170,10 +170,10 @@ PRESETS: Mapping[str, OptimizeSettings] = MappingProxyType(
             lr=0.015,
             lr_end=0.1,
         ),
-        # Gatys, Ecker & Bethge 2016 (CVPR), sections 2 and 3, with the smaller of the ratios that they publish, 1e-3
-        # and 1e-4; the number of steps is our choice. They say that their network was rescaled to a mean activation
-        # of 1 (`activations="unit"`); but their content loss is a sum and their style loss a mean, and with such
-        # activations the photo stays as it is. Counted with Caffe's own activations, their ratios paint.
+        # Gatys, Ecker & Bethge 2016 (CVPR), sections 2 and 3, with the larger of the ratios that they publish, 1e-3 and
+        # 1e-4; the number of steps is our choice. They say that their network was rescaled to a mean activation of 1
+        # (`activations="unit"`); but their content loss is a sum and their style loss a mean, and with such activations
+        # the photo stays as it is. Counted with Caffe's own activations, their ratios paint.
         "gatys-paper": OptimizeSettings(
             **_CLASSIC | {"content_reduction": "sum"},
             backbone="vgg19",
@@ -183,7 +183,7 @@ PRESETS: Mapping[str, OptimizeSettings] = MappingProxyType(
             style_layers=_layers(_PAPER_STYLE, 0.2),
             content_factor=0.5,
             style_factor=0.25,
-            content_weight=1e-4,
+            content_weight=1e-3,
             style_weight=1.0,
             init="noise",
             optimizer="lbfgs",
