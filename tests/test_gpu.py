@@ -47,18 +47,21 @@ def exact_float32() -> Iterator[None]:
     torch.backends.cudnn.allow_tf32 = before
 
 
-def photo(size: int = 224, name: str = "chelsea") -> Tensor:
-    image = read(EXAMPLES / "photos" / f"{name}.jpg").rgb
+def picture(path: str, size: int) -> Tensor:
+    image = read(EXAMPLES / path).rgb
     return resize(image, fit_long_side((image.shape[2], image.shape[3]), size))
 
 
-def style(size: int = 160) -> Tensor:
-    image = read(EXAMPLES / "styles" / "wave.jpg").rgb
-    return resize(image, fit_long_side((image.shape[2], image.shape[3]), size))
+def photo(size: int = 96) -> Tensor:
+    return picture("photos/chelsea.jpg", size)
+
+
+def style() -> Tensor:
+    return picture("styles/wave.jpg", 160)
 
 
 def paint(name: str, device: str, precision: Any = "float32", **options: Any) -> Tensor:
-    return impasto.load(name, device=device, precision=precision).paint(photo(), STYLE[name], **options).rgb.cpu()
+    return impasto.load(name, device=device, precision=precision).paint(photo(224), STYLE[name], **options).rgb.cpu()
 
 
 @both
@@ -87,9 +90,9 @@ def compact(device: str, settings: OptimizeSettings) -> VGG:
     )
 
 
-def small(name: str, **changes: Any) -> OptimizeSettings:
-    """A preset on `compact`, one step a size, no deeper than it goes."""
-    s = preset(name, backbone="compact", size=96, steps=2, later_steps=2, **changes)
+def small(name: str) -> OptimizeSettings:
+    """A preset on `compact`, two steps a size, no deeper than it goes."""
+    s = preset(name, backbone="compact", size=96, steps=2, later_steps=2)
     if "relu5_2" in s.content_layers:
         s = replace(s, content_layers={"relu5_1": 1.0})
     return replace(s, start=min(s.start, 64) if s.start else s.start)
@@ -98,11 +101,11 @@ def small(name: str, **changes: Any) -> OptimizeSettings:
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_begin_as_on_the_processor(name: str) -> None:
     s = small(name)
-    start = photo(96) if s.init == "draft" else None
     images, losses = {}, {}
     for device in ("cpu", "cuda"):
-        begin = None if start is None else start.to(device)
-        painting = Optimization(photo(96).to(device), [(style().to(device), 1.0)], s, compact(device, s), begin)
+        image = photo().to(device)
+        start = image if s.init == "draft" else None
+        painting = Optimization(image, [(style().to(device), 1.0)], s, compact(device, s), start)
         losses[device] = [record.losses["total"] for record in painting.run()]
         images[device] = painting.image().float().cpu()
     assert losses["cuda"][0] == pytest.approx(losses["cpu"][0], rel=1e-3)
@@ -117,7 +120,7 @@ def test_gradients(style_loss: Any) -> None:
     s = preset("quick", style_loss=style_loss)
     gradients = []
     for device in ("cpu", "cuda"):
-        network, image = compact(device, s), photo(96).to(device)
+        network, image = compact(device, s), photo().to(device)
         styles = [(style().to(device), 1.0)]
         blocks = BlockObjective(
             network, image, styles, s, {}, layout=Layout(2, 2, 1, 0, 1.0), pool=Pool(10**9, device=network.device)
@@ -132,7 +135,7 @@ def test_gradients(style_loss: Any) -> None:
 
 def test_a_layer_is_inverted() -> None:
     network = load_backbone("compact", precision=choose_precision("cuda", "float32"), device="cuda")
-    begun = Inversion(layer="relu2_1", steps=20, start=96).begin(photo(96).to("cuda"), network)
+    begun = Inversion(layer="relu2_1", steps=20, start=96).begin(photo().to("cuda"), network)
     before = reconstruction(begun).psnr
     list(begun.run())
     assert reconstruction(begun).psnr > before + 3

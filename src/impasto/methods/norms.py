@@ -230,7 +230,7 @@ def _normalise_in_training(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tens
         parts = [_normalise_in_training(x[i : i + 1], gamma[i : i + 1], beta[i : i + 1]) for i in range(b)]
         outs, *statistics = zip(*parts, strict=True)
         mean, inverse = map(torch.cat, statistics)
-        return _joined(outs), mean, inverse
+        return _joined(outs, x), mean, inverse
     if _is_thin(x):
         out, mean, inverse = _normalise_in_training(x.contiguous(), gamma, beta)
         return out.contiguous(memory_format=torch.channels_last), mean, inverse
@@ -286,7 +286,7 @@ def _gradients_on_cpu(
         for i in range(len(x))
     ]
     maps, dgammas, dbetas = zip(*parts, strict=True)
-    return _joined(maps), torch.stack(dgammas), torch.stack(dbetas)
+    return _joined(maps, x), torch.stack(dgammas), torch.stack(dbetas)
 
 
 def _is_thin(x: Tensor) -> bool:
@@ -297,11 +297,9 @@ def _is_thin(x: Tensor) -> bool:
     return x.shape[1] < 16 and not x.is_contiguous()
 
 
-def _joined(maps: Sequence[Tensor]) -> Tensor:
-    """``torch.cat`` of (1, C, h, w) each, which on a CPU copies with one thread."""
-    out = torch.empty_strided(
-        (len(maps), *maps[0].shape[1:]), maps[0].stride(), dtype=maps[0].dtype, device=maps[0].device
-    )
+def _joined(maps: Sequence[Tensor], like: Tensor) -> Tensor:
+    """``torch.cat`` of one map for each of `like`'s, in its layout; torch's own copies with one thread on a CPU."""
+    out = torch.empty_like(like)
     for i, part in enumerate(maps):
         out[i : i + 1].copy_(part)
     return out
