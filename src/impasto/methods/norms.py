@@ -6,7 +6,6 @@ result, which is how the networks call it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -28,20 +27,21 @@ __all__ = [
 ]
 
 EPS = 1e-5
-GROUP = 32768  # positions whose statistics are taken together: what a core's cache holds of a map's usual channels
-LANES = 16  # float32 values in the widest vectors
+# Positions, at most, whose statistics are taken together, but for a row alone. Half of them are more than the 1024 below
+# which torch goes another way, a hundred times as slow.
+PART = 4096
 
 
 class Moments:
     """Mean and variance of each channel of a map, (1, C, h, w), that comes in pieces of rows.
 
-    They are taken of groups of rows, in two passes each, and the groups' are joined in float64. Where a group begins
-    depends on the map alone: however it is cut, the result is the same, bit for bit.
+    They are taken of parts of some rows, and the parts' are joined in float64. Where a part begins depends on the map
+    alone: however it is cut, the result is the same, bit for bit.
     """
 
     def __init__(self) -> None:
         self.count = 0
-        self._rest: Tensor | None = None  # rows of a group that is not yet whole
+        self._rest: Tensor | None = None  # rows that are not yet a part for every thread
         # Σ x and Σ x² in float64, (2, C). Changed in place: thousands of little tensors that stay, between large ones
         # that go, would leave the heap in pieces.
         self._sums: Tensor | None = None
@@ -49,75 +49,110 @@ class Moments:
 
     def add(self, x: Tensor) -> None:
         """Count (1, C, n, w) in: the next rows, in any floating type."""
-        rows, groups = max(1, GROUP // x.shape[3]), []
-        if self._rest is not None:
-            lacking = rows - self._rest.shape[2]
-            first, x = torch.cat((self._rest, x[:, :, :lacking]), 2), x[:, :, lacking:]
-            self._rest = first
-            if first.shape[2] == rows:
-                self._rest = None
-                groups.append(first)
-        whole = x.shape[2] // rows * rows
-        groups += [x[:, :, top : top + rows] for top in range(0, whole, rows)]
-        if groups:
-            self._take(groups)
-        if whole < x.shape[2]:
-            self._rest = x[:, :, whole:].clone()  # or the whole piece would live on
+        rest = self._add_whole_parts(x)
+        self._rest = rest.clone() if rest.shape[2] else None  # or the whole piece would live on
 
-    def _take(self, groups: list[Tensor]) -> None:
-        """Groups (1, C, n, w) of as many positions each."""
-        means, variances = _moments_of_groups(groups)
-        self._dtype, positions = means.dtype, sum(group.shape[2] * group.shape[3] for group in groups)
+    def add_last(self, x: Tensor) -> None:
+        """The same for rows after which none come."""
+        self._rest = self._add_whole_parts(x)
+
+    def _add_whole_parts(self, x: Tensor) -> Tensor:
+        """Count in what fills parts, as many for each thread, and return the rows below."""
+        rows, threads = max(1, PART // x.shape[3]), torch.get_num_threads()
+        together = rows * threads
+        if self._rest is not None:
+            lacking = together - self._rest.shape[2]
+            first, x = torch.cat((self._rest, x[:, :, :lacking]), 2), x[:, :, lacking:]
+            if first.shape[2] < together:
+                return first
+            self._take(first, threads)
+        whole = x.shape[2] // together * together
+        if whole:
+            self._take(x[:, :, :whole], whole // rows)
+        return x[:, :, whole:]
+
+    def _take(self, x: Tensor, parts: int = 0) -> None:
+        """(1, C, n, w), so many parts of as many rows each; 0 is the rest of a map."""
+        means, variances = _moments_of_parts(x, parts)
+        self._dtype, positions = means.dtype, x.shape[2] * x.shape[3]
         means, variances = means.double(), variances.double()
         terms = torch.stack((means, variances.addcmul_(means, means)), 1).mul_(positions / len(means))
         if self._sums is None:
             self._sums = torch.zeros_like(terms[0])
-        for term in terms:  # in the order of the rows, whatever comes together
-            self._sums.add_(term)
+        # Summed one by one in the order of the rows, whatever comes together.
+        self._sums.copy_(torch.cat((self._sums[None], terms)).cumsum(0)[-1])
         self.count += positions
 
     def result(self) -> tuple[Tensor, Tensor]:
         """Mean and biased variance of all rows counted in, (C,) each, at least float32."""
-        if self._rest is not None:
-            self._take([self._rest])
-            self._rest = None
+        if self._rest is not None and self._rest.shape[2]:
+            self._take(self._rest)
+        self._rest = None
         if self._sums is None:
             raise RuntimeError("no piece has been counted in")
         mean, square = self._sums / self.count
         return mean.to(self._dtype), (square - mean.square()).clamp_min(0).to(self._dtype)
 
 
-def _moments_of_groups(groups: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Means and variances of the parts of groups (1, C, n, w), (parts, C) each; all parts are of one size."""
-    channels = groups[0].shape[1]
-    if groups[0].device.type != "cpu":
-        pairs = [torch.var_mean(_at_least_float32(group), (0, 2, 3), correction=0) for group in groups]
-        return torch.stack([mean for _, mean in pairs]), torch.stack([variance for variance, _ in pairs])
-    # What batch normalisation takes is ten times as fast as `var_mean` on channels-last features. It also updates a
-    # running average, by nothing here, and its type is that of the result.
-    groups = [_in_whole_vectors(group) for group in groups]
-    unused = _at_least_float32(groups[0].new_zeros(2, groups[0].shape[1]))
-    pairs = [torch.ops.aten.batch_norm_update_stats(group, *unused, 0.0) for group in groups]
-    means, variances = (torch.stack(part) for part in zip(*pairs, strict=True))
-    # Thousands of values are summed one by one in float32: the mean of what is flat and far from 0 is off by more than
-    # such channels vary, and they are gone through again, the slow way.
-    vague = means.square() > 1e6 * (variances + EPS)
-    for i in vague.any(1).nonzero()[:, 0].tolist():
-        exact = torch.var_mean(groups[i][:, vague[i]].double(), (0, 2, 3), correction=0)
-        variances[i, vague[i]], means[i, vague[i]] = (part.to(means.dtype) for part in exact)
-    return means.view(-1, channels), variances.view(-1, channels)
+def _moments_of_parts(x: Tensor, parts: int) -> tuple[Tensor, Tensor]:
+    """Means and variances of (1, C, n, w), of which each part has as many rows; (k · parts, C) each."""
+    seen = _in_whole_vectors(x, max(1, parts))
+    if x.device.type != "cpu":
+        variances, means = torch.var_mean(_at_least_float32(seen), (2, 3), correction=0)
+    elif parts:
+        means, variances = _by_group_norm(seen)
+    else:
+        means, variances = _by_batch_norm(seen)
+    return means.view(-1, x.shape[1]), variances.view(-1, x.shape[1])
 
 
-def _in_whole_vectors(x: Tensor) -> Tensor:
-    """(B, C, n, w) seen as (1, k · C, B · n · w / k, 1), channels-last: of k neighbours the channels fill vectors.
+def _by_group_norm(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Of (parts, C, n, 1), channels-last, on a CPU: (parts, C) each.
 
-    Of 24 channels torch takes the last 8 one by one, five times as slow. k is 1 where positions do not divide.
+    The statistics that group normalisation takes with a channel a group; what it normalises is thrown away. Every
+    thread reads a stretch of the map, the one that it wrote and will write again: where the processor's cores have
+    caches of their own, reading each part with all of them makes the next pass three times as slow.
     """
-    channels, positions = x.shape[1], x.shape[0] * x.shape[2] * x.shape[3]
-    k = LANES // math.gcd(channels, LANES)
-    k = k if positions % k == 0 else 1
+    parts, channels, positions, _ = x.shape
+    one = _at_least_float32(x.new_ones(channels))  # its type is that of the result
+    _, means, inverse = torch.native_group_norm(x, one, one, parts, channels, positions, channels, 0.0)
+    variances = inverse.square().reciprocal()
+    # It takes E[x²] - μ², of which too little is left where a part is nearly flat and far from 0.
+    _take_exactly(x, means, variances, means.square() > 1e3 * (variances + EPS))
+    return means, variances
+
+
+def _by_batch_norm(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Of (1, C, n, 1), channels-last, on a CPU: (1, C) each.
+
+    What batch normalisation takes is ten times as fast as `var_mean` on channels-last features. It also updates a
+    running average, by nothing here, and its type is that of the result.
+    """
+    unused = _at_least_float32(x.new_zeros(2, x.shape[1]))
+    means, variances = (value[None] for value in torch.ops.aten.batch_norm_update_stats(x, *unused, 0.0))
+    # Thousands of values are summed one by one in float32: the mean of what is flat and far from 0 is off by more than
+    # such channels vary.
+    _take_exactly(x, means, variances, means.square() > 1e6 * (variances + EPS))
+    return means, variances
+
+
+def _take_exactly(x: Tensor, means: Tensor, variances: Tensor, vague: Tensor) -> None:
+    """Go through some channels of (parts, C, n, 1) again, the slow way; statistics are changed in place."""
+    for i in vague.any(1).nonzero()[:, 0].tolist():
+        exact = torch.var_mean(x[i, vague[i]].double(), (1, 2), correction=0)
+        variances[i, vague[i]], means[i, vague[i]] = (part.to(means.dtype) for part in exact)
+
+
+def _in_whole_vectors(x: Tensor, parts: int = 1) -> Tensor:
+    """(B, C, n, w) seen as (parts, k · C, positions, 1), channels-last: of k neighbours the channels fill vectors.
+
+    Of 24 channels torch takes the last 8 one by one, five times as slow, and rounds them in another way. So k depends
+    on nothing that a piece of a map has not in common with all of it.
+    """
+    channels, positions = x.shape[1], x.shape[0] * x.shape[2] * x.shape[3] // parts
+    k = 2 if channels % 32 and x.shape[3] % 2 == 0 else 1
     x = x.contiguous(memory_format=torch.channels_last)
-    return x.permute(0, 2, 3, 1).reshape(1, positions // k, 1, channels * k).permute(0, 3, 1, 2)
+    return x.permute(0, 2, 3, 1).reshape(parts, positions // k, 1, channels * k).permute(0, 3, 1, 2)
 
 
 def normalise(
@@ -132,7 +167,7 @@ def normalise(
         return F.batch_norm(x, mean, variance, gamma, beta, eps=EPS)
     seen = _in_whole_vectors(x)
     k = seen.shape[1] // x.shape[1]
-    gamma, beta, mean, variance = (value.repeat(k) for value in (gamma, beta, mean, variance))
+    gamma, beta, mean, variance = torch.stack((gamma, beta, mean, variance)).repeat(1, k)
     if overwrite:
         unused = {"save_mean": mean.new_empty(0), "save_invstd": mean.new_empty(0)}
         torch.ops.aten.native_batch_norm.out(
@@ -201,7 +236,7 @@ def _normalise_on_cpu(x: Tensor, gamma: Tensor, beta: Tensor, overwrite: bool) -
     outs = []
     for i in range(len(x)):
         whole, row = Moments(), min(i, len(gamma) - 1)
-        whole.add(x[i : i + 1])
+        whole.add_last(x[i : i + 1])
         statistics = without_noise(*whole.result())
         outs.append(normalise(x[i : i + 1], *statistics, gamma[row], beta[row], overwrite=overwrite))
     return outs[0] if len(outs) == 1 else torch.cat(outs)

@@ -10,6 +10,7 @@ import math
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = ["ConditionalPalette", "colour_map"]
@@ -47,14 +48,16 @@ class ConditionalPalette(nn.Module):
         b, _, h, w = image.shape
         # Of pixels as they lie one after the other, channels last; a few at once fill the processor's vectors.
         n = math.gcd(w, PIXELS)
-        one = torch.eye(n, device=image.device)[:, None, :, None] * 2 * matrix.mT[:, None, :, None, :]
+        one = torch.eye(n, device=image.device)[:, None, :, None] * 2 * matrix[:, None, :, None, :]
         with torch.autocast(image.device.type, enabled=False):
-            out = torch.baddbmm(
-                offset.repeat(1, n)[:, None],
-                image.float().permute(0, 2, 3, 1).reshape(b, -1, 3 * n),
-                one.reshape(-1, 3 * n, 3 * n).expand(b, -1, -1),
-            )
-        return out.view(b, h, w, 3).permute(0, 3, 1, 2)
+            groups = image.float().permute(0, 2, 3, 1).reshape(b, h, w // n, 3 * n).permute(0, 3, 1, 2)
+            kernels = one.view(-1, 3 * n, 3 * n, 1, 1)
+            outs = [
+                F.conv2d(groups[i : i + 1], kernels[min(i, len(kernels) - 1)], offset[min(i, len(offset) - 1)].repeat(n))
+                for i in range(b)
+            ]
+        out = outs[0] if b == 1 else torch.cat(outs)
+        return out.permute(0, 2, 3, 1).reshape(b, h, w, 3).permute(0, 3, 1, 2)
 
 
 def colour_map(style: Tensor) -> tuple[Tensor, Tensor]:

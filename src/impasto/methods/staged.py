@@ -12,13 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.errors import OptionError
 from impasto.methods.layers import (
     ReflectConv,
+    bordered,
     depth_to_space,
+    less_colours,
     pad_to_multiple,
     space_to_depth,
     sum_colours,
@@ -60,17 +63,31 @@ class Stage:
     opens: bool = False
     closes: bool = False
 
-    def convolve(self, x: Tensor) -> Tensor:
-        """Everything before the statistics, (B, C, h, w) -> (B, C', h', w')."""
+    @property
+    def border(self) -> int:
+        """How many pixels on each side the input may bring along."""
+        return self.conv.halo if self.unshuffle == self.upsample == 1 else 0
+
+    def convolve(self, x: Tensor, border: int = 0) -> Tensor:
+        """Everything before the statistics, (B, C, h, w) -> (B, C', h', w'); x may have its `border` already."""
         if self.unshuffle > 1:
             x = space_to_depth(x, self.unshuffle)
-        x = self.conv.upsampled(x, self.upsample) if self.upsample > 1 else self.conv(x)
+        if self.upsample > 1:
+            x = self.conv.upsampled(x, self.upsample)
+        else:
+            x = self.conv.conv2d(x) if border else self.conv(x)
         return depth_to_space(x, self.shuffle) if self.shuffle > 1 else x
 
-    def finish(self, x: Tensor, mix: Tensor | None, kept: Tensor | None) -> Tensor:
-        """Normalise, rectify and add; may overwrite x, which nobody needs any more."""
+    def finish(self, x: Tensor, mix: Tensor | None, kept: Tensor | None, border: int = 0) -> Tensor:
+        """Normalise, rectify and add; may overwrite x, which nobody needs any more.
+
+        With a `border` the result has one, (B, C, h + 2 border, w + 2 border), and no gradient: what is rectified or
+        added is written to its place at once, where padding would be another pass through memory.
+        """
         if self.norm is not None:
             x = self.norm(x, mix, overwrite=True)
+        if border:
+            return bordered(x, border, rectify=self.relu, plus=kept)
         if self.relu:
             x = F.relu_(x)
         return x.add_(kept) if kept is not None else x
@@ -79,9 +96,14 @@ class Stage:
 def walk(stages: Sequence[Stage], x: Tensor, mix: Tensor | None = None) -> Tensor:
     """Send features (B, C, h, w) through all stages; `mix` (B, N) weighs the styles of conditional norms."""
     kept: Tensor | None = None
-    for stage in stages:
-        kept = x if stage.opens else kept
-        x = stage.finish(stage.convolve(x), mix, kept if stage.closes else None)
+    border = 0  # that x has
+    for i, stage in enumerate(stages):
+        if stage.opens:
+            kept = x[:, :, border : x.shape[2] - border, border : x.shape[3] - border]
+        last = i + 1 == len(stages) or torch.is_grad_enabled()
+        after = 0 if last else stages[i + 1].border
+        x = stage.finish(stage.convolve(x, border), mix, kept if stage.closes else None, after)
+        border = after
     return x
 
 
@@ -130,7 +152,7 @@ class StagedNetwork(nn.Module, ABC):
         """
         weight = self.stages()[0].conv.conv2d.weight
         mean = sum_colours(image) / (image.shape[2] * image.shape[3]) if mean is None else mean
-        centred = image - (mean * 255).round() / 255
+        centred = less_colours(image, (mean * 255).round() / 255)
         return (centred * self.INPUT_SCALE if self.INPUT_SCALE != 1 else centred).to(working_dtype(weight))
 
     def paint(self, image: Tensor, mix: Tensor | None = None) -> Tensor:
