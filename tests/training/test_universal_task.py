@@ -327,7 +327,7 @@ def test_a_beginning_of_several_styles_needs_them(root: Path) -> None:
 # -- the recipe -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["universal", "universal-strokes"])
+@pytest.mark.parametrize("name", ["universal-strokes", "universal-photo", "universal-long", "universal"])
 def test_the_recipes_of_what_ships_are_some(name: str) -> None:
     path = RECIPES / f"{name}.toml"
     settings = from_table(read_recipe(path), path)
