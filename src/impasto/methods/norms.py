@@ -27,8 +27,8 @@ __all__ = [
 ]
 
 EPS = 1e-5
-# Positions, at most, whose statistics are taken together, but for a row alone. Half of them are more than the 1024 below
-# which torch goes another way, a hundred times as slow.
+# Positions, at most, whose statistics are taken together, but for a row alone. That makes more than 2048, and half of
+# them, more than the 1024 below which torch goes another way, a hundred times as slow.
 PART = 4096
 
 

@@ -52,11 +52,10 @@ class ConditionalPalette(nn.Module):
         with torch.autocast(image.device.type, enabled=False):
             groups = image.float().permute(0, 2, 3, 1).reshape(b, h, w // n, 3 * n).permute(0, 3, 1, 2)
             kernels = one.view(-1, 3 * n, 3 * n, 1, 1)
-            outs = [
-                F.conv2d(groups[i : i + 1], kernels[min(i, len(kernels) - 1)], offset[min(i, len(offset) - 1)].repeat(n))
-                for i in range(b)
-            ]
-        out = outs[0] if b == 1 else torch.cat(outs)
+            # A picture or, where all share the weights, all of them at once.
+            parts = zip(torch.tensor_split(groups, len(kernels)), kernels, offset.repeat(1, n), strict=True)
+            outs = [F.conv2d(group, kernel, bias) for group, kernel, bias in parts]
+        out = outs[0] if len(outs) == 1 else torch.cat(outs)
         return out.permute(0, 2, 3, 1).reshape(b, h, w, 3).permute(0, 3, 1, 2)
 
 

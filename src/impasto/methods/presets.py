@@ -160,7 +160,9 @@ PRESETS: Mapping[str, OptimizeSettings] = MappingProxyType(
         # Ours: relative losses, a pyramid, coarse strokes first.
         "quick": OptimizeSettings(**_OURS, start=256, steps=13, later_steps=8, style_weight=16.0, lr=0.019),
         # The same from what the network of any style has painted: fewer steps reach further.
-        "good": OptimizeSettings(**_OURS, init="draft", start=256, steps=6, later_steps=6, style_weight=8.0, lr=0.017),
+        "good": OptimizeSettings(
+            **_OURS, init="draft", start=256, steps=8, later_steps=10, style_weight=10.0, lr=0.012
+        ),
         "balanced": OptimizeSettings(
             **_OURS | {"betas": (0.6, 0.95)},
             start=128,
