@@ -16,8 +16,10 @@ from impasto.core import winograd
 from impasto.core.precision import Precision
 from impasto.methods.layers import (
     ReflectConv,
+    bordered,
     depth_to_space,
     icnr_,
+    less_colours,
     pad_to_multiple,
     space_to_depth,
     use_precision,
@@ -34,6 +36,36 @@ def test_space_to_depth_is_pixel_unshuffle_in_another_order(layout, block) -> No
     theirs = F.pixel_unshuffle(x, block).unflatten(1, (3, block, block)).permute(0, 2, 3, 1, 4, 5).flatten(1, 3)
     assert torch.equal(out, theirs)
     assert torch.equal(depth_to_space(out, block), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("first", [0, 4])  # rows of a larger map need not begin where eight bytes do
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_pixels_move_in_any_type_and_from_anywhere(channels, first, dtype) -> None:
+    x = torch.rand(1, channels, 12, 6).to(dtype).contiguous(memory_format=torch.channels_last)[:, :, first:]
+    grad = x.clone().requires_grad_()  # which takes the plain way
+    assert torch.equal(space_to_depth(x, 2), space_to_depth(grad, 2))
+    assert torch.equal(depth_to_space(space_to_depth(x, 2), 2), x)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("border", [1, 4])
+@pytest.mark.parametrize("rectify", [True, False])
+@pytest.mark.parametrize("adds", [True, False])
+def test_bordered_is_padding_after_all_else(layout, border, rectify, adds) -> None:
+    x, more = (torch.randn(2, 3, 5, 7).contiguous(memory_format=layout) for _ in range(2))
+    wanted = F.relu(x) if rectify else x
+    wanted = wanted + more if adds else wanted
+    out = bordered(x, border, rectify=rectify, plus=more if adds else None)
+    assert torch.equal(out, F.pad(wanted, (border,) * 4, mode="reflect"))
+    assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("colours", [1, 2])  # of all pictures, or of each
+def test_colours_are_subtracted_in_any_layout(layout, colours) -> None:
+    image, less = torch.rand(2, 3, 5, 7), torch.rand(colours, 3, 1, 1)
+    assert torch.equal(less_colours(image.contiguous(memory_format=layout), less), image - less)
 
 
 def test_untrained_shuffle_has_no_checkerboard() -> None:

@@ -14,6 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from impasto.core import winograd
 from impasto.core.precision import Precision
+from impasto.methods.streams import fill_border
 
 __all__ = [
     "ReflectConv",
@@ -88,22 +89,20 @@ def bordered(x: Tensor, border: int, *, rectify: bool, plus: Tensor | None = Non
     In one pass over a map that is too large for a cache, and a little.
     """
     b, c, h, w = x.shape
-    out = x.new_empty((b, h + 2 * border, w + 2 * border, c))
-    rows = out[:, border:-border]
-    middle = rows[:, :, border:-border].permute(0, 3, 1, 2)
+    shape = (b, c, h + 2 * border, w + 2 * border)
+    out = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    rows = out[:, :, border:-border]
+    middle = rows[..., border:-border]
     if rectify:
         x = torch.clamp_min(x, 0, out=None if plus is not None else middle)
     if plus is not None:
         torch.add(x, plus, out=middle)
     elif not rectify:
         middle.copy_(x)
-    for i in range(1, border + 1):
-        rows[:, :, border - i] = rows[:, :, border + i]
-        rows[:, :, border + w - 1 + i] = rows[:, :, border + w - 1 - i]
-    for i in range(1, border + 1):
-        out[:, border - i] = out[:, border + i]
-        out[:, border + h - 1 + i] = out[:, border + h - 1 - i]
-    return out.permute(0, 3, 1, 2)
+    for field, dim in ((rows, 3), (out, 2)):
+        fill_border(field, dim, border, "reflect", low=True)
+        fill_border(field, dim, border, "reflect", low=False)
+    return out
 
 
 class _Convolve(torch.autograd.Function):

@@ -49,27 +49,25 @@ class Moments:
 
     def add(self, x: Tensor) -> None:
         """Count (1, C, n, w) in: the next rows, in any floating type."""
-        rest = self._add_whole_parts(x)
-        self._rest = rest.clone() if rest.shape[2] else None  # or the whole piece would live on
+        self.add_last(x)
+        if self._rest is not None:
+            self._rest = self._rest.clone()  # or the whole piece would live on
 
     def add_last(self, x: Tensor) -> None:
-        """The same for rows after which none come."""
-        self._rest = self._add_whole_parts(x)
-
-    def _add_whole_parts(self, x: Tensor) -> Tensor:
-        """Count in what fills parts, as many for each thread, and return the rows below."""
+        """The same for rows after which none come: what does not fill a part for every thread is kept as it is."""
         rows, threads = max(1, PART // x.shape[3]), torch.get_num_threads()
         together = rows * threads
         if self._rest is not None:
             lacking = together - self._rest.shape[2]
             first, x = torch.cat((self._rest, x[:, :, :lacking]), 2), x[:, :, lacking:]
             if first.shape[2] < together:
-                return first
+                self._rest = first
+                return
             self._take(first, threads)
         whole = x.shape[2] // together * together
         if whole:
             self._take(x[:, :, :whole], whole // rows)
-        return x[:, :, whole:]
+        self._rest = x[:, :, whole:] if whole < x.shape[2] else None
 
     def _take(self, x: Tensor, parts: int = 0) -> None:
         """(1, C, n, w), so many parts of as many rows each; 0 is the rest of a map."""
@@ -85,9 +83,9 @@ class Moments:
 
     def result(self) -> tuple[Tensor, Tensor]:
         """Mean and biased variance of all rows counted in, (C,) each, at least float32."""
-        if self._rest is not None and self._rest.shape[2]:
+        if self._rest is not None:
             self._take(self._rest)
-        self._rest = None
+            self._rest = None
         if self._sums is None:
             raise RuntimeError("no piece has been counted in")
         mean, square = self._sums / self.count

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["Border", "Pieces", "Window", "slide", "split_rows"]
+__all__ = ["Border", "Pieces", "Window", "fill_border", "slide", "split_rows"]
 
 Pieces = Iterator[Tensor]
 Border = Literal["reflect", "replicate", "zeros"]
@@ -83,18 +83,18 @@ def _continue(rows: Tensor, above: Tensor | None, window: Window, *, last: bool)
     middle = out[:, :, before : before + n]
     middle[..., p : p + w] = rows
     if p:
-        _fill(middle, 3, p, window.border, low=True)
-        _fill(middle, 3, p, window.border, low=False)
+        fill_border(middle, 3, p, window.border, low=True)
+        fill_border(middle, 3, p, window.border, low=False)
     if above is not None:
         out[:, :, :before] = above
     elif p:
-        _fill(out, 2, p, window.border, low=True)
+        fill_border(out, 2, p, window.border, low=True)
     if after:
-        _fill(out, 2, p, window.border, low=False)
+        fill_border(out, 2, p, window.border, low=False)
     return out
 
 
-def _fill(x: Tensor, dim: int, size: int, border: Border, *, low: bool) -> None:
+def fill_border(x: Tensor, dim: int, size: int, border: Border, *, low: bool) -> None:
     """Write the first (`low`) or last `size` rows or columns of a map, which lie outside, from those inside."""
     length = x.shape[dim]
     outside = x.narrow(dim, 0 if low else length - size, size)
