@@ -15,8 +15,8 @@ from impasto.core.memory import reuse_large_blocks
 from impasto.core.precision import choose_precision
 from impasto.core.weights import load_backbone
 from impasto.evaluation import measure
-from impasto.methods.optimize import Optimization
-from impasto.methods.presets import OptimizeSettings, preset
+from impasto.optimize.loop import Optimization
+from impasto.optimize.presets import OptimizeSettings, preset
 
 SAME = {"content_layers": preset("quick").content_layers, "style_weight": preset("quick").style_weight}
 VARIANTS: dict[str, OptimizeSettings] = {

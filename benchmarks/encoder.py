@@ -17,8 +17,8 @@ from impasto.core.precision import choose_precision
 from impasto.core.weights import load_backbone
 from impasto.evaluation import Distances, measure
 from impasto.imaging import Picture, write
-from impasto.methods.optimize import Optimization
-from impasto.methods.presets import OptimizeSettings
+from impasto.optimize.loop import Optimization
+from impasto.optimize.presets import OptimizeSettings
 
 
 def main() -> None:

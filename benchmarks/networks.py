@@ -21,11 +21,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.precision import Precision, choose_precision
-from impasto.methods.brisk import BriskConfig
-from impasto.methods.files import Network, build
-from impasto.methods.johnson import Johnson, JohnsonConfig
-from impasto.methods.layers import use_precision
-from impasto.methods.multistyle import MultiStyleConfig
+from impasto.networks.brisk import BriskConfig
+from impasto.networks.checkpoint import Network, build
+from impasto.networks.johnson import Johnson, JohnsonConfig
+from impasto.networks.layers import use_precision
+from impasto.networks.multistyle import MultiStyleConfig
 
 CONFIGS = {
     "johnson": JohnsonConfig(),

@@ -1,7 +1,7 @@
 """Seconds per step and peak memory of optimisation on a VGG-19, ours beside a plain implementation.
 
 (a) plain: eager float32, contiguous layout, torchvision-like Sequential, Gram by reshape and mm, as a tutorial
-writes it. (b) ours: `impasto.methods`. Same losses (Gram MSE at relu1_1 ... relu5_1, content MSE at relu4_2),
+writes it. (b) ours: `impasto.optimize`. Same losses (Gram MSE at relu1_1 ... relu5_1, content MSE at relu4_2),
 same random weights. Each runs in a process of its own; (a) and (b) alternate, and the best of `--rounds` counts.
 With the processor's bfloat16 units, and without (ONEDNN_MAX_CPU_ISA=AVX2).
 
@@ -85,8 +85,8 @@ def ours(size: int, steps: int) -> tuple[float, float]:
     from impasto.core.memory import reuse_large_blocks
     from impasto.core.precision import choose_precision
     from impasto.core.vgg import VGG
-    from impasto.methods.optimize import Optimization
-    from impasto.methods.presets import OptimizeSettings
+    from impasto.optimize.loop import Optimization
+    from impasto.optimize.presets import OptimizeSettings
 
     reuse_large_blocks()
     precision = choose_precision("cpu")

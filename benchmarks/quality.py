@@ -39,7 +39,7 @@ from impasto.evaluation import (
     summarise,
 )
 from impasto.imaging import Picture, fit_long_side, resize, write
-from impasto.methods.shipped import shipped_models
+from impasto.networks.shipped import shipped_models
 from impasto.training.photos import open_photos
 from impasto.training.sources import gather_styles
 from judges import efficientnet

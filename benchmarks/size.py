@@ -31,27 +31,27 @@ from torch import Tensor
 from common import child, machine, parser, peak_memory, show
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.precision import choose_precision
+from impasto.core.rows import MapShape, Pool, RowStore
+from impasto.core.streams import split_rows
 from impasto.core.vgg import VGG
 from impasto.imaging import read
 from impasto.imaging.pixelfile import PixelFile
-from impasto.methods.adain import AdaIN, AdaINConfig
-from impasto.methods.blocks import BlockObjective, layout_for, state_bytes
-from impasto.methods.brisk import BriskConfig
-from impasto.methods.feedforward import ready
-from impasto.methods.files import Network, build, load_model
-from impasto.methods.fitting import plan_for
-from impasto.methods.objective import Objective
-from impasto.methods.planning import Wishes, held_memory, parse_memory
-from impasto.methods.presets import preset
-from impasto.methods.rows import MapShape, Pool, RowStore
-from impasto.methods.shipped import find_model, shipped_models
-from impasto.methods.staged import StagedNetwork
-from impasto.methods.streams import split_rows
-from impasto.methods.tiled import paint_staged
-from impasto.methods.tiled_adain import paint_adain
-from impasto.methods.universal import Universal, UniversalConfig
+from impasto.networks.adain import AdaIN, AdaINConfig
+from impasto.networks.brisk import BriskConfig
+from impasto.networks.checkpoint import Network, build, load_model
+from impasto.networks.inference import ready
+from impasto.networks.shipped import find_model, shipped_models
+from impasto.networks.staged import StagedNetwork
+from impasto.networks.universal import Universal, UniversalConfig
+from impasto.optimize.blockwise import BlockObjective, layout_for, state_bytes
+from impasto.optimize.objective import Objective
+from impasto.optimize.presets import preset
 from impasto.stylizer import StripPainting, Task
 from impasto.stylizer.model import Model
+from impasto.tiling.adain_bands import paint_adain
+from impasto.tiling.bands import paint_staged
+from impasto.tiling.fitting import plan_for
+from impasto.tiling.plan import Wishes, held_memory, parse_memory
 
 PHOTOS = Path(__file__).resolve().parents[1] / "examples" / "photos"
 ASPECT = 4 / 3

@@ -41,9 +41,9 @@ import peer
 from common import child, console, machine, parser, peak_memory, show, tell
 from impasto.core.precision import PrecisionName, choose_precision
 from impasto.imaging import Picture, read, resize, write
-from impasto.methods.brisk import Brisk, BriskConfig
-from impasto.methods.files import save_model
-from impasto.methods.shipped import find_model, shipped_models
+from impasto.networks.brisk import Brisk, BriskConfig
+from impasto.networks.checkpoint import save_model
+from impasto.networks.shipped import find_model, shipped_models
 from impasto.stylizer import load
 from networks import convolution_rate
 from training import PlainJohnson

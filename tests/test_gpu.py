@@ -17,15 +17,15 @@ from torch import Tensor
 
 import impasto
 from impasto.core.precision import choose_precision
+from impasto.core.rows import Pool
 from impasto.core.vgg import VGG
 from impasto.core.weights import load_backbone
 from impasto.imaging import fit_long_side, read, resize
 from impasto.lab.inversion import Inversion, reconstruction
-from impasto.methods.blocks import BlockObjective, Layout
-from impasto.methods.objective import Objective
-from impasto.methods.optimize import Optimization
-from impasto.methods.presets import PRESETS, OptimizeSettings, preset
-from impasto.methods.rows import Pool
+from impasto.optimize.blockwise import BlockObjective, Layout
+from impasto.optimize.loop import Optimization
+from impasto.optimize.objective import Objective
+from impasto.optimize.presets import PRESETS, OptimizeSettings, preset
 from impasto.training.loop import TrainProgress, train
 
 from .training.training_samples import adain, johnson, multistyle, universal, workspace

@@ -16,11 +16,11 @@ import impasto
 from impasto.cli.app import app
 from impasto.core.vgg import VGG
 from impasto.errors import ImageError, OptionError, WeightsError
-from impasto.methods import shipped
-from impasto.methods.adain import AdaIN, AdaINConfig
-from impasto.methods.brisk import Brisk, BriskConfig
-from impasto.methods.files import save_model
-from impasto.methods.universal import Universal, UniversalConfig
+from impasto.networks import shipped
+from impasto.networks.adain import AdaIN, AdaINConfig
+from impasto.networks.brisk import Brisk, BriskConfig
+from impasto.networks.checkpoint import save_model
+from impasto.networks.universal import Universal, UniversalConfig
 from impasto.stylizer import StyleRecord, gallery_styles, paints_by_network
 from impasto.stylizer.model import Model
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from impasto.methods.brisk import Brisk, BriskConfig
-from impasto.methods.files import save_model
+from impasto.networks.brisk import Brisk, BriskConfig
+from impasto.networks.checkpoint import save_model
 
 PROJECT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = PROJECT / "notebooks"

@@ -18,8 +18,8 @@ from PIL import Image
 
 from impasto.errors import DataError, OutputError
 from impasto.imaging import read
-from impasto.methods.optimize import Optimization, Progress
-from impasto.methods.presets import PRESETS, preset
+from impasto.optimize.loop import Optimization, Progress
+from impasto.optimize.presets import PRESETS, preset
 from impasto.recording import (
     Log,
     RunFolder,

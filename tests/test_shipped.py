@@ -19,7 +19,7 @@ from impasto.core.store import SHIPPED
 from impasto.core.weights import load_backbone
 from impasto.evaluation import measure
 from impasto.imaging import Picture, fit_long_side, read, resize, write
-from impasto.methods.shipped import MODELS, find_model, shipped_models, style_picture
+from impasto.networks.shipped import MODELS, find_model, shipped_models, style_picture
 from impasto.stylizer.model import Model
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

@@ -22,14 +22,14 @@ from impasto.core.precision import Precision
 from impasto.core.vgg import VGG
 from impasto.errors import DataError, ImageError, MissingExtraError, OptionError, OutputError
 from impasto.imaging import read
-from impasto.methods.adain import AdaIN, AdaINConfig
-from impasto.methods.brisk import Brisk, BriskConfig
-from impasto.methods.files import Network
-from impasto.methods.journal import Journal
-from impasto.methods.planning import Wishes
-from impasto.methods.universal import Universal, UniversalConfig
+from impasto.networks.adain import AdaIN, AdaINConfig
+from impasto.networks.brisk import Brisk, BriskConfig
+from impasto.networks.checkpoint import Network
+from impasto.networks.universal import Universal, UniversalConfig
 from impasto.stylizer import Finish, StripPainting, Task, needs_strips
 from impasto.stylizer.model import Model
+from impasto.tiling.journal import Journal
+from impasto.tiling.plan import Wishes
 
 pytest.importorskip("pyvips", reason="the extra huge (pyvips) is not installed")
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")
@@ -283,7 +283,7 @@ from impasto.core.memory import reuse_large_blocks
 sys.path.insert(0, sys.argv[1])
 from test_strips import gallery
 from impasto.imaging.strips import load_pyvips
-from impasto.methods.planning import Wishes, held_memory
+from impasto.tiling.plan import Wishes, held_memory
 from impasto.stylizer import StripPainting, Task, needs_strips
 reuse_large_blocks()
 torch.set_num_threads(1)

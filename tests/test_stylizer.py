@@ -16,8 +16,8 @@ from PIL import Image
 import impasto
 from impasto.errors import ImageError, ImpastoError, LayerError, OptionError, WeightsError
 from impasto.imaging import Picture, read, write
-from impasto.methods.optimize import Progress
-from impasto.methods.presets import DEFAULT_PRESET, PRESETS, preset
+from impasto.optimize.loop import Progress
+from impasto.optimize.presets import DEFAULT_PRESET, PRESETS, preset
 from impasto.stylizer import Style, as_styles, parse_layers, parse_style, prepare, split_init, stylize
 
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")

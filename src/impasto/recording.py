@@ -18,8 +18,8 @@ from torch import Tensor
 from impasto.errors import DataError
 from impasto.files import atomic_path, sha256
 from impasto.imaging import Picture, fit_long_side, resize, to_pil, write
-from impasto.methods.optimize import Optimization, Progress
-from impasto.methods.presets import OptimizeSettings
+from impasto.optimize.loop import Optimization, Progress
+from impasto.optimize.presets import OptimizeSettings
 
 __all__ = [
     "Log",

@@ -12,9 +12,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from impasto.cli.app import app
-from impasto.methods.brisk import Brisk, BriskConfig
-from impasto.methods.files import save_model
-from impasto.methods.johnson import Johnson, JohnsonConfig
+from impasto.networks.brisk import Brisk, BriskConfig
+from impasto.networks.checkpoint import save_model
+from impasto.networks.johnson import Johnson, JohnsonConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PLAIN = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "160", "FORCE_COLOR": None}

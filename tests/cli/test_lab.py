@@ -14,8 +14,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from impasto.cli.app import app
-from impasto.methods.brisk import Brisk, BriskConfig
-from impasto.methods.files import save_model
+from impasto.networks.brisk import Brisk, BriskConfig
+from impasto.networks.checkpoint import save_model
 
 from ..training.training_samples import write_backbone
 

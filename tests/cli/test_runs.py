@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from impasto.cli.app import app
 from impasto.imaging import read
-from impasto.methods.optimize import Optimization
+from impasto.optimize.loop import Optimization
 
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")
 
@@ -184,7 +184,7 @@ def test_killed_and_resumed_it_is_the_same_picture(job: list[str], folder: Path)
     """A kill that no program can catch, in the middle of a step."""
     code = (
         "import os, signal, sys\nimport torch\ntorch.set_num_threads(1)\n"
-        "from impasto.cli.app import app\nfrom impasto.methods.optimize import Optimization\n"
+        "from impasto.cli.app import app\nfrom impasto.optimize.loop import Optimization\n"
         "real = Optimization._move\n"
         "def move(self, objective):\n"
         "    terms = real(self, objective)\n"

@@ -24,8 +24,8 @@ from impasto.errors import DivergenceError, ImpastoError
 from impasto.imaging import Picture, read, write
 from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.imaging.writing import COMPRESSION, QUALITY
-from impasto.methods.optimize import Optimization
-from impasto.methods.presets import DEFAULT_PRESET, PRESETS, OptimizeSettings
+from impasto.optimize.loop import Optimization
+from impasto.optimize.presets import DEFAULT_PRESET, PRESETS, OptimizeSettings
 from impasto.stylizer import Finish, Model, Style
 from impasto.stylizer import stylize as stylize_in_python
 
@@ -520,7 +520,7 @@ def test_a_painting_that_diverges_keeps_its_last_good_picture(
         return terms
 
     monkeypatch.setattr(Optimization, "_move", move)
-    monkeypatch.setattr("impasto.methods.optimize.REMEMBER_EVERY", 1)
+    monkeypatch.setattr("impasto.optimize.loop.REMEMBER_EVERY", 1)
     result = paint("-o", "out.png", "--steps", "9", "--log", "log.csv")
     assert (result.exit_code, result.stdout) == (2, "")
     *notes, error = result.stderr.splitlines()

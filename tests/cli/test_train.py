@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from impasto.cli import train as command
 from impasto.cli.app import app
-from impasto.methods.files import load_model
+from impasto.networks.checkpoint import load_model
 from impasto.training import universal_task
 from impasto.training.loop import TrainProgress
 from impasto.training.settings import FAMILIES, flag

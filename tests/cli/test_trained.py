@@ -11,11 +11,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from impasto.cli.app import app
-from impasto.methods import shipped
-from impasto.methods.brisk import Brisk, BriskConfig
-from impasto.methods.files import save_model
-from impasto.methods.johnson import Johnson, JohnsonConfig
-from impasto.methods.universal import Universal, UniversalConfig
+from impasto.networks import shipped
+from impasto.networks.brisk import Brisk, BriskConfig
+from impasto.networks.checkpoint import save_model
+from impasto.networks.johnson import Johnson, JohnsonConfig
+from impasto.networks.universal import Universal, UniversalConfig
 
 runner = CliRunner()
 

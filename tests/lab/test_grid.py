@@ -9,7 +9,7 @@ import pytest
 
 from impasto.errors import DataError
 from impasto.lab.grid import optimize_settings, read_grid, shown_value, train_settings
-from impasto.methods.presets import PRESETS
+from impasto.optimize.presets import PRESETS
 
 pytestmark = pytest.mark.usefixtures("folder")
 PROJECT = Path(__file__).resolve().parents[2]

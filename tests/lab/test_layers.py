@@ -8,14 +8,14 @@ import torch
 from impasto.core.vgg import VGG
 from impasto.errors import LayerError, OptionError
 from impasto.lab.layers import BackboneLayers, PainterLayers, stage_names
-from impasto.methods.adain import AdaIN, AdaINConfig
-from impasto.methods.brisk import Brisk, BriskConfig
-from impasto.methods.feedforward import paint
-from impasto.methods.johnson import Johnson, JohnsonConfig
-from impasto.methods.layers import pad_to_multiple
-from impasto.methods.multistyle import MultiStyle, MultiStyleConfig
-from impasto.methods.staged import walk
-from impasto.methods.universal import Universal, UniversalConfig
+from impasto.networks.adain import AdaIN, AdaINConfig
+from impasto.networks.brisk import Brisk, BriskConfig
+from impasto.networks.inference import paint
+from impasto.networks.johnson import Johnson, JohnsonConfig
+from impasto.networks.layers import pad_to_multiple
+from impasto.networks.multistyle import MultiStyle, MultiStyleConfig
+from impasto.networks.staged import walk
+from impasto.networks.universal import Universal, UniversalConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 IMAGE = torch.rand(1, 3, 26, 37, generator=torch.Generator().manual_seed(0))

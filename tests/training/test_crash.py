@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from impasto.files import sha256
-from impasto.methods.files import load_model
+from impasto.networks.checkpoint import load_model
 
 from .training_samples import flags, johnson, multistyle, workspace
 

@@ -16,9 +16,9 @@ from impasto.core.precision import choose_precision
 from impasto.errors import DataError, DivergenceError, ImageError, OptionError, OutputError, WeightsError
 from impasto.files import sha256
 from impasto.imaging import read
-from impasto.methods.files import build, load_model
-from impasto.methods.johnson import Johnson, JohnsonConfig
-from impasto.methods.palette import colour_map
+from impasto.networks.checkpoint import build, load_model
+from impasto.networks.johnson import Johnson, JohnsonConfig
+from impasto.networks.palette import colour_map
 from impasto.training import loop, universal_task
 from impasto.training.adain_task import AdaINTask
 from impasto.training.checkpoint import Checkpoints

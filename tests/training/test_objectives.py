@@ -8,7 +8,7 @@ from torch import Tensor
 
 from impasto.core.statistics import gram
 from impasto.core.vgg import NORMALISATIONS, VGG
-from impasto.methods.adain import TAPS
+from impasto.networks.adain import TAPS
 from impasto.training.objectives import AdaINObjective, GramObjective
 from impasto.training.settings import Weights
 

@@ -147,8 +147,8 @@ def test_settings_load_without_torch() -> None:
 
 
 def test_a_model_tells_how_its_styles_were_learned(tmp_path: Path) -> None:
-    from impasto.methods.brisk import Brisk, BriskConfig
-    from impasto.methods.files import save_model
+    from impasto.networks.brisk import Brisk, BriskConfig
+    from impasto.networks.checkpoint import save_model
 
     network = Brisk(BriskConfig(("a",), channels=8, blocks=1, detail=4))
     told = {"style_balance": 12.0, "style_size": 300, "backbone": "vgg16", "lr": 0.5, "contents": {}}

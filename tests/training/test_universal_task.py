@@ -15,9 +15,9 @@ from impasto.core.precision import choose_precision
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError, OptionError
 from impasto.files import sha256
-from impasto.methods.files import load_model, save_model
-from impasto.methods.johnson import Johnson, JohnsonConfig
-from impasto.methods.universal import Universal
+from impasto.networks.checkpoint import load_model, save_model
+from impasto.networks.johnson import Johnson, JohnsonConfig
+from impasto.networks.universal import Universal
 from impasto.training import universal_task
 from impasto.training.loop import TrainProgress, train
 from impasto.training.objectives import GramObjective

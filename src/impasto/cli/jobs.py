@@ -10,8 +10,8 @@ from impasto.core.precision import PrecisionName
 from impasto.core.weights import BACKBONES, Input
 from impasto.errors import DataError, OptionError
 from impasto.imaging import check_output
-from impasto.methods.presets import DEFAULT_PRESET, OptimizeSettings
-from impasto.methods.presets import preset as settings_of
+from impasto.optimize.presets import DEFAULT_PRESET, OptimizeSettings
+from impasto.optimize.presets import preset as settings_of
 from impasto.recording import RunFolder, describe_file, describe_settings, same_file, stored_settings
 from impasto.stylizer import Finish, Painting, Style, parse_layers, parse_style, prepare, split_init
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from impasto.core.vgg import VGG
     from impasto.lab.layers import Layers
-    from impasto.methods.optimize import Optimization
+    from impasto.optimize.loop import Optimization
 
 __all__ = ["lab_app"]
 

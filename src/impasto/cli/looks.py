@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from impasto.core.precision import PrecisionName
-from impasto.methods.planning import Statistics
-from impasto.methods.tiled import TileProgress
 from impasto.stylizer import parse_style
+from impasto.tiling.bands import TileProgress
+from impasto.tiling.plan import Statistics
 
 __all__ = ["Look", "bar"]
 

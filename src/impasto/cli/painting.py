@@ -19,7 +19,7 @@ from impasto.cli.common import show_note
 from impasto.cli.jobs import Job
 from impasto.errors import DivergenceError, OptionError
 from impasto.imaging import Picture, check_output, losses, write
-from impasto.methods.optimize import Progress
+from impasto.optimize.loop import Progress
 from impasto.recording import Log, RunFolder, Timeline, plot_losses
 from impasto.stylizer import Painting
 

@@ -15,11 +15,11 @@ from impasto.cli.jobs import Keep
 from impasto.cli.looks import Look, bar
 from impasto.errors import DataError
 from impasto.imaging import check_output
-from impasto.methods.planning import Wishes, parse_memory
-from impasto.methods.shipped import find_model
-from impasto.methods.tiled import TileProgress
+from impasto.networks.shipped import find_model
 from impasto.recording import RunFolder, describe_file, same_file
 from impasto.stylizer import Finish, Model, StripPainting, Task, load, parse_style
+from impasto.tiling.bands import TileProgress
+from impasto.tiling.plan import Wishes, parse_memory
 
 if TYPE_CHECKING:
     from impasto.batch import Work

@@ -42,7 +42,7 @@ def styles(
 ) -> None:
     """List the styles that `impasto stylize --style NAME` knows, or show them all on one photo."""
     from impasto.core.metadata import read_metadata
-    from impasto.methods.shipped import find_model
+    from impasto.networks.shipped import find_model
     from impasto.stylizer.model import records
 
     if (sheet is None) != (output is None):

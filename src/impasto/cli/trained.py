@@ -14,9 +14,9 @@ from impasto.cli.looks import Look, bar
 from impasto.cli.strips import begin_run, paint_by_strips, prepared, task_of
 from impasto.errors import OptionError
 from impasto.imaging import check_output, losses, write
-from impasto.methods.fitting import measured, told_at_once
 from impasto.recording import RunFolder
 from impasto.stylizer import load, needs_strips
+from impasto.tiling.fitting import measured, told_at_once
 
 if TYPE_CHECKING:
     from impasto.batch import Work

@@ -1,6 +1,6 @@
 """The terms of a perceptual loss: each a small module that holds its target, called with what it judges.
 
-Constants that differ between papers are arguments; `methods/optimize.py` chooses them. A target may be any
+Constants that differ between papers are arguments; `optimize/loop.py` chooses them. A target may be any
 size: Gram matrices are divided by their own picture's positions, so a style need not be as large as the result.
 """
 

@@ -13,9 +13,9 @@ from impasto.core.precision import PrecisionName, choose_precision, pick_device
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError, ImageError
 from impasto.imaging import read, resize
-from impasto.methods.johnson import Johnson
-from impasto.methods.optimize import Optimization
-from impasto.methods.presets import preset
+from impasto.networks.johnson import Johnson
+from impasto.optimize.loop import Optimization
+from impasto.optimize.presets import preset
 from impasto.stylizer import load
 from impasto.stylizer.route import UNIVERSAL
 from impasto.training.archives import is_photo

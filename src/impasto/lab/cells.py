@@ -28,11 +28,11 @@ from impasto.evaluation import measure
 from impasto.files import atomic_path
 from impasto.imaging import Picture, fit_long_side, read, resize, write
 from impasto.lab.grid import HOW, OPTIMIZE, SIZE, optimize_settings, train_settings
-from impasto.methods.encoded import EncodedNetwork
-from impasto.methods.feedforward import paint, ready
-from impasto.methods.files import load_model
-from impasto.methods.optimize import Progress
-from impasto.methods.styled import StyledNetwork
+from impasto.networks.checkpoint import load_model
+from impasto.networks.encoded import EncodedNetwork
+from impasto.networks.inference import paint, ready
+from impasto.networks.styled import StyledNetwork
+from impasto.optimize.loop import Progress
 from impasto.recording import Log
 from impasto.stylizer import Style, prepare
 from impasto.training.loop import train

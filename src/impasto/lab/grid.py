@@ -32,7 +32,7 @@ from typing import Any
 from impasto.core.backbones import BACKBONES
 from impasto.errors import DataError, ImpastoError
 from impasto.files import sha256
-from impasto.methods.presets import DEFAULT_PRESET, OptimizeSettings, preset
+from impasto.optimize.presets import DEFAULT_PRESET, OptimizeSettings, preset
 from impasto.stylizer import parse_layers
 from impasto.training.settings import FAMILIES, TrainSettings, settings_class
 

@@ -19,8 +19,8 @@ from impasto.core.losses import reduce_error
 from impasto.core.vgg import VGG
 from impasto.imaging import resize
 from impasto.lab.sheets import Sheet, picture_tile
-from impasto.methods.optimize import Optimization
-from impasto.methods.presets import OptimizeSettings
+from impasto.optimize.loop import Optimization
+from impasto.optimize.presets import OptimizeSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from impasto.core.vgg import VGG
 from impasto.errors import LayerError, OptionError
-from impasto.methods.adain import AdaIN
-from impasto.methods.encoded import EncodedNetwork
-from impasto.methods.files import Network
-from impasto.methods.layers import pad_to_multiple, working_dtype
-from impasto.methods.staged import Stage, StagedNetwork
-from impasto.methods.styled import StyledNetwork
-from impasto.methods.universal import Universal
+from impasto.networks.adain import AdaIN
+from impasto.networks.checkpoint import Network
+from impasto.networks.encoded import EncodedNetwork
+from impasto.networks.layers import pad_to_multiple, working_dtype
+from impasto.networks.staged import Stage, StagedNetwork
+from impasto.networks.styled import StyledNetwork
+from impasto.networks.universal import Universal
 
 __all__ = ["BackboneLayers", "Layers", "PainterLayers", "stage_names"]
 

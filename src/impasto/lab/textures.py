@@ -16,8 +16,8 @@ from torch import Tensor
 from impasto.core.vgg import VGG
 from impasto.imaging import fit_long_side
 from impasto.lab.sheets import Sheet, picture_tile
-from impasto.methods.optimize import Optimization
-from impasto.methods.presets import OptimizeSettings
+from impasto.optimize.loop import Optimization
+from impasto.optimize.presets import OptimizeSettings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,9 +11,9 @@ from impasto.core.weights import Input
 from impasto.errors import OptionError
 from impasto.imaging import to_pil
 from impasto.imaging.guards import MAX_MEGAPIXELS
-from impasto.methods.optimize import Progress
-from impasto.methods.presets import DEFAULT_PRESET
-from impasto.methods.presets import preset as settings_of
+from impasto.optimize.loop import Progress
+from impasto.optimize.presets import DEFAULT_PRESET
+from impasto.optimize.presets import preset as settings_of
 from impasto.stylizer.finishing import Finish, as_masks
 from impasto.stylizer.model import load
 from impasto.stylizer.painting import parse_layers, prepare, split_init
@@ -69,7 +69,7 @@ def stylize(
         method: ``network`` or ``optimize``, where what else is given leaves it open.
         strength: in [0, 1]: 0 gives the photo back, 1 is the full style.
         mask: white where there is to be style, black where the photo stays; one picture, or one per style.
-        preset: one of `impasto.methods.presets.PRESETS`; only for optimisation, like all that follow but the last.
+        preset: one of `impasto.optimize.presets.PRESETS`; only for optimisation, like all that follow but the last.
         init: what to begin with, instead of what the preset says: ``content``, ``noise``, ``faint-noise``,
             ``coursera``, ``draft``, or a picture.
         steps: in all, shared among the scales as the preset does.

@@ -16,18 +16,18 @@ from impasto.core.precision import Precision, PrecisionName, choose_precision, p
 from impasto.errors import OptionError
 from impasto.imaging import Picture, as_picture, fit_long_side, resize, to_pil
 from impasto.imaging.guards import MAX_MEGAPIXELS
-from impasto.methods.adain import AdaIN
-from impasto.methods.encoded import EncodedNetwork
-from impasto.methods.feedforward import Encoded, Renderer, encode, paint, ready
-from impasto.methods.files import Network, load_model
-from impasto.methods.fitting import InBands, renderer_for
-from impasto.methods.planning import Plan, Statistics, Wishes, parse_memory
-from impasto.methods.shipped import find_model
-from impasto.methods.tiled import TileProgress
-from impasto.methods.universal import Universal
+from impasto.networks.adain import AdaIN
+from impasto.networks.checkpoint import Network, load_model
+from impasto.networks.encoded import EncodedNetwork
+from impasto.networks.inference import Encoded, Renderer, encode, paint, ready
+from impasto.networks.shipped import find_model
+from impasto.networks.universal import Universal
 from impasto.stylizer.finishing import Finish, as_masks, cover, read_masks
 from impasto.stylizer.strokes import factor_for_network, parse_scale
 from impasto.stylizer.styles import Style, as_styles
+from impasto.tiling.bands import TileProgress
+from impasto.tiling.fitting import InBands, renderer_for
+from impasto.tiling.plan import Plan, Statistics, Wishes, parse_memory
 
 if TYPE_CHECKING:
     from PIL.Image import Image

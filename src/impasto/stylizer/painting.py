@@ -17,13 +17,13 @@ from impasto.core.weights import Input, load_backbone
 from impasto.errors import OptionError
 from impasto.imaging import Picture, as_picture, fit_long_side, resize
 from impasto.imaging.guards import MAX_MEGAPIXELS
-from impasto.methods.optimize import Optimization
-from impasto.methods.planning import available_memory, held_memory, parse_memory
-from impasto.methods.presets import Init, OptimizeSettings
+from impasto.optimize.loop import Optimization
+from impasto.optimize.presets import Init, OptimizeSettings
 from impasto.stylizer.finishing import Finish, cover, read_masks
 from impasto.stylizer.model import load
 from impasto.stylizer.route import UNIVERSAL
 from impasto.stylizer.styles import Style
+from impasto.tiling.plan import available_memory, held_memory, parse_memory
 
 __all__ = ["Painting", "parse_layers", "prepare", "split_init"]
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from impasto.core.metadata import read_metadata
 from impasto.errors import OptionError
-from impasto.methods.shipped import find_model, shipped_models
+from impasto.networks.shipped import find_model, shipped_models
 from impasto.stylizer.model import StyleRecord, records
 
 __all__ = [

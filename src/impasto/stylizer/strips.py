@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from impasto.core.memory import release_blocks
+from impasto.core.rows import MapShape, RowStore
+from impasto.core.streams import split_rows
 from impasto.errors import DataError, OptionError
 from impasto.imaging import Picture, fit_long_side, luminance
 from impasto.imaging.formats import FORMATS, find_format
@@ -23,19 +25,17 @@ from impasto.imaging.pixelfile import PixelFile, Strips
 from impasto.imaging.reading import read_header
 from impasto.imaging.strips import check_readable, check_writable, decode_strips, encode_strips, load_pyvips
 from impasto.imaging.writing import COMPRESSION, QUALITY, lost
-from impasto.methods.adain import AdaIN, Moments
-from impasto.methods.feedforward import check_alpha, walked
-from impasto.methods.fitting import fits_in_memory, plan_for
-from impasto.methods.journal import Journal
-from impasto.methods.photos import Photo
-from impasto.methods.planning import Plan, Wishes, held_memory
-from impasto.methods.resized import Resized
-from impasto.methods.rows import MapShape, RowStore
-from impasto.methods.streams import split_rows
-from impasto.methods.tiled import TileProgress, paint_staged
-from impasto.methods.tiled_adain import paint_adain
+from impasto.networks.adain import AdaIN, Moments
+from impasto.networks.inference import check_alpha, walked
 from impasto.stylizer.finishing import Finish, cover
 from impasto.stylizer.model import Model, scaled
+from impasto.tiling.adain_bands import paint_adain
+from impasto.tiling.bands import TileProgress, paint_staged
+from impasto.tiling.fitting import fits_in_memory, plan_for
+from impasto.tiling.journal import Journal
+from impasto.tiling.photos import Photo
+from impasto.tiling.plan import Plan, Wishes, held_memory
+from impasto.tiling.resized import Resized
 
 __all__ = ["StripPainting", "Task", "needs_strips"]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from impasto.core.precision import Precision
 from impasto.core.weights import load_backbone
-from impasto.methods.adain import TAPS, AdaIN, AdaINConfig, Moments
+from impasto.networks.adain import TAPS, AdaIN, AdaINConfig, Moments
 from impasto.training.any_style import AnyStyleTask
 from impasto.training.objectives import AdaINObjective, Terms, per_picture
 from impasto.training.settings import AdaINSettings

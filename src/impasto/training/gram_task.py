@@ -15,9 +15,9 @@ from impasto.core.precision import Precision
 from impasto.core.weights import load_backbone
 from impasto.errors import OptionError
 from impasto.files import sha256
-from impasto.methods.files import Network, load_model
-from impasto.methods.shipped import find_model
-from impasto.methods.styled import StyledNetwork
+from impasto.networks.checkpoint import Network, load_model
+from impasto.networks.shipped import find_model
+from impasto.networks.styled import StyledNetwork
 from impasto.training.objectives import GramObjective, Terms
 from impasto.training.settings import AddStyleSettings, GramSettings, JohnsonSettings, MultiStyleSettings
 from impasto.training.sources import StyleSource, gather_styles, gram_targets

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from impasto.core.memory import reuse_large_blocks
 from impasto.errors import DivergenceError
-from impasto.methods.files import save_model
+from impasto.networks.checkpoint import save_model
 from impasto.training.adain_task import AdaINTask
 from impasto.training.data import steps_per_epoch
 from impasto.training.gram_task import GramTask

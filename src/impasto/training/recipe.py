@@ -12,7 +12,7 @@ import tomli_w
 
 from impasto.core.backbones import BACKBONES
 from impasto.errors import DataError, OptionError
-from impasto.methods.shipped import MODELS, find_model
+from impasto.networks.shipped import MODELS, find_model
 from impasto.training.settings import EXCLUSIVE, TrainSettings, flag, settings_class
 
 __all__ = ["changes", "fill", "from_table", "inherited", "read_recipe", "to_table", "to_toml"]

@@ -17,8 +17,8 @@ from impasto.core.precision import Precision
 from impasto.core.vgg import VGG
 from impasto.errors import DataError, ImpastoError, OptionError
 from impasto.imaging import Picture, read, resize
-from impasto.methods.files import Network, build, config_from
-from impasto.methods.staged import StagedNetwork
+from impasto.networks.checkpoint import Network, build, config_from
+from impasto.networks.staged import StagedNetwork
 from impasto.training.crops import Crop
 from impasto.training.data import BadPhotos, PhotoSource, open_photos, photo_batches
 from impasto.training.objectives import Terms

@@ -15,11 +15,11 @@ from impasto.core.weights import Input, load_backbone
 from impasto.errors import OptionError
 from impasto.files import sha256
 from impasto.imaging import fit_long_side, resize
-from impasto.methods.brisk import Brisk
-from impasto.methods.encoded import TAPS
-from impasto.methods.files import load_model
-from impasto.methods.shipped import find_model
-from impasto.methods.universal import Signature, Universal, UniversalConfig
+from impasto.networks.brisk import Brisk
+from impasto.networks.checkpoint import load_model
+from impasto.networks.encoded import TAPS
+from impasto.networks.shipped import find_model
+from impasto.networks.universal import Signature, Universal, UniversalConfig
 from impasto.training.any_style import AnyStyleTask
 from impasto.training.data import BadPhotos, Crop, photo_batches
 from impasto.training.objectives import GramObjective, Terms

@@ -1,0 +1,1 @@
+"""Feed-forward networks: what they are made of, their files, and one pass through them."""

@@ -1,0 +1,206 @@
+"""Trained networks on disk: one safetensors file that needs nothing beside it, and what others saved.
+
+The file's description of itself (see `core.metadata`) has these keys: ``kind`` ("model"), ``format`` (1),
+``method``, ``network`` (the fields of the method's config), ``styles`` (records with at least a name),
+``value_range``, ``licence`` and ``recipe``, and whatever else the caller adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from impasto.core.metadata import read_metadata, save
+from impasto.core.state_dict import is_safetensors, read_tensors
+from impasto.core.vgg import VGG
+from impasto.core.weights import load_backbone
+from impasto.errors import OptionError, WeightsError
+from impasto.networks.adain import AdaIN, AdaINConfig
+from impasto.networks.brisk import Brisk, BriskConfig
+from impasto.networks.encoded import EncodedConfig
+from impasto.networks.johnson import Johnson, JohnsonConfig
+from impasto.networks.layers import misfit
+from impasto.networks.multistyle import MultiStyle, MultiStyleConfig
+from impasto.networks.styled import StyledNetwork
+from impasto.networks.universal import Universal, UniversalConfig
+
+__all__ = ["Config", "Network", "build", "config_from", "load_model", "save_model"]
+
+Network = Johnson | MultiStyle | Brisk | AdaIN | Universal
+Config = JohnsonConfig | MultiStyleConfig | BriskConfig | AdaINConfig | UniversalConfig
+
+CONFIGS: dict[str, type[Config]] = {
+    "johnson": JohnsonConfig,
+    "multistyle": MultiStyleConfig,
+    "brisk": BriskConfig,
+    "adain": AdaINConfig,
+    "universal": UniversalConfig,
+}
+FORMAT = 1
+VALUE_RANGE = "RGB in [0, 1], sRGB-encoded, in and out"
+
+
+def config_from(method: str, values: Mapping[str, Any]) -> Config:
+    """The method's config with these fields, as ``dataclasses.asdict`` gave them.
+
+    Raises:
+        OptionError: an unknown method or field, or a value that the config refuses.
+    """
+    if method not in CONFIGS:
+        raise OptionError(f"no method {method!r} has a network; those that have are {', '.join(CONFIGS)}")
+    kind = CONFIGS[method]
+    known = {field.name for field in fields(kind)}
+    stranger = next((name for name in values if name not in known), None)
+    if stranger is not None:
+        raise OptionError(f"{method} has no setting {stranger!r}; it has {', '.join(sorted(known))}")
+    try:
+        return kind(**values)
+    except TypeError as error:  # a field without default is missing
+        raise OptionError(f"{method} needs more settings: {error}") from error
+
+
+def build(config: Config, encoder: VGG | None = None) -> Network:
+    """A new network of the sizes that `config` tells; `encoder` is for AdaIN and Universal, see there."""
+    match config:
+        case JohnsonConfig():
+            return Johnson(config)
+        case MultiStyleConfig():
+            return MultiStyle(config)
+        case BriskConfig():
+            return Brisk(config)
+        case AdaINConfig():
+            return AdaIN(config, encoder)
+        case UniversalConfig():
+            return Universal(config, encoder)
+
+
+def save_model(
+    path: str | PathLike[str],
+    network: Network,
+    *,
+    styles: Sequence[Mapping[str, Any]] = (),
+    recipe: Mapping[str, Any],
+    licence: str,
+    dtype: torch.dtype = torch.float32,
+    **extra: Any,
+) -> None:
+    """Write the network and its description, atomically; the same content always gives the same bytes.
+
+    Args:
+        path: where to; an existing file is replaced.
+        network: any of ours.
+        styles: a record per style, with ``name`` and, where known, ``title``, ``artist``, ``year``. May be
+            left out; if given for a network of several styles, the names are the network's, in its order.
+        recipe: how it was trained; anything JSON can hold.
+        licence: under which the weights are.
+        dtype: of the stored numbers; float16 halves the file.
+        extra: more entries for the description.
+
+    Raises:
+        OptionError: the records do not fit the network.
+        WeightsError: the network has values that are infinite or no numbers.
+        OutputError: the place cannot be written.
+    """
+    records = [dict(style) for style in styles]
+    if isinstance(network, StyledNetwork):
+        records = records or [{"name": name} for name in network.styles]
+        if [record.get("name") for record in records] != list(network.styles):
+            raise OptionError(f"the records of styles must be of {', '.join(network.styles)}, in this order")
+    elif any(not record.get("name") for record in records):
+        raise OptionError("every style's record needs a name")
+    tensors = {key: value.detach().to("cpu", dtype).contiguous() for key, value in network.state_dict().items()}
+    _check_finite(tensors, f"{path}: not written")
+    description = {
+        **extra,
+        "kind": "model",
+        "format": FORMAT,
+        "method": network.METHOD,
+        "network": asdict(network.config),
+        "styles": records,
+        "value_range": VALUE_RANGE,
+        "licence": licence,
+        "recipe": dict(recipe),
+    }
+    save(path, tensors, description)
+
+
+def load_model(path: str | PathLike[str], *, encoder: VGG | None = None) -> tuple[Network, dict[str, Any]]:
+    """The network in a file of ours or of pytorch/examples' fast_neural_style, and the file's description.
+
+    The network is in eval mode, in float32, on the CPU. A pytorch/examples file has no description; it gets
+    one with the same keys, whose style is named after the file and whose licence is "unknown".
+
+    Args:
+        path: safetensors, or anything by ``torch.save``; no code in it is run.
+        encoder: for AdaIN and Universal, instead of the backbone that the file names.
+
+    Raises:
+        WeightsError: the file is missing, damaged, foreign, or has values that are infinite or no numbers;
+            or the encoder it names is not here.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such file")
+    description = read_metadata(path) if is_safetensors(path) else {}
+    tensors = {key: value.float() for key, value in read_tensors(path).items()}
+    _check_finite(tensors, f"{path}")
+    if not description:
+        return _load_foreign(path, tensors)
+    try:
+        config = _described(description)
+    except OptionError as error:
+        raise WeightsError(f"{path}: the description of itself makes no sense: {error}") from error
+    network = _empty(config, encoder)
+    reason = misfit(network, tensors)
+    if reason is not None:
+        raise WeightsError(f"{path}: the tensors are not those of the network described: {reason}")
+    network.load_state_dict(tensors, assign=True)
+    return network.eval(), description
+
+
+def _described(description: Mapping[str, Any]) -> Config:
+    if description.get("kind") != "model":
+        raise OptionError(f"it is of kind {description.get('kind')!r}, need a 'model'")
+    if description.get("format") != FORMAT:
+        raise OptionError(f"its format is {description.get('format')!r}, and this version reads {FORMAT}")
+    sizes = description.get("network")
+    if not isinstance(sizes, dict):
+        raise OptionError("it has no sizes of a network")
+    return config_from(str(description.get("method")), sizes)
+
+
+def _empty(config: Config, encoder: VGG | None) -> Network:
+    """The network without numbers: drawing random ones only to replace them takes longer than reading a file."""
+    if isinstance(config, EncodedConfig):
+        encoder = encoder or load_backbone(config.encoder, padding=config.padding)
+    with torch.device("meta"):
+        return build(config, encoder)
+
+
+def _load_foreign(path: Path, tensors: Mapping[str, Tensor]) -> tuple[Network, dict[str, Any]]:
+    try:
+        network = Johnson.from_pytorch_examples(tensors)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: neither a model of ours nor one of pytorch/examples: {error}") from error
+    return network.eval(), {
+        "kind": "model",
+        "format": FORMAT,
+        "method": network.METHOD,
+        "network": asdict(network.config),
+        "styles": [{"name": path.stem}],
+        "value_range": VALUE_RANGE,
+        "licence": "unknown",
+        "recipe": {},
+    }
+
+
+def _check_finite(tensors: Mapping[str, Tensor], where: str) -> None:
+    for key, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise WeightsError(f"{where}: {key} has values that are infinite or no numbers")

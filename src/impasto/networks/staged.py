@@ -1,0 +1,162 @@
+"""Feed-forward networks as a sequence of stages.
+
+A stage is one convolution and what follows it: convolve, take statistics, normalise, rectify, add. Spelled
+out like this, a network can be walked by more than its own `forward`: whoever works through a picture in
+tiles needs to stop at every normalisation until the statistics of all tiles are known.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from impasto.errors import OptionError
+from impasto.networks.layers import (
+    ReflectConv,
+    bordered,
+    depth_to_space,
+    less_colours,
+    pad_to_multiple,
+    space_to_depth,
+    sum_colours,
+    working_dtype,
+)
+from impasto.networks.norms import ConditionalInstanceNorm, InstanceNorm
+
+__all__ = ["Norm", "ResidualBlock", "Stage", "StagedNetwork", "check_size", "walk"]
+
+Norm = InstanceNorm | ConditionalInstanceNorm
+
+
+def check_size(name: str, value: object, largest: int) -> None:
+    """OptionError unless `value` is a whole number from 1 to `largest`."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= largest:
+        raise OptionError(f"{name} is a whole number from 1 to {largest}, got {value!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One convolution with what surrounds it, in the order in which things happen.
+
+    Attributes:
+        opens: the input is kept; the next stage that `closes` adds it to its output.
+        unshuffle: block side of a `space_to_depth` before the convolution.
+        upsample: factor of a nearest-neighbour upsampling before the convolution.
+        conv: the convolution, its border reflected.
+        shuffle: block side of a `depth_to_space` after the convolution.
+        norm: the normalisation, whose statistics are over all of a picture's positions.
+        relu: whether negative values become zero.
+    """
+
+    conv: ReflectConv
+    norm: Norm | None = None
+    relu: bool = True
+    unshuffle: int = 1
+    upsample: int = 1
+    shuffle: int = 1
+    opens: bool = False
+    closes: bool = False
+
+    @property
+    def border(self) -> int:
+        """How many pixels on each side the input may bring along."""
+        return self.conv.halo if self.unshuffle == self.upsample == 1 else 0
+
+    def convolve(self, x: Tensor, border: int = 0) -> Tensor:
+        """Everything before the statistics, (B, C, h, w) -> (B, C', h', w'); x may have its `border` already."""
+        if self.unshuffle > 1:
+            x = space_to_depth(x, self.unshuffle)
+        if self.upsample > 1:
+            x = self.conv.upsampled(x, self.upsample)
+        else:
+            x = self.conv.conv2d(x) if border else self.conv(x)
+        return depth_to_space(x, self.shuffle) if self.shuffle > 1 else x
+
+    def finish(self, x: Tensor, mix: Tensor | None, kept: Tensor | None, border: int = 0) -> Tensor:
+        """Normalise, rectify and add; may overwrite x, which nobody needs any more.
+
+        With a `border` the result has one, (B, C, h + 2 border, w + 2 border), and no gradient: what is rectified or
+        added is written to its place at once, where padding would be another pass through memory.
+        """
+        if self.norm is not None:
+            x = self.norm(x, mix, overwrite=True)
+        if border:
+            return bordered(x, border, rectify=self.relu, plus=kept)
+        if self.relu:
+            x = F.relu_(x)
+        return x.add_(kept) if kept is not None else x
+
+
+def walk(stages: Sequence[Stage], x: Tensor, mix: Tensor | None = None) -> Tensor:
+    """Send features (B, C, h, w) through all stages; `mix` (B, N) weighs the styles of conditional norms."""
+    kept: Tensor | None = None
+    border = 0  # that x has
+    for i, stage in enumerate(stages):
+        if stage.opens:
+            kept = x[:, :, border : x.shape[2] - border, border : x.shape[3] - border]
+        last = i + 1 == len(stages) or torch.is_grad_enabled()
+        after = 0 if last else stages[i + 1].border
+        x = stage.finish(stage.convolve(x, border), mix, kept if stage.closes else None, after)
+        border = after
+    return x
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions, normalised, ReLU between them, none after the sum (Johnson et al. 2016)."""
+
+    def __init__(self, channels: int, norms: tuple[Norm, Norm], *, bias: bool = True) -> None:
+        super().__init__()
+        self.conv1, self.in1 = ReflectConv(channels, channels, 3, bias=bias), norms[0]
+        self.conv2, self.in2 = ReflectConv(channels, channels, 3, bias=bias), norms[1]
+
+    def stages(self) -> tuple[Stage, Stage]:
+        """The block as two stages."""
+        return (
+            Stage(self.conv1, self.in1, opens=True),
+            Stage(self.conv2, self.in2, relu=False, closes=True),
+        )
+
+
+class StagedNetwork(nn.Module, ABC):
+    """A picture-to-picture network made of stages; `METHOD` names it in files and on the command line."""
+
+    METHOD: ClassVar[str]
+    STRIDE: ClassVar[int] = 4  # sides are padded to a multiple of it
+    SMALLEST: ClassVar[int] = 8  # and to at least this, or there would be nothing to reflect deep inside
+    INPUT_SCALE: float = 1.0
+
+    @abstractmethod
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages in order."""
+
+    @abstractmethod
+    def to_picture(self, features: Tensor, image: Tensor, mix: Tensor | None = None) -> Tensor:
+        """What the last stage gives, (B, 3, H, W), turned into a float32 picture; `image` is the input."""
+
+    def constrain(self) -> None:
+        """Bring the weights back to where they may be, in place; training calls it after every step."""
+
+    def centre(self, image: Tensor, mean: Tensor | None = None) -> Tensor:
+        """The picture as the first stage wants it, in the precision of its weights.
+
+        The first normalisation takes any constant away again, so subtracting each picture's mean colour
+        changes nothing but the rounding: bfloat16 is finest around zero, and so are the statistics. A whole number
+        of 8-bit steps is subtracted, so that it does not matter in which order the mean was summed.
+        `mean`, (B, 3, 1, 1), is that of the whole picture where `image` is but a part of it.
+        """
+        weight = self.stages()[0].conv.conv2d.weight
+        mean = sum_colours(image) / (image.shape[2] * image.shape[3]) if mean is None else mean
+        centred = less_colours(image, (mean * 255).round() / 255)
+        return (centred * self.INPUT_SCALE if self.INPUT_SCALE != 1 else centred).to(working_dtype(weight))
+
+    def paint(self, image: Tensor, mix: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) float32 in [0, 1], any size -> the same, painted."""
+        padded = pad_to_multiple(image, self.STRIDE, self.SMALLEST)
+        features = walk(self.stages(), self.centre(padded), mix)
+        return self.to_picture(features, padded, mix)[..., : image.shape[-2], : image.shape[-1]]

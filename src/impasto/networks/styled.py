@@ -1,0 +1,172 @@
+"""Networks that know several styles by name: blending them, and teaching one more without touching the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from impasto.errors import OptionError
+from impasto.networks.norms import ConditionalInstanceNorm
+from impasto.networks.palette import ConditionalPalette
+from impasto.networks.staged import StagedNetwork
+
+__all__ = ["StyledConfig", "StyledNetwork"]
+
+
+@dataclass(frozen=True)
+class StyledConfig:
+    """What all networks of several styles have: the names of the styles, in the order of γ's and β's rows."""
+
+    styles: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.styles, str) or not isinstance(self.styles, Sequence):
+            raise OptionError(f"styles is a list of names, got {self.styles!r}")
+        object.__setattr__(self, "styles", tuple(self.styles))
+        if not self.styles or not all(isinstance(name, str) and name for name in self.styles):
+            raise OptionError(f"a network needs at least one style, each with a name, got {list(self.styles)}")
+        if len(set(self.styles)) < len(self.styles):
+            raise OptionError(f"style names must differ, got {', '.join(self.styles)}")
+
+
+class StyledNetwork(StagedNetwork):
+    """A network whose normalisations hold a γ and a β of every style."""
+
+    METHOD: ClassVar[str]
+    config: StyledConfig
+    _freezing: tuple[RemovableHandle, ...] = ()
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The names of the styles."""
+        return self.config.styles
+
+    @property
+    def norms(self) -> tuple[ConditionalInstanceNorm, ...]:
+        """All conditional normalisations, from the picture inwards and out again."""
+        return tuple(module for module in self.modules() if isinstance(module, ConditionalInstanceNorm))
+
+    @property
+    def rows(self) -> tuple[tuple[nn.Module, str], ...]:
+        """Modules and names of all parameters that have a row for every style."""
+        owners = (
+            module for module in self.modules() if isinstance(module, ConditionalInstanceNorm | ConditionalPalette)
+        )
+        return tuple((module, name) for module in owners for name in module.ROWS)
+
+    def dress(self, name: str, picture: Tensor) -> None:
+        """Begin a style with what its picture (1, 3, h, w) tells without training; by default nothing."""
+
+    def mix(self, blend: str | Mapping[str, float] | Iterable[tuple[str, float]]) -> Tensor:
+        """The weights of a blend such as ``{"monet": 0.7, "wave": 0.3}``, (1, N) float32, their sum 1.
+
+        A name alone means that style alone; a name given twice counts with both weights.
+
+        Raises:
+            OptionError: an unknown name, a negative or non-finite weight, or weights that are all zero.
+        """
+        if isinstance(blend, str):
+            blend = {blend: 1.0}
+        pairs = blend.items() if isinstance(blend, Mapping) else blend
+        weights = [0.0] * len(self.styles)
+        for name, weight in pairs:
+            if name not in self.styles:
+                raise OptionError(f"no style {name!r} in this network; it has {', '.join(self.styles)}")
+            if not math.isfinite(weight) or weight < 0:
+                raise OptionError(f"the weight of style {name!r} is {weight}, but must be 0 or more")
+            weights[self.styles.index(name)] += weight
+        total = sum(weights)
+        if not 0 < total < math.inf:
+            raise OptionError("no style has a weight above 0: give at least one")
+        return torch.tensor([[weight / total for weight in weights]], device=self.norms[0].gamma.device)
+
+    def add_style(self, name: str) -> None:
+        """Grow γ and β by a row for one more style, the mean of the others, and let nothing else train.
+
+        The parameters that hold the rows are new objects: make the optimiser after this. See `train_only`.
+
+        Raises:
+            OptionError: there is a style of that name, or the name is empty.
+        """
+        self.config = replace(self.config, styles=(*self.styles, name))
+        for module, rows in self.rows:
+            old: Tensor = getattr(module, rows).detach()
+            setattr(module, rows, nn.Parameter(torch.cat((old, old.mean(0, keepdim=True)))))
+        self.train_only(name)
+
+    @torch.no_grad()
+    def begin_with(self, other: StyledNetwork) -> None:
+        """Take over another network's weights, in place; styles that it does not know begin with its styles' mean.
+
+        Raises:
+            OptionError: it is of another method or other sizes.
+        """
+        if replace(other.config, styles=self.styles) != self.config:
+            raise OptionError(
+                f"a network of {other.METHOD} with {_sizes(other)} cannot begin one of {self.METHOD} with "
+                f"{_sizes(self)}: leave the sizes out or choose another"
+            )
+        rows = [other.styles.index(name) if name in other.styles else None for name in self.styles]
+        theirs = dict(other.named_parameters())
+        of_styles = {id(getattr(module, name)) for module, name in self.rows}
+        for name, parameter in self.named_parameters():
+            old: Tensor = theirs[name].detach()
+            if id(parameter) in of_styles:
+                mean = old.mean(0)
+                old = torch.stack([mean if row is None else old[row] for row in rows])
+            parameter.copy_(old)
+
+    def train_only(self, *names: str) -> None:
+        """Let only the γ and β of these styles train; call it again after loading such a training's state.
+
+        The other rows stay bit for bit what they are under any optimiser that leaves a parameter alone whose
+        gradient was always zero: SGD and Adam do, those that decay weights do not.
+
+        Raises:
+            OptionError: an unknown name.
+        """
+        self.train_all()
+        self.requires_grad_(False)
+        keep = self.mix([(name, 1.0) for name in names])[0] > 0
+        handles = []
+
+        def mask(grad: Tensor) -> Tensor:
+            return grad * keep.to(grad).view(-1, *(1 for _ in grad.shape[1:]))
+
+        for module, name in self.rows:
+            rows: Tensor = getattr(module, name)
+            rows.requires_grad_(True)
+            handles.append(rows.register_hook(mask))  # type: ignore[no-untyped-call]
+        self._freezing = tuple(handles)
+
+    def train_all(self) -> None:
+        """Let everything train again."""
+        for handle in self._freezing:
+            handle.remove()
+        self._freezing = ()
+        self.requires_grad_(True)
+
+    def check_mix(self, image: Tensor, mix: Tensor) -> None:
+        """OptionError unless `mix` has a weight for every style, for each picture or for all of them at once."""
+        if mix.ndim != 2 or mix.shape[0] not in (1, len(image)) or mix.shape[1] != len(self.styles):
+            wanted = f"({len(image)} or 1, {len(self.styles)})"
+            raise OptionError(f"the weights of the styles have shape {tuple(mix.shape)}, but must have {wanted}")
+
+    def forward(self, image: Tensor, mix: Tensor) -> Tensor:
+        """(B, 3, H, W) float32 in [0, 1], any size, and style weights (B, N) or (1, N) -> the same, painted.
+
+        Rows of `mix` sum to 1, as those of the method of that name do.
+        """
+        self.check_mix(image, mix)
+        return self.paint(image, mix)
+
+
+def _sizes(network: StyledNetwork) -> str:
+    sizes = {key: value for key, value in vars(network.config).items() if key != "styles"}
+    return ", ".join(f"{key} {value}" for key, value in sizes.items())

@@ -1,0 +1,1 @@
+"""Painting by optimisation: the loop, what is minimised, what is moved, and the presets."""

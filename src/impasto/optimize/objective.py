@@ -1,0 +1,159 @@
+"""The loss of an optimisation at one size: targets taken once, terms summed with their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from impasto.core.losses import ContentLoss, GramLoss, TotalVariationLoss, WassersteinLoss
+from impasto.core.statistics import gram, moments
+from impasto.core.vgg import VGG
+from impasto.optimize.presets import OptimizeSettings
+
+__all__ = ["CAFFE_ACTIVATIONS", "Objective", "Terms", "activation_factors", "weight_multipliers"]
+
+# Mean activation of each layer of the VGG-19 in Caffe's scaling (0-255, mean-subtracted): what the weights of programs
+# written for it count with. Estimated from the losses that neural-style-pt's INSTALL.md prints for its first iteration,
+# which begins at the mean colour (content 1.6e6; styles 3.0e4, 6.6e5, 1.5e5, 1.1e7, 5.6e2): the activations with which
+# 8 photos and 8 paintings at 400 px have those losses, geometric mean of what two descendants of VGG-16 (vgg16-dev,
+# vgg16-edges) say. They differ by a factor of 3 at relu2_1 and less than 1.1 at relu4_1 and relu4_2. Layers that no
+# loss was printed for lie between their neighbours, in proportion to vgg16-edges' own.
+CAFFE_ACTIVATIONS = {
+    "relu1_1": 35.0,
+    "relu1_2": 66.0,
+    "relu2_1": 78.0,
+    "relu2_2": 30.0,
+    "relu3_1": 70.0,
+    "relu3_2": 100.0,
+    "relu3_3": 62.0,
+    "relu3_4": 100.0,
+    "relu4_1": 280.0,
+    "relu4_2": 263.0,
+    "relu4_3": 51.0,
+    "relu4_4": 28.0,
+    "relu5_1": 16.0,
+    "relu5_2": 16.0,
+    "relu5_3": 34.0,
+    "relu5_4": 34.0,
+}
+
+
+class Terms(NamedTuple):
+    """The weighted terms of one evaluation, scalars; `total` is what is minimised."""
+
+    total: Tensor
+    content: Tensor
+    style: Tensor
+    tv: Tensor
+    range: Tensor
+
+
+class Objective(nn.Module):
+    """Call it with a picture (1, 3, H, W) of the photo's size.
+
+    `photo` is (1, 3, H, W); `styles` are pictures of any size with weights that are normalised here. The style
+    target is the weighted mean of Gram matrices, or of first and second moments. `multipliers` (layer ->
+    (content, style)) carry a preset's weights over to a backbone with other activations.
+    """
+
+    def __init__(
+        self,
+        backbone: VGG,
+        photo: Tensor,
+        styles: Sequence[tuple[Tensor, float]],
+        settings: OptimizeSettings,
+        multipliers: dict[str, tuple[float, float]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone, self.settings = backbone, settings
+        self.multipliers = multipliers or {}
+        self.taps = backbone.check([*settings.content_layers, *settings.style_layers])
+        self.content_losses = {} if settings.content_weight == 0 else self._content(photo)
+        self.style_losses = {} if settings.style_weight == 0 else self._style(styles)
+        self.tv_loss = TotalVariationLoss(settings.tv_kind, settings.levels, settings.tv_mean)
+
+    @torch.no_grad()
+    def _content(self, photo: Tensor) -> dict[str, ContentLoss]:
+        s = self.settings
+        features = self.backbone(photo, s.content_layers)
+        return {tap: ContentLoss(f, s.content_reduction, s.content_factor) for tap, f in features.items()}
+
+    @torch.no_grad()
+    def _style(self, styles: Sequence[tuple[Tensor, float]]) -> dict[str, GramLoss | WassersteinLoss]:
+        s, total = self.settings, sum(weight for _, weight in styles)
+        sums: dict[str, list[Tensor]] = {}
+        for picture, weight in styles:
+            for tap, whole in self._statistics(picture).items():
+                parts = [part * (weight / total) for part in whole]
+                sums[tap] = [a + b for a, b in zip(sums[tap], parts, strict=True)] if tap in sums else parts
+        if s.style_loss == "wasserstein":
+            return {tap: WassersteinLoss(parts[0], parts[1]) for tap, parts in sums.items()}
+        return {
+            tap: GramLoss(parts[0], s.style_reduction, s.style_factor, s.style_divisor) for tap, parts in sums.items()
+        }
+
+    def _statistics(self, picture: Tensor) -> dict[str, list[Tensor]]:
+        """Gram matrix, or mean and second moment, of a style picture at each style layer."""
+        s = self.settings
+        return {
+            tap: [gram(f, s.style_divisor)] if s.style_loss == "gram" else [*moments(f)]
+            for tap, f in self.backbone.each(picture, s.style_layers)
+        }
+
+    def content_share(self, tap: str) -> float:
+        """What a content layer's error counts among the others."""
+        return self.settings.content_layers[tap] * self.multipliers.get(tap, (1.0, 1.0))[0]
+
+    def style_share(self, tap: str) -> float:
+        """What a style layer's error counts among the others."""
+        return self.settings.style_layers[tap] * self.multipliers.get(tap, (1.0, 1.0))[1]
+
+    def forward(self, image: Tensor) -> Terms:
+        s, zero = self.settings, image.new_zeros(())
+        seen, content, style = self._seen(image)
+        tv = self.tv_loss(image) * s.tv_weight if s.tv_weight else zero
+        out = (image - image.clamp(0, 1)).square().mean() * s.range_weight if s.range_weight else zero
+        return Terms(seen + tv + out, content, style, tv, out)
+
+    def _seen(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The weighted terms that a backbone sees: their sum, whose gradient is the picture's, content and style."""
+        s, zero = self.settings, image.new_zeros(())
+        content, style = zero, zero
+        for tap, features in self.backbone.each(image, [*self.content_losses, *self.style_losses]):
+            if tap in self.content_losses:
+                content = content + self.content_losses[tap](features) * self.content_share(tap)
+            if tap in self.style_losses:
+                style = style + self.style_losses[tap](features) * self.style_share(tap)
+        content, style = content * s.content_weight, style * s.style_weight
+        return content + style, content, style
+
+
+@torch.no_grad()
+def activation_factors(backbone: VGG, pictures: Sequence[Tensor], settings: OptimizeSettings) -> dict[str, float]:
+    """How much larger each layer's activations would be in the network that the weights were chosen for.
+
+    ``unit``: a mean activation of 1 over these pictures, the rescaling that Gatys 2016 (section 2) applies to
+    its own VGG. ``caffe``: CAFFE_ACTIVATIONS. A layer before its ReLU takes the factor of the layer after it.
+    """
+    layers = dict.fromkeys([*settings.content_layers, *settings.style_layers])
+    rectified = {tap: tap.replace("conv", "relu") for tap in backbone.check(layers)}
+    means = dict.fromkeys(rectified.values(), 0.0)
+    for picture in pictures:
+        for tap, f in backbone.each(picture, means):
+            means[tap] += float(f.float().mean()) / len(pictures)
+    wanted = CAFFE_ACTIVATIONS if settings.activations == "caffe" else dict.fromkeys(means, 1.0)
+    return {tap: wanted[relu] / max(means[relu], 1e-6) for tap, relu in rectified.items()}
+
+
+def weight_multipliers(factors: dict[str, float], settings: OptimizeSettings) -> dict[str, tuple[float, float]]:
+    """(content, style) multipliers that do to the weights what scaling the features would do to the losses.
+
+    Squared errors of features grow with the square of the factor, of Gram matrices with its fourth power;
+    relative errors do not grow.
+    """
+    content = 0 if settings.content_reduction == "relative" else 2
+    style = 2 if settings.style_loss == "wasserstein" else 0 if settings.style_reduction == "relative" else 4
+    return {tap: (factor**content, factor**style) for tap, factor in factors.items()}

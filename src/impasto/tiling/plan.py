@@ -1,0 +1,315 @@
+"""How a picture is painted within a budget of memory: a pure function from a job, its size and a budget to a plan.
+
+Memory is counted as a process sees it: what it holds before (`held`: the program itself, its network, pictures),
+the maps between passes (a pool; what it cannot hold goes to a file), and what is alive while a band goes
+through a pass.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Protocol, get_args, overload
+
+import torch
+
+from impasto.errors import OptionError
+from impasto.tiling.passes import Pass
+
+__all__ = [
+    "Job",
+    "Machine",
+    "Plan",
+    "Statistics",
+    "Wishes",
+    "available_memory",
+    "ceiling",
+    "choose",
+    "held_memory",
+    "parse_memory",
+    "shown_bytes",
+    "shown_seconds",
+]
+
+Statistics = Literal["exact", "sampled"]
+
+BANDS = (512, 384, 256, 192, 128, 96, 64, 48, 32, 16)  # px of picture rows; multiples of every stride there is
+LARGEST_WORK = 160 << 20  # bytes alive in a pass; larger bands are no faster
+SLACK = 48 << 20  # what libraries allocate besides, and what freed blocks leave unused between them
+# px that are sampled: more would tell little; less than that of a small picture, which is as soon painted exactly.
+SAMPLE, MOST, SMALLEST_SAMPLE = 8_000_000, 0.25, 600_000
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How fast things go here, for choosing and for telling how long it takes."""
+
+    flops: float = 3e11  # of a convolution, per second
+    disk: float = 5e8  # bytes per second, read or written
+    piece: float = 2e-3  # seconds that a band costs in a pass, however small it is
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one picture will be painted.
+
+    Attributes:
+        height, width: of the picture, px.
+        dtype: in which features are computed and stored.
+        band: rows of the picture that go through a pass at a time, px.
+        statistics: whether all are those of all bands, or some of a sample of tiles.
+        passes: each with its cost, in multiply-adds.
+        work: bytes that are alive while a band goes through a pass.
+        pool: bytes of memory for maps between passes.
+        spilled: bytes of a temporary file for those that do not fit.
+        moved: bytes written to and read from it.
+        peak: bytes of memory that the process is expected to need at most.
+        seconds: expected.
+        sample, tile, seed: rows and columns of the grid of sampled tiles (0 tiles for exact statistics), their
+            side in px, and what places them within their cells.
+        folder: for the temporary file; None is the system's.
+    """
+
+    height: int
+    width: int
+    dtype: torch.dtype
+    band: int
+    statistics: Statistics
+    passes: tuple[tuple[Pass, float], ...]
+    work: int
+    pool: int
+    spilled: int
+    peak: int
+    seconds: float
+    sample: tuple[int, int] = (0, 0)
+    tile: int = 0
+    seed: int = 0
+    folder: str | None = None
+    moved: int = 0
+
+    def seconds_on(self, machine: Machine) -> float:
+        """What it should take there."""
+        share = self.sample[0] * self.sample[1] * self.tile**2 / (self.height * self.width)
+        costs = sum(cost for _, cost in self.passes) + share * self.passes[-1][1]
+        pieces = len(self.passes) * self.height / self.band
+        return 2 * costs / machine.flops + self.moved / machine.disk + pieces * machine.piece
+
+    def __str__(self) -> str:
+        dtype = str(self.dtype).removeprefix("torch.")
+        disk = f"{shown_bytes(self.spilled)} of temporary file" if self.spilled else "no temporary file"
+        tiles = self.sample[0] * self.sample[1]
+        taken = "" if self.statistics == "exact" else f" from {tiles} tiles of {self.tile} px"
+        return (
+            f"{self.width}x{self.height} px in bands of {self.band} rows, {len(self.passes)} passes, {dtype}, "
+            f"{self.statistics} statistics{taken}: about {shown_bytes(self.peak)} of memory, {disk}, "
+            f"{shown_seconds(self.seconds)}"
+        )
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a user may say about how a picture is painted.
+
+    Attributes:
+        budget: bytes that the process may need at most, `held` included; None is no limit.
+        held: bytes that the process holds already and will go on holding, pictures in and out included.
+        tile: rows of a band, px; None chooses.
+        statistics: ``exact``, or ``sampled`` from some tiles, but for those of a network's first layers. A picture
+            that is hardly larger than its sample is painted exactly.
+        machine: rates, for choosing and for the expected time.
+        seed: of the places of sampled tiles.
+        folder: for the temporary file; None is the system's.
+        keeps: maps between passes are files with names, so that another process can go on from them (`journal`).
+    """
+
+    budget: int | None = None
+    held: int = 0
+    tile: int | None = None
+    statistics: Statistics = "exact"
+    machine: Machine = field(default_factory=Machine)
+    seed: int = 0
+    folder: str | None = None
+    keeps: bool = False
+
+    def __post_init__(self) -> None:
+        if self.statistics not in get_args(Statistics):
+            raise OptionError(f"statistics {self.statistics!r} is unknown: use {' or '.join(get_args(Statistics))}")
+        if self.tile is not None and self.tile < 1:
+            raise OptionError(f"tile is {self.tile} px, need at least 1")
+
+    @property
+    def limit(self) -> int:
+        """The budget in bytes; where there is none, what the process holds and what is free."""
+        return held_memory() + available_memory() if self.budget is None else self.budget
+
+    @property
+    def room(self) -> int | None:
+        """Bytes that are left of the budget."""
+        return None if self.budget is None else self.budget - self.held
+
+
+class Job(Protocol):
+    """Sizes and costs of one network on one picture."""
+
+    size: tuple[int, int]  # of the picture, px
+    padded: tuple[int, int]
+    stride: int
+    dtype: torch.dtype
+    tile: int  # px, side of a sampled tile
+
+    def ways(self, sampled: bool) -> Sequence[tuple[Pass, ...]]:
+        """Passes to choose from."""
+
+    def work(self, step: Pass, band: int) -> int:
+        """Bytes that are alive at most while a band goes through a pass."""
+
+    def sample_work(self, share: float) -> int:
+        """Bytes that are alive while statistics are taken from this share of the picture."""
+
+    def cost(self, step: Pass) -> float:
+        """Multiply-adds of a pass."""
+
+    def storage(self, passes: Sequence[Pass], room: int | None) -> tuple[int, int, int]:
+        """Bytes of pool and of file at the most, and bytes moved to and from files, with so much room."""
+
+
+def choose(job: Job, wishes: Wishes) -> Plan:
+    """The fastest plan that fits; nothing is measured and nothing is allocated.
+
+    Raises:
+        OptionError: the budget is too small; the message says what would do.
+    """
+    sample = _sample_grid(job, wishes.room) if wishes.statistics == "sampled" else (0, 0)
+    bands = [b for b in BANDS if b <= max(BANDS[-1], job.padded[0])]
+    bands = bands if wishes.tile is None else [-(-wishes.tile // job.stride) * job.stride]
+    plans = [_plan(job, wishes, way, band, sample) for way in job.ways(sample != (0, 0)) for band in bands]
+    least = min(plan.work for plan in plans)
+    fitting = [plan for plan in plans if wishes.room is None or plan.work <= wishes.room]
+    if not fitting:
+        raise OptionError(
+            f"{job.size[1]}x{job.size[0]} px cannot be painted within {shown_bytes(wishes.budget or 0)}: "
+            f"need --max-memory {ceiling(wishes.held + least)} or more"
+        )
+    return min(fitting, key=lambda plan: (plan.work > max(LARGEST_WORK, least), plan.seconds, plan.peak))
+
+
+def _plan(job: Job, wishes: Wishes, passes: tuple[Pass, ...], band: int, sample: tuple[int, int]) -> Plan:
+    share, room = _share(job, sample), wishes.room
+    work = SLACK + max(job.sample_work(share), *(job.work(step, band) for step in passes))
+    pool, spilled, moved = job.storage(passes, None if room is None else room - work)
+    costs = [job.cost(step) for step in passes]
+    plan = Plan(
+        height=job.size[0],
+        width=job.size[1],
+        dtype=job.dtype,
+        band=band,
+        statistics="sampled" if share else "exact",
+        passes=tuple(zip(passes, costs, strict=True)),
+        work=work,
+        pool=pool,
+        spilled=spilled,
+        peak=wishes.held + work + pool,
+        seconds=0.0,
+        sample=sample,
+        tile=job.tile,
+        seed=wishes.seed,
+        folder=wishes.folder,
+        moved=moved,
+    )
+    return replace(plan, seconds=plan.seconds_on(wishes.machine))
+
+
+def _sample_grid(job: Job, room: int | None) -> tuple[int, int]:
+    """Rows and columns of sampled tiles; none where the picture is hardly larger than they are together."""
+    height, width = job.padded
+    wanted = min(SAMPLE, MOST * height * width) / job.tile**2
+    while wanted * job.tile**2 >= SMALLEST_SAMPLE and min(height, width) >= job.tile:
+        down = max(1, round(math.sqrt(wanted * height / width)))
+        grid = (down, max(1, round(wanted / down)))
+        if room is None or job.sample_work(_share(job, grid)) + SLACK <= room:
+            return grid
+        wanted /= 2
+    return 0, 0
+
+
+def _share(job: Job, sample: tuple[int, int]) -> float:
+    return sample[0] * sample[1] * job.tile**2 / (job.padded[0] * job.padded[1])
+
+
+@overload
+def parse_memory(amount: str | int) -> int: ...
+@overload
+def parse_memory(amount: None) -> None: ...
+@overload
+def parse_memory(amount: str | int | None) -> int | None: ...
+def parse_memory(amount: str | int | None) -> int | None:
+    """``2GB``, ``600M``, ``1.5GiB`` or a number of bytes -> bytes; None stays None.
+
+    Raises:
+        OptionError: it is none.
+    """
+    if amount is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]i?|)b?\s*", str(amount).lower())
+    count = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+    if count < 1:
+        raise OptionError(f"memory {amount!r}: write a number with its unit, such as 600MB, 2GB or 1.5GiB")
+    return count
+
+
+def shown_bytes(count: float) -> str:
+    """``1.8 GB``, ``640 MB``."""
+    return f"{count / 1e9:.2g} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"
+
+
+def ceiling(count: float) -> str:
+    """The next amount that `parse_memory` understands and that is not smaller."""
+    return f"{math.ceil(count / 1e8) / 10:g}GB" if count >= 1e9 else f"{math.ceil(count / 1e7) * 10}MB"
+
+
+def shown_seconds(seconds: float) -> str:
+    """``about 40 s``, ``about 12 min``, ``about 1.5 h``."""
+    if seconds < 100:
+        return f"about {max(1, round(seconds))} s"
+    return f"about {round(seconds / 60)} min" if seconds < 6000 else f"about {seconds / 3600:.1f} h"
+
+
+def held_memory() -> int:
+    """Bytes that this process has in memory now; 0 where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGESIZE")
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take, with a margin left to others: four fifths of what is free.
+
+    What counts is the system's, and the limit of the control group if there is a tighter one (Linux). Where
+    neither tells, 2 GiB.
+    """
+    free = [room for room in (_free_in_system(), _free_in_group()) if room is not None]
+    return int(0.8 * min(free)) if free else 2 << 30
+
+
+def _free_in_system() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _free_in_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+    try:
+        limit = (folder / "memory.max").read_text("ascii").strip()
+        used = int((folder / "memory.current").read_text("ascii"))
+    except (OSError, ValueError):
+        return None
+    return None if limit == "max" else max(0, int(limit) - used)
