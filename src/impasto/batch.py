@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from impasto.errors import ImageError, ImpastoError, OptionError, OutputError
-from impasto.files import output_error
+from impasto.files import expand_pattern, is_pattern, output_error, shown
 from impasto.imaging.formats import find_format
 from impasto.training.archives import is_photo
 
@@ -33,12 +32,20 @@ class Done:
     done: int
     total: int
     told: str = ""
-    error: ImpastoError | None = None
+    error: Exception | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why there is no painting, in one sentence; an error that is not ours is told with its kind and the photo."""
+        if self.error is None or isinstance(self.error, ImpastoError):
+            return str(self.error or "")
+        said = shown(str(self.error).partition("\n")[0])
+        return f"{shown(self.work.photo)}: could not be painted: {type(self.error).__name__}{said and ': '}{said}"
 
 
 def is_many(photos: Sequence[str]) -> bool:
     """Whether these are more than the name of one picture: several, a folder, or a pattern such as ``*.jpg``."""
-    return len(photos) > 1 or any(Path(photo).is_dir() or _is_pattern(photo) for photo in photos)
+    return len(photos) > 1 or any(Path(photo).is_dir() or is_pattern(photo) for photo in photos)
 
 
 def gather(photos: Sequence[str], folder: str) -> list[Work]:
@@ -95,7 +102,7 @@ def paint_all(works: Sequence[Work], paint: Callable[[Work], str], jobs: int = 1
 def _told(future: Future[str], work: Work, done: int, total: int) -> Done:
     try:
         return Done(work, done, total, told=future.result())
-    except ImpastoError as error:
+    except Exception as error:  # noqa: BLE001  ours, a library's, no memory: the other photos can be painted
         return Done(work, done, total, error=error)
 
 
@@ -106,18 +113,14 @@ def _files(photo: str) -> Iterator[Path]:
     if path.is_dir():
         found = sorted(file for file in path.iterdir() if file.is_file() and is_photo(file.name))
         kind = "a folder without pictures"
-    elif _is_pattern(photo):
-        found = sorted(Path(name) for name in glob.glob(photo))  # noqa: PTH207  a pattern may be absolute
+    elif is_pattern(photo):
+        found = expand_pattern(photo)
         kind = "no file is called like that"
     else:
         found, kind = [path], ""
     if not found:
         raise ImageError(f"{photo}: {kind}; check the name")
     yield from found
-
-
-def _is_pattern(photo: str) -> bool:
-    return glob.has_magic(photo) and not Path(photo).exists()
 
 
 def _writable(file: Path) -> str:

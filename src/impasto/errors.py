@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 __all__ = [
     "DataError",
     "DivergenceError",
@@ -12,6 +15,7 @@ __all__ = [
     "OptionError",
     "OutputError",
     "WeightsError",
+    "nearest",
 ]
 
 
@@ -52,3 +56,20 @@ class MissingExtraError(ImpastoError):
 
     def __init__(self, library: str, extra: str, what: str = "this") -> None:
         super().__init__(f"{what} needs {library}, which is not installed: pip install 'impasto[{extra}]'")
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """``" (did you mean 'great-wave'?)"``, to follow a name that is not among those `known`; empty if none is like it.
+
+    Case, and whether words are joined by hyphens or underscores, do not count; a part of a name is like it.
+    """
+    names = {_folded(name): name for name in known}
+    wanted = _folded(str(word))
+    like = get_close_matches(wanted, names, n=1)
+    if not like and len(wanted) >= 3:
+        like = [name for name in names if wanted in name]
+    return f" (did you mean {names[like[0]]!r}?)" if like else ""
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("_", "-").replace(" ", "-")

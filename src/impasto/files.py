@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all, files to work in, hashes of files, and names fit to be shown."""
+"""Files that appear whole or not at all, files to work in, hashes, patterns of names, and names fit to be shown."""
 
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import os
 import secrets
@@ -14,7 +15,16 @@ from pathlib import Path
 
 from impasto.errors import OutputError
 
-__all__ = ["ScratchFile", "atomic_path", "output_error", "sha256", "shown"]
+__all__ = [
+    "ScratchFile",
+    "atomic_path",
+    "expand_pattern",
+    "is_pattern",
+    "output_error",
+    "sha256",
+    "shown",
+    "split_pattern",
+]
 
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
@@ -187,3 +197,44 @@ def shown(name: str | os.PathLike[str]) -> str:
     """A file name as a message may print it: control characters and undecodable bytes become escapes."""
     text = os.fsdecode(name)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def split_pattern(text: str | os.PathLike[str]) -> tuple[Path, str]:
+    """What of a path exists as it is written, and the rest: ``My [best]/*.png`` -> (``My [best]``, ``*.png``).
+
+    Brackets and wildcards are plain letters in the first part; in the rest they stand for something.
+    """
+    parts = Path(text).parts
+    place, count = Path(), 0
+    while count < len(parts) and os.path.lexists(place / parts[count]):
+        place, count = place / parts[count], count + 1
+    return place, str(Path(*parts[count:])) if count < len(parts) else ""
+
+
+def is_pattern(text: str | os.PathLike[str]) -> bool:
+    """Whether a name such as ``*.jpg`` stands for others; what exists as it is written stands for itself."""
+    return glob.has_magic(split_pattern(text)[1])
+
+
+def expand_pattern(text: str | os.PathLike[str], *, recursive: bool = False) -> list[Path]:
+    """The files and folders that a pattern stands for, sorted; a part of it that exists is taken as it is written.
+
+    `recursive` lets the part ``**`` stand for any folders, none included.
+    """
+    place, rest = split_pattern(text)
+    return sorted(set(_expand(place, Path(rest).parts, recursive=recursive)), key=str)
+
+
+def _expand(place: Path, parts: tuple[str, ...], *, recursive: bool) -> Iterator[Path]:
+    if not parts:
+        yield place
+        return
+    first, rest = parts[0], parts[1:]
+    found = [place / first]
+    if not os.path.lexists(found[0]):
+        deep = recursive and first == "**"
+        pattern = f"**{os.sep}" if deep and rest else first  # with more to come, folders alone
+        found = [place / name for name in glob.glob(pattern, root_dir=place, recursive=recursive)]  # noqa: PTH207
+        found += [place] if deep else []
+    for path in found:
+        yield from _expand(path, rest, recursive=recursive)

@@ -40,7 +40,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output i
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
-def show_error(error: BaseException) -> None:
+def show_error(error: BaseException | str) -> None:
     """Print ``error: ...`` as one red line on stderr."""
     _line(f"error: {error}", "red")
 

@@ -55,7 +55,7 @@ def paint_many(photos: Sequence[str], folder: str, painter: Callable[[], Callabl
             raise typer.Exit(130) from None
     show_note(f"{len(works) - len(failed)} of {len(works)} photos are painted, in {folder}")
     for record in failed:
-        show_error(record.error or RuntimeError(record.work.photo))
+        show_error(record.reason)
     if failed:
         raise typer.Exit(1)
 

@@ -17,7 +17,7 @@ import torch
 from impasto.core.backbones import BACKBONES, Backbone
 from impasto.core.download import Progress, download
 from impasto.core.metadata import read_manifest
-from impasto.errors import WeightsError
+from impasto.errors import WeightsError, nearest
 from impasto.files import atomic_path, sha256
 
 __all__ = [
@@ -179,7 +179,9 @@ def import_file(path: str | PathLike[str], name: str | None = None) -> tuple[Bac
 
 def _row(name: str) -> Backbone:
     if name not in BACKBONES:
-        raise WeightsError(f"no backbone is called {name!r}: there are {', '.join(BACKBONES)}")
+        raise WeightsError(
+            f"no backbone is called {name!r}{nearest(name, BACKBONES)}: there are {', '.join(BACKBONES)}"
+        )
     return BACKBONES[name]
 
 

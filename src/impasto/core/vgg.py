@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.core import frozen
-from impasto.errors import ImageError, LayerError
+from impasto.errors import ImageError, LayerError, nearest
 
 __all__ = ["NORMALISATIONS", "TOPOLOGIES", "VGG", "Layer", "Normalisation", "Padding", "Pool", "Topology"]
 
@@ -147,7 +147,9 @@ class VGG(nn.Module):
         wanted = tuple(dict.fromkeys(taps))
         for tap in wanted:
             if tap not in self.taps:
-                raise LayerError(f"{self.name} has no layer {tap!r}; its layers are {', '.join(self.taps)}")
+                raise LayerError(
+                    f"{self.name} has no layer {tap!r}{nearest(tap, self.taps)}; its layers are {', '.join(self.taps)}"
+                )
         return wanted
 
     def forward(self, image: Tensor, taps: Iterable[str]) -> dict[str, Tensor]:

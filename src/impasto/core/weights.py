@@ -31,7 +31,7 @@ from impasto.core.store import (
     verify,
 )
 from impasto.core.vgg import NORMALISATIONS, TOPOLOGIES, VGG, Padding, Pool
-from impasto.errors import OptionError, WeightsError
+from impasto.errors import OptionError, WeightsError, nearest
 
 __all__ = [
     "BACKBONES",
@@ -74,7 +74,9 @@ def load_backbone(
         OptionError: `input` is unknown.
     """
     if input is not None and input not in get_args(Input):
-        raise OptionError(f"backbone input {input!r} is unknown: use torchvision, caffe or none")
+        raise OptionError(
+            f"backbone input {input!r} is unknown{nearest(input, get_args(Input))}: use torchvision, caffe or none"
+        )
     path, row = _find(name_or_path)
     facts = _facts(path, row, input)
     found = convolutions(read_tensors(path), path, facts.topology)
@@ -133,7 +135,10 @@ def _find(name_or_path: str | PathLike[str]) -> tuple[Path, Backbone | None]:
         return path, row
     path = Path(name_or_path).expanduser()
     if not path.is_file():
-        raise WeightsError(f"no backbone and no file is called {str(path)!r}: there are {', '.join(BACKBONES)}")
+        raise WeightsError(
+            f"no backbone and no file is called {str(path)!r}{nearest(path, BACKBONES)}: "
+            f"there are {', '.join(BACKBONES)}"
+        )
     return path, identify(digest_of(path))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from impasto.core.memory import reuse_large_blocks
-from impasto.errors import OptionError
+from impasto.errors import OptionError, nearest
 from impasto.evaluation.contenders import Contender, Copied, Pasted
 from impasto.evaluation.distances import Distances, Judge, Look
 from impasto.imaging import Picture, fit_long_side, luminance, read, resize
@@ -104,7 +104,8 @@ def plan(
     names = tuple(unique_names([PurePath(photos.name(i)).stem for i in range(len(photos))]))
     offered = [style.name for style in styles]
     if strangers := [name for name in only if name not in offered]:
-        raise OptionError(f"no style picture is called {strangers[0]!r}: there are {', '.join(offered)}")
+        near = nearest(strangers[0], offered)
+        raise OptionError(f"no style picture is called {strangers[0]!r}{near}: there are {', '.join(offered)}")
     order_p, order_s = list(range(len(names))), [i for i, name in enumerate(offered) if not only or name in only]
     draw = random.Random(seed)
     draw.shuffle(order_p)

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from impasto.core.backbones import BACKBONES
-from impasto.errors import DataError, ImpastoError
+from impasto.errors import DataError, ImpastoError, nearest
 from impasto.files import sha256
 from impasto.optimize.presets import DEFAULT_PRESET, OptimizeSettings, preset
 from impasto.stylizer import parse_layers
@@ -89,7 +89,7 @@ def read_grid(path: Path) -> Grid:
     _refuse_strangers(path, table, TOP, "at the top")
     method = table.get("method", OPTIMIZE)
     if method not in METHODS:
-        raise DataError(f"{path}: method {method!r} is unknown: use {', '.join(METHODS)}")
+        raise DataError(f"{path}: method {method!r} is unknown{nearest(method, METHODS)}: use {', '.join(METHODS)}")
     known = _known(method)
     base = _table(path, table, "settings", known)
     axes = {name: _axis(path, name, values) for name, values in _table(path, table, "axes", known).items()}
@@ -152,7 +152,9 @@ def _known(method: str) -> tuple[str, ...]:
 def _refuse_strangers(path: Path, table: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
     stranger = next((key for key in table if key not in known), None)
     if stranger is not None:
-        raise DataError(f"{path}: unknown key {stranger!r} {where}; the keys are {', '.join(known)}")
+        raise DataError(
+            f"{path}: unknown key {stranger!r} {where}{nearest(stranger, known)}; the keys are {', '.join(known)}"
+        )
 
 
 def _table(path: Path, table: Mapping[str, Any], name: str, known: tuple[str, ...]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from impasto.core.vgg import VGG
-from impasto.errors import LayerError, OptionError
+from impasto.errors import LayerError, OptionError, nearest
 from impasto.networks.adain import AdaIN
 from impasto.networks.checkpoint import Network
 from impasto.networks.encoded import EncodedNetwork
@@ -92,7 +92,8 @@ class PainterLayers:
     def __call__(self, image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
         for layer in layers:
             if layer not in self.layers:
-                raise LayerError(f"{self.name} has no layer {layer!r}; its layers are {', '.join(self.layers)}")
+                near = nearest(layer, self.layers)
+                raise LayerError(f"{self.name} has no layer {layer!r}{near}; its layers are {', '.join(self.layers)}")
         image = image.to(next(self.network.parameters()).device)
         seen = [layer for layer in layers if layer in self.encoder]
         found: dict[str, Tensor] = {}

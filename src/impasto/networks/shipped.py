@@ -10,7 +10,7 @@ from typing import Literal
 
 from impasto.core.metadata import read_manifest
 from impasto.core.store import SHIPPED
-from impasto.errors import WeightsError
+from impasto.errors import WeightsError, nearest
 
 __all__ = ["MODELS", "find_model", "place_of_picture", "shipped_models", "style_picture"]
 
@@ -58,5 +58,8 @@ def find_model(model: str | PathLike[str]) -> Path:
     path = Path(model).expanduser()
     if not path.is_file():
         names = ", ".join(shipped_models()) or "none"
-        raise WeightsError(f"no trained network and no file is called {str(path)!r}: those that ship are: {names}")
+        raise WeightsError(
+            f"no trained network and no file is called {str(path)!r}{nearest(model, MODELS)}: "
+            f"those that ship are: {names}"
+        )
     return path

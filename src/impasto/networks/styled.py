@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from impasto.errors import OptionError
+from impasto.errors import OptionError, nearest
 from impasto.networks.norms import ConditionalInstanceNorm
 from impasto.networks.palette import ConditionalPalette
 from impasto.networks.staged import StagedNetwork
@@ -77,7 +77,9 @@ class StyledNetwork(StagedNetwork):
         weights = [0.0] * len(self.styles)
         for name, weight in pairs:
             if name not in self.styles:
-                raise OptionError(f"no style {name!r} in this network; it has {', '.join(self.styles)}")
+                raise OptionError(
+                    f"no style {name!r} in this network{nearest(name, self.styles)}; it has {', '.join(self.styles)}"
+                )
             if not math.isfinite(weight) or weight < 0:
                 raise OptionError(f"the weight of style {name!r} is {weight}, but must be 0 or more")
             weights[self.styles.index(name)] += weight

@@ -15,7 +15,7 @@ from impasto.core.losses import Reduction
 from impasto.core.statistics import Divisor
 from impasto.core.statistics import TotalVariation as TotalVariationKind
 from impasto.core.vgg import Pool
-from impasto.errors import OptionError
+from impasto.errors import OptionError, nearest
 from impasto.optimize.parameterisation import Parameterisation
 
 __all__ = ["DEFAULT_PRESET", "PRESETS", "Init", "KeepColors", "OptimizeSettings", "preset"]
@@ -82,7 +82,10 @@ class OptimizeSettings:
     def __post_init__(self) -> None:
         for name, kind in _CHOICES.items():
             value = getattr(self, name)
-            _require(value in get_args(kind), f"{name} {value!r} is unknown: use {', '.join(get_args(kind))}")
+            _require(
+                value in get_args(kind),
+                f"{name} {value!r} is unknown{nearest(value, get_args(kind))}: use {', '.join(get_args(kind))}",
+            )
         for name in ("steps", "size", "history"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
         _require(self.later_steps >= 0, f"later_steps must not be negative, got {self.later_steps}")
@@ -295,10 +298,12 @@ def preset(name: str = DEFAULT_PRESET, **changes: Any) -> OptimizeSettings:
     OptionError for an unknown preset or setting, or for a value that makes no sense.
     """
     if name not in PRESETS:
-        raise OptionError(f"preset {name!r} is unknown: use {', '.join(PRESETS)}")
+        raise OptionError(f"preset {name!r} is unknown{nearest(name, PRESETS)}: use {', '.join(PRESETS)}")
     known = {f.name for f in fields(OptimizeSettings)}
     if unknown := sorted(set(changes) - known):
-        raise OptionError(f"setting {unknown[0]!r} is unknown: use {', '.join(sorted(known))}")
+        raise OptionError(
+            f"setting {unknown[0]!r} is unknown{nearest(unknown[0], known)}: use {', '.join(sorted(known))}"
+        )
     base, given = PRESETS[name], {key: value for key, value in changes.items() if value is not None}
     return replace(base, **_what_fits(base, given) | given)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.precision import Precision, PrecisionName, choose_precision, pick_device
 from impasto.core.weights import Input, load_backbone
-from impasto.errors import OptionError
+from impasto.errors import OptionError, nearest
 from impasto.imaging import Picture, as_picture, fit_long_side, resize
 from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.optimize.loop import Optimization
@@ -132,7 +132,9 @@ def split_init(init: Any) -> tuple[str | None, Any]:
     if init is None or (isinstance(init, str) and init in kinds):
         return init, None
     if isinstance(init, str) and init != "-" and not os.path.exists(init):  # noqa: PTH110
-        raise OptionError(f"init {init!r}: neither a picture's file nor one of {', '.join(kinds)}")
+        raise OptionError(
+            f"init {init!r}: neither a picture's file nor one of {', '.join(kinds)}{nearest(init, kinds)}"
+        )
     return None, init
 
 

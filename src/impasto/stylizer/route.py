@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from impasto.core.metadata import read_metadata
-from impasto.errors import OptionError
+from impasto.errors import OptionError, nearest
 from impasto.networks.shipped import find_model, shipped_models
 from impasto.stylizer.model import StyleRecord, records
 
@@ -56,7 +56,9 @@ def network_for(
         OptionError: wishes that do not go together, or a text that is neither a name nor a picture.
     """
     if quality is not None and quality not in get_args(Quality):
-        raise OptionError(f"quality {quality!r} is unknown: use {', '.join(get_args(Quality))}")
+        raise OptionError(
+            f"quality {quality!r} is unknown{nearest(quality, get_args(Quality))}: use {', '.join(get_args(Quality))}"
+        )
     known = model is None and paints_by_network(styles)
     if known or model is not None:
         if quality is not None:
@@ -110,7 +112,10 @@ def paints_by_network(styles: Iterable[Any]) -> bool:
         elif text in names:
             kinds["name"] = text
         elif names and not _looks_like_a_path(text):
-            raise OptionError(f"style {text!r}: no picture and no style of the gallery, which `impasto styles` lists")
+            raise OptionError(
+                f"style {text!r}: no picture and no style of the gallery{nearest(text, names)}, "
+                "which `impasto styles` lists"
+            )
         else:
             kinds["picture"] = text  # reading it will tell what is wrong
     if len(kinds) > 1:

@@ -17,7 +17,7 @@ from typing import Literal, Protocol, get_args, overload
 
 import torch
 
-from impasto.errors import OptionError
+from impasto.errors import OptionError, nearest
 from impasto.tiling.passes import Pass
 
 __all__ = [
@@ -138,7 +138,10 @@ class Wishes:
 
     def __post_init__(self) -> None:
         if self.statistics not in get_args(Statistics):
-            raise OptionError(f"statistics {self.statistics!r} is unknown: use {' or '.join(get_args(Statistics))}")
+            near = nearest(self.statistics, get_args(Statistics))
+            raise OptionError(
+                f"statistics {self.statistics!r} is unknown{near}: use {' or '.join(get_args(Statistics))}"
+            )
         if self.tile is not None and self.tile < 1:
             raise OptionError(f"tile is {self.tile} px, need at least 1")
 

@@ -25,7 +25,7 @@ from impasto.core.precision import Precision, choose_precision
 from impasto.core.statistics import gram
 from impasto.core.vgg import NORMALISATIONS, VGG, WIDTHS, FactoredConv2d
 from impasto.core.weights import load_backbone
-from impasto.errors import DataError
+from impasto.errors import DataError, nearest
 from impasto.files import sha256
 from impasto.imaging import fit_long_side, read, resize
 
@@ -383,7 +383,8 @@ def read_recipe(path: Path) -> CompressRecipe:
     for kind, values in ((CompressRecipe, found), (CompressSettings, found.get("settings", {}))):
         known = {f.name for f in fields(kind)}
         if unknown := sorted(values.keys() - known):
-            raise DataError(f"{path}: unknown key {unknown[0]!r}; the keys are {', '.join(sorted(known))}")
+            near = nearest(unknown[0], known)
+            raise DataError(f"{path}: unknown key {unknown[0]!r}{near}; the keys are {', '.join(sorted(known))}")
     if missing := [f.name for f in fields(CompressRecipe) if f.name not in found]:
         raise DataError(f"{path}: the key {missing[0]!r} is missing")
     if found["every"] < 2:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import itertools
 import lzma
 import os
@@ -17,6 +16,7 @@ from os import PathLike
 from pathlib import Path
 
 from impasto.errors import DataError
+from impasto.files import expand_pattern, split_pattern
 from impasto.training.archives import ARCHIVES, PHOTOS, Files, Parquet, Part, Tar, Zip, is_photo
 
 __all__ = ["PhotoSource", "open_photos"]
@@ -114,28 +114,32 @@ def _open(pattern: str) -> Iterator[Part]:
     elif path.exists():
         yield _open_file(path)
     else:
-        for found in map(Path, _match(str(path))):
+        for found in _match(path):
             if found.is_dir():
                 yield from _open_folder(found)
             elif is_photo(found.name) or found.name.lower().endswith(ARCHIVES):
                 yield _open_file(found)
 
 
-def _match(pattern: str) -> Iterator[str]:
-    """Expand the braces of shard names, then wildcards; each must stand for something."""
-    if span := re.search(r"\{(\d+)\.\.(\d+)\}", pattern):
+def _match(pattern: Path) -> Iterator[Path]:
+    """Expand the braces of shard names, then wildcards; each must stand for something.
+
+    What exists as it is written is taken so: a folder called ``[2019]`` or ``{a,b}``.
+    """
+    place, rest = split_pattern(pattern)
+    if span := re.search(r"\{(\d+)\.\.(\d+)\}", rest):
         first, last = span.groups()
         choices = [f"{n:0{len(first)}d}" for n in range(int(first), int(last) + 1)]
-    elif span := re.search(r"\{([^{}]*,[^{}]*)\}", pattern):
+    elif span := re.search(r"\{([^{}]*,[^{}]*)\}", rest):
         choices = span.group(1).split(",")
     else:
-        found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (absolute patterns)
+        found = expand_pattern(pattern, recursive=True)
         if not found:
             raise DataError(f"{pattern}: there is no such folder or file of photos")
         yield from found
         return
     for choice in choices:
-        yield from _match(pattern[: span.start()] + choice + pattern[span.end() :])
+        yield from _match(place / (rest[: span.start()] + choice + rest[span.end() :]))
 
 
 def _open_folder(root: Path) -> Iterator[Part]:

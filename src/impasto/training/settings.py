@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, NamedTuple, Self, Union, get_args, get_origin
 
-from impasto.errors import OptionError
+from impasto.errors import OptionError, nearest
 
 __all__ = [
     "AdaINSettings",
@@ -112,7 +112,7 @@ class TrainSettings(ABC):
         """
         known = [f.name for f in fields(cls)]
         if stranger := next((name for name in values if name not in known), None):
-            raise OptionError(f"unknown key {stranger!r}; the keys are {', '.join(known)}")
+            raise OptionError(f"unknown key {stranger!r}{nearest(stranger, known)}; the keys are {', '.join(known)}")
         given = {name for name, value in values.items() if value is not None}
         for ours, theirs in EXCLUSIVE:
             if (one := sorted(ours & given)) and (other := sorted(theirs & given)):
@@ -320,7 +320,9 @@ FAMILIES: dict[str, type[TrainSettings]] = {
 def settings_class(family: str) -> type[TrainSettings]:
     """The dataclass of a family; OptionError, listing them, for an unknown one."""
     if family not in FAMILIES:
-        raise OptionError(f"nothing called {family!r} can be trained; there are {', '.join(FAMILIES)}")
+        raise OptionError(
+            f"nothing called {family!r} can be trained{nearest(family, FAMILIES)}; there are {', '.join(FAMILIES)}"
+        )
     return FAMILIES[family]
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from impasto.core.metadata import read_metadata, save
 from impasto.core.statistics import Divisor, gram, mean_std
 from impasto.core.vgg import VGG
-from impasto.errors import DataError, LayerError, OutputError
+from impasto.errors import DataError, LayerError, OutputError, nearest
 from impasto.imaging import Picture, encode, read
 from impasto.training.archives import is_photo
 from impasto.training.targets import backbone_identity, style_features
@@ -224,12 +224,16 @@ class StyleSet:
 
     def _known(self, name: str) -> Style:
         if name not in self.styles:
-            raise DataError(f"{self.path} has no style {name!r}; its styles are {', '.join(self.names)}")
+            raise DataError(
+                f"{self.path} has no style {name!r}{nearest(name, self.names)}; its styles are {', '.join(self.names)}"
+            )
         return self.styles[name]
 
     def _tap(self, tap: str) -> str:
         if tap not in self.taps:
-            raise LayerError(f"{self.path} has nothing for layer {tap!r}, only for {', '.join(self.taps)}")
+            raise LayerError(
+                f"{self.path} has nothing for layer {tap!r}{nearest(tap, self.taps)}, only for {', '.join(self.taps)}"
+            )
         return tap
 
     def _get(self, key: str) -> Tensor:
