@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+_OPTION = re.compile(r"`([a-z_]+)`")
 
 __all__ = [
     "DataError",
@@ -32,7 +35,19 @@ class OutputError(ImpastoError):
 
 
 class OptionError(ImpastoError):
-    """An option, or a combination of options, that makes no sense."""
+    """An option, or a combination of options, that makes no sense.
+
+    Sentences call an option by its Python name in backticks, such as `max_memory`; a front end may show it as it is
+    written there.
+
+    Attributes:
+        option: the Python name of the option that is to be changed; None where it is not one alone.
+    """
+
+    def __init__(self, message: str, option: str | None = None) -> None:
+        super().__init__(message)
+        named = _OPTION.search(message)
+        self.option = option or (named[1] if named else None)
 
 
 class LayerError(ImpastoError):

@@ -1,161 +1,120 @@
-"""Carrying out ``impasto stylize``: everything that is written, the bar, and the ways it can end."""
+"""Carrying out ``impasto stylize``: a bar, the sentences that are told, and the ways it can end."""
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
-from collections.abc import Generator
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from impasto.cli.common import show_note
-from impasto.cli.jobs import Job
-from impasto.errors import DivergenceError, OptionError
-from impasto.imaging import Picture, check_output, losses, write
-from impasto.optimize.loop import Progress
-from impasto.recording import Log, RunFolder, Timeline, plot_losses
-from impasto.stylizer import Painting
+from impasto.errors import DivergenceError
+from impasto.stylizer.optimize_job import OptimizeJob
+from impasto.stylizer.recorder import Recorder, Records, begin_run, resume_run
+from impasto.stylizer.run_folder import RunFolder
+from impasto.stylizer.strip_job import StripJob
 
-__all__ = ["Extras", "paint", "show_layouts"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-SAVE_EVERY = 25  # steps between states of a run that can be resumed
+    from impasto.stylizer.engine import Engine
+    from impasto.stylizer.job import Job, Output, Progress
+    from impasto.stylizer.request import StylizeRequest
 
-
-@dataclass(frozen=True)
-class Extras:
-    """Files about the painting, beside the painting."""
-
-    timeline: Path | None = None
-    loss_plot: Path | None = None
-    log: Path | None = None
-
-    def check(self, job: Job, *, force: bool) -> None:
-        """Refuse now what would fail after the work."""
-        taken = {os.path.realpath(job.output)}
-        for option, path, suffixes in (
-            ("--timeline", self.timeline, (".gif",)),
-            ("--loss-plot", self.loss_plot, (".png", ".svg", ".pdf", ".jpg")),
-            ("--log", self.log, (".csv", ".txt")),
-        ):
-            if path is None:
-                continue
-            if path.suffix.lower() not in suffixes:
-                raise OptionError(f"{option} {path}: give the name of a file that ends in {' or '.join(suffixes)}")
-            if os.path.realpath(path) in taken:
-                raise OptionError(f"{option} {path}: another option writes this file already; give another name")
-            taken.add(os.path.realpath(path))
-            check_output(path, force=force, inputs=job.inputs, format="png")  # the suffix was looked at above
+__all__ = ["paint_one", "paint_quietly", "resume_one", "show_plan"]
 
 
-def paint(job: Job, extras: Extras, folder: RunFolder | None, *, resume: bool, force: bool) -> None:
-    """Paint, and write everything that was asked for; Ctrl-C keeps what there is and ends with exit code 130."""
-    painting = job.prepare()
-    keeper = _Keeper(painting, job, extras, folder, force=force)
-    keeper.check_frames()
-    for lost in losses(painting.photo, job.output):
-        show_note(lost)
-    if folder is not None and resume:
-        folder.load(painting.optimization, keeper.log)
-    elif folder is not None:
-        folder.create(job.description())
-    optimization = painting.optimization
-    try:
-        finished = _run(painting, keeper)
-    except DivergenceError:
-        keeper.finish()
-        if optimization.step:
-            show_note(f"the picture of step {optimization.step}, the last good one, was kept")
-        raise
-    if finished:
-        keeper.finish()
-        return
-    so_far = "keeping the picture so far" if optimization.step else "nothing is painted yet"
-    show_note(f"stopped at step {optimization.step} of {optimization.steps}: {so_far}")
-    keeper.finish()
-    if folder is not None:
-        show_note(f"to go on: impasto stylize --resume {folder.folder}")
+def paint_one(
+    engine: Engine, photo: str, request: StylizeRequest, output: Output, run: Path | None, records: Records
+) -> None:
+    """Paint one photo, with a bar."""
+    if run is not None:
+        _carry_out(begin_run(engine, photo, request, output, RunFolder(run), records))
+    else:
+        _carry_out(Recorder(engine.job(photo, request, output=output), records, force=output.force))
+
+
+def resume_one(engine: Engine, folder: Path, output: str | None, records: Records, *, force: bool) -> None:
+    """Go on with a run."""
+    recorder = resume_run(engine, RunFolder(folder), output=output, records=records, force=force)
+    job = recorder.job
+    if isinstance(job, OptimizeJob) and job.state is not None and job.state["step"] >= job.steps:
+        show_note("this run is finished; its picture is written again")
+    _carry_out(recorder)
+
+
+def paint_quietly(engine: Engine, photo: str, request: StylizeRequest, output: Output) -> str:
+    """Paint one of several photos; what was painted is told by who calls."""
+    with engine.job(photo, request, output=output) as job:
+        for _ in job.run():
+            pass
+        for note in job.notes:
+            show_note(note)
+        return f"{output.shown}: {job.summary()}"
+
+
+def show_plan(
+    engine: Engine, photo: str, request: StylizeRequest, output: Output, run: Path | None, records: Records
+) -> None:
+    """Tell how a photo would be painted, and paint nothing; of the photo the header alone is read."""
+    with engine.job(photo, request, output=output, folder=run) as job:
+        Recorder(job, records, None if run is None else RunFolder(run), force=output.force)
+        for sentence in job.plan().message:
+            show_note(sentence)
+
+
+def _carry_out(recorder: Recorder) -> None:
+    """Run to the end, or until Ctrl-C, which keeps what there is and ends with exit code 130."""
+    job = recorder.job
+    with job:
+        if isinstance(job, StripJob):
+            show_note(str(job.tiling))
+        try:
+            finished = _run(recorder)
+        except DivergenceError:
+            if isinstance(job, OptimizeJob) and job.step:
+                show_note(f"the picture of step {job.step}, the last good one, was kept")
+            raise
+        for note in job.notes:
+            show_note(note)
+        if finished:
+            show_note(f"{job.output.shown if job.output else ''}: {job.summary()}")
+            return
     raise typer.Exit(130)
 
 
-def show_layouts(job: Job) -> None:
-    """Tell how the photo would be looked at, scale by scale, and paint nothing."""
-    optimization = job.prepare().optimization
-    for (size, steps), layout in zip(optimization.scales, optimization.layouts, strict=True):
-        how = "at once" if layout is None else str(layout)
-        show_note(f"{size[1]}x{size[0]} px, {steps} steps: {how}")
-
-
-class _Keeper:
-    """Everything that is written while painting and after."""
-
-    def __init__(self, painting: Painting, job: Job, extras: Extras, folder: RunFolder | None, *, force: bool) -> None:
-        self.painting, self.job, self.extras, self.folder, self.force = painting, job, extras, folder, force
-        self.log = Log()
-        self.film = Timeline() if extras.timeline else None
-
-    def check_frames(self) -> None:
-        """OutputError if --save-every would write over files that are there."""
-        if self.job.keep.save_every and self.folder is None:
-            steps = self.painting.optimization.steps
-            for step in range(self.job.keep.save_every, steps + 1, self.job.keep.save_every):
-                check_output(self._beside(step), force=self.force, inputs=self.job.inputs)
-
-    def after(self, record: Progress) -> None:
-        """Called after every step."""
-        self.log.add(record)
-        if self.film is not None and self.film.due(record):
-            self.film.add(self.painting.optimization.image(), record.step)
-        every = self.job.keep.save_every or SAVE_EVERY
-        if self.folder is not None and (record.step % every == 0 or record.step == record.steps):
-            self.folder.frame(self.painting.result(), record.step)
-            self.folder.save(self.painting.optimization, self.log)
-        elif self.folder is None and self.job.keep.save_every and record.step % every == 0:
-            self._write(self._beside(record.step), self.painting.result())
-
-    def save_state(self) -> None:
-        """For --resume; only between two steps is it one that another run can go on from."""
-        if self.folder is not None:
-            self.folder.save(self.painting.optimization, self.log)
-
-    def finish(self) -> None:
-        """Write the picture, then what is about it; nothing if no step was done."""
-        optimization = self.painting.optimization
-        if not optimization.step:
-            return
-        self.log.cut(optimization.step)
-        picture = self.painting.result()
-        self._write(self.job.output, picture)
-        precision = self.painting.precision
-        where = "standard output" if self.job.output == "-" else self.job.output
-        show_note(
-            f"{where}: {picture.width}x{picture.height} px, {optimization.step} steps on "
-            f"{optimization.backbone.name} in {str(precision.dtype).removeprefix('torch.')} ({precision.reason})"
-        )
-        if self.film is not None and self.extras.timeline is not None:
-            if self.film.last != optimization.step:  # stopped between two frames, or finished before
-                self.film.add(optimization.image(), optimization.step)
-            self.film.write(self.extras.timeline)
-        if self.extras.loss_plot is not None:
-            plot_losses(self.log.rows, self.extras.loss_plot)
-        if self.extras.log is not None:
-            self.log.write(self.extras.log)
-
-    def _beside(self, step: int) -> str:
-        path = Path(self.job.output)
-        return str(path.with_name(f"{path.stem}-{step:06d}{path.suffix}"))
-
-    def _write(self, path: str, picture: Picture) -> None:
-        keep = self.job.keep
-        write(
-            picture, path, force=self.force, inputs=self.job.inputs, quality=keep.quality, compression=keep.compression
-        )
+def _run(recorder: Recorder) -> bool:
+    """Run to the end; False if the user stopped it."""
+    job, last = recorder.job, 0.0
+    try:
+        with _bar() as show, _Stop(asks=isinstance(job, OptimizeJob)) as stop, closing(recorder.run()) as records:
+            for record in records:
+                last = record.share
+                show(record)
+                if stop.asked:
+                    break
+            else:
+                return True
+    except KeyboardInterrupt:
+        if not isinstance(job, OptimizeJob) and recorder.folder is None:
+            raise
+    if isinstance(job, OptimizeJob):
+        so_far = "keeping the picture so far" if job.step else "nothing is painted yet"
+        show_note(f"stopped at step {job.step} of {job.steps}: {so_far}")
+        recorder.finish()
+        if job.step:
+            show_note(f"{job.output.shown if job.output else ''}: {job.summary()}")
+    else:
+        show_note(f"stopped, {last:.0%} is done")
+    if recorder.folder is not None:
+        show_note(f"to go on: impasto stylize --resume {recorder.folder.folder}")
+    return False
 
 
 class _Stop:
@@ -164,13 +123,13 @@ class _Stop:
     The second is Python's own KeyboardInterrupt again.
     """
 
-    def __init__(self) -> None:
-        self.asked = False
+    def __init__(self, *, asks: bool) -> None:
+        self.asked, self._asks = False, asks
         self._before: Any = None
 
     def __enter__(self) -> _Stop:
         in_main = threading.current_thread() is threading.main_thread()  # no other may set handlers
-        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        if self._asks and in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             self._before = signal.signal(signal.SIGINT, self._ask)
         return self
 
@@ -184,45 +143,28 @@ class _Stop:
         show_note("stopping after this step; Ctrl-C once more stops at once")
 
 
-def _run(painting: Painting, keeper: _Keeper) -> bool:
-    """Run to the end; False if the user stopped it."""
-    optimization = painting.optimization
-    if optimization.step >= optimization.steps:
-        show_note("this run is finished; its picture is written again")
-    try:
-        with _Stop() as stop, closing(_with_bar(painting)) as records:
-            for record in records:
-                keeper.after(record)
-                if stop.asked:
-                    break
-        if stop.asked:
-            keeper.save_state()
-    except KeyboardInterrupt:
-        return False
-    return optimization.step >= optimization.steps
-
-
-def _with_bar(painting: Painting) -> Generator[Progress, None, None]:
-    """The records of the optimisation, shown on the terminal as they come."""
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
+    """A bar on the terminal, which shows itself when there is a piece of the work to tell of."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    optimization = painting.optimization
     console = Console(file=sys.stderr)
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[told]}"),
         TimeRemainingColumn(),
-    )
+    )  # fmt: skip
     with Bar(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("painting", total=optimization.steps, completed=optimization.step, loss="-")
-        for record in optimization.run():
+        task = bar.add_task("painting", total=1.0, visible=False, told="")
+
+        def show(record: Progress) -> None:
             if record.note:
-                show_note(record.note.rstrip(";"))
-            height, width = record.scale
-            loss = f"{record.losses['total']:.4g}"
-            bar.update(task, completed=record.step, loss=loss, description=f"painting {width}x{height}")
-            yield record
+                show_note(record.note)
+            height, width = record.size or (0, 0)
+            told = f"{record.done:g}/{record.total:g}" if record.losses else ""
+            told += f" loss {record.losses['total']:.4g}" if "total" in record.losses else ""
+            what = f"{record.phase} {width}x{height}" if record.size else record.phase
+            bar.update(task, completed=record.done, total=record.total, description=what, told=told, visible=True)
+
+        yield show

@@ -3,122 +3,81 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
-from impasto.core.memory import reuse_large_blocks
-from impasto.core.precision import Precision, PrecisionName, choose_precision, pick_device
+from impasto.core.host import in_our_settings
+from impasto.core.precision import Precision
 from impasto.errors import OptionError
+from impasto.files import sha256
 from impasto.imaging import Picture, as_picture, fit_long_side, resize, to_pil
-from impasto.imaging.guards import MAX_MEGAPIXELS
-from impasto.networks.adain import AdaIN
-from impasto.networks.checkpoint import Network, load_model
-from impasto.networks.encoded import EncodedNetwork
-from impasto.networks.inference import Encoded, Renderer, encode, paint, ready
-from impasto.networks.shipped import find_model
-from impasto.networks.universal import Universal
-from impasto.stylizer.finishing import Finish, as_masks, cover, read_masks
-from impasto.stylizer.strokes import factor_for_network, parse_scale
-from impasto.stylizer.styles import Style, as_styles
-from impasto.tiling.bands import TileProgress
-from impasto.tiling.fitting import InBands, renderer_for
-from impasto.tiling.plan import Plan, Statistics, Wishes, parse_memory
+from impasto.networks.checkpoint import Network
+from impasto.networks.inference import EncodedStyle, bind, encode
+from impasto.networks.registry import kind_of
+from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.strokes import factor_for_network
+from impasto.stylizer.styles import Style, StyleRecord, records
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["Model", "StyleRecord", "load", "records", "scaled"]
+    from impasto.networks.inference import BoundStyle
+    from impasto.stylizer.engine import Engine
+    from impasto.stylizer.job import JobPlan
+    from impasto.types import PictureSource, Styles
+
+__all__ = ["Model", "scaled"]
 
 REMEMBERED = 64  # encoded style pictures
 STYLE_SIZE = 512  # long side in px at which they are looked at, as in training
 
 
-@dataclass(frozen=True)
-class StyleRecord:
-    """A style that a network knows by name; what is not known is None."""
-
-    name: str
-    title: str | None = None
-    artist: str | None = None
-    year: str | None = None
-
-
-def records(description: Mapping[str, Any]) -> tuple[StyleRecord, ...]:
-    """The styles that a trained file says it knows."""
-    known = [field.name for field in fields(StyleRecord)]
-    return tuple(StyleRecord(**{key: row[key] for key in known if row.get(key)}) for row in description["styles"])
-
-
-def load(model: str | PathLike[str] = "gallery", *, device: str = "auto", precision: PrecisionName = "auto") -> Model:
-    """A trained network ready to paint: one that ships, by name, or a file that `impasto train` wrote.
-
-    Raises:
-        WeightsError: no such name or file, or one that is damaged.
-        OptionError: this machine has no such device or precision.
-    """
-    reuse_large_blocks()
-    where = pick_device(device)
-    chosen = choose_precision(where, precision)
-    path = find_model(model)
-    network, description = load_model(path)
-    return Model(ready(network, chosen, where), description, str(model), where, chosen)
-
-
 class Model:
-    """A network, and what its file says of itself. `load` makes it.
+    """A network, and what its file says of itself. `impasto.load` makes it; threads may share it.
 
     Attributes:
         name: the shipped name or the path it was loaded by.
+        path: its file.
         styles: the styles it knows by name; none for a network of any style.
         description: what its file says: method, sizes, licence, recipe.
+        kind: what networks of its method can do.
+        sha256: of its file.
     """
 
     def __init__(
-        self, network: Network, description: Mapping[str, Any], name: str, device: torch.device, precision: Precision
+        self,
+        engine: Engine,
+        network: Network,
+        description: Mapping[str, Any],
+        name: str,
+        path: Path,
+        device: torch.device,
+        precision: Precision,
     ) -> None:
-        self.network, self.description, self.name = network, description, name
-        self.device, self.precision = device, precision
+        self.engine, self.network, self.description, self.name, self.path = engine, network, description, name, path
+        self.device, self.precision, self.kind = device, precision, kind_of(network)
+        self.sha256 = sha256(path)
         self.styles = () if self.any_style else records(description)
-        self._encoded: dict[str, Encoded] = {}
+        self._encoded: OrderedDict[str, EncodedStyle] = OrderedDict()
+        self._lock = threading.Lock()
 
     @property
     def any_style(self) -> bool:
         """Whether styles are pictures instead of names."""
-        return isinstance(self.network, EncodedNetwork)
+        return self.kind.styled_by == "pictures"
 
-    @property
-    def mixes_features(self) -> bool:
-        """Whether `alpha` means something to it."""
-        return isinstance(self.network, AdaIN)
-
-    def stylize(self, image: Any, style: Any = None, **options: Any) -> Image:
-        """Repaint a photo and return a PIL image; the arguments are those of `paint`."""
+    def stylize(self, image: PictureSource, style: Styles | None = None, **options: Any) -> Image:
+        """Repaint a photo and return a PIL image; arguments and errors are those of `paint`."""
         return to_pil(self.paint(image, style, **options))
 
-    @torch.inference_mode()
-    def paint(
-        self,
-        image: Any,
-        style: Any = None,
-        *,
-        strength: float = 1.0,
-        alpha: float = 1.0,
-        style_scale: float | str = 1.0,
-        keep_colors: bool = False,
-        mask: Any = None,
-        size: int | None = None,
-        upscale: bool = False,
-        max_megapixels: float = MAX_MEGAPIXELS,
-        max_memory: str | int | None = None,
-        tile: int | None = None,
-        statistics: Statistics = "exact",
-        progress: Callable[[TileProgress], None] | None = None,
-    ) -> Picture:
+    def paint(self, image: PictureSource, style: Styles | None = None, **options: Any) -> Picture:
         """Repaint a photo, with its transparency and bit depth.
 
         Args:
@@ -126,122 +85,81 @@ class Model:
             style: a name of `styles`, ``"name:0.3"``, or a list or mapping of names with weights; for a network of
                 any style a picture, or a list of pictures or of (picture, weight). May be left out where the
                 network knows but one style.
-            strength: in [0, 1]: 0 gives the photo back, 1 is the full style.
-            alpha: for AdaIN: how far its features are restyled (Huang & Belongie 2017, eq. 14);
-                unlike `strength`, 0 is the photo as the decoder would draw it.
-            style_scale: size of the strokes: 2 doubles them; ``"100%"`` gives a painting of any size those that it
-                would have at 512 px, so that proof and print show the same.
-            keep_colors: keep the photo's colours, taking the luminance alone from the painting.
-            mask: a picture, white where there is to be style, black where the photo stays; or a list with one for
-                each style.
-            size: long side in px; None is the photo's own.
-            upscale: enlarge a photo that is smaller than `size`.
-            max_megapixels: refuse larger pictures.
-            max_memory: what the process may need at most, such as ``"2GB"`` or a number of bytes; None is what is
-                free. A photo that cannot be painted at once within it is painted in bands, with the same result.
-            tile: paint in bands of so many rows, px.
-            statistics: ``sampled`` takes those of large photos from some places, which is faster and only nearly
-                the same.
-            progress: called with a record after every band, where there are bands.
+            **options: those of `StylizeRequest` that a network obeys, such as ``strength=0.8`` or ``mask="mask.png"``.
+                `progress` is called with a record of how far that is, where there are pieces.
 
         Raises:
             ImageError: a picture that cannot be read.
-            OptionError: a style that the network does not know, an option out of range, or too little memory.
+            OptionError: a style that the network does not know, an option that is unknown, out of range or not for
+                networks, or too little memory.
         """
-        wishes = Wishes(parse_memory(max_memory), tile=tile, statistics=statistics)
-        finish = Finish(strength, keep_colors, as_masks(mask))
-        parse_scale(style_scale)  # before a picture is read
-        original = as_picture(image, max_megapixels=max_megapixels)
-        shape = (original.height, original.width)
-        goal = fit_long_side(shape, size or max(shape), upscale=upscale)
-        picture = original if goal == shape else original.with_rgb(resize(original.rgb, goal))
-        photo = picture.rgb.to(self.device)
-        named, shown = self.chosen(style, max_megapixels)
-        regions = [
-            mask.to(self.device)
-            for mask in read_masks(
-                finish.masks, goal, styles=max(1, len(named or shown)), max_megapixels=max_megapixels
-            )
-        ]
-        renderer = renderer_for(self.network, scaled(goal, style_scale), wishes, progress)
-        painted = self._paint_scaled(photo, style_scale, named, shown, regions, strength, alpha, renderer)
-        return picture.with_rgb(cover(photo, painted, regions, keep_colors=finish.keep_colors))
+        progress = options.pop("progress", None)
+        with self.engine.job(image, self._request(style, options), model=self) as job:
+            for record in job.run():
+                if progress is not None:
+                    progress(record)
+            return job.result()
 
-    def plan(
-        self,
-        size: tuple[int, int],
-        *,
-        style_scale: float | str = 1.0,
-        max_memory: str | int | None = None,
-        tile: int | None = None,
-        statistics: Statistics = "exact",
-    ) -> Plan | None:
-        """How a photo of this (height, width) would be painted; None is at once. Options and errors as in `paint`."""
-        work, wishes = scaled(size, style_scale), Wishes(parse_memory(max_memory), tile=tile, statistics=statistics)
-        renderer = renderer_for(self.network, work, wishes)
-        return renderer.plan(self.network, work) if isinstance(renderer, InBands) else None
+    def plan(self, image: PictureSource, style: Styles | None = None, **options: Any) -> JobPlan:
+        """How a photo would be painted; arguments and errors as of `paint`."""
+        with self.engine.job(image, self._request(style, options), model=self) as job:
+            return job.plan()
 
-    def _paint_scaled(
-        self,
-        photo: Tensor,
-        style_scale: float | str,
-        named: list[tuple[str, float]],
-        shown: list[tuple[Encoded, float]],
-        regions: Sequence[Tensor],
-        strength: float,
-        alpha: float,
-        renderer: Renderer,
-    ) -> Tensor:
-        """Networks have strokes of one size: larger ones come of painting a smaller photo and enlarging that."""
-        goal = (photo.shape[2], photo.shape[3])
-        small = scaled(goal, style_scale)
-        work = resize(photo, small)
-        masks = [resize(mask, small) for mask in regions] if len(regions) > 1 else None
-        painted = paint(
-            self.network,
-            work,
-            styles=named or None,
-            pictures=shown,
-            masks=masks,
-            strength=strength,
-            alpha=alpha,
-            renderer=renderer,
-        )
-        if small == goal:
-            return painted
-        painted = resize(painted, goal)
-        # What shrinking took from the photo comes back as the strength goes, or 0 would be a blurred photo.
-        return painted if strength == 1 else painted + (1 - strength) * (photo - resize(work, goal))
+    def _request(self, style: Styles | None, options: Mapping[str, Any]) -> StylizeRequest:
+        return StylizeRequest.of(**{**options, "style": style, "model": self.name})
 
-    def chosen(self, style: Any, max_megapixels: float) -> tuple[list[tuple[str, float]], list[tuple[Encoded, float]]]:
-        """Styles as `paint` takes them -> (names with weights, encoded pictures with weights), one of them empty."""
-        if style is None:
-            return [], []
-        if isinstance(style, Mapping):
-            style = list(style.items())
-        rows = list(as_styles(style))
+    @in_our_settings
+    def bind(self, styles: Sequence[Style], max_megapixels: float) -> BoundStyle:
+        """The network with these styles, a function from photo to painting.
+
+        Raises:
+            OptionError: a style that it does not know, or none where it knows several.
+            ImageError: a picture that cannot be read.
+        """
         if self.any_style:
-            return [], [(self._encode(row, max_megapixels), row.weight) for row in rows]
-        for row in rows:
+            return bind(self.network, [(self._encode(row, max_megapixels), row.weight) for row in styles])
+        for row in styles:
             if not isinstance(row.image, str):
                 name = self.styles[0].name
                 raise OptionError(f"{self.name} knows its own styles alone: give a name such as {name!r}, no picture")
-        return [(row.image, row.weight) for row in rows], []
+        return bind(self.network, [(row.image, row.weight) for row in styles])
 
-    def _encode(self, style: Style, max_megapixels: float) -> Encoded:
-        """What the network keeps of a style picture, remembered by the picture's content."""
-        picture = as_picture(style.image, max_megapixels=max_megapixels).rgb
-        key = hashlib.sha256(f"{tuple(picture.shape)}".encode() + picture.numpy().tobytes()).hexdigest()
-        if key not in self._encoded:
-            if len(self._encoded) >= REMEMBERED:
-                del self._encoded[next(iter(self._encoded))]
-            small = resize(picture, fit_long_side((picture.shape[2], picture.shape[3]), STYLE_SIZE))
-            self._encoded[key] = encode(cast(AdaIN | Universal, self.network), small.to(self.device))
-        return self._encoded[key]
+    def _encode(self, style: Style, max_megapixels: float) -> EncodedStyle:
+        """What the network keeps of a style picture, remembered by the file or the picture's content."""
+        with self._lock:
+            key = _file_key(style.image)
+            if key is not None and (known := self._remembered(key)) is not None:
+                return known
+            picture = as_picture(style.image, max_megapixels=max_megapixels).rgb
+            key = key or hashlib.sha256(f"{tuple(picture.shape)}".encode() + picture.numpy().tobytes()).hexdigest()
+            known = self._remembered(key)
+            if known is None:
+                small = resize(picture, fit_long_side((picture.shape[2], picture.shape[3]), STYLE_SIZE))
+                with torch.inference_mode():
+                    known = self._encoded[key] = encode(self.network, small.to(self.device))
+                while len(self._encoded) > REMEMBERED:
+                    self._encoded.popitem(last=False)
+            return known
+
+    def _remembered(self, key: str) -> EncodedStyle | None:
+        if key in self._encoded:
+            self._encoded.move_to_end(key)
+        return self._encoded.get(key)
 
 
-def scaled(size: tuple[int, int], style_scale: float | str) -> tuple[int, int]:
-    """The size at which strokes, enlarged with the painting, become that much larger."""
-    factor = factor_for_network(style_scale, size)
+def _file_key(source: Any) -> str | None:
+    """What changes when a file does; None for a picture in memory."""
+    if not isinstance(source, str | os.PathLike) or os.fspath(source) == "-":
+        return None
+    try:
+        found = Path(source).stat()
+    except (OSError, ValueError):  # reading it will tell
+        return None
+    return f"{os.path.realpath(source)}|{found.st_ino}|{found.st_size}|{found.st_mtime_ns}"
+
+
+def scaled(size: tuple[int, int], style_scale: float | str | None) -> tuple[int, int]:
+    """The (height, width) at which a network sees a photo, so that its strokes, enlarged, become that much larger."""
+    factor = 1.0 if style_scale is None else factor_for_network(style_scale, size)
     height, width = (max(1, round(side / factor)) for side in size)
     return height, width

@@ -1,75 +1,89 @@
-"""Who paints: a NAME as style means the gallery, a PICTURE the network of any style, or one step up the ladder."""
+"""Who paints what is asked for: a network in one pass, or optimisation with which settings."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from impasto.core.metadata import read_metadata
 from impasto.errors import OptionError, nearest
 from impasto.networks.shipped import find_model, shipped_models
-from impasto.stylizer.model import StyleRecord, records
+from impasto.optimize.presets import DEFAULT_PRESET, Init, OptimizeSettings
+from impasto.optimize.presets import preset as settings_of
+from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.strokes import factor_for_optimisation
+from impasto.stylizer.styles import StyleRecord, records
 
-__all__ = [
-    "GALLERY",
-    "LADDER",
-    "UNIVERSAL",
-    "Method",
-    "Quality",
-    "gallery_styles",
-    "network_for",
-    "paints_by_network",
-    "rung",
-]
+__all__ = ["GALLERY", "QUALITIES", "UNIVERSAL", "Route", "gallery_styles", "route"]
 
 GALLERY = "gallery"
 UNIVERSAL = "universal"
-Quality = Literal["draft", "good", "best"]
-Method = Literal["network", "optimize"]
-LADDER: Mapping[str, Mapping[str, str]] = MappingProxyType(
+QUALITIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {"good": {"preset": "good"}, "best": {"preset": "multiscale", "backbone": "compact"}}
 )
 """What paints a picture as style at each quality but ``draft``, which is `UNIVERSAL` alone."""
 
+_SAME_NAME = (  # of a request and of the settings of an optimisation
+    *("size", "content_weight", "style_weight", "tv_weight", "style_loss", "content_layers", "style_layers"),
+    *("pool", "optimizer", "lr", "parameterisation", "averaging", "seed"),
+)
 
-def network_for(
-    styles: Iterable[Any],
-    model: str | PathLike[str] | None = None,
-    *,
-    quality: Quality | None = None,
-    method: Method | None = None,
-    tuned: bool = False,
-) -> str | PathLike[str] | None:
-    """The network that paints in these styles (without weights): a shipped name, or `model`; None is optimisation.
+
+@dataclass(frozen=True)
+class Route:
+    """How a request is carried out: by the network `model`, or by optimisation with `settings`, the other being None.
+
+    `beginning` is the picture that an optimisation begins with, where it is not `settings.init` that says.
+    """
+
+    model: str | PathLike[str] | None = None
+    settings: OptimizeSettings | None = None
+    beginning: Any = None
+
+
+def route(request: StylizeRequest, *, keeps_run: bool = False) -> Route:
+    """Who paints.
+
+    A name as style means the gallery, a picture the network of any style; options that only optimisation obeys, and
+    a run that is kept, mean that a picture is optimised.
 
     Args:
-        styles: names of the gallery, or pictures.
-        model: a network that was asked for.
-        quality: for pictures; ``draft`` if None.
-        method: what was asked for.
-        tuned: whether something was asked for that only optimisation has, which then paints.
+        request: what is asked for.
+        keeps_run: whether the run is kept in a folder.
 
     Raises:
-        OptionError: wishes that do not go together, or a text that is neither a name nor a picture.
+        OptionError: options that do not go together, one that would be ignored, or a text that is neither the name
+            of a style nor a picture.
     """
-    if quality is not None and quality not in get_args(Quality):
-        raise OptionError(
-            f"quality {quality!r} is unknown{nearest(quality, get_args(Quality))}: use {', '.join(get_args(Quality))}"
-        )
-    known = model is None and paints_by_network(styles)
-    if known or model is not None:
+    tuned = keeps_run or any(request.obeyed_by(name) == ("optimize",) for name in request.given)
+    model = _network_for(request, tuned=tuned)
+    if model is not None:
+        for name in request.given:
+            if "network" not in request.obeyed_by(name):
+                raise OptionError(
+                    f"a network paints in one pass: leave out `{name}`, or give a picture as style and no model"
+                )
+        return Route(model)
+    return _by_optimisation(request)
+
+
+def _network_for(request: StylizeRequest, *, tuned: bool) -> str | PathLike[str] | None:
+    """The network that paints; None is optimisation."""
+    model, quality, method = request.model, request.quality, request.method
+    if model is not None or named_in_gallery(row.image for row in request.style):
         if quality is not None:
-            raise OptionError("quality is for a picture as style: a network of its own styles has but one")
+            raise OptionError("`quality` is for a picture as style: a network of its own styles has but one")
         if method == "optimize":
-            raise OptionError("method optimize paints in the manner of pictures: give one as style, and no model")
+            raise OptionError("`method` optimize paints in the manner of pictures: give one as style, and no model")
         return model or GALLERY
     if method == "network" and quality not in (None, "draft"):
-        raise OptionError(f"quality {quality} is painted by optimisation: leave out method network")
+        raise OptionError(f"`quality` {quality} is painted by optimisation: leave out `method` network")
     if quality == "draft" and method == "optimize":
-        raise OptionError("quality draft is painted by a network: leave out method optimize")
+        raise OptionError("`quality` draft is painted by a network: leave out `method` optimize")
     if quality == "draft" or method == "network":
         return UNIVERSAL
     if quality is not None or method == "optimize" or tuned:
@@ -77,17 +91,49 @@ def network_for(
     return UNIVERSAL if UNIVERSAL in shipped_models() else None
 
 
-def rung(quality: Quality | None, preset: str | None) -> dict[str, str]:
-    """The preset and the backbone that a quality above ``draft`` means; `preset` alone where None is asked for.
+def _by_optimisation(request: StylizeRequest) -> Route:
+    for name in request.given:
+        if "optimize" not in request.obeyed_by(name):
+            instead = ": use `strength`" if name == "alpha" else ", which paint in one pass: leave it out"
+            raise OptionError(f"`{name}` is for networks{instead}")
+    if len(request.mask) > 1:
+        raise OptionError(f"optimisation takes one `mask` for all styles, got {len(request.mask)}: give one")
+    meant = _quality_means(request)
+    init, beginning = split_init(request.init)
+    changes: dict[str, Any] = {name: getattr(request, name) for name in _SAME_NAME if name in request.given}
+    changes |= {
+        "init": init,
+        "keep_colors": request.colors_by or ("luminance" if request.keep_colors else None),
+        "backbone": request.backbone if request.backbone is not None else meant.get("backbone"),
+        "style_scale": None if request.style_scale is None else factor_for_optimisation(request.style_scale),
+        "total_steps": request.steps,
+        "start": request.start_size,
+    }
+    if changes["backbone"] is not None:
+        changes["backbone"] = os.fspath(changes["backbone"])
+    name = meant.get("preset", DEFAULT_PRESET)
+    return Route(settings=settings_of(name, **{**request.settings, **changes}), beginning=beginning)
 
-    Raises:
-        OptionError: both are given.
-    """
-    if quality is None:
-        return {} if preset is None else {"preset": preset}
-    if preset is not None:
-        raise OptionError(f"quality {quality} is a preset of its own: leave out --preset")
-    return dict(LADDER[quality])
+
+def _quality_means(request: StylizeRequest) -> Mapping[str, str]:
+    """The preset and the backbone of a quality above ``draft``, or the preset that was asked for."""
+    if request.quality is None:
+        return {} if request.preset is None else {"preset": request.preset}
+    if request.preset is not None:
+        raise OptionError(f"`quality` {request.quality} is a preset of its own: leave out `preset`", "preset")
+    return QUALITIES[request.quality]
+
+
+def split_init(init: Any) -> tuple[str | None, Any]:
+    """(kind of beginning, picture to begin with), one of them None. OptionError for a path to nothing."""
+    kinds = get_args(Init)
+    if init is None or (isinstance(init, str) and init in kinds):
+        return init, None
+    if isinstance(init, str) and init != "-" and not os.path.exists(init):  # noqa: PTH110
+        raise OptionError(
+            f"`init` {init!r}: neither a picture's file nor one of {', '.join(kinds)}{nearest(init, kinds)}"
+        )
+    return None, init
 
 
 def gallery_styles() -> tuple[StyleRecord, ...]:
@@ -95,7 +141,7 @@ def gallery_styles() -> tuple[StyleRecord, ...]:
     return records(read_metadata(find_model(GALLERY))) if GALLERY in shipped_models() else ()
 
 
-def paints_by_network(styles: Iterable[Any]) -> bool:
+def named_in_gallery(styles: Iterable[Any]) -> bool:
     """Whether the styles (without weights) are names of the gallery; False if they are pictures.
 
     A file counts before a name.
@@ -103,26 +149,28 @@ def paints_by_network(styles: Iterable[Any]) -> bool:
     Raises:
         OptionError: names and pictures together, or a text that is neither.
     """
-    names = {record.name for record in gallery_styles()}
-    kinds = {}
+    names = [record.name for record in gallery_styles()]
+    kinds: dict[str, str] = {}
     for style in styles:
-        text = style if isinstance(style, str) else None
-        if text is None or text == "-" or os.path.exists(text):  # noqa: PTH110  Path raises where a name is too long
-            kinds["picture"] = text or "a picture"
-        elif text in names:
-            kinds["name"] = text
-        elif names and not _looks_like_a_path(text):
-            raise OptionError(
-                f"style {text!r}: no picture and no style of the gallery{nearest(text, names)}, "
-                "which `impasto styles` lists"
-            )
-        else:
-            kinds["picture"] = text  # reading it will tell what is wrong
+        kind, text = _kind_of(style, names)
+        kinds[kind] = text
     if len(kinds) > 1:
         name, picture = kinds["name"], kinds["picture"]
         raise OptionError(f"{name} is a style of the gallery and {picture} is none: give names alone or pictures alone")
     return "name" in kinds
 
 
-def _looks_like_a_path(text: str) -> bool:
-    return os.sep in text or "." in text
+def _kind_of(style: Any, names: Sequence[str]) -> tuple[str, str]:
+    if not isinstance(style, str):
+        return "picture", "a picture"
+    if style == "-" or os.path.exists(style):  # noqa: PTH110  Path raises where a name is too long
+        return "picture", style
+    if style in names:
+        return "name", style
+    if names and not (os.sep in style or "." in style):
+        raise OptionError(
+            f"style {style!r}: no picture and no style of the gallery{nearest(style, names)}, which `impasto styles` "
+            "lists",
+            "style",
+        )
+    return "picture", style  # reading it will tell what is wrong

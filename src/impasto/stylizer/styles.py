@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any
 
 from impasto.errors import OptionError
 
-__all__ = ["Style", "as_styles", "parse_style"]
+__all__ = ["Style", "StyleRecord", "as_styles", "parse_style", "records"]
+
+
+@dataclass(frozen=True)
+class StyleRecord:
+    """A style that a network knows by name; what is not known is None."""
+
+    name: str
+    title: str | None = None
+    artist: str | None = None
+    year: str | None = None
+
+
+def records(description: Mapping[str, Any]) -> tuple[StyleRecord, ...]:
+    """The styles that a trained file says it knows."""
+    known = [field.name for field in fields(StyleRecord)]
+    return tuple(StyleRecord(**{key: row[key] for key in known if row.get(key)}) for row in description["styles"])
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,146 @@
+"""The calls for programs: a photo and styles in, a PIL image out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal
+
+from impasto.core.host import in_our_settings
+from impasto.core.precision import PrecisionName
+from impasto.core.weights import Input
+from impasto.imaging import to_pil
+from impasto.stylizer.engine import default_engine
+from impasto.stylizer.job import Output, Progress
+from impasto.stylizer.model import Model
+from impasto.stylizer.recorder import Recorder, begin_run, resume_run
+from impasto.stylizer.request import Method, Quality, StylizeRequest
+from impasto.stylizer.run_folder import RunFolder
+from impasto.tiling.plan import Statistics
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from impasto.types import Masks, PictureSource, Styles
+
+__all__ = ["load", "resume", "stylize"]
+
+
+def stylize(
+    photo: PictureSource,
+    style: Styles | None = None,
+    *,
+    model: str | PathLike[str] | None = None,
+    size: int | None = None,
+    upscale: bool | None = None,
+    strength: float | None = None,
+    mask: Masks | None = None,
+    init: PictureSource | None = None,
+    keep_colors: bool | str | None = None,
+    colors_by: Literal["luminance", "histogram"] | None = None,
+    max_megapixels: float | None = None,
+    preset: str | None = None,
+    quality: Quality | None = None,
+    content_weight: float | None = None,
+    style_weight: float | None = None,
+    tv_weight: float | None = None,
+    style_scale: float | str | None = None,
+    style_loss: Literal["gram", "wasserstein"] | None = None,
+    content_layers: Mapping[str, float] | str | None = None,
+    style_layers: Mapping[str, float] | str | None = None,
+    backbone: str | PathLike[str] | None = None,
+    backbone_input: Input | None = None,
+    pool: Literal["max", "average", "l2"] | None = None,
+    method: Method | None = None,
+    alpha: float | None = None,
+    steps: int | None = None,
+    start_size: int | None = None,
+    optimizer: Literal["adam", "lbfgs"] | None = None,
+    lr: float | None = None,
+    parameterisation: Literal["pixels", "pyramid", "fourier"] | None = None,
+    averaging: float | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    precision: PrecisionName | None = None,
+    max_memory: str | int | None = None,
+    tile: int | None = None,
+    statistics: Statistics | None = None,
+    output: str | PathLike[str] | None = None,
+    run: str | PathLike[str] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    **settings: Any,
+) -> Image:
+    """Repaint `photo` in the manner of `style` and return a PIL image.
+
+    A name or a picture as style is painted in one pass, at the photo's own size; higher qualities, and all options
+    that only optimisation has, paint pictures by optimisation. Each option is described once, in `StylizeRequest`; the
+    command ``impasto stylize`` has the same, with the same defaults. None is what is not said.
+
+    Args:
+        photo: a path, PIL image, array or tensor.
+        style: a style's name, or a picture; or a list of such, or of `Style` with weights, or of
+            ``(picture, weight)``. A string may be ``PATH:WEIGHT`` or ``NAME:WEIGHT``.
+        output: a file that the painting is written to as well, with its recipe; one that exists is an error.
+        run: a folder that keeps what it takes to go on after an interruption, see `resume`.
+        progress: called with a record after every piece of the work; it does not change what is painted.
+        **settings: any other field of `OptimizeSettings`, over the preset's: ``factor=2``, ``betas=(0.5, 0.9)`` ...
+
+    Raises:
+        ImpastoError: one of its children for everything a user can mend.
+    """
+    given = {name: value for name, value in locals().items() if name in StylizeRequest.model_fields}
+    request = StylizeRequest.of(**{**settings, **given})
+    engine = default_engine()
+    if run is None:
+        place = None if output is None else Output(str(output))
+        recorder = Recorder(engine.job(photo, request, output=place))
+    else:
+        folder = RunFolder(run)
+        folder.make()
+        place = Output(str(folder.folder / "painting.png" if output is None else output))
+        recorder = begin_run(engine, photo, request, place, folder)
+    return _painted(recorder, progress)
+
+
+def resume(
+    run: str | PathLike[str],
+    *,
+    output: str | PathLike[str] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Image:
+    """Go on with the run in a folder that ``stylize(..., run=...)`` or ``impasto stylize --run`` began.
+
+    Args:
+        run: the folder.
+        output: another place for the painting than the run began with.
+        progress: as of `stylize`.
+
+    Raises:
+        DataError: there is no run, it is damaged, or its files are gone or changed.
+    """
+    place = None if output is None else str(output)
+    return _painted(resume_run(default_engine(), RunFolder(run), output=place), progress)
+
+
+def load(model: str | PathLike[str] = "gallery", *, device: str = "auto", precision: PrecisionName = "auto") -> Model:
+    """A trained network ready to paint: one that ships, by name, or a file that `impasto train` wrote.
+
+    Raises:
+        WeightsError: no such name or file, or one that is damaged.
+        OptionError: this machine has no such device or precision.
+    """
+    return default_engine().model(model, device=device, precision=precision)
+
+
+def _painted(recorder: Recorder, progress: Callable[[Progress], None] | None) -> Image:
+    with recorder.job as job, closing(recorder.run()) as records:
+        for record in records:
+            if progress is not None:
+                progress(record)
+        return _to_pil(job.result)
+
+
+@in_our_settings
+def _to_pil(result: Callable[[], Any]) -> Image:
+    return to_pil(result())

@@ -1,0 +1,182 @@
+"""Models and backbones loaded once, shared by all jobs and threads, within one budget of memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from impasto.core.host import in_our_settings
+from impasto.core.memory import parse_memory, reuse_large_blocks
+from impasto.core.precision import PrecisionName, choose_precision, pick_device
+from impasto.core.vgg import VGG
+from impasto.core.weights import Input, load_backbone
+from impasto.errors import OptionError
+from impasto.networks.checkpoint import load_model
+from impasto.networks.inference import ready
+from impasto.networks.shipped import find_model
+from impasto.optimize.presets import OptimizeSettings
+from impasto.stylizer.budget import MemoryBudget
+from impasto.stylizer.job import Job, Output
+from impasto.stylizer.model import Model
+from impasto.stylizer.network_job import NetworkJob
+from impasto.stylizer.optimize_job import OptimizeJob
+from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.route import route
+from impasto.stylizer.strip_job import StripJob, needs_strips
+
+__all__ = ["Engine", "default_engine"]
+
+KEPT = 6  # models, and as many backbones
+T = TypeVar("T")
+
+
+class Engine:
+    """What paints: give it a photo and a request, and it gives a `Job`. Threads may share it.
+
+    Args:
+        max_memory: what the process may need at most, such as ``"2GB"`` or a number of bytes, for all jobs together;
+            a request may ask for less. None is what is free.
+        at_once: how many jobs compute at the same time; each uses all of torch's threads.
+    """
+
+    def __init__(self, *, max_memory: str | int | None = None, at_once: int = 2) -> None:
+        reuse_large_blocks()
+        self.max_memory = parse_memory(max_memory)
+        self.budget = MemoryBudget()
+        self._turns = threading.BoundedSemaphore(at_once)
+        self._models: _Loaded[Model] = _Loaded()
+        self._backbones: _Loaded[VGG] = _Loaded()
+
+    @in_our_settings
+    def job(
+        self,
+        photo: Any,
+        request: StylizeRequest,
+        *,
+        output: Output | None = None,
+        model: Model | None = None,
+        folder: Path | None = None,
+    ) -> Job:
+        """The job that paints this photo as the request says.
+
+        Args:
+            photo: a path, PIL image, array or tensor.
+            request: what is asked for.
+            output: where the painting goes; a photo too large for memory needs one.
+            model: the network that paints, if it is loaded already.
+            folder: where unfinished work is kept, see `recorder`.
+
+        Raises:
+            ImpastoError: whatever can be known to be wrong before anything is painted.
+        """
+        if not request.style and request.model is None:
+            raise OptionError("a photo and at least one `style` are needed: a name of the gallery, or a picture")
+        found = route(request, keeps_run=folder is not None)
+        if found.settings is not None:
+            return OptimizeJob(self, photo, request, found.settings, found.beginning, output)
+        if model is None:
+            model = self.model(found.model or "", device=request.device, precision=request.precision)
+        if request.alpha is not None and request.alpha < 1 and not model.kind.alpha:
+            raise OptionError("`alpha` is for networks that decode features (adain): use `strength`")
+        if output is not None and (folder is not None or needs_strips(model, photo, request, self.limit(request))):
+            return StripJob(self, photo, request, model, output, folder)
+        return NetworkJob(self, photo, request, model, output)
+
+    @in_our_settings
+    def model(
+        self, name: str | PathLike[str], *, device: str = "auto", precision: PrecisionName = "auto"
+    ) -> Model:
+        """A trained network ready to paint, loaded once: one that ships, by name, or a file of `impasto train`.
+
+        Raises:
+            WeightsError: no such name or file, or one that is damaged.
+            OptionError: this machine has no such device or precision.
+        """
+        where = pick_device(device)
+        chosen, path = choose_precision(where, precision), find_model(name)
+        found = path.stat()
+        key = (str(name), str(path.resolve()), found.st_size, found.st_mtime_ns, str(where), chosen.dtype)
+
+        def read() -> Model:
+            network, description = load_model(path)
+            return Model(self, ready(network, chosen, where), description, str(name), path, where, chosen)
+
+        return self._models.get(key, read)
+
+    @in_our_settings
+    def backbone(
+        self, settings: OptimizeSettings, *, input: Input | None, device: str, precision: PrecisionName  # noqa: A002
+    ) -> VGG:
+        """The network that sees, loaded once; errors as of `load_backbone`."""
+        where = pick_device(device)
+        chosen = choose_precision(where, precision)
+        file = Path(settings.backbone)
+        changed = file.stat().st_mtime_ns if file.is_file() else None
+        key = (settings.backbone, changed, input, settings.pool, settings.rescale_pool, str(where), chosen.dtype)
+
+        def read() -> VGG:
+            return load_backbone(
+                settings.backbone,
+                input=input,
+                pool=settings.pool,
+                rescale_pool=settings.rescale_pool,
+                precision=chosen,
+                device=where,
+            )
+
+        return self._backbones.get(key, read)
+
+    def limit(self, request: StylizeRequest) -> int | None:
+        """Bytes that the process may need at most while this is carried out; None is what is free."""
+        asked = [limit for limit in (self.max_memory, parse_memory(request.max_memory)) if limit is not None]
+        return min(asked, default=None)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait until fewer jobs compute than may at the same time, and be one of them."""
+        with self._turns:
+            yield
+
+
+class _Loaded(Generic[T]):
+    """What was loaded, the last few of it; each is loaded by one thread, while others that want it wait."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._places: OrderedDict[Hashable, _Place[T]] = OrderedDict()
+
+    def get(self, key: Hashable, read: Callable[[], T]) -> T:
+        """What the key stands for, read if it is not here."""
+        with self._lock:
+            place = self._places.setdefault(key, _Place())
+            self._places.move_to_end(key)
+            while len(self._places) > KEPT:
+                self._places.popitem(last=False)
+        with place.lock:
+            if place.value is None:
+                place.value = read()
+            return place.value
+
+
+class _Place(Generic[T]):
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.value: T | None = None
+
+
+_default: Engine | None = None
+_default_lock = threading.Lock()
+
+
+def default_engine() -> Engine:
+    """The one that `impasto.load` and `impasto.stylize` use."""
+    global _default  # noqa: PLW0603  made when first asked for: it loads the libraries that paint
+    with _default_lock:
+        if _default is None:
+            _default = Engine()
+        return _default

@@ -1,0 +1,241 @@
+"""How anything is painted: a job tells its plan, runs with progress, shows the picture so far, and stops at any time."""
+
+from __future__ import annotations
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from impasto.core.host import step_by_step
+from impasto.errors import OptionError
+from impasto.imaging import Picture, as_picture, check_output, format_warnings, resize, write
+from impasto.imaging.reading import read_header
+from impasto.stylizer.budget import Grant
+from impasto.stylizer.request import OutputOptions, StylizeRequest
+
+if TYPE_CHECKING:
+    from impasto.stylizer.engine import Engine
+
+__all__ = ["Job", "JobPlan", "Output", "Progress", "Steps"]
+
+Phase = Literal["draft", "painting", "writing"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        phase: what is being done.
+        done, total: steps of an optimisation, or shares of the work of a network, whose total is 1.
+        seconds: since this run of the job began.
+        left: seconds that the rest should take; None where nothing is known of it yet.
+        size: (height, width) in px of what is being painted.
+        losses: the weighted terms of an optimisation by name; empty for networks.
+        note: a sentence that should be told.
+    """
+
+    phase: Phase
+    done: float
+    total: float
+    seconds: float = 0.0
+    left: float | None = None
+    size: tuple[int, int] | None = None
+    losses: Mapping[str, float] = field(default_factory=dict)
+    note: str | None = None
+
+    @property
+    def share(self) -> float:
+        """Of the phase, from 0 to 1."""
+        return self.done / self.total if self.total else 1.0
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """How a photo will be painted.
+
+    Attributes:
+        how: all at once, in bands of rows, by strips from file to file, or in steps of an optimisation.
+        size: (height, width) of the painting, px.
+        pieces: bands times passes, or steps; progress is told after each.
+        memory: bytes that the process should need at most.
+        seconds: that it should take on this machine; None where that is not known.
+        message: all of this for people, a sentence for each part of the work.
+    """
+
+    how: Literal["at once", "bands", "strips", "steps"]
+    size: tuple[int, int]
+    pieces: int
+    memory: int
+    seconds: float | None
+    message: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a painting goes, and how it is written.
+
+    Attributes:
+        path: a file, or ``-`` for standard output.
+        options: quality and compression.
+        force: replace a file that exists, but never an input.
+        recipe: whether the file carries how it was made.
+    """
+
+    path: str
+    options: OutputOptions = field(default_factory=OutputOptions)
+    force: bool = False
+    recipe: bool = True
+
+    @property
+    def shown(self) -> str:
+        """For messages."""
+        return "standard output" if self.path == "-" else self.path
+
+
+Steps = Generator[Progress, None, None]
+
+
+class Job(ABC):
+    """One photo and what is to become of it. `Engine.job` makes it; it is a context manager, which closes it.
+
+    Attributes:
+        engine: whose models and memory it uses.
+        photo: as it was given.
+        request: what is asked for.
+        output: where the painting goes; None leaves it in memory.
+        notes: sentences about the result that should be told, such as what of the photo the output's format cannot
+            hold.
+    """
+
+    def __init__(self, engine: Engine, photo: Any, request: StylizeRequest, output: Output | None = None) -> None:
+        self.engine, self.photo, self.request, self.output = engine, photo, request, output
+        self.notes: list[str] = []
+        is_file = isinstance(photo, str | os.PathLike) and os.fspath(photo) != "-"
+        self._original = None if is_file else as_picture(photo, max_megapixels=request.max_megapixels)
+        self._grant: Grant | None = None
+        self._running: Steps | None = None
+        self._closed = False
+        self._check_output()
+
+    # -- what others call -----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def plan(self) -> JobPlan:
+        """How the photo will be painted; nothing is painted, and of a file the header alone is read.
+
+        Raises:
+            ImpastoError: the photo cannot be read, or there is too little memory.
+        """
+
+    def run(self) -> Steps:
+        """Paint, then write the output if there is one; tells how far that is between any two pieces of the work.
+
+        Closing the generator stops. An optimisation can be run again, and goes on where it stopped.
+
+        Raises:
+            ImpastoError: whatever a user can mend.
+        """
+        if self._running is not None or self._closed:
+            raise RuntimeError("this job is running already, or closed")
+        began = time.perf_counter()
+        steps = self._running = step_by_step(self._work())
+        try:
+            while True:
+                with self.engine.turn():
+                    record = next(steps, None)
+                if record is None:
+                    return
+                yield replace(record, seconds=time.perf_counter() - began)
+        finally:
+            steps.close()
+            self._running = None
+            self._release()
+
+    @abstractmethod
+    def preview(self) -> Picture:
+        """The picture so far: the photo at the size of its painting where nothing is painted yet."""
+
+    @abstractmethod
+    def result(self) -> Picture:
+        """The painting, with the photo's transparency and bit depth. RuntimeError if nothing was painted."""
+
+    def write(self) -> None:
+        """Write the picture so far to the output, whole or not at all. Errors as of `imaging.write`."""
+        if self.output is None:
+            raise RuntimeError("this job has no output")
+        picture, options = self.result(), self.output.options
+        self.notes += format_warnings(picture, self.output.path)
+        write(
+            picture,
+            self.output.path,
+            force=self.output.force,
+            inputs=self.inputs,
+            quality=options.jpeg_quality,
+            compression=options.png_compression,
+        )
+
+    def close(self) -> None:
+        """Stop if it runs, and give everything back: memory, temporary files."""
+        self._closed = True
+        if self._running is not None:
+            self._running.close()
+        self._original = None
+        self._release()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Files that must not be overwritten."""
+        return (*([str(self.photo)] if isinstance(self.photo, str | Path) else ()), *self.request.file_names)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- what the kinds of jobs share -----------------------------------------------------------------------
+
+    @abstractmethod
+    def _work(self) -> Steps:
+        """Paint and write, from where it stopped."""
+
+    @property
+    def photo_size(self) -> tuple[int, int]:
+        """(height, width) in px, of a file from its header alone. ImageError if it is no picture."""
+        if self._original is not None:
+            return self._original.height, self._original.width
+        return read_header(self.photo, max_megapixels=self.request.max_megapixels).size
+
+    def read_photo(self, size: tuple[int, int]) -> Picture:
+        """The photo at this (height, width). ImageError if it cannot be read."""
+        picture = self._original
+        if picture is None:
+            picture = as_picture(self.photo, max_megapixels=self.request.max_megapixels)
+        same = (picture.height, picture.width) == size
+        return picture if same else picture.with_rgb(resize(picture.rgb, size))
+
+    def _take(self, need: int, limit: int | None) -> Grant:
+        """Memory for this job, until it is closed or its run ends."""
+        self._release()
+        self._grant = self.engine.budget.take(need, limit)
+        return self._grant
+
+    def _release(self) -> None:
+        if self._grant is not None:
+            self._grant.close()
+            self._grant = None
+
+    def _check_output(self) -> None:
+        """Refuse now what would fail after the work."""
+        if [*self.inputs].count("-") > 1:
+            raise OptionError("- stands for standard input, which holds one picture: name a file for the others")
+        if self.output is not None:
+            check_output(self.output.path, force=self.output.force, inputs=self.inputs)

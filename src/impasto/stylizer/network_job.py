@@ -1,0 +1,196 @@
+"""Painting with a trained network, in memory: at once where that fits, else in bands, with the same result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from impasto.core.memory import available_memory, device_memory, held_memory, shown_bytes, shown_seconds
+from impasto.errors import OptionError
+from impasto.imaging import Picture, fit_long_side, resize
+from impasto.stylizer.finishing import cover, read_masks
+from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
+from impasto.stylizer.model import Model, scaled
+from impasto.stylizer.request import StylizeRequest
+from impasto.tiling.bands import BandProgress
+from impasto.tiling.fitting import (
+    PER_PIXEL,
+    READ,
+    bytes_at_once,
+    measured,
+    paint,
+    plan_for,
+    seconds_at_once,
+)
+from impasto.tiling.plan import TilingOptions, TilingPlan
+
+if TYPE_CHECKING:
+    from impasto.networks.inference import BoundStyle
+    from impasto.stylizer.engine import Engine
+
+__all__ = ["NetworkJob", "Sizes", "sizes_of", "tiling_options"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """(height, width) in px of a photo, of its painting, and of what the network sees."""
+
+    photo: tuple[int, int]
+    painting: tuple[int, int]
+    seen: tuple[int, int]
+
+    @property
+    def picture_bytes(self) -> int:
+        """What photo and painting take in memory."""
+        enlarged = READ * math.prod(self.painting) if self.painting != self.photo else 0
+        return READ * math.prod(self.photo) + enlarged + PER_PIXEL * math.prod(self.painting)
+
+
+def sizes_of(photo: tuple[int, int], request: StylizeRequest) -> Sizes:
+    """What becomes of a photo of this (height, width)."""
+    painting = fit_long_side(photo, request.size or max(photo), upscale=request.upscale)
+    return Sizes(photo, painting, scaled(painting, request.style_scale))
+
+
+def tiling_options(request: StylizeRequest, budget: int | None, held: int = 0, *, keeps: bool = False) -> TilingOptions:
+    """How a network may divide a picture, as a request and a budget have it."""
+    return TilingOptions(
+        budget=budget, held=held, tile=request.tile, statistics=request.statistics or "exact", keeps=keeps
+    )
+
+
+class NetworkJob(Job):
+    """A photo and a network, in memory.
+
+    Args:
+        model: what paints.
+    """
+
+    def __init__(
+        self, engine: Engine, photo: Any, request: StylizeRequest, model: Model, output: Output | None = None
+    ) -> None:
+        super().__init__(engine, photo, request, output)
+        self.model = model
+        self._result: Picture | None = None
+        self._photo: Picture | None = None  # at the size of the painting
+        self.sizes = sizes_of(self.photo_size, request)
+
+    def plan(self) -> JobPlan:
+        """See `Job.plan`."""
+        size = self.sizes.seen
+        limit, machine = self.engine.limit(self.request), measured(self.model.network)
+        room = (available_memory() if limit is None else limit - held_memory()) - self.sizes.picture_bytes
+        tiling = self._divide(self._room_on_device(room))
+        if tiling is None:
+            memory = held_memory() + self.sizes.picture_bytes + bytes_at_once(self.model.network, size)
+            seconds = seconds_at_once(self.model.network, size, machine)
+            shown = f"about {shown_bytes(memory)} of memory, {shown_seconds(seconds)}"
+            message = f"{size[1]}x{size[0]} px at once: {shown}"
+            return JobPlan("at once", self.sizes.painting, 1, memory, seconds, (message,))
+        tiling = tiling.on(machine)
+        pieces = len(tiling.passes) * math.ceil(tiling.height / tiling.band)
+        return JobPlan("bands", self.sizes.painting, pieces, tiling.peak, tiling.seconds, (str(tiling),))
+
+    def preview(self) -> Picture:
+        """See `Job.preview`."""
+        return self._result or self._photo or self.read_photo(self.sizes.painting)
+
+    def result(self) -> Picture:
+        """See `Job.result`."""
+        if self._result is None:
+            raise RuntimeError("nothing is painted yet")
+        return self._result
+
+    def close(self) -> None:
+        """See `Job.close`."""
+        super().close()
+        self._photo = None
+
+    def _work(self) -> Steps:
+        painted = yield from self.paint_phase("painting")
+        self._result = painted
+        if self.output is not None:
+            yield Progress("writing", 0, 1)
+            self.write()
+
+    def paint_phase(self, phase: Any) -> Generator[Progress, None, Picture]:
+        """Paint as a phase of this or of another job; gives the painting back."""
+        network, limit = self.model.network, self.engine.limit(self.request)
+        need = self.sizes.picture_bytes + bytes_at_once(network, self.sizes.seen)
+        with self._take(need, limit) as grant:
+            picture = self._photo = self.read_photo(self.sizes.painting)
+            bound = self.model.bind(self.request.style, self.request.max_megapixels)
+            room = grant.room - self.sizes.picture_bytes
+            try:
+                painted = yield from self._paint(picture, bound, phase, room)
+            except torch.OutOfMemoryError:
+                # What else runs on the device was not known: once more, with half of what was thought to be free.
+                torch.cuda.empty_cache()
+                painted = yield from self._again(picture, bound, phase)
+            return painted
+
+    def _again(self, picture: Picture, bound: BoundStyle, phase: Any) -> Generator[Progress, None, Picture]:
+        try:
+            return (yield from self._paint(picture, bound, phase, device_memory(self.model.device) // 2))
+        except torch.OutOfMemoryError as error:
+            height, width = self.sizes.painting
+            raise OptionError(
+                f"{width}x{height} px need more memory than {self.model.device} has free: choose a smaller `size`, or "
+                "`device` cpu"
+            ) from error
+
+    def _paint(
+        self, picture: Picture, bound: BoundStyle, phase: Any, room: int
+    ) -> Generator[Progress, None, Picture]:
+        request, goal, seen = self.request, self.sizes.painting, self.sizes.seen
+        photo = picture.rgb.to(self.model.device)
+        masks = [
+            mask.to(self.model.device)
+            for mask in read_masks(
+                request.mask, goal, styles=max(1, len(request.style)), max_megapixels=request.max_megapixels
+            )
+        ]
+        work = resize(photo, seen)
+        regions = [resize(mask, seen) for mask in masks] if len(masks) > 1 else None
+        alpha = 1.0 if request.alpha is None else request.alpha
+        tiling = self._divide(self._room_on_device(room))
+        walk = paint(bound, work, tiling, masks=regions, alpha=alpha, strength=request.strength)
+        painted = yield from self._told(walk, phase)
+        if seen != goal:
+            painted = resize(painted, goal)
+            if request.strength < 1:
+                # What shrinking took from the photo comes back as the strength goes, or 0 would be a blurred photo.
+                painted = painted + (1 - request.strength) * (photo - resize(work, goal))
+        return picture.with_rgb(cover(photo, painted, masks, keep_colors=request.keep_colors))
+
+    def _told(self, walk: Generator[BandProgress, None, Tensor], phase: Any) -> Generator[Progress, None, Tensor]:
+        """The records of a walk in bands, as those of a job; gives back what it gives back."""
+        while True:
+            try:
+                record = next(walk)
+            except StopIteration as end:
+                painted: Tensor = end.value
+                return painted
+            try:
+                yield Progress(phase, record.done, 1.0, left=record.left, size=self.sizes.seen)
+            except GeneratorExit:
+                walk.close()
+                raise
+
+    def _divide(self, room: int) -> TilingPlan | None:
+        """The plan for painting within so many bytes beside the pictures; None is at once."""
+        request, network, size = self.request, self.model.network, self.sizes.seen
+        wished = request.tile is not None or request.statistics not in (None, "exact")
+        if not wished and bytes_at_once(network, size) <= room:
+            return None
+        held = held_memory()
+        return plan_for(network, size, tiling_options(request, held + room, held))
+
+    def _room_on_device(self, room: int) -> int:
+        """Bytes there are for features: beside the processor's memory, a device has its own."""
+        return room if self.model.device.type == "cpu" else device_memory(self.model.device)

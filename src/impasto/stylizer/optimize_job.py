@@ -1,0 +1,245 @@
+"""Painting by optimisation as a job: pictures read and brought to size, the backbone loaded, then step by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from impasto.core.memory import available_memory, device_memory, held_memory, shown_seconds
+from impasto.core.precision import Precision, choose_precision, pick_device
+from impasto.errors import OptionError
+from impasto.imaging import Picture, as_picture, fit_long_side, resize
+from impasto.optimize.blockwise import Layout, layout_for, state_bytes, step_cost
+from impasto.optimize.loop import Optimization, scales_of
+from impasto.optimize.presets import OptimizeSettings
+from impasto.stylizer.finishing import cover, read_masks
+from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
+from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.route import UNIVERSAL
+from impasto.tiling.fitting import READ, measured
+
+if TYPE_CHECKING:
+    from impasto.stylizer.engine import Engine
+
+__all__ = ["OptimizeJob"]
+
+MIN_SIDE = 32  # what is left after four poolings must still be a picture
+MIN_STYLE_SIDE = 16  # or, of a style, at least a pixel
+
+
+class OptimizeJob(Job):
+    """A photo, pictures as styles, and what is minimised.
+
+    Args:
+        settings: of the optimisation.
+        beginning: a picture to begin with, instead of what `settings.init` says.
+
+    Attributes:
+        precision: in which features are computed, and why.
+        optimization: what is under way; None until `run` or `prepare` was called.
+        state: of an earlier run, for `prepare` to go on from.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        photo: Any,
+        request: StylizeRequest,
+        settings: OptimizeSettings,
+        beginning: Any = None,
+        output: Output | None = None,
+    ) -> None:
+        super().__init__(engine, photo, request, output)
+        self.settings, self.beginning = settings, beginning
+        self.device = pick_device(request.device)
+        self.precision: Precision = choose_precision(self.device, request.precision)
+        self.optimization: Optimization | None = None
+        self.state: Mapping[str, Any] | None = None
+        self._photo: Picture | None = None  # at the size of the painting
+        self._masks: list[Tensor] = []
+
+    # -- what others call -----------------------------------------------------------------------------------
+
+    def plan(self) -> JobPlan:
+        """See `Job.plan`."""
+        size, scales, layouts, memory = self._planned()
+        cost = step_cost(self._backbone(), self.settings)
+        work = sum(steps * math.prod(at) * cost for at, steps in scales)
+        seconds = 2 * work / measured(self._backbone()).flops
+        message = [
+            f"{at[1]}x{at[0]} px, {steps} steps: {'at once' if layout is None else layout}"
+            for (at, steps), layout in zip(scales, layouts, strict=True)
+        ]
+        message.append(f"in all {shown_seconds(seconds)}")
+        return JobPlan("steps", size, sum(steps for _, steps in scales), memory, seconds, tuple(message))
+
+    def preview(self) -> Picture:
+        """See `Job.preview`."""
+        if self.optimization is None or not self.optimization.step:
+            return self._photo or self.read_photo(self._size())
+        return self.result()
+
+    def result(self) -> Picture:
+        """See `Job.result`; the picture so far while it runs."""
+        if self.optimization is None or self._photo is None:
+            raise RuntimeError("nothing is painted yet")
+        photo = self._photo.rgb
+        painted = torch.lerp(photo, self.optimization.image().float().cpu(), self.request.strength)
+        return self._photo.with_rgb(cover(photo, painted, self._masks))
+
+    @property
+    def _begun(self) -> bool:
+        """Whether there is a state, of a run that has begun."""
+        return self.state is not None and self.state["scale"] is not None
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return 0 if self.optimization is None else self.optimization.step
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+        return sum(steps for _, steps in scales_of(self._size(), self.settings))
+
+    def image(self) -> Tensor:
+        """What the optimisation has painted so far, without strength and mask, (1, 3, H, W) in [0, 1]."""
+        if self.optimization is None:
+            raise RuntimeError("nothing is painted yet")
+        return self.optimization.image()
+
+    def close(self) -> None:
+        """See `Job.close`."""
+        super().close()
+        self.optimization = None
+
+    def prepare(self) -> Steps:
+        """Read the pictures, bring them to size, load the backbone, paint a draft if that is what it begins with."""
+        if self.optimization is not None:
+            return
+        request, settings = self.request, self.settings
+        picture = self._photo = self.read_photo(self._size())
+        self._check_size(picture)
+        styles = [
+            (as_picture(style.image, max_megapixels=request.max_megapixels), style.weight) for style in request.style
+        ]
+        beginning = None
+        if self.beginning is not None:
+            beginning = as_picture(self.beginning, max_megapixels=request.max_megapixels)
+        elif settings.init == "draft" and self._begun:
+            beginning = picture  # the state has what became of the draft
+        elif settings.init == "draft":
+            beginning = yield from self._draft(picture)
+        first = None if beginning is None else beginning.rgb.to(self.device)
+        optimization = Optimization(
+            picture.rgb.to(self.device),
+            [(style.rgb.to(self.device), weight) for style, weight in styles],
+            settings,
+            self._backbone(),
+            first,
+            self._room(),
+        )
+        _check_styles([style for style, _ in styles], optimization.scales[0][0], settings)
+        self._masks = read_masks(
+            request.mask, (picture.height, picture.width), max_megapixels=request.max_megapixels
+        )
+        if self.state is not None:
+            optimization.load_state_dict(self.state)
+        self.optimization = optimization
+
+    # -- the work -------------------------------------------------------------------------------------------
+
+    def _work(self) -> Steps:
+        *_, memory = self._planned()
+        with self._take(memory - held_memory(), self.engine.limit(self.request)):
+            yield from self.prepare()
+            optimization = self.optimization
+            if optimization is None:
+                raise RuntimeError("nothing was prepared")
+            begun = optimization.step
+            for record in optimization.run():
+                left = record.seconds / (record.step - begun) * (record.steps - record.step)
+                yield Progress(
+                    "painting",
+                    record.step,
+                    record.steps,
+                    left=left,
+                    size=record.scale,
+                    losses=record.losses,
+                    note=record.note,
+                )
+            if self.output is not None:
+                yield Progress("writing", 0, 1)
+                self.write()
+
+    def _draft(self, picture: Picture) -> Generator[Progress, None, Picture]:
+        from impasto.stylizer.network_job import NetworkJob
+
+        request = StylizeRequest.of(
+            style=list(self.request.style),
+            max_megapixels=self.request.max_megapixels,
+            max_memory=self.request.max_memory,
+        )
+        model = self.engine.model(UNIVERSAL, device=self.request.device, precision=self.request.precision)
+        with NetworkJob(self.engine, picture, request, model) as job:
+            return (yield from job.paint_phase("draft"))
+
+    # -- what it takes --------------------------------------------------------------------------------------
+
+    def _planned(
+        self,
+    ) -> tuple[tuple[int, int], Sequence[tuple[tuple[int, int], int]], Sequence[Layout | None], int]:
+        """The size, the scales with their steps, how each is looked at, and the memory of all."""
+        size = self._size()
+        scales = scales_of(size, self.settings)
+        state = state_bytes(self.settings, size)
+        held = held_memory() + 3 * READ * math.prod(size)
+        limit = self.engine.limit(self.request)
+        room = (available_memory() if limit is None else limit - held) - state
+        found = [layout_for(self._backbone(), self.settings, at, room, held=state) for at, _ in scales]
+        memory = held + state + max(layout.bytes for layout in found)
+        return size, scales, [None if one.down == one.across == 1 else one for one in found], memory
+
+    def _room(self) -> int:
+        """Bytes that the optimisation may take beside what the process holds."""
+        if self.device.type != "cpu":
+            return device_memory(self.device)
+        limit = self.engine.limit(self.request)
+        return available_memory() if limit is None else limit - held_memory()
+
+    def _backbone(self) -> Any:
+        return self.engine.backbone(
+            self.settings,
+            input=self.request.backbone_input,
+            device=self.request.device,
+            precision=self.request.precision,
+        )
+
+    def _size(self) -> tuple[int, int]:
+        if self._photo is not None:
+            return self._photo.height, self._photo.width
+        return fit_long_side(self.photo_size, self.settings.size, upscale=self.request.upscale)
+
+    def _check_size(self, picture: Picture) -> None:
+        height, width = picture.height, picture.width
+        if min(height, width) < MIN_SIDE:
+            need = math.ceil(max(height, width) * MIN_SIDE / min(height, width))
+            raise OptionError(
+                f"{picture.name}: would be painted at {width}x{height} px, need at least {MIN_SIDE} on the short side: "
+                f"use a `size` of {need} or more, or crop it"
+            )
+
+
+def _check_styles(styles: Sequence[Picture], coarsest: tuple[int, int], settings: OptimizeSettings) -> None:
+    long = max(1, round(max(coarsest) * settings.style_scale))
+    for style in styles:
+        height, width = fit_long_side((style.height, style.width), long, upscale=True)
+        if min(height, width) < MIN_STYLE_SIDE:
+            raise OptionError(
+                f"{style.name}: would be looked at at {width}x{height} px, need at least {MIN_STYLE_SIDE} on the short "
+                "side: use a larger `style_scale`, or crop it"
+            )

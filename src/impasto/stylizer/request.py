@@ -1,0 +1,367 @@
+"""What can be asked for: every option once, with its type, range, default, help, and who obeys it.
+
+The command line's options, the arguments of `impasto.stylize` and of `Model.stylize`, a run's folder and a picture's
+recipe are made from the fields below or held equal to them by a test.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+
+from impasto.core.precision import PrecisionName
+from impasto.core.weights import Input
+from impasto.errors import OptionError, nearest
+from impasto.imaging.guards import MAX_MEGAPIXELS
+from impasto.optimize.presets import Init, OptimizeSettings
+from impasto.stylizer.styles import Style, as_styles
+from impasto.tiling.plan import Statistics
+
+__all__ = ["FORMAT", "Method", "OutputOptions", "Quality", "StylizeRequest", "parse_layers"]
+
+FORMAT: Final = 1
+"""Of a request as JSON."""
+
+Quality = Literal["draft", "good", "best"]
+Method = Literal["network", "optimize"]
+Obeyed = Literal["network", "optimize"]
+BOTH: Final = ("network", "optimize")
+NETWORK: Final = ("network",)
+OPTIMIZE: Final = ("optimize",)
+
+
+def parse_layers(layers: Any) -> Mapping[str, float] | None:
+    """``relu1_1:2,relu2_1`` -> {"relu1_1": 2.0, "relu2_1": 1.0}; a mapping stays as it is.
+
+    Raises:
+        OptionError: neither, or a weight that is no number above 0.
+    """
+    if layers is None or isinstance(layers, Mapping):
+        return layers
+    if not isinstance(layers, str):
+        raise OptionError(f"layers are NAME:WEIGHT,... or a mapping of names to weights, got {layers!r}")
+    found = {}
+    for part in layers.split(","):
+        name, colon, weight = part.strip().partition(":")
+        try:
+            found[name] = float(weight) if colon else 1.0
+        except ValueError:
+            raise OptionError(f"layer {part.strip()!r}: the weight after the colon must be a number") from None
+        if not name or not 0 < found[name] < math.inf:
+            raise OptionError(f"layer {part.strip()!r}: write NAME or NAME:WEIGHT with a weight above 0")
+    return found
+
+
+def _style(value: Any) -> tuple[Style, ...]:
+    """Styles in any form, also as `_plain_style` wrote them."""
+    if value is None:
+        return ()
+    if isinstance(value, Mapping):
+        value = list(value.items())
+    if isinstance(value, list | tuple) and value and all(isinstance(row, Mapping) for row in value):
+        value = [Style(row["style"], row["weight"]) for row in value]
+    if isinstance(value, tuple) and not (value and all(isinstance(row, Style) for row in value)):
+        value = [value]  # (picture, weight)
+    return tuple(as_styles(list(value) if isinstance(value, tuple) else value))
+
+
+def _masks(value: Any) -> tuple[Any, ...]:
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def _plain(picture: Any) -> str:
+    """How a picture is called in JSON."""
+    if isinstance(picture, str | os.PathLike):
+        return os.fspath(picture)
+    raise OptionError("a picture in memory has no name in JSON: give the path of a file")
+
+
+def _plain_style(rows: Iterable[Style]) -> list[dict[str, Any]]:
+    return [{"style": _plain(row.image), "weight": row.weight} for row in rows]
+
+
+def _plain_masks(rows: Iterable[Any]) -> list[str]:
+    return [_plain(row) for row in rows]
+
+
+def _colors(value: Any) -> Any:
+    """`colors_by` names the way; asking for one is asking for the colours."""
+    return {"no": False}.get(value, value) if isinstance(value, str) else value
+
+
+_Styles = Annotated[tuple[Style, ...], BeforeValidator(_style), PlainSerializer(_plain_style)]
+_Masks = Annotated[tuple[Any, ...], BeforeValidator(_masks), PlainSerializer(_plain_masks)]
+_Layers = Annotated[Mapping[str, float] | None, BeforeValidator(parse_layers)]
+_Picture = Annotated[Any, PlainSerializer(lambda value: None if value is None else _plain(value))]
+
+
+def option(default: Any, group: str, obeyed_by: tuple[Obeyed, ...], help: str, metavar: str = "", **limits: Any) -> Any:  # noqa: A002
+    """A field of a request; `metavar` stands for its value on the command line."""
+    facts = {"group": group, "obeyed_by": list(obeyed_by), "metavar": metavar}
+    return Field(default, description=help, json_schema_extra=facts, **limits)
+
+
+class _Options(BaseModel):
+    """Options that are checked once, when they are given, and tell one sentence if they make no sense."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, strict=False)
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """The options with these values; None is what is not said.
+
+        Raises:
+            OptionError: an unknown option, or a value that makes no sense.
+        """
+        given = {name: value for name, value in values.items() if value is not None}
+        for name in given:
+            if name not in cls.model_fields:
+                raise OptionError(f"`{name}` is no option{nearest(name, cls.model_fields)}", name)
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            raise _sentence(error) from error
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The names of the options that were given, in the order in which they are defined."""
+        return tuple(name for name in type(self).model_fields if name in self.model_fields_set)
+
+    @classmethod
+    def obeyed_by(cls, name: str) -> tuple[Obeyed, ...]:
+        """Who obeys an option."""
+        extra = cls.model_fields[name].json_schema_extra
+        return tuple(extra["obeyed_by"]) if isinstance(extra, dict) else BOTH  # type: ignore[arg-type]
+
+
+def _sentence(error: ValidationError) -> OptionError:
+    """The first thing that is wrong, in one sentence."""
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, OptionError):
+        return cause
+    wanted = first["msg"][:1].lower() + first["msg"][1:]
+    return OptionError(f"`{name}` is {first['input']!r}: {wanted}", name or None)
+
+
+class StylizeRequest(_Options):
+    """One wish for a painting, whatever photo it is of: in which styles, how strong, how large, by what.
+
+    What is None or not given is what the method or the preset says.
+    """
+
+    # Pictures
+    style: _Styles = option(
+        (), "Pictures", BOTH, "A style of the gallery (see `impasto styles`) or a picture; several are mixed.",
+        "NAME|PICTURE[:WEIGHT]",
+    )  # fmt: skip
+    model: str | os.PathLike[str] | None = option(
+        None, "Pictures", NETWORK,
+        "A trained network, which paints in one pass; the style then names one of its styles.", "NAME|FILE",
+    )  # fmt: skip
+    size: int | None = option(
+        None, "Pictures", BOTH,
+        "Longest side of the painting. Networks keep the photo's own, the presets say 512 or what their authors said.",
+        "PX", ge=0,
+    )  # fmt: skip
+    upscale: bool = option(
+        False, "Pictures", BOTH, "Enlarge a photo that is smaller than that; else it keeps its size."
+    )
+    strength: float = option(
+        1.0, "Pictures", BOTH, "From 0, the photo, to 1, the full style.", "X", ge=0, le=1, allow_inf_nan=False
+    )
+    mask: _Masks = option(
+        (), "Pictures", BOTH,
+        "White: style, black: photo. One mask, or one for each of several styles of a network.", "PICTURE",
+    )  # fmt: skip
+    init: _Picture = option(
+        None, "Pictures", OPTIMIZE,
+        "What to begin with: content (the photo), noise, faint-noise, coursera, draft (what quality draft paints), "
+        "or a picture.", "KIND|PICTURE",
+    )  # fmt: skip
+    keep_colors: bool = option(False, "Pictures", BOTH, "Keep the photo's colours.")
+    colors_by: Literal["luminance", "histogram"] | None = option(
+        None, "Pictures", OPTIMIZE,
+        "How to keep them: paint brightness only (what keeping colours means if this is not said), or recolour the "
+        "style first.",
+    )  # fmt: skip
+    max_megapixels: float = option(
+        MAX_MEGAPIXELS, "Pictures", BOTH, "Refuse to read larger pictures than this.", "N", ge=0
+    )
+    # What counts
+    preset: str | None = option(
+        None, "What counts", OPTIMIZE,
+        "Optimise; what is not said comes from balanced (used if none is named), quick, good, or a classic: "
+        "gatys-paper, gatys-code, neural-style, coursera, tf-tutorial, multiscale.", "NAME",
+    )  # fmt: skip
+    quality: Quality | None = option(
+        None, "What counts", BOTH,
+        "With a picture as style: draft (used if none is named) paints in one pass, good optimises that for seconds, "
+        "best for minutes.",
+    )  # fmt: skip
+    content_weight: float | None = option(
+        None, "What counts", OPTIMIZE, "What staying like the photo is worth.", "W", ge=0
+    )
+    style_weight: float | None = option(
+        None, "What counts", OPTIMIZE, "What becoming like the style is worth; more of it, more paint.", "W", ge=0
+    )
+    tv_weight: float | None = option(
+        None, "What counts", OPTIMIZE, "What smoothness is worth (total variation).", "W", ge=0
+    )
+    style_scale: float | str | None = option(
+        None, "What counts", BOTH,
+        "Size of the strokes: 2 doubles them; 100% makes a large painting look like its proof of 512 px.", "X|P%",
+    )  # fmt: skip
+    style_loss: Literal["gram", "wasserstein"] | None = option(
+        None, "What counts", OPTIMIZE, "Compare Gram matrices, or means and covariances (W2)."
+    )
+    content_layers: _Layers = option(
+        None, "What counts", OPTIMIZE, "Layers that see content, with weights: relu4_2.", "NAME[:W],..."
+    )
+    style_layers: _Layers = option(
+        None, "What counts", OPTIMIZE, "Layers that see style, with weights: relu1_1:0.5,relu3_1.", "NAME[:W],..."
+    )
+    backbone: str | os.PathLike[str] | None = option(
+        None, "What counts", OPTIMIZE, "Network that sees: `impasto weights list` names them.", "NAME|PATH"
+    )
+    backbone_input: Input | None = option(
+        None, "What counts", OPTIMIZE, "Input normalisation of a backbone file that is not in that list."
+    )
+    pool: Literal["max", "average", "l2"] | None = option(
+        None, "What counts", OPTIMIZE, "How the network shrinks what it sees."
+    )
+    # How it moves
+    method: Method | None = option(
+        None, "How it moves", BOTH,
+        "How to paint: by a network, in one pass, or by optimisation, which has more to adjust.",
+    )  # fmt: skip
+    alpha: float | None = option(
+        None, "How it moves", NETWORK, "Of a network trained by `train adain`: how far features are restyled.", "X",
+        ge=0, le=1,
+    )  # fmt: skip
+    steps: int | None = option(
+        None, "How it moves", OPTIMIZE, "Steps in all, shared among the scales.", "N", ge=1
+    )
+    start_size: int | None = option(
+        None, "How it moves", OPTIMIZE, "Longest side of the first, coarsest scale.", "PX", ge=1
+    )
+    optimizer: Literal["adam", "lbfgs"] | None = option(
+        None, "How it moves", OPTIMIZE, "What decides on the steps."
+    )
+    lr: float | None = option(None, "How it moves", OPTIMIZE, "Learning rate, the length of a step.", "X", gt=0)
+    parameterisation: Literal["pixels", "pyramid", "fourier"] | None = option(
+        None, "How it moves", OPTIMIZE, "What the optimiser moves."
+    )
+    averaging: float | None = option(
+        None, "How it moves", OPTIMIZE, "Average the last steps: 0 not, 0.99 a hundred.", "X", ge=0, lt=1
+    )
+    seed: int | None = option(
+        None, "How it moves", OPTIMIZE, "Same seed, same machine: same picture.", "N", ge=0, lt=2**63
+    )
+    settings: Mapping[str, Any] = option(
+        {}, "How it moves", OPTIMIZE,
+        "Finer settings of an optimisation, by the names of `OptimizeSettings`: factor, betas ... (not on the command "
+        "line).",
+    )  # fmt: skip
+    device: str = option("auto", "How it moves", BOTH, "auto, cpu, cuda, cuda:N or mps.", "NAME")
+    precision: PrecisionName = option(
+        "auto", "How it moves", BOTH, "auto is bfloat16 where the processor multiplies it natively."
+    )
+    max_memory: str | int | None = option(
+        None, "How it moves", BOTH,
+        "Memory to keep within, such as 2GB. Pictures too large for it, or for what is free, are painted piece by "
+        "piece, with the same result.", "SIZE",
+    )  # fmt: skip
+    tile: int | None = option(None, "How it moves", NETWORK, "Rows that a network paints at a time.", "PX", ge=1)
+    statistics: Statistics | None = option(
+        None, "How it moves", NETWORK,
+        "sampled: nearly what a network paints, and sooner, for very large photos.",
+    )  # fmt: skip
+
+    @model_validator(mode="before")
+    @classmethod
+    def _colours_and_settings(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """``keep_colors="histogram"`` is a way of keeping colours; a size of 0 is the photo's own."""
+        values = dict(values)
+        way = values.get("keep_colors")
+        if isinstance(way, str):
+            values["keep_colors"] = way not in ("no", "false", "False")
+            if values["keep_colors"] and way not in ("true", "True"):
+                values.setdefault("colors_by", way)
+        return values
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """The request with these values; None is what is not said. Fields of `OptimizeSettings` become `settings`.
+
+        Raises:
+            OptionError: an unknown option, named with the nearest one, or a value that makes no sense.
+        """
+        finer = {field.name for field in dataclasses.fields(OptimizeSettings)} - set(cls.model_fields) - RENAMED
+        settings = {name: values.pop(name) for name in list(values) if name in finer}
+        if settings := {name: value for name, value in settings.items() if value is not None}:
+            values["settings"] = {**(values.get("settings") or {}), **settings}
+        return super().of(**values)
+
+    def with_changes(self, **changes: Any) -> StylizeRequest:
+        """The same request but for these options; None leaves one as it is. Errors as of `of`."""
+        given = {name: getattr(self, name) for name in self.given}
+        return StylizeRequest.of(**{**given, **{k: v for k, v in changes.items() if v is not None}})
+
+    def to_json(self) -> dict[str, Any]:
+        """What was given, for JSON, with the version of the format. OptionError for pictures that are in memory."""
+        plain = self.model_dump(mode="json", include=set(self.given), warnings=False)
+        return {"format": FORMAT, **plain}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> StylizeRequest:
+        """The request that `to_json` wrote. OptionError if it is of a later format, or damaged."""
+        values = dict(values)
+        if (found := values.pop("format", None)) != FORMAT:
+            raise OptionError(f"the request is of format {found!r}, and this version of impasto reads {FORMAT}")
+        return cls.of(**values)
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """Paths among styles, masks, model and init, which must not be overwritten."""
+        init = self.init if not isinstance(self.init, str) or self.init not in get_args(Init) else None
+        pictures = [row.image for row in self.style] + [*self.mask, self.model, init]
+        return tuple(os.fspath(picture) for picture in pictures if isinstance(picture, str | os.PathLike))
+
+    def anywhere(self) -> StylizeRequest:
+        """The same request with whole paths, so that it means the same from another folder."""
+
+        def whole(value: Any) -> Any:
+            return str(Path(value).resolve()) if isinstance(value, str | os.PathLike) and _is_file(value) else value
+
+        names = [name for name in ("model", "init", "backbone") if name in self.given]
+        changes: dict[str, Any] = {name: whole(getattr(self, name)) for name in names}
+        if self.style:
+            changes["style"] = [Style(whole(row.image), row.weight) for row in self.style]
+        if self.mask:
+            changes["mask"] = [whole(mask) for mask in self.mask]
+        return self.with_changes(**changes)
+
+
+RENAMED: Final = frozenset({"total_steps", "start", "keep_colors"})
+"""Fields of `OptimizeSettings` that are called otherwise here: `steps`, `start_size`, `keep_colors` with `colors_by`."""
+
+
+class OutputOptions(_Options):
+    """How a painting is written."""
+
+    jpeg_quality: int = option(92, "Files and runs", BOTH, "Of JPEG, WebP and AVIF, 1 to 100.", "N", ge=1, le=100)
+    png_compression: int = option(6, "Files and runs", BOTH, "Of PNG and TIFF, 0 to 9.", "N", ge=0, le=9)
+
+
+def _is_file(value: str | os.PathLike[str]) -> bool:
+    return os.path.exists(value)  # noqa: PTH110  Path raises where a name is too long

@@ -1,0 +1,271 @@
+"""Painting with a trained network by strips: photos too large for memory, from file to file, and runs to resume."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from impasto.core.memory import available_memory, held_memory, release_blocks
+from impasto.core.rows import MapShape, RowStore
+from impasto.core.streams import split_rows
+from impasto.errors import DataError, OptionError
+from impasto.imaging import Picture, as_picture, luminance
+from impasto.imaging.formats import FORMATS, find_format
+from impasto.imaging.guards import MAX_MEGAPIXELS
+from impasto.imaging.pixelfile import PixelFile, Strips
+from impasto.imaging.reading import read_header
+from impasto.imaging.strips import check_readable, check_writable, decode_strips, encode_strips, load_pyvips
+from impasto.imaging.writing import lost
+from impasto.stylizer.finishing import cover
+from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
+from impasto.stylizer.model import Model
+from impasto.stylizer.network_job import Sizes, sizes_of, tiling_options
+from impasto.stylizer.request import StylizeRequest
+from impasto.tiling.bands import BandProgress
+from impasto.tiling.fitting import fits_in_memory, measured, paint_rows, plan_for
+from impasto.tiling.journal import Journal
+from impasto.tiling.photos import Photo
+from impasto.tiling.plan import TilingPlan
+from impasto.tiling.resized import Resized
+
+if TYPE_CHECKING:
+    from impasto.stylizer.engine import Engine
+
+__all__ = ["StripJob", "needs_strips"]
+
+LIBRARY = 80 << 20  # bytes that pyvips takes, with what it decodes or encodes
+FINISHED = 1 << 18  # px that are finished at a time
+_PAINTING, _SMALL = "painting.tif", "painting.rows"
+
+
+def needs_strips(model: Model, photo: Any, request: StylizeRequest, limit: int | None) -> bool:
+    """Whether photo and painting do not fit into memory together with what paints them; no pixel is decoded."""
+    if not isinstance(photo, str | os.PathLike) or os.fspath(photo) == "-":
+        return False
+    header = read_header(photo, max_megapixels=request.max_megapixels)
+    sizes, budget = sizes_of(header.size, request), _budget(limit)
+    return not fits_in_memory(
+        model.network, sizes.photo, sizes.painting, sizes.seen, tiling_options(request, budget)
+    )
+
+
+def _budget(limit: int | None) -> int:
+    return held_memory() + available_memory() if limit is None else limit
+
+
+class StripJob(Job):
+    """A photo and a network, from file to file.
+
+    Args:
+        model: what paints.
+        output: a .tif, .png or .jpg file.
+        folder: where unfinished work is kept, for another process to go on with; None is a temporary folder. What is
+            in it must be of the same request. It is empty again when the painting is written.
+
+    Raises:
+        ImageError: a photo or mask that cannot be read, or not by strips.
+        OutputError: an output of another format.
+        OptionError: an option that goes with painting in memory alone, or too little memory.
+        MissingExtraError: pyvips is not installed.
+        DataError: what the folder keeps is of another size or precision.
+    """
+
+    output: Output
+
+    def __init__(
+        self, engine: Engine, photo: Any, request: StylizeRequest, model: Model, output: Output, folder: Path | None
+    ) -> None:
+        super().__init__(engine, photo, request, output)
+        self.model, self.folder, self.finished = model, folder, False
+        self.sizes: Sizes = sizes_of(self.photo_size, request)
+        what = f"{self.sizes.photo[1]}x{self.sizes.photo[0]} px"
+        self._check(f"{what} do not fit into memory at once" if folder is None else "only strips can be resumed")
+        self._bound = model.bind(request.style, request.max_megapixels)
+        self._journal = None if folder is None else Journal(folder)
+        self.tiling = self._plan_tiling()
+        load_pyvips(f"{what}: painting by strips, for photos that do not fit into memory,")
+
+    def plan(self) -> JobPlan:
+        """See `Job.plan`."""
+        tiling = self.tiling.on(measured(self.model.network))
+        pieces = len(tiling.passes) * math.ceil(tiling.height / tiling.band)
+        return JobPlan("strips", self.sizes.painting, pieces, tiling.peak, tiling.seconds, (f"by strips: {tiling}",))
+
+    def preview(self) -> Picture:
+        """What is written so far cannot be shown: RuntimeError before the end, and then see `result`."""
+        return self.result()
+
+    def result(self) -> Picture:
+        """The painting, read from the output. ImageError if it is too large for that."""
+        if not self.finished:
+            raise RuntimeError("a painting by strips is in its file when it is finished")
+        return as_picture(self.output.path, max_megapixels=MAX_MEGAPIXELS)
+
+    def write(self) -> None:
+        """It is written by `run`."""
+
+    def _check(self, why: str) -> None:
+        request, kind = self.request, self.model.kind
+        check_readable(self.photo, why)
+        check_writable(self.output.path, why)
+        if len(request.mask) > 1:
+            raise OptionError(f"a `mask` for each style is not for painting by strips, and {why}: give one, or none")
+        for mask in request.mask:
+            read_header(mask, max_megapixels=request.max_megapixels)
+            check_readable(mask, why)
+        if kind.alpha and request.strength < 1:
+            raise OptionError(f"this network has no `strength` when painting by strips, and {why}: use `alpha`")
+        if not kind.resumable and self.folder is not None:
+            raise OptionError(f"this network's paintings ({kind.method}) cannot be resumed: leave out `run`", "run")
+
+    def _plan_tiling(self) -> TilingPlan:
+        request, limit = self.request, self.engine.limit(self.request)
+        options = tiling_options(request, _budget(limit), held_memory() + LIBRARY, keeps=self.folder is not None)
+        new = plan_for(self.model.network, self.sizes.seen, options)
+        begun = None if self._journal is None else self._journal.plan
+        if begun is None:
+            return new
+        if (begun.dtype, begun.height, begun.width) != (new.dtype, new.height, new.width):
+            raise DataError(f"{self.folder}: was begun as {begun}, which this run is not; start a new run")
+        return begun
+
+    def _work(self) -> Steps:
+        """Paint, then write the output, whole or not at all."""
+        request, journal = self.request, self._journal
+        with ExitStack() as stack:
+            stack.enter_context(self._take(self.tiling.peak - held_memory(), self.engine.limit(request)))
+            place = self.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="impasto-")))
+            if journal is not None:
+                journal.begin(self.tiling)
+            photo = decode_strips(self.photo, max_megapixels=request.max_megapixels)
+            stack.enter_context(photo.pixels)
+            mask = None
+            for path in request.mask:
+                strips = decode_strips(path, max_megapixels=request.max_megapixels)
+                stack.enter_context(strips.pixels)
+                mask = Resized(_Mask(strips), self.sizes.painting)
+            self.notes += lost(self.output.path, alpha=photo.has_alpha, bits=photo.bits)
+            canvas = _Canvas(photo, self.sizes.painting, request, mask, place / _PAINTING, self.output.path)
+            stack.enter_context(canvas.pixels)
+            for record in self._paint(canvas, place, journal):
+                yield Progress("painting", record.done, 1.0, left=record.left, size=self.sizes.seen)
+            yield Progress("writing", 0, 1)
+            release_blocks()  # for pyvips, which does not share them
+            options = self.output.options
+            encode_strips(
+                canvas.pixels, self.output.path, quality=options.jpeg_quality, compression=options.png_compression
+            )
+        if journal is not None:
+            journal.remove()
+            for name in (_PAINTING, _SMALL):
+                (place / name).unlink(missing_ok=True)
+        self.finished = True
+
+    def _paint(self, canvas: _Canvas, place: Path, journal: Journal | None) -> Generator[BandProgress, None, None]:
+        seen = self.sizes.seen
+        if seen == self.sizes.painting:
+            yield from self._walk(canvas.photo, canvas.lay, journal)
+            return
+        # Strokes of another size: a smaller painting, enlarged.
+        small, strength = Resized(canvas.photo, seen), self.request.strength
+        path = place / _SMALL if journal is not None else None
+        with RowStore(MapShape(3, *seen, torch.float32), 0, path=path) as store:
+
+            def keep(top: int, rows: Tensor) -> None:
+                shown = small.read(top, top + rows.shape[2])
+                store.write(top, torch.lerp(shown, rows.float().cpu().clamp(0, 1), strength))
+                if journal is not None:
+                    store.file.flush()
+
+            yield from self._walk(small, keep, journal)
+            canvas.enlarge(Resized(_Stored(store), self.sizes.painting), Resized(small, self.sizes.painting))
+
+    def _walk(
+        self, photo: Photo, put: Callable[[int, Tensor], None], journal: Journal | None
+    ) -> Generator[BandProgress, None, None]:
+        alpha = 1.0 if self.request.alpha is None else self.request.alpha
+        yield from paint_rows(self._bound, photo, self.tiling, put, alpha=alpha, journal=journal)
+
+
+class _Mask:
+    """A mask's luminance, transparent counting as black, as `finishing.read_masks` has it."""
+
+    def __init__(self, strips: Strips) -> None:
+        self.strips, self.height, self.width = strips, strips.height, strips.width
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        light = luminance(self.strips.read(top, bottom))
+        light = light * self.strips.read_alpha(top, bottom) if self.strips.has_alpha else light
+        return light.clamp(0, 1)
+
+
+class _Alpha:
+    """A photo's transparency."""
+
+    def __init__(self, strips: Strips) -> None:
+        self.strips, self.height, self.width = strips, strips.height, strips.width
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        return self.strips.read_alpha(top, bottom)
+
+
+class _Stored:
+    """The rows of a store."""
+
+    def __init__(self, store: RowStore) -> None:
+        self.store, self.height, self.width = store, store.shape.height, store.shape.width
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        return self.store.read(top, bottom)
+
+
+class _Canvas:
+    """Where finished rows are gathered: strength, colours, mask and transparency are those of a picture in memory."""
+
+    def __init__(
+        self,
+        photo: Strips,
+        size: tuple[int, int],
+        request: StylizeRequest,
+        mask: Photo | None,
+        path: Path,
+        output: str | os.PathLike[str],
+    ) -> None:
+        held = FORMATS[find_format(output)]
+        self.photo, self.request, self.mask = Resized(photo, size), request, mask
+        self.alpha = Resized(_Alpha(photo), size) if photo.has_alpha else None
+        self.bits, self.with_alpha = min(photo.bits, held.bits), held.alpha
+        channels = 4 if photo.has_alpha and held.alpha else 3
+        self.pixels = PixelFile(size, channels, self.bits, path=path)
+
+    def lay(self, top: int, painted: Tensor) -> None:
+        """Finish rows of a painting (1, 3, n, W) of full strength."""
+        for low, high in self._parts(painted.shape[2]):
+            rows = painted[:, :, low:high].float().cpu().clamp(0, 1)
+            photo = self.photo.read(top + low, top + high)
+            self._put(top + low, photo, torch.lerp(photo, rows, self.request.strength))
+        self.pixels.file.flush()
+
+    def enlarge(self, painted: Photo, shrunk: Photo) -> None:
+        """Finish a painting of this strength; what shrinking the photo took from it comes back as the strength goes."""
+        rest = 1 - self.request.strength
+        for low, high in self._parts(self.photo.height):
+            photo, rows = self.photo.read(low, high), painted.read(low, high)
+            self._put(low, photo, rows if rest == 0 else rows + rest * (photo - shrunk.read(low, high)))
+
+    def _parts(self, rows: int) -> Sequence[tuple[int, int]]:
+        return split_rows(rows, max(1, min(rows, math.ceil(FINISHED / self.photo.width))))
+
+    def _put(self, top: int, photo: Tensor, painted: Tensor) -> None:
+        masks = () if self.mask is None else (self.mask.read(top, top + photo.shape[2]),)
+        rgb = cover(photo, painted, masks, keep_colors=self.request.keep_colors).clamp(0, 1)
+        alpha = None if self.alpha is None else self.alpha.read(top, top + photo.shape[2])
+        self.pixels.write(top, Picture(rgb, alpha).integers(self.bits, self.with_alpha))
