@@ -14,6 +14,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.core.statistics import gram
 from impasto.core.vgg import VGG
 from impasto.errors import ImageError
@@ -69,12 +70,14 @@ class Judge:
     content: tuple[str, ...] = CONTENT_TAPS
     style: tuple[str, ...] = STYLE_TAPS
 
+    @in_our_settings
     @torch.inference_mode()
     def look(self, image: Tensor) -> Look:
         """At a picture (1, 3, H, W); LayerError if the network lacks one of the layers."""
         seen = self.network(image, [*dict.fromkeys((*self.style, *self.content))])
         return Look({tap: seen[tap].float() for tap in self.content}, {tap: gram(seen[tap]) for tap in self.style})
 
+    @in_our_settings
     def compare(self, result: Look, photo: Look, style: Look) -> Distances:
         """Distances of a result to a photo of its size, and to a style of any.
 
@@ -88,6 +91,7 @@ class Judge:
         return Distances(mean[0], mean[1], mean[2], content, to_style, copied)
 
 
+@in_our_settings
 def measure(backbone: VGG, photo: Tensor, style: Tensor, result: Tensor) -> Distances:
     """Distances of `result` to `photo`, both (1, 3, H, W), and to `style` (1, 3, h, w), as `backbone` sees them.
 

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.core.vgg import VGG
 from impasto.errors import LayerError, OptionError, nearest
 from impasto.networks.adain import AdaIN
@@ -40,6 +41,7 @@ class BackboneLayers:
     def __init__(self, backbone: VGG) -> None:
         self.backbone, self.name, self.layers = backbone, backbone.name, backbone.taps
 
+    @in_our_settings
     @torch.no_grad()
     def __call__(self, image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
         features: dict[str, Tensor] = self.backbone(image.to(self.backbone.device), layers)
@@ -88,6 +90,7 @@ class PainterLayers:
             self.encoder = taps[: taps.index("relu4_1") + 1]
         self.layers = (*self.encoder, *self.stages)
 
+    @in_our_settings
     @torch.no_grad()
     def __call__(self, image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
         for layer in layers:

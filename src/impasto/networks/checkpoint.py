@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.core.metadata import read_metadata, save
 from impasto.core.state_dict import is_safetensors, read_tensors
 from impasto.core.vgg import VGG
@@ -130,6 +131,7 @@ def save_model(
     save(path, tensors, description)
 
 
+@in_our_settings
 def load_model(path: str | PathLike[str], *, encoder: VGG | None = None) -> tuple[Network, dict[str, Any]]:
     """The network in a file of ours or of pytorch/examples' fast_neural_style, and the file's description.
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.core.precision import Precision
 from impasto.errors import OptionError
 from impasto.networks.adain import AdaIN, Moments
@@ -26,6 +27,7 @@ Styles = str | Mapping[str, float] | Sequence[tuple[str, float]]
 """A name, or names with weights, which need not sum to 1."""
 
 
+@in_our_settings
 def ready(network: Network, precision: Precision, device: torch.device | str = "cpu") -> Network:
     """The network for use, in place: on the device, its weights in this precision and layout, in eval mode."""
     network.to(device)
@@ -33,6 +35,8 @@ def ready(network: Network, precision: Precision, device: torch.device | str = "
     return network.eval()
 
 
+@in_our_settings
+@torch.no_grad()
 def encode(network: AdaIN | Universal, style: Tensor) -> Encoded:
     """What the network keeps of a style picture (1, 3, h, w) in [0, 1], for `paint`."""
     return network.look(style) if isinstance(network, Universal) else network.moments(style)
@@ -84,6 +88,7 @@ class AtOnce:
         return painted
 
 
+@in_our_settings
 @torch.inference_mode()
 def paint(
     network: Network,

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto.core.host import in_our_settings, trainable
 from impasto.core.rows import Pool
 from impasto.core.statistics import match_histogram
 from impasto.core.vgg import VGG
@@ -64,6 +65,7 @@ class Optimization:
     LayerError for a layer the backbone lacks; OptionError if there is no room for even the smallest blocks.
     """
 
+    @in_our_settings
     def __init__(
         self,
         photo: Tensor,
@@ -78,6 +80,8 @@ class Optimization:
         if missing or any(not (w > 0 and math.isfinite(w)) for _, w in styles):
             raise OptionError("painting needs at least one style, each with a weight above 0")
         backbone.check([*settings.content_layers, *settings.style_layers])
+        photo, styles = trainable(photo), [(trainable(style), weight) for style, weight in styles]
+        start = None if start is None else trainable(start)
         self.settings, self.backbone, self.photo = settings, backbone, photo
         self.content, self.styles = _recolour(photo, styles, settings)
         self.scales = _scales(photo, settings)
@@ -95,6 +99,7 @@ class Optimization:
         self._notes = [] if settings.activations == "as-they-are" else [self._rescale_note()]
         self.multipliers = self._multipliers()
 
+    @in_our_settings
     def run(self) -> Iterator[Progress]:
         """Paint, yielding a record after every step. Closing the iterator stops; `image()` stays."""
         began, done = time.perf_counter(), 0
@@ -120,6 +125,7 @@ class Optimization:
                 losses = {name: float(value) for name, value in terms._asdict().items()}
                 yield Progress(self.step, self.steps, size, losses, time.perf_counter() - began, note)
 
+    @in_our_settings
     @torch.no_grad()
     def image(self) -> Tensor:
         """The picture so far, (1, 3, H, W) in [0, 1], at the size of the result."""
@@ -127,6 +133,7 @@ class Optimization:
         image = resize(image.clamp(0, 1), (self.photo.shape[2], self.photo.shape[3]))
         return transfer_luminance(image, self.photo) if self.settings.keep_colors == "luminance" else image
 
+    @in_our_settings
     def state_dict(self) -> dict[str, Any]:
         """Tensors and numbers only, so that it can be stored and read back without running any code."""
         return {
@@ -140,6 +147,7 @@ class Optimization:
             "good": vars(self.good) | {"known": vars(self.good.known) if self.good.known else None},
         }
 
+    @in_our_settings
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`; ValueError if it is that of another run."""
         index = state["scale"]

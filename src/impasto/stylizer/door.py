@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from impasto.core.host import in_host_settings, in_our_settings
 from impasto.core.precision import PrecisionName
 from impasto.core.weights import Input
 from impasto.errors import OptionError
@@ -30,6 +31,7 @@ __all__ = ["stylize"]
 FOR_NETWORKS = frozenset({"size", "style_scale", "keep_colors", "tile", "statistics"})
 
 
+@in_our_settings
 def stylize(
     photo: Any,
     style: Any,
@@ -89,6 +91,7 @@ def stylize(
 
     ImpastoError and its children for everything a user can mend.
     """
+    progress = None if progress is None else in_host_settings(progress)
     rows = list(as_styles(style))
     finish = Finish(strength, masks=as_masks(mask))
     moves = (

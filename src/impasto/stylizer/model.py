@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
+from impasto.core.host import in_host_settings, in_our_settings
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.precision import Precision, PrecisionName, choose_precision, pick_device
 from impasto.errors import OptionError
@@ -54,6 +55,7 @@ def records(description: Mapping[str, Any]) -> tuple[StyleRecord, ...]:
     return tuple(StyleRecord(**{key: row[key] for key in known if row.get(key)}) for row in description["styles"])
 
 
+@in_our_settings
 def load(model: str | PathLike[str] = "gallery", *, device: str = "auto", precision: PrecisionName = "auto") -> Model:
     """A trained network ready to paint: one that ships, by name, or a file that `impasto train` wrote.
 
@@ -96,11 +98,12 @@ class Model:
         """Whether `alpha` means something to it."""
         return isinstance(self.network, AdaIN)
 
+    @in_our_settings
     def stylize(self, image: Any, style: Any = None, **options: Any) -> Image:
         """Repaint a photo and return a PIL image; the arguments are those of `paint`."""
         return to_pil(self.paint(image, style, **options))
 
-    @torch.inference_mode()
+    @in_our_settings
     def paint(
         self,
         image: Any,
@@ -148,6 +151,7 @@ class Model:
             ImageError: a picture that cannot be read.
             OptionError: a style that the network does not know, an option out of range, or too little memory.
         """
+        progress = None if progress is None else in_host_settings(progress)
         wishes = Wishes(parse_memory(max_memory), tile=tile, statistics=statistics)
         finish = Finish(strength, keep_colors, as_masks(mask))
         parse_scale(style_scale)  # before a picture is read
@@ -167,6 +171,7 @@ class Model:
         painted = self._paint_scaled(photo, style_scale, named, shown, regions, strength, alpha, renderer)
         return picture.with_rgb(cover(photo, painted, regions, keep_colors=finish.keep_colors))
 
+    @in_our_settings
     def plan(
         self,
         size: tuple[int, int],
@@ -181,6 +186,7 @@ class Model:
         renderer = renderer_for(self.network, work, wishes)
         return renderer.plan(self.network, work) if isinstance(renderer, InBands) else None
 
+    @torch.inference_mode()
     def _paint_scaled(
         self,
         photo: Tensor,
@@ -213,6 +219,7 @@ class Model:
         # What shrinking took from the photo comes back as the strength goes, or 0 would be a blurred photo.
         return painted if strength == 1 else painted + (1 - strength) * (photo - resize(work, goal))
 
+    @in_our_settings
     def chosen(self, style: Any, max_megapixels: float) -> tuple[list[tuple[str, float]], list[tuple[Encoded, float]]]:
         """Styles as `paint` takes them -> (names with weights, encoded pictures with weights), one of them empty."""
         if style is None:

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.precision import Precision, PrecisionName, choose_precision, pick_device
 from impasto.core.weights import Input, load_backbone
@@ -41,6 +42,7 @@ class Painting:
     strength: float = 1.0
     masks: tuple[Tensor, ...] = ()
 
+    @in_our_settings
     def result(self) -> Picture:
         """The picture so far, with the photo's transparency and bit depth."""
         painted = self.optimization.image().float().cpu()
@@ -48,6 +50,7 @@ class Painting:
         return self.photo.with_rgb(cover(self.photo.rgb, painted, self.masks))
 
 
+@in_our_settings
 def prepare(
     photo: Any,
     styles: Sequence[Style],

@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.core.memory import release_blocks
 from impasto.core.rows import MapShape, RowStore
 from impasto.core.streams import split_rows
@@ -101,6 +102,7 @@ class StripPainting:
         DataError: what the folder keeps is of another size or precision.
     """
 
+    @in_our_settings
     def __init__(
         self,
         model: Model,
@@ -146,6 +148,7 @@ class StripPainting:
         wishes = replace(wishes, budget=wishes.limit, held=held_memory() + LIBRARY, keeps=self.folder is not None)
         return plan_for(self.model.network, self.work, wishes)
 
+    @in_our_settings
     def run(self) -> Generator[TileProgress, None, None]:
         """Paint, then write the output, whole or not at all. Closing the iterator stops, and keeps what is done.
 

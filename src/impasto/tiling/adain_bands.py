@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.core import frozen
+from impasto.core.host import in_our_settings
 from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.core.streams import Pieces, Window, slide, split_rows
 from impasto.core.vgg import VGG, Layer
@@ -125,6 +126,7 @@ class AdaINJob:
             height, width = (height // 2, width // 2) if layer.pool else (height, width)
 
 
+@in_our_settings
 @torch.inference_mode()
 def paint_adain(
     network: AdaIN,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.core.streams import Pieces, split_rows
 from impasto.networks.layers import working_dtype
@@ -43,6 +44,7 @@ class TileProgress:
         return self.seconds * (1 - self.done) / max(1e-9, self.done - self.begun)
 
 
+@in_our_settings
 @torch.inference_mode()
 def paint_staged(
     network: StagedNetwork,

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from impasto.core.host import in_our_settings
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.metadata import record, save
 from impasto.core.precision import Precision, choose_precision
@@ -71,6 +72,7 @@ class CompressProgress:
     message: str
 
 
+@in_our_settings
 def compress(
     teacher: VGG, photos: Sequence[Path], paintings: Sequence[Path], settings: CompressSettings, precision: Precision
 ) -> Iterator[CompressProgress | VGG]:
@@ -344,6 +346,7 @@ def _copy(network: VGG, precision: Precision) -> VGG:
     return twin.to(dtype=precision.dtype).to(memory_format=precision.memory_format)  # type: ignore[call-overload,no-any-return]
 
 
+@in_our_settings
 @torch.no_grad()
 def layer_errors(teacher: VGG, student: VGG, images: Sequence[Tensor]) -> dict[str, dict[str, float]]:
     """Relative error of features (norm) and of Gram matrices (squared) at every ReLU, means over `images`."""
@@ -395,6 +398,7 @@ def read_recipe(path: Path) -> CompressRecipe:
     return CompressRecipe(**{**found, **places, "settings": CompressSettings(**found["settings"])})
 
 
+@in_our_settings
 def run_recipe(recipe: CompressRecipe, output: Path) -> Iterator[CompressProgress]:
     """Build the network, measure it on pictures it was not made from, and write it.
 

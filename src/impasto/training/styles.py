@@ -18,6 +18,7 @@ import safetensors
 import torch
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.core.metadata import read_metadata, save
 from impasto.core.statistics import Divisor, gram, mean_std
 from impasto.core.vgg import VGG
@@ -59,6 +60,7 @@ class StyleAdded:
     name: str
 
 
+@in_our_settings
 def build_styles(
     folder: str | PathLike[str],
     out: str | PathLike[str],
