@@ -248,7 +248,7 @@ def _look_at(path: str, size: int) -> Tensor:
     from impasto.imaging import fit_long_side, read, resize
 
     reuse_large_blocks()
-    rgb = read(path).rgb
+    rgb = read(path).seen()
     return resize(rgb, fit_long_side((rgb.shape[2], rgb.shape[3]), size))
 
 
@@ -272,7 +272,7 @@ def _painter(model: str, styles: list[str], device: str, precision: Any) -> Laye
     chosen = [parse_style(text) for text in styles]
     name = Path(loaded.name).stem
     if loaded.any_style:
-        return PainterLayers(loaded.network, name, pictures=[(read(path).rgb, weight) for path, weight in chosen])
+        return PainterLayers(loaded.network, name, pictures=[(read(path).weighed(), weight) for path, weight in chosen])
     if not chosen and len(loaded.styles) > 1:
         chosen = [(loaded.styles[0].name, 1.0)]
         show_note(f"{name} paints in the style {chosen[0][0]} here; another with --style NAME")

@@ -107,7 +107,9 @@ def stylize(
         Literal["luminance", "histogram"] | None,
         _pictures(
             "--colors-by",
-            help="How to keep them: paint brightness only (what --keep-colors does), or recolour the style first.",
+            help="How to keep them: luminance paints brightness alone and leaves every place its colour (what "
+            "--keep-colors does); histogram gives the style the photo's mean and spread of colours first, so that "
+            "colours move with the strokes; the painting is never more colourful than the photo.",
         ),
     ] = None,
     max_megapixels: Annotated[

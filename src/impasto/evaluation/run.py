@@ -157,12 +157,12 @@ def evaluate(
 
     @lru_cache(maxsize=1)
     def seen_photo(index: int) -> tuple[Tensor, list[Look]]:
-        image = _fit(what.photo(index).rgb, size).to(device)
+        image = _fit(what.photo(index).seen(), size).to(device)
         return image, [judge.look(image) for judge in judges]
 
     @lru_cache(maxsize=STYLES_KEPT)
     def seen_style(index: int) -> tuple[Tensor, list[Look]]:
-        image = _fit(what.styles[index].picture().rgb, size).to(device)
+        image = _fit(what.styles[index].picture().weighed(), size).to(device)
         return image, [judge.look(image) for judge in judges]
 
     for pair in what.pairs:

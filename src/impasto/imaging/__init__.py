@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from impasto.imaging.colour import luminance, match_luminance, transfer_luminance
+from impasto.imaging.colour import luminance, match_colours, match_luminance, tame_colours, transfer_luminance
 from impasto.imaging.io import (
     Picture,
     as_picture,
@@ -23,10 +23,12 @@ __all__ = [
     "fit_long_side",
     "losses",
     "luminance",
+    "match_colours",
     "match_luminance",
     "read",
     "resize",
     "scale_schedule",
+    "tame_colours",
     "to_pil",
     "transfer_luminance",
     "write",

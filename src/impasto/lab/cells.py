@@ -66,7 +66,7 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class _Outcome:
-    """Pictures on the CPU, (1, 3, h, w), and the last step."""
+    """Pictures on the CPU, (1, 3, h, w), with a fourth channel in a style that is transparent, and the last step."""
 
     photo: Tensor
     style: Tensor
@@ -120,7 +120,7 @@ def _optimize(values: Mapping[str, Any], folder: Path) -> _Outcome:
     if last is None:
         raise DataError("no step was taken: raise steps")
     painted = painting.result().rgb
-    return _Outcome(painting.photo.rgb, _shown(read(styles[0]), max(painted.shape)), painted, last.step, last.losses)
+    return _Outcome(painting.photo.seen(), _shown(read(styles[0]), max(painted.shape)), painted, last.step, last.losses)
 
 
 def _without_weights(record: Progress, weights: Mapping[str, float]) -> Progress:
@@ -141,7 +141,7 @@ def _train(method: str, values: Mapping[str, Any], folder: Path) -> _Outcome:
         temporary.write_bytes((folder / "run" / "loss.csv").read_bytes())
     where = pick_device(settings.device)
     network = ready(load_model(model)[0], choose_precision(where, settings.precision), where)
-    photo = _shown(read(values["photo"]), values.get("size", SIZE))
+    photo = _shown(read(values["photo"]).opaque(), values.get("size", SIZE))
     sources = gather_styles(settings.style)
     style = _shown(sources[0].picture(), max(photo.shape))
     if isinstance(network, EncodedNetwork):
@@ -155,7 +155,8 @@ def _train(method: str, values: Mapping[str, Any], folder: Path) -> _Outcome:
 
 
 def _shown(picture: Picture, long: int) -> Tensor:
-    return resize(picture.rgb, fit_long_side((picture.height, picture.width), long))
+    """What is seen of it, (1, 3 or 4, h, w), see `Picture.weighed`."""
+    return resize(picture.weighed(), fit_long_side((picture.height, picture.width), long))
 
 
 def _distances(judge: str, outcome: _Outcome) -> dict[str, float]:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impasto.core.statistics import mean_std
+from impasto.core.statistics import mean_std, shares_of, split_weights
 from impasto.core.vgg import VGG
 from impasto.errors import OptionError
 from impasto.networks.encoded import SMALLEST, STRIDE, TAPS, EncodedConfig, EncodedNetwork
@@ -101,8 +101,13 @@ class AdaIN(EncodedNetwork):
         return features
 
     def moments(self, style: Tensor) -> Moments:
-        """What there is to know of style pictures (B, 3, H, W), to be kept for the next photo."""
-        return Moments(*mean_std(self.encode(style), EPS))
+        """What there is to know of style pictures (B, 3, H, W), to be kept for the next photo.
+
+        A fourth channel, where there is one, says how far a pixel counts.
+        """
+        rgb, weights = split_weights(pad_to_multiple(style, STRIDE, SMALLEST))
+        features = self.encode(rgb)
+        return Moments(*mean_std(features, EPS, shares_of(weights, (features.shape[2], features.shape[3]))))
 
     def restyle(
         self,

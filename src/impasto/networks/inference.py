@@ -38,7 +38,10 @@ def ready(network: Network, precision: Precision, device: torch.device | str = "
 @in_our_settings
 @torch.no_grad()
 def encode(network: AdaIN | Universal, style: Tensor) -> Encoded:
-    """What the network keeps of a style picture (1, 3, h, w) in [0, 1], for `paint`."""
+    """What the network keeps of a style picture (1, 3, h, w) in [0, 1], for `paint`.
+
+    A fourth channel, where there is one, says how far a pixel counts.
+    """
     return network.look(style) if isinstance(network, Universal) else network.moments(style)
 
 
@@ -108,7 +111,7 @@ def paint(
         photo: on the network's device.
         styles: for a network that knows its styles by name: a name, or names with weights, which need not sum to
             1. May be left out where it knows but one.
-        pictures: for a network of any style: style pictures (1, 3, h, w), or what `encode` kept of
+        pictures: for a network of any style: style pictures (1, 3 or 4, h, w), see `encode`, or what `encode` kept of
             them, each with a weight.
         masks: the region of each of several styles, (1, 1, H, W) in [0, 1]; where they overlap, weights decide, and
             where there is none, they all count.

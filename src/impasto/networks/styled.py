@@ -61,7 +61,7 @@ class StyledNetwork(StagedNetwork):
         return tuple((module, name) for module in owners for name in module.ROWS)
 
     def dress(self, name: str, picture: Tensor) -> None:
-        """Begin a style with what its picture (1, 3, h, w) tells without training; by default nothing."""
+        """Begin a style with what its picture (1, 3 or 4, h, w) tells without training; by default nothing."""
 
     def mix(self, blend: str | Mapping[str, float] | Iterable[tuple[str, float]]) -> Tensor:
         """The weights of a blend such as ``{"monet": 0.7, "wave": 0.3}``, (1, N) float32, their sum 1.

@@ -20,10 +20,18 @@ from torch import Tensor
 
 from impasto.core.host import in_our_settings, trainable
 from impasto.core.rows import Pool
-from impasto.core.statistics import match_histogram
 from impasto.core.vgg import VGG
 from impasto.errors import DivergenceError, OptionError
-from impasto.imaging import fit_long_side, luminance, match_luminance, resize, scale_schedule, transfer_luminance
+from impasto.imaging import (
+    fit_long_side,
+    luminance,
+    match_colours,
+    match_luminance,
+    resize,
+    scale_schedule,
+    tame_colours,
+    transfer_luminance,
+)
 from impasto.optimize.blockwise import BlockObjective, Layout, layout_for, state_bytes
 from impasto.optimize.objective import Objective, Terms, activation_factors, weight_multipliers
 from impasto.optimize.parameterisation import Canvas, Fourier, Pixels, Pyramid
@@ -52,9 +60,9 @@ class Progress:
 class Optimization:
     """One painting under way.
 
-    `photo` is (1, 3, H, W) at the size of the result; `styles` are pictures (1, 3, h, w), as large as they are,
-    with weights; `start`, if given, is a picture to begin with instead of `settings.init`. All on the
-    backbone's device. Iterate over `run()`; `image()` is the picture at any time;
+    `photo` is (1, 3, H, W) at the size of the result; `styles` are pictures (1, 3 or 4, h, w), as large as they are,
+    with weights; a fourth channel says how far a pixel counts. `start`, if given, is a picture to begin with instead
+    of `settings.init`. All on the backbone's device. Iterate over `run()`; `image()` is the picture at any time;
     `state_dict()` is enough for another object, made from the same pictures and settings, to go on.
 
     `room` is how many bytes painting may take beside what the process holds already: where the picture cannot be
@@ -131,7 +139,10 @@ class Optimization:
         """The picture so far, (1, 3, H, W) in [0, 1], at the size of the result."""
         image = self.canvas.whole() if self.average is None else self.average / self.average_weight
         image = resize(image.clamp(0, 1), (self.photo.shape[2], self.photo.shape[3]))
-        return transfer_luminance(image, self.photo) if self.settings.keep_colors == "luminance" else image
+        if self.settings.keep_colors == "luminance":
+            return transfer_luminance(image, self.photo)
+        # The style has the photo's colours, but what is between two of them need not be one.
+        return tame_colours(image, self.photo) if self.settings.keep_colors == "histogram" else image
 
     @in_our_settings
     def state_dict(self) -> dict[str, Any]:
@@ -314,7 +325,7 @@ class Optimization:
             return {}
         size = fit_long_side((self.content.shape[2], self.content.shape[3]), 512)
         pictures = [resize(self.content, size)]
-        pictures += [resize(x, fit_long_side((x.shape[2], x.shape[3]), 512)) for x, _ in self.styles]
+        pictures += [resize(x[:, :3], fit_long_side((x.shape[2], x.shape[3]), 512)) for x, _ in self.styles]
         return weight_multipliers(activation_factors(self.backbone, pictures, s), s)
 
     def _rescale_note(self) -> str:
@@ -378,14 +389,14 @@ def _recolour(
 ) -> tuple[Tensor, list[tuple[Tensor, float]]]:
     """Photo and styles as they are painted with: grey, or the styles in the photo's colours, or untouched.
 
-    Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer", sections 3 and 4.
+    Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer". A style keeps its fourth channel.
     """
     if settings.keep_colors == "no":
         return photo, list(styles)
     if settings.keep_colors == "histogram":
-        return photo, [(match_histogram(x[0], photo[0])[None], w) for x, w in styles]
+        return photo, [(torch.cat([match_colours(x, photo), x[:, 3:]], 1), w) for x, w in styles]
     three = (-1, 3, -1, -1)
-    matched = [(match_luminance(x, photo).clamp(0, 1).expand(three), w) for x, w in styles]
+    matched = [(torch.cat([match_luminance(x, photo).clamp(0, 1).expand(three), x[:, 3:]], 1), w) for x, w in styles]
     return luminance(photo).expand(three), matched
 
 

@@ -158,8 +158,8 @@ class Model:
         original = as_picture(image, max_megapixels=max_megapixels)
         shape = (original.height, original.width)
         goal = fit_long_side(shape, size or max(shape), upscale=upscale)
-        picture = original if goal == shape else original.with_rgb(resize(original.rgb, goal))
-        photo = picture.rgb.to(self.device)
+        picture = original.resized(goal)
+        photo, seen = picture.rgb.to(self.device), picture.seen().to(self.device)
         named, shown = self.chosen(style, max_megapixels)
         regions = [
             mask.to(self.device)
@@ -168,7 +168,9 @@ class Model:
             )
         ]
         renderer = renderer_for(self.network, scaled(goal, style_scale), wishes, progress)
-        painted = self._paint_scaled(photo, style_scale, named, shown, regions, strength, alpha, renderer)
+        painted = self._paint_scaled(seen, style_scale, named, shown, regions, strength, alpha, renderer)
+        if strength < 1 and picture.ground is not None:
+            painted = painted + (1 - strength) * (photo - seen)  # where transparency begins, it was shown less
         return picture.with_rgb(cover(photo, painted, regions, keep_colors=finish.keep_colors))
 
     @in_our_settings
@@ -237,7 +239,7 @@ class Model:
 
     def _encode(self, style: Style, max_megapixels: float) -> Encoded:
         """What the network keeps of a style picture, remembered by the picture's content."""
-        picture = as_picture(style.image, max_megapixels=max_megapixels).rgb
+        picture = as_picture(style.image, max_megapixels=max_megapixels).weighed()
         key = hashlib.sha256(f"{tuple(picture.shape)}".encode() + picture.numpy().tobytes()).hexdigest()
         if key not in self._encoded:
             if len(self._encoded) >= REMEMBERED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import torch
@@ -16,7 +16,7 @@ from impasto.core.memory import reuse_large_blocks
 from impasto.core.precision import Precision, PrecisionName, choose_precision, pick_device
 from impasto.core.weights import Input, load_backbone
 from impasto.errors import OptionError, nearest
-from impasto.imaging import Picture, as_picture, fit_long_side, resize
+from impasto.imaging import Picture, as_picture, fit_long_side, match_colours
 from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.optimize.loop import Optimization
 from impasto.optimize.presets import Init, OptimizeSettings
@@ -91,22 +91,35 @@ def prepare(
         precision=chosen,
         device=where,
     )
-    picture = original.with_rgb(resize(original.rgb, size))
-    if beginning is None and settings.init == "draft":
+    picture = original.resized(size)
+    seen, weighed = picture.seen(), [(style.weighed(), weight) for style, weight in pictures]
+    if beginning is not None:
+        first = as_picture(beginning, max_megapixels=max_megapixels).seen()
+    elif settings.init == "draft":
         network = load(UNIVERSAL, device=device, precision=precision)
-        beginning = network.paint(picture, list(styles), max_megapixels=max_megapixels, max_memory=max_memory)
-    first = None if beginning is None else as_picture(beginning, max_megapixels=max_megapixels).rgb.to(where)
+        looks = [Style(_in_colours_of(seen, style, settings), weight) for style, weight in pictures]
+        first = network.paint(picture, looks, max_megapixels=max_megapixels, max_memory=max_memory).rgb
+    else:
+        first = None
     optimization = Optimization(
-        picture.rgb.to(where),
-        [(style.rgb.to(where), weight) for style, weight in pictures],
+        seen.to(where),
+        [(style.to(where), weight) for style, weight in weighed],
         settings,
         backbone,
-        first,
+        None if first is None else first.to(where),
         available_memory() if budget is None else budget - held_memory(),
     )
     _check_styles([style for style, _ in pictures], optimization.scales[0][0], settings)
     masks = read_masks(finish.masks, size, max_megapixels=max_megapixels)
     return Painting(picture, optimization, chosen, finish.strength, tuple(masks))
+
+
+def _in_colours_of(photo: Tensor, style: Picture, settings: OptimizeSettings) -> Picture:
+    """The style as a draft is to show it: in the photo's colours where they are kept so."""
+    if settings.keep_colors != "histogram":
+        return style
+    style = style.cleared()
+    return replace(style, rgb=match_colours(style.weighed(), photo), ground=None)
 
 
 def _check_styles(styles: Sequence[Picture], coarsest: tuple[int, int], settings: OptimizeSettings) -> None:

@@ -21,6 +21,7 @@ from impasto.core.streams import split_rows
 from impasto.errors import DataError, OptionError
 from impasto.imaging import Picture, fit_long_side, luminance
 from impasto.imaging.formats import FORMATS, find_format
+from impasto.imaging.ground import Ground
 from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.imaging.pixelfile import PixelFile, Strips
 from impasto.imaging.reading import read_header
@@ -28,6 +29,7 @@ from impasto.imaging.strips import check_readable, check_writable, decode_strips
 from impasto.imaging.writing import COMPRESSION, QUALITY, lost
 from impasto.networks.adain import AdaIN, Moments
 from impasto.networks.inference import check_alpha, walked
+from impasto.stylizer.clear import Alpha, Clear, Seen, find_ground
 from impasto.stylizer.finishing import Finish, cover
 from impasto.stylizer.model import Model, scaled
 from impasto.tiling.adain_bands import paint_adain
@@ -170,7 +172,8 @@ class StripPainting:
                 stack.enter_context(strips.pixels)
                 mask = Resized(_Mask(strips), self.size)
             self.notes = lost(self.output, alpha=photo.has_alpha, bits=photo.bits)
-            canvas = _Canvas(photo, self.size, task.finish, mask, place / _PAINTING, self.output)
+            ground = find_ground(photo)
+            canvas = _Canvas(photo, ground, self.size, task.finish, mask, place / _PAINTING, self.output)
             stack.enter_context(canvas.pixels)
             yield from self._paint(canvas, place, journal)
             release_blocks()  # for pyvips, which does not share them
@@ -189,10 +192,10 @@ class StripPainting:
 
     def _paint(self, canvas: _Canvas, place: Path, journal: Journal | None) -> Iterator[TileProgress]:
         if self.work == self.size:
-            yield from self._walk(canvas.photo, canvas.lay, journal)
+            yield from self._walk(canvas.seen, canvas.lay, journal)
             return
         # Strokes of another size: a smaller painting, enlarged.
-        small, strength = Resized(canvas.photo, self.work), self.task.finish.strength
+        small, strength = Resized(canvas.seen, self.work), self.task.finish.strength
         path = place / _SMALL if journal is not None else None
         with RowStore(MapShape(3, *self.work, torch.float32), 0, path=path) as store:
 
@@ -227,16 +230,6 @@ class _Mask:
         return light.clamp(0, 1)
 
 
-class _Alpha:
-    """A photo's transparency."""
-
-    def __init__(self, strips: Strips) -> None:
-        self.strips, self.height, self.width = strips, strips.height, strips.width
-
-    def read(self, top: int, bottom: int) -> Tensor:
-        return self.strips.read_alpha(top, bottom)
-
-
 class _Stored:
     """The rows of a store."""
 
@@ -253,6 +246,7 @@ class _Canvas:
     def __init__(
         self,
         photo: Strips,
+        ground: Ground | None,
         size: tuple[int, int],
         finish: Finish,
         mask: Photo | None,
@@ -260,8 +254,9 @@ class _Canvas:
         output: str | os.PathLike[str],
     ) -> None:
         held = FORMATS[find_format(output)]
-        self.photo, self.finish, self.mask = Resized(photo, size), finish, mask
-        self.alpha = Resized(_Alpha(photo), size) if photo.has_alpha else None
+        self.photo, self.finish, self.mask = Clear(photo, size, ground), finish, mask
+        self.seen: Photo = self.photo if ground is None else Seen(self.photo, ground)
+        self.alpha = Resized(Alpha(photo), size) if photo.has_alpha else None
         self.bits, self.with_alpha = min(photo.bits, held.bits), held.alpha
         channels = 4 if photo.has_alpha and held.alpha else 3
         self.pixels = PixelFile(size, channels, self.bits, path=path)

@@ -106,7 +106,7 @@ def _crops(paths: Sequence[Path], count: int, size: int, generator: torch.Genera
     """`count` random square crops (1, 3, size, size), each from a picture shrunk by a random factor."""
     order = torch.randperm(len(paths), generator=generator)
     for i in range(count):
-        image = read(paths[int(order[i % len(paths)])]).rgb
+        image = read(paths[int(order[i % len(paths)])]).seen()
         h, w = image.shape[2:]
         shrink = torch.rand((), generator=generator).item()
         long = max(h, w) * max((size + 1) / min(h, w), math.exp(math.log(0.5) * shrink))
@@ -429,7 +429,7 @@ def _store(
 ) -> CompressProgress:
     tensors = {key: value.detach().half().contiguous() for key, value in student.state_dict().items()}
     student.load_state_dict({key: value.float() for key, value in tensors.items()})  # as it will be read
-    pictures = [read(path).rgb for path in judges]
+    pictures = [read(path).seen() for path in judges]
     pictures = [resize(x, fit_long_side((x.shape[2], x.shape[3]), 384)) for x in pictures]
     errors = layer_errors(teacher, student, pictures)
     metadata = {

@@ -149,7 +149,7 @@ class GramTask(Task):
 def _dress(network: Network, sources: list[StyleSource]) -> None:
     if isinstance(network, StyledNetwork):
         for source in sources:
-            network.dress(source.name, source.picture().rgb)
+            network.dress(source.name, source.picture().weighed())
 
 
 def style_numbers(seed: int, first: int, count: int, styles: int) -> list[int]:

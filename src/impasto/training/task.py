@@ -140,7 +140,7 @@ class Task(ABC):
 
     def show(self, picture: Picture) -> Tensor:
         """A picture as it stands on a sheet, (3, s, s)."""
-        return square(picture.rgb, min(self.settings.image_size, SHEET_SIDE))[0].to(self.device)
+        return square(picture.seen(), min(self.settings.image_size, SHEET_SIDE))[0].to(self.device)
 
     def _samples(self) -> Tensor:
         """Photos spread over the collection, (n, 3, s, s); those that cannot be read are passed over."""

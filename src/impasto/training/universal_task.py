@@ -125,7 +125,7 @@ class UniversalTask(AnyStyleTask):
         signatures, size = [], self.settings.style_size
         for source in sources.values():
             picture = source.picture()
-            small = resize(picture.rgb, fit_long_side((picture.height, picture.width), size))
+            small = resize(picture.weighed(), fit_long_side((picture.height, picture.width), size))
             signatures.append(self.network.signature(small.to(self.device)))
         self.network.predictor.learn_basis(self._first_looks())
         together = Signature(*(torch.cat(part) for part in zip(*signatures, strict=True)))
