@@ -10,6 +10,7 @@ import imagecodecs
 from numpy.typing import NDArray
 from PIL import Image
 
+from impasto.imaging.colour_tags import container_profile, exif_profile
 from impasto.imaging.guards import Limits
 from impasto.imaging.pixels import Pixels, exif_orientation
 
@@ -29,9 +30,11 @@ def read_png16(file: BinaryIO, name: str, limits: Limits) -> Pixels:
     file.seek(0)
     with Image.open(file, formats=["PNG"]) as header:
         limits.check(name, *header.size)
-        profile = header.info.get("icc_profile")
+        profile = container_profile(header)
         # asking Pillow for the EXIF of a PNG decodes it, so only where there is one
-        orientation = exif_orientation(header) if b"eXIf" in data or b"Orientation" in data else 1
+        told = b"eXIf" in data or b"Orientation" in data
+        orientation = exif_orientation(header) if told else 1
+        profile = profile or (exif_profile(header) if told else None)
     array = imagecodecs.png_decode(data)
     if array.ndim == 2:
         array = array[:, :, None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -17,8 +16,11 @@ from torch import Tensor
 
 from impasto.errors import ImageError
 from impasto.files import shown
+from impasto.imaging.colour_tags import container_profile, exif_profile, nclx_profile
 from impasto.imaging.formats import is_heif, load_pillow_heif
 from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, Limits, decoding
+from impasto.imaging.header import Header
+from impasto.imaging.heif import read_deep_avif, read_heif
 from impasto.imaging.picture import Picture
 from impasto.imaging.pixels import Pixels, exif_orientation, from_pillow
 from impasto.imaging.png16 import is_png16, read_png16
@@ -56,32 +58,6 @@ def read(
     return Picture(rgb, alpha, pixels.bits, name)
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a file tells before it is decoded.
-
-    Attributes:
-        width, height: as they are stored, px.
-        orientation: the EXIF value.
-        alpha: whether a channel after the colours, if there is one, is transparency.
-    """
-
-    width: int
-    height: int
-    orientation: int = 1
-    alpha: bool = True
-
-    @property
-    def turned(self) -> bool:
-        """Whether width and height change places when the picture is looked at upright."""
-        return self.orientation in (5, 6, 7, 8)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width), upright."""
-        return (self.width, self.height) if self.turned else (self.height, self.width)
-
-
 def read_header(
     source: str | os.PathLike[str], *, max_megapixels: float = MAX_MEGAPIXELS, min_side: int = MIN_SIDE
 ) -> Header:
@@ -96,13 +72,17 @@ def read_header(
 
 def _header(file: BinaryIO, head: bytes, label: str) -> Header:
     if is_heif(head):
-        return Header(*load_pillow_heif().open_heif(file).size)  # turned upright by the library
+        heif = load_pillow_heif().open_heif(file)
+        width, height = heif.size
+        return Header(width, height, profile=nclx_profile(heif.info))  # turned upright by the library
     if is_tiff(head):
-        return Header(*tiff_header(file, label))
+        return tiff_header(file, label)
     with _identified(file, head) as image:
+        profile = container_profile(image)
         # Asking Pillow for the EXIF of a PNG decodes it, so only where it was met before the pixels.
-        known = image.format != "PNG" or "exif" in image.info or "XML:com.adobe.xmp" in image.info
-        return Header(*image.size, exif_orientation(image) if known else 1)
+        if image.format == "PNG" and "exif" not in image.info and "XML:com.adobe.xmp" not in image.info:
+            return Header(*image.size, profile=profile)
+        return Header(*image.size, exif_orientation(image), profile=profile or exif_profile(image))
 
 
 def _first_bytes(file: BinaryIO, label: str) -> bytes:
@@ -142,17 +122,15 @@ def _open(source: str | os.PathLike[str] | BinaryIO) -> tuple[BinaryIO, str]:
 def _decode(file: BinaryIO, label: str, limits: Limits) -> Pixels:
     head = _first_bytes(file, label)
     if is_heif(head):
-        heif = load_pillow_heif().open_heif(file)
-        limits.check(label, *heif.size)
-        return from_pillow(heif.to_pillow(), label)
+        return read_heif(file, label, limits)
     if is_png16(head):
         return read_png16(file, label, limits)
     if is_tiff(head):
         return read_tiff(file, label, limits)
     with _identified(file, head) as image:
         limits.check(label, *image.size)
-        image.load()
-        return from_pillow(image, label)
+        deep = read_deep_avif(image, file) if image.format == "AVIF" else None
+        return from_pillow(image, label) if deep is None else deep
 
 
 def _identified(file: BinaryIO, head: bytes) -> Image.Image:
@@ -199,7 +177,6 @@ def _from_image(image: Image.Image, limits: Limits) -> Picture:
     label = shown(name)
     limits.check(label, *image.size)
     with decoding(label):
-        image.load()
         pixels = from_pillow(image, label)
         rgb, alpha = pixels.develop()
     return Picture(rgb, alpha, pixels.bits, name)

@@ -20,11 +20,12 @@ from impasto.errors import ImageError, MissingExtraError, OutputError
 from impasto.files import atomic_path, shown
 from impasto.imaging.formats import FORMATS, find_format
 from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, QUIET, decoding
+from impasto.imaging.header import Header
 from impasto.imaging.pixelfile import PixelFile, Strips
-from impasto.imaging.pixels import upright
+from impasto.imaging.pixels import Pixels, upright
 from impasto.imaging.profiles import SRGB, to_srgb
-from impasto.imaging.reading import Header, read_header
-from impasto.imaging.tiff import is_tiff
+from impasto.imaging.reading import read_header
+from impasto.imaging.tiff import is_tiff, tiff_strips
 from impasto.imaging.writing import COMPRESSION, QUALITY, check_range, check_side, full_chroma
 
 __all__ = ["FORMATS_BY_STRIPS", "check_readable", "check_writable", "decode_strips", "encode_strips", "load_pyvips"]
@@ -91,27 +92,44 @@ def decode_strips(
         loader = _loader(_head(path))
         if loader is None:
             raise ImageError(f"{label}: only JPEG, PNG and TIFF are read by strips; convert it")
+        if not header.by_vips:
+            with path.open("rb") as file:
+                return _gather(tiff_strips(file, label), header, path.name, folder)
         try:
-            image = getattr(vips.Image, loader)(str(path), access="sequential", fail_on="error")
-            return _decode(vips, image, header, path, folder)
+            options = {"page": header.page[0], "subifd": header.page[1]} if loader == "tiffload" else {}
+            image = getattr(vips.Image, loader)(str(path), access="sequential", fail_on="error", **options)
+            if (image.width, image.height) != (header.width, header.height):
+                size = f"{header.width}x{header.height} px"
+                raise ValueError(f"{image.width}x{image.height} px, but {size} at a second look")
+            return _gather(_from_vips(vips, image, header, label), header, path.name, folder)
         except vips.Error as error:
             raise ValueError(_reason(error)) from error
 
 
-def _decode(vips: Any, image: Any, header: Header, path: Path, folder: str | os.PathLike[str] | None) -> Strips:
-    if (image.width, image.height) != (header.width, header.height):
-        raise ValueError(f"{image.width}x{image.height} px, but {header.width}x{header.height} at a second look")
-    strips = _developed(vips, image, _colours(image, shown(path)), with_alpha=header.alpha and image.hasalpha())
-    first = next(strips)
+def _gather(decoded: Iterator[Pixels], header: Header, name: str, folder: str | os.PathLike[str] | None) -> Strips:
+    """All strips of a picture, from the top, in a temporary file: upright and in sRGB."""
+    opened = next(decoded)
+    first = _developed(opened)
     pixels = PixelFile(header.size, first.shape[2], 8 * first.dtype.itemsize, folder)
     top, mirrored = 0, header.orientation in (3, 4, 6, 7)
-    for strip in chain([first], strips):
+    for strip in chain([first], map(_developed, decoded)):
         bottom = top + len(strip)
-        place = image.height - bottom if mirrored else top
+        place = header.height - bottom if mirrored else top
         # Where the camera was turned, a strip of rows is one of columns.
         pixels.write(0 if header.turned else place, upright(strip, header.orientation), place if header.turned else 0)
         top = bottom
-    return Strips(pixels, 8 * _DTYPES[image.format].itemsize, path.name)
+    return Strips(pixels, opened.bits, name)
+
+
+def _developed(pixels: Pixels) -> NDArray[Any]:
+    """(n, W, C) in sRGB, with alpha as the last channel if there is any."""
+    colour = to_srgb(pixels.colour, pixels.profile)
+    if pixels.alpha is None:
+        return colour
+    alpha = pixels.alpha[:, :, None]
+    if colour.dtype.itemsize > alpha.dtype.itemsize:  # a profile was applied at 16 bits
+        alpha = alpha.astype(np.uint16) * 257
+    return np.concatenate([colour, alpha], axis=2)
 
 
 def _colours(image: Any, label: str) -> int:
@@ -125,23 +143,16 @@ def _colours(image: Any, label: str) -> int:
     return colours
 
 
-def _developed(vips: Any, image: Any, colours: int, *, with_alpha: bool) -> Iterator[NDArray[Any]]:
-    """Strips (n, W, C) from the top in sRGB, with alpha as the last channel if there is any."""
-    region, dtype = vips.Region.new(image), _DTYPES[image.format]
-    profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
+def _from_vips(vips: Any, image: Any, header: Header, label: str) -> Iterator[Pixels]:
+    """Strips from the top, as they are stored."""
+    region, dtype, colours = vips.Region.new(image), _DTYPES.get(image.format), _colours(image, label)
+    alpha = None if header.alpha is None or not image.hasalpha() else colours + header.alpha
     rows = max(1, STRIP // image.width)
     for top in range(0, image.height, rows):
         count = min(rows, image.height - top)
         raw = np.frombuffer(region.fetch(0, top, image.width, count), dtype)
         array = raw.reshape(count, image.width, image.bands)
-        colour = to_srgb(array[:, :, :colours], profile)
-        if not with_alpha:
-            yield colour
-            continue
-        alpha = array[:, :, colours : colours + 1]
-        if colour.dtype.itemsize > alpha.dtype.itemsize:  # a profile was applied at 16 bits
-            alpha = alpha.astype(np.uint16) * 257
-        yield np.concatenate([colour, alpha], axis=2)
+        yield Pixels(array[:, :, :colours], None if alpha is None else array[:, :, alpha], header.profile)
 
 
 def _reason(error: Any) -> str:

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from impasto.errors import OptionError
 from impasto.imaging import read
+from impasto.imaging.colour_tags import container_profile, exif_profile
 from impasto.imaging.guards import Limits, decoding
 from impasto.imaging.profiles import to_srgb
 
@@ -107,6 +108,7 @@ def _open(photo: bytes, name: str) -> Image.Image:
     try:
         image: Image.Image = Image.open(io.BytesIO(photo), formats=QUICK_FORMATS)
         if image.mode in ("RGB", "L") and not image.has_transparency_data:
+            image.info["icc_profile"] = container_profile(image) or exif_profile(image)
             return image
     except UnidentifiedImageError:
         pass  # another format, or none
