@@ -20,6 +20,7 @@ from impasto.cli.common import (
     show_note,
 )
 from impasto.cli.lab_runs import experiment, timeline
+from impasto.cli.usage import Commands
 from impasto.errors import OptionError
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["lab_app"]
 
-lab_app = typer.Typer(help="Look inside: layers, textures, Gram matrices, experiments, films.", no_args_is_help=True)
+lab_app = typer.Typer(
+    cls=Commands, help="Look inside: layers, textures, Gram matrices, experiments, films.", no_args_is_help=True
+)
 
 _Photo = Annotated[str, typer.Argument(metavar="PHOTO", help="A picture; - is standard input.")]
 _Picture = Annotated[str, typer.Argument(metavar="PICTURE", help="A picture; - is standard input.")]
