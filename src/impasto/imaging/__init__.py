@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from impasto.imaging.colour import luminance, match_luminance, transfer_luminance
+from impasto.imaging.embedded import read_recipe
 from impasto.imaging.io import (
     Picture,
     as_picture,
@@ -25,6 +26,7 @@ __all__ = [
     "luminance",
     "match_luminance",
     "read",
+    "read_recipe",
     "resize",
     "scale_schedule",
     "to_pil",

@@ -17,7 +17,7 @@ from impasto.errors import ImageError
 from impasto.imaging.guards import Limits
 from impasto.imaging.pixels import Pixels
 
-__all__ = ["encode_tiff", "is_tiff", "read_tiff", "tiff_header"]
+__all__ = ["XMP_TAG", "encode_tiff", "is_tiff", "read_tiff", "tiff_header"]
 
 _KIND = tifffile.PHOTOMETRIC
 _CHANNELS = {  # what the decoder hands out; YCbCr arrives as RGB
@@ -30,6 +30,7 @@ _CHANNELS = {  # what the decoder hands out; YCbCr arrives as RGB
 }
 _UNSPECIFIED = tifffile.EXTRASAMPLE.UNSPECIFIED
 _MOST_SAMPLES = 16
+XMP_TAG = 700
 _LARGE_TILE = 1024 * 1024
 _JPEG = tifffile.COMPRESSION.JPEG
 # Those in use for pictures. The decoders of others (fax above all) are not safe against damaged files.
@@ -181,8 +182,11 @@ def _unpremultiplied(colour: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     return straight.astype(colour.dtype)
 
 
-def encode_tiff(array: NDArray[Any], compression: int, profile: bytes) -> bytes:
-    """(H, W, 3 or 4) uint8 or uint16 -> a deflated TIFF file; a fourth channel is straight alpha."""
+def encode_tiff(array: NDArray[Any], compression: int, profile: bytes, xmp: bytes | None = None) -> bytes:
+    """(H, W, 3 or 4) uint8 or uint16 -> a deflated TIFF file; a fourth channel is straight alpha.
+
+    `xmp` is a packet to embed.
+    """
     file = io.BytesIO()
     tifffile.imwrite(
         file,
@@ -195,5 +199,6 @@ def encode_tiff(array: NDArray[Any], compression: int, profile: bytes) -> bytes:
         iccprofile=profile,
         software="impasto",
         metadata=None,
+        extratags=[] if xmp is None else [(XMP_TAG, tifffile.DATATYPE.BYTE, len(xmp), xmp, True)],
     )
     return file.getvalue()
