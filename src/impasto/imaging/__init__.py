@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from impasto.imaging.colour import luminance, match_colours, match_luminance, tame_colours, transfer_luminance
+from impasto.imaging.embedded import read_recipe
 from impasto.imaging.io import (
     Picture,
     as_picture,
@@ -26,6 +27,7 @@ __all__ = [
     "match_colours",
     "match_luminance",
     "read",
+    "read_recipe",
     "resize",
     "scale_schedule",
     "tame_colours",

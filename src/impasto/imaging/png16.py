@@ -14,7 +14,7 @@ from impasto.imaging.colour_tags import container_profile, exif_profile
 from impasto.imaging.guards import Limits
 from impasto.imaging.pixels import Pixels, exif_orientation
 
-__all__ = ["encode_png16", "is_png16", "read_png16"]
+__all__ = ["encode_png16", "is_png16", "read_png16", "with_chunk"]
 
 _AFTER_HEADER = 33  # signature 8, IHDR 25
 
@@ -46,7 +46,11 @@ def read_png16(file: BinaryIO, name: str, limits: Limits) -> Pixels:
 def encode_png16(array: NDArray[Any], compression: int, profile: bytes) -> bytes:
     """(H, W, 3 or 4) uint16 -> a PNG file with the profile in it."""
     data: Any = imagecodecs.png_encode(array, level=compression)
-    # libpng's wrapper has no argument for a profile, so its chunk goes in between header and pixels
-    body = b"iCCP" + b"sRGB\0\0" + zlib.compress(profile, 9)
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    # libpng's wrapper has no argument for a profile
+    return with_chunk(data, b"iCCP", b"sRGB\0\0" + zlib.compress(profile, 9))
+
+
+def with_chunk(data: bytes, kind: bytes, body: bytes) -> bytes:
+    """A PNG file with a further chunk between header and pixels."""
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
     return bytes(data[:_AFTER_HEADER]) + chunk + bytes(data[_AFTER_HEADER:])

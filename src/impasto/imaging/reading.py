@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import sys
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -21,6 +19,7 @@ from impasto.imaging.formats import is_heif, load_pillow_heif
 from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, Limits, decoding
 from impasto.imaging.header import Header
 from impasto.imaging.heif import read_deep_avif, read_heif
+from impasto.imaging.opening import first_bytes, open_source
 from impasto.imaging.picture import Picture
 from impasto.imaging.pixels import Pixels, exif_orientation, from_pillow
 from impasto.imaging.png16 import is_png16, read_png16
@@ -50,7 +49,7 @@ def read(
             ``max_megapixels`` (millions of pixels) or with a side below ``min_side`` pixels.
         MissingExtraError: HEIC without pillow-heif.
     """
-    file, name = _open(source)
+    file, name = open_source(source)
     label = shown(source if isinstance(source, str | os.PathLike) else name)
     with file, decoding(label):
         pixels = _decode(file, label, Limits(max_megapixels, min_side))
@@ -62,10 +61,10 @@ def read_header(
     source: str | os.PathLike[str], *, max_megapixels: float = MAX_MEGAPIXELS, min_side: int = MIN_SIDE
 ) -> Header:
     """What the picture in a file is like, nothing being decoded; limits and errors as of ``read``."""
-    file, _ = _open(source)
+    file, _ = open_source(source)
     label = shown(source)
     with file, decoding(label):
-        header = _header(file, _first_bytes(file, label), label)
+        header = _header(file, first_bytes(file, label), label)
         Limits(max_megapixels, min_side).check(label, header.width, header.height)
     return header
 
@@ -85,42 +84,8 @@ def _header(file: BinaryIO, head: bytes, label: str) -> Header:
         return Header(*image.size, exif_orientation(image), profile=profile or exif_profile(image))
 
 
-def _first_bytes(file: BinaryIO, label: str) -> bytes:
-    head = file.read(256)
-    file.seek(0)
-    if not head:
-        raise ImageError(f"{label}: empty (0 bytes), need a picture; copy or download it again")
-    return head
-
-
-def _open(source: str | os.PathLike[str] | BinaryIO) -> tuple[BinaryIO, str]:
-    """A seekable binary file, ours to close, and its short name."""
-    if not isinstance(source, str | os.PathLike):
-        given = getattr(source, "name", None)
-        name = Path(given).name if isinstance(given, str) else ""
-        return io.BytesIO(source.read()), name or "stream"
-    if os.fspath(source) == "-":
-        if sys.stdin is None or sys.stdin.isatty():
-            raise ImageError("-: standard input is a terminal, need a picture; pipe one in or name a file")
-        return io.BytesIO(sys.stdin.buffer.read()), "stdin"
-    path = Path(source)
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        raise ImageError(f"{shown(path)}: no such file; check the name and the folder") from None
-    except IsADirectoryError:
-        raise ImageError(f"{shown(path)}: a folder, need a picture file") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{shown(path)}: cannot be opened ({reason}); check its rights and its name") from error
-    if not file.seekable():  # a pipe that has a name
-        with file:
-            return io.BytesIO(file.read()), path.name
-    return file, path.name
-
-
 def _decode(file: BinaryIO, label: str, limits: Limits) -> Pixels:
-    head = _first_bytes(file, label)
+    head = first_bytes(file, label)
     if is_heif(head):
         return read_heif(file, label, limits)
     if is_png16(head):

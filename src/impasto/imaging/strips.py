@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from impasto.errors import ImageError, MissingExtraError, OutputError
 from impasto.files import atomic_path, shown
+from impasto.imaging.embedded import KEYWORD, recipe_xmp
 from impasto.imaging.formats import FORMATS, find_format
 from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, QUIET, decoding
 from impasto.imaging.header import Header
@@ -27,12 +28,14 @@ from impasto.imaging.profiles import SRGB, to_srgb
 from impasto.imaging.reading import read_header
 from impasto.imaging.tiff import is_tiff, tiff_strips
 from impasto.imaging.writing import COMPRESSION, QUALITY, check_range, check_side, full_chroma
+from impasto.imaging.xmp import stored
 
 __all__ = ["FORMATS_BY_STRIPS", "check_readable", "check_writable", "decode_strips", "encode_strips", "load_pyvips"]
 
 STRIP = 1 << 20  # px that are decoded at a time
 FORMATS_BY_STRIPS = ("jpeg", "png", "tiff")
 _BIG = 3 << 30  # bytes of pixels from which on a TIFF is written as BigTIFF
+_KEEP = "icc|xmp|other"  # other: comments of PNG
 _DTYPES: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
 
 
@@ -162,13 +165,18 @@ def _reason(error: Any) -> str:
 
 
 def encode_strips(
-    pixels: PixelFile, path: str | os.PathLike[str], *, quality: int = QUALITY, compression: int = COMPRESSION
+    pixels: PixelFile,
+    path: str | os.PathLike[str],
+    *,
+    quality: int = QUALITY,
+    compression: int = COMPRESSION,
+    recipe: str | None = None,
 ) -> None:
     """Write RGB or RGBA from a named `PixelFile` with the sRGB profile embedded; the file appears whole or not at all.
 
     The path's suffix tells the format, one of `FORMATS_BY_STRIPS`; a TIFF too large for offsets of 32 bits becomes a
-    BigTIFF. `quality` and `compression` are those of `writing.write`, and so are the errors. Whether there is a file
-    already is for `check_output`, which comes first.
+    BigTIFF. `quality`, `compression` and `recipe` are those of `writing.write`, and so are the errors. Whether there
+    is a file already is for `check_output`, which comes first.
     """
     vips, key = load_pyvips(), find_format(path)
     check_range("quality", quality, 1, 100)
@@ -179,15 +187,24 @@ def encode_strips(
             # As a TIFF and not as raw pixels, which would be mapped and then count as memory of the process.
             image = vips.Image.tiffload(str(pixels.file.path), access="sequential", fail_on="error").copy()
             image.set_type(vips.GValue.blob_type, "icc-profile-data", SRGB)
+            if recipe is not None:
+                _embed(vips, image, key, recipe)
             _save(image, key, str(temporary), quality, compression, big=pixels.bytes > _BIG)
         except vips.Error as error:
             raise OutputError(f"{shown(path)}: {FORMATS[key].name} could not be made ({_reason(error)})") from error
 
 
+def _embed(vips: Any, image: Any, key: str, recipe: str) -> None:
+    if key == "png":  # becomes a zTXt chunk, whose text must be Latin-1: what is stored is ASCII
+        image.set_type(vips.GValue.gstr_type, f"png-comment-0-{KEYWORD}", stored(recipe))
+    else:
+        image.set_type(vips.GValue.blob_type, "xmp-data", recipe_xmp(recipe, key))
+
+
 def _save(image: Any, key: str, path: str, quality: int, compression: int, *, big: bool) -> None:
     if key == "jpeg":
-        image.jpegsave(path, Q=quality, subsample_mode="off" if full_chroma(quality) else "on", keep="icc")
+        image.jpegsave(path, Q=quality, subsample_mode="off" if full_chroma(quality) else "on", keep=_KEEP)
     elif key == "png":
-        image.pngsave(path, compression=compression, keep="icc")
+        image.pngsave(path, compression=compression, keep=_KEEP)
     else:
-        image.tiffsave(path, compression="deflate", level=compression, predictor="horizontal", bigtiff=big, keep="icc")
+        image.tiffsave(path, compression="deflate", level=compression, predictor="horizontal", bigtiff=big, keep=_KEEP)

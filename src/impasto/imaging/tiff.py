@@ -20,7 +20,7 @@ from impasto.imaging.profiles import LAB
 from impasto.imaging.tiff_pages import TiffPage, find_picture
 from impasto.imaging.tiff_rows import by_libtiff, decode_rows
 
-__all__ = ["encode_tiff", "is_tiff", "read_tiff", "tiff_header", "tiff_strips"]
+__all__ = ["XMP_TAG", "encode_tiff", "is_tiff", "read_tiff", "tiff_header", "tiff_strips"]
 
 _KIND = tifffile.PHOTOMETRIC
 _CHANNELS = {  # what the decoder hands out; YCbCr arrives as RGB
@@ -36,6 +36,7 @@ _CHANNELS = {  # what the decoder hands out; YCbCr arrives as RGB
 _LABS = (_KIND.CIELAB, _KIND.ICCLAB)
 _ALPHAS = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
 _MOST_SAMPLES = 16
+XMP_TAG = 700
 _LARGE_TILE = 1024 * 1024
 _LARGE_STRIP = 1 << 30  # bytes, decoded, of what must be in memory at once
 _CODING = tifffile.COMPRESSION
@@ -244,8 +245,11 @@ def _to_unsigned(array: NDArray[Any], bits: int, name: str) -> NDArray[Any]:
     return array.astype(np.uint8 if bits <= 8 else np.uint16, copy=False)
 
 
-def encode_tiff(array: NDArray[Any], compression: int, profile: bytes) -> bytes:
-    """(H, W, 3 or 4) uint8 or uint16 -> a deflated TIFF file; a fourth channel is straight alpha."""
+def encode_tiff(array: NDArray[Any], compression: int, profile: bytes, xmp: bytes | None = None) -> bytes:
+    """(H, W, 3 or 4) uint8 or uint16 -> a deflated TIFF file; a fourth channel is straight alpha.
+
+    `xmp` is a packet to embed.
+    """
     file = io.BytesIO()
     tifffile.imwrite(
         file,
@@ -258,5 +262,6 @@ def encode_tiff(array: NDArray[Any], compression: int, profile: bytes) -> bytes:
         iccprofile=profile,
         software="impasto",
         metadata=None,
+        extratags=[] if xmp is None else [(XMP_TAG, tifffile.DATATYPE.BYTE, len(xmp), xmp, True)],
     )
     return file.getvalue()

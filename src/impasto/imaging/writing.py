@@ -8,11 +8,14 @@ import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.errors import ImpastoError, OptionError, OutputError
 from impasto.files import atomic_path, output_error, shown
+from impasto.imaging.embedded import png_with_recipe, recipe_xmp
 from impasto.imaging.formats import FORMATS, find_format, load_pillow_heif
 from impasto.imaging.guards import QUIET
 from impasto.imaging.picture import Picture
@@ -127,6 +130,7 @@ def write(
     format: str | None = None,  # noqa: A002
     quality: int = QUALITY,
     compression: int = COMPRESSION,
+    recipe: str | None = None,
 ) -> None:
     """Write a picture with the sRGB profile embedded; the file appears whole or not at all.
 
@@ -137,13 +141,14 @@ def write(
         format: a name such as ``"jpeg"`` or ``"png"``, which wins over the suffix.
         quality: 1 to 100, for JPEG, WebP, AVIF and HEIC; JPEG keeps full colour resolution from 90 on.
         compression: 0 to 9, deflate level of PNG and TIFF.
+        recipe: a JSON text to embed, which ``read_recipe`` gives back.
 
     A 16-bit picture stays one in PNG and TIFF. Alpha is kept by all formats but JPEG, where the picture is laid
     on white, as a page shows it (``losses`` tells in advance).
 
     Raises:
         OutputError: as ``check_output``; also a full disk, or a picture too large for the format.
-        OptionError: ``quality`` or ``compression`` out of range.
+        OptionError: ``quality`` or ``compression`` out of range, or ``recipe`` too long or not JSON.
         ImageError: the picture holds NaN.
     """
     check_output(path, force=force, inputs=inputs, allow_input=allow_input, format=format)
@@ -151,7 +156,7 @@ def write(
     row = FORMATS[key]
     check_side(path, (picture.height, picture.width), key)
     try:
-        data = encode(picture, key, quality=quality, compression=compression)
+        data = encode(picture, key, quality=quality, compression=compression, recipe=recipe)
     except ImpastoError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -171,30 +176,45 @@ def _to_stdout(data: bytes) -> None:
         raise OutputError(f"-: standard output cannot be written ({error.strerror}); name a file") from error
 
 
-def encode(picture: Picture, format: str, *, quality: int = QUALITY, compression: int = COMPRESSION) -> bytes:  # noqa: A002
-    """The bytes of the file that ``write`` makes, for a web server or an archive; ``format`` as there."""
+def encode(
+    picture: Picture,
+    format: str,  # noqa: A002
+    *,
+    quality: int = QUALITY,
+    compression: int = COMPRESSION,
+    recipe: str | None = None,
+) -> bytes:
+    """The bytes of the file that ``write`` makes, for a web server or an archive; options as there."""
     check_range("quality", quality, 1, 100)
     check_range("compression", compression, 0, 9)
     key = find_format("", format)
     bits = min(picture.bits, FORMATS[key].bits)
     array = picture.integers(bits, with_alpha=FORMATS[key].alpha)  # (H, W, 3 or 4)
+    if key == "png":
+        data = encode_png16(array, compression, SRGB) if bits == 16 else _encode_png(array, compression)
+        return data if recipe is None else png_with_recipe(data, recipe)
+    xmp = None if recipe is None else recipe_xmp(recipe, key)
     if key == "tiff":
-        return encode_tiff(array, compression, SRGB)
-    if key == "png" and bits == 16:
-        return encode_png16(array, compression, SRGB)
+        return encode_tiff(array, compression, SRGB, xmp)
     image = Image.fromarray(array)
-    image.info["icc_profile"] = SRGB
+    # Pillow takes these as options, pillow-heif from the image
+    options: dict[str, Any] = {"quality": quality, "icc_profile": SRGB} | ({} if xmp is None else {"xmp": xmp})
     file = io.BytesIO()
     with QUIET:
         if key == "heic":
+            image.info.update(options)
             load_pillow_heif().from_pillow(image).save(file, quality=quality)
-        elif key == "png":
-            image.save(file, "PNG", compress_level=compression, icc_profile=SRGB)
         elif key == "jpeg":
-            sampling = "4:4:4" if full_chroma(quality) else "4:2:0"
-            image.save(file, "JPEG", quality=quality, subsampling=sampling, icc_profile=SRGB)
+            image.save(file, "JPEG", subsampling="4:4:4" if full_chroma(quality) else "4:2:0", **options)
         else:
-            image.save(file, key.upper(), quality=quality, icc_profile=SRGB)
+            image.save(file, key.upper(), **options)
+    return file.getvalue()
+
+
+def _encode_png(array: NDArray[Any], compression: int) -> bytes:
+    file = io.BytesIO()
+    with QUIET:
+        Image.fromarray(array).save(file, "PNG", compress_level=compression, icc_profile=SRGB)
     return file.getvalue()
 
 
