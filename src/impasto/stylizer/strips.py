@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,16 +25,15 @@ from impasto.imaging.pixelfile import PixelFile, Strips
 from impasto.imaging.reading import read_header
 from impasto.imaging.strips import check_readable, check_writable, decode_strips, encode_strips, load_pyvips
 from impasto.imaging.writing import COMPRESSION, QUALITY, lost
-from impasto.networks.adain import AdaIN, Moments
-from impasto.networks.inference import check_alpha, walked
+from impasto.networks.inference import bind, check_alpha
+from impasto.networks.registry import kind_of
 from impasto.stylizer.finishing import Finish, cover
 from impasto.stylizer.model import Model, scaled
-from impasto.tiling.adain_bands import paint_adain
-from impasto.tiling.bands import TileProgress, paint_staged
-from impasto.tiling.fitting import fits_in_memory, plan_for
+from impasto.tiling.bands import BandProgress
+from impasto.tiling.fitting import fits_in_memory, paint_rows, plan_for
 from impasto.tiling.journal import Journal
 from impasto.tiling.photos import Photo
-from impasto.tiling.plan import Plan, Wishes, held_memory
+from impasto.tiling.plan import TilingOptions, TilingPlan, held_memory
 from impasto.tiling.resized import Resized
 
 __all__ = ["StripPainting", "Task", "needs_strips"]
@@ -63,7 +62,7 @@ class Task:
     size: int | None = None
     upscale: bool = False
     max_megapixels: float = MAX_MEGAPIXELS
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: TilingOptions = field(default_factory=TilingOptions)
 
     def sizes(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
         """(height, width) of the photo, of its painting, and of what the network sees, from the photo's header."""
@@ -118,16 +117,15 @@ class StripPainting:
         what = f"{whole[1]}x{whole[0]} px"
         why = f"{what} do not fit into memory at once" if folder is None else "only strips can be resumed"
         self._check(why)
-        named, self._shown = model.chosen(task.style, task.max_megapixels)
-        network = model.network
-        self._walked = None if isinstance(network, AdaIN) else walked(network, named or None, self._shown)
+        named, shown = model.chosen(task.style, task.max_megapixels)
+        self._bound = bind(model.network, named or shown)
         self.plan, self._journal = self._plan(), None if folder is None else Journal(folder)
         if self._journal is not None and self._journal.plan is not None:
             self.plan = self._same_plan(self._journal.plan)
         load_pyvips(f"{what}: painting by strips, for photos that do not fit into memory,")
 
     def _check(self, why: str) -> None:
-        task, adain = self.task, isinstance(self.model.network, AdaIN)
+        task, kind = self.task, kind_of(self.model.network)
         check_readable(task.photo, why)
         check_writable(self.output, why)
         if len(task.finish.masks) > 1:
@@ -135,18 +133,18 @@ class StripPainting:
         for mask in task.finish.masks:
             read_header(mask, max_megapixels=task.max_megapixels)
             check_readable(mask, why)
-        if adain and task.finish.strength < 1:
+        if task.finish.strength < 1 and not kind.strength_in_strips:
             raise OptionError(f"this network has no strength when painting by strips, and {why}: use alpha")
-        if adain and self.folder is not None:
+        if self.folder is not None and not kind.resumable:
             raise OptionError("this network's paintings (adain) cannot be resumed: leave out the run's folder")
         check_alpha(self.model.network, task.alpha)
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> TilingPlan:
         wishes = self.task.wishes
         wishes = replace(wishes, budget=wishes.limit, held=held_memory() + LIBRARY, keeps=self.folder is not None)
         return plan_for(self.model.network, self.work, wishes)
 
-    def run(self) -> Generator[TileProgress, None, None]:
+    def run(self) -> Generator[BandProgress, None, None]:
         """Paint, then write the output, whole or not at all. Closing the iterator stops, and keeps what is done.
 
         Raises:
@@ -177,14 +175,14 @@ class StripPainting:
             for name in (_PAINTING, _SMALL):
                 (place / name).unlink(missing_ok=True)
 
-    def _same_plan(self, begun: Plan) -> Plan:
+    def _same_plan(self, begun: TilingPlan) -> TilingPlan:
         """The plan that the run was begun with, if it can be this one's."""
         new = self.plan
         if (begun.dtype, begun.height, begun.width) != (new.dtype, new.height, new.width):
             raise DataError(f"{self.folder}: was begun as {begun}, which this run is not; start a new run")
         return begun
 
-    def _paint(self, canvas: _Canvas, place: Path, journal: Journal | None) -> Iterator[TileProgress]:
+    def _paint(self, canvas: _Canvas, place: Path, journal: Journal | None) -> Iterator[BandProgress]:
         if self.work == self.size:
             yield from self._walk(canvas.photo, canvas.lay, journal)
             return
@@ -202,14 +200,8 @@ class StripPainting:
             yield from self._walk(small, keep, journal)
             canvas.enlarge(Resized(_Stored(store), self.size), Resized(small, self.size))
 
-    def _walk(self, photo: Photo, painted: Any, journal: Journal | None) -> Iterator[TileProgress]:
-        if self._walked is not None:
-            painter, mix = self._walked
-            return paint_staged(painter, photo, self.plan, painted, mix=mix, journal=journal)
-        styles = [cast(Moments, picture) for picture, _ in self._shown]
-        weights, alpha = [weight for _, weight in self._shown], self.task.alpha
-        network = cast(AdaIN, self.model.network)
-        return paint_adain(network, photo, self.plan, painted, styles, weights=weights, alpha=alpha)
+    def _walk(self, photo: Photo, painted: Any, journal: Journal | None) -> Iterator[BandProgress]:
+        return paint_rows(self._bound, photo, self.plan, painted, alpha=self.task.alpha, journal=journal)
 
 
 class _Mask:
