@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from impasto.core.precision import PrecisionName
 from impasto.stylizer import parse_style
-from impasto.tiling.bands import TileProgress
+from impasto.tiling.bands import BandProgress
 from impasto.tiling.plan import Statistics
 
 __all__ = ["Look", "bar"]
@@ -42,7 +42,7 @@ class Look:
 
 
 @contextmanager
-def bar() -> Iterator[Callable[[TileProgress], None]]:
+def bar() -> Iterator[Callable[[BandProgress], None]]:
     """A bar on the terminal, which shows itself when there is a band to tell of."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn

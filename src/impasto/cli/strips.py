@@ -18,8 +18,8 @@ from impasto.imaging import check_output
 from impasto.networks.shipped import find_model
 from impasto.recording import RunFolder, describe_file, same_file
 from impasto.stylizer import Finish, Model, StripPainting, Task, load, parse_style
-from impasto.tiling.bands import TileProgress
-from impasto.tiling.plan import Wishes, parse_memory
+from impasto.tiling.bands import BandProgress
+from impasto.tiling.plan import TilingOptions, parse_memory
 
 if TYPE_CHECKING:
     from impasto.batch import Work
@@ -38,7 +38,7 @@ def task_of(photo: str, look: Look) -> Task:
         size=look.size,
         upscale=look.upscale,
         max_megapixels=look.max_megapixels,
-        wishes=Wishes(parse_memory(look.max_memory), tile=look.tile, statistics=look.statistics),
+        wishes=TilingOptions(parse_memory(look.max_memory), tile=look.tile, statistics=look.statistics),
     )
 
 
@@ -48,7 +48,7 @@ def prepared(model: Model, work: Work, look: Look, keep: Keep, folder: Path | No
     return StripPainting(model, task, work.output, quality=quality, compression=compression, folder=folder)
 
 
-def paint_by_strips(painting: StripPainting, look: Look, progress: Callable[[TileProgress], None] | None) -> str:
+def paint_by_strips(painting: StripPainting, look: Look, progress: Callable[[BandProgress], None] | None) -> str:
     """Tell the plan, paint and write; what was painted is told."""
     show_note(str(painting.plan))
     with closing(painting.run()) as records:
@@ -110,7 +110,7 @@ def is_run_of_network(folder: RunFolder) -> bool:
 def _run(painting: StripPainting, look: Look, folder: RunFolder) -> None:
     done = 0.0
 
-    def tell(record: TileProgress) -> None:
+    def tell(record: BandProgress) -> None:
         nonlocal done
         done = record.done
         show(record)

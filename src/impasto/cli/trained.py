@@ -16,7 +16,7 @@ from impasto.errors import OptionError
 from impasto.imaging import check_output, losses, write
 from impasto.recording import RunFolder
 from impasto.stylizer import load, needs_strips
-from impasto.tiling.fitting import measured, told_at_once
+from impasto.tiling.fitting import measured, message_at_once
 
 if TYPE_CHECKING:
     from impasto.batch import Work
@@ -80,6 +80,6 @@ def show_plan(work: Work, look: Look, keep: Keep, run: Path | None = None) -> No
     *_, size = task.sizes()
     found = model.plan(size, style_scale=1.0, max_memory=look.max_memory, tile=look.tile, statistics=look.statistics)
     if found is None:
-        show_note(told_at_once(model.network, size, machine))
+        show_note(message_at_once(model.network, size, machine))
     else:
         show_note(str(replace(found, seconds=found.seconds_on(machine))))

@@ -13,7 +13,7 @@ from impasto.core.precision import PrecisionName, choose_precision, pick_device
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError, ImageError
 from impasto.imaging import Picture, read, resize
-from impasto.networks.johnson import Johnson
+from impasto.networks.registry import kind_of
 from impasto.optimize.loop import Optimization
 from impasto.optimize.presets import preset
 from impasto.stylizer import load
@@ -146,7 +146,7 @@ class ModelContender:
         if self._names is None:
             wanted: Any = _as_style(style[1])
         else:  # the only style of a network goes without a name
-            wanted = None if isinstance(self._model.network, Johnson) else self._names[style[0]]
+            wanted = None if kind_of(self._model.network).styled_by == "single" else self._names[style[0]]
         return self._model.paint(photo[1], wanted).rgb.to(photo[1])
 
 

@@ -28,10 +28,10 @@ from impasto.evaluation import measure
 from impasto.files import atomic_path
 from impasto.imaging import Picture, fit_long_side, read, resize, write
 from impasto.lab.grid import HOW, OPTIMIZE, SIZE, optimize_settings, train_settings
+from impasto.networks.bound import WeightedStyles
 from impasto.networks.checkpoint import load_model
-from impasto.networks.encoded import EncodedNetwork
-from impasto.networks.inference import paint, ready
-from impasto.networks.styled import StyledNetwork
+from impasto.networks.inference import bind, ready
+from impasto.networks.registry import kind_of
 from impasto.optimize.loop import Progress
 from impasto.recording import Log
 from impasto.stylizer import Style, prepare
@@ -144,12 +144,12 @@ def _train(method: str, values: Mapping[str, Any], folder: Path) -> _Outcome:
     photo = _shown(read(values["photo"]).opaque(), values.get("size", SIZE))
     sources = gather_styles(settings.style)
     style = _shown(sources[0].picture(), max(photo.shape))
-    if isinstance(network, EncodedNetwork):
-        painted = paint(network, photo.to(where), pictures=[(style.to(where), 1.0)])
-    else:
-        # Styles that were added come after those the network had.
-        name = network.styles[-len(sources)] if isinstance(network, StyledNetwork) else None
-        painted = paint(network, photo.to(where), styles=name)
+    chosen: dict[str, WeightedStyles] = {
+        "pictures": [(style.to(where), 1.0)],
+        "names": [(name, 1.0) for name in network.styles[-len(sources) :][:1]],  # added ones come after the others
+        "single": [],
+    }
+    painted = bind(network, chosen[kind_of(network).styled_by])(photo.to(where))
     kept = {name: value for name, value in losses.items() if "/" not in name}  # not the single layers'
     return _Outcome(photo, style, painted.float().cpu(), steps, kept)
 

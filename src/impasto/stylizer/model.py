@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from os import PathLike
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from impasto.core.host import in_host_settings, in_our_settings
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.precision import Precision, PrecisionName, choose_precision, pick_device
 from impasto.errors import OptionError
 from impasto.imaging import Picture, as_picture, fit_long_side, resize, to_pil
 from impasto.imaging.guards import MAX_MEGAPIXELS
-from impasto.networks.adain import AdaIN
-from impasto.networks.checkpoint import Network, load_model
-from impasto.networks.encoded import EncodedNetwork
-from impasto.networks.inference import Encoded, Renderer, encode, paint, ready
+from impasto.networks.bound import BoundStyle
+from impasto.networks.checkpoint import load_model
+from impasto.networks.encoded import EncodedStyle
+from impasto.networks.inference import bind, encode, ready
+from impasto.networks.registry import Network, kind_of
 from impasto.networks.shipped import find_model
-from impasto.networks.universal import Universal
 from impasto.stylizer.finishing import Finish, as_masks, cover, read_masks
 from impasto.stylizer.strokes import factor_for_network, parse_scale
 from impasto.stylizer.styles import Style, as_styles
-from impasto.tiling.bands import TileProgress
-from impasto.tiling.fitting import InBands, renderer_for
-from impasto.tiling.plan import Plan, Statistics, Wishes, parse_memory
+from impasto.tiling.bands import BandProgress
+from impasto.tiling.fitting import paint, plan_bands
+from impasto.tiling.plan import Statistics, TilingOptions, TilingPlan, parse_memory
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,7 +54,6 @@ def records(description: Mapping[str, Any]) -> tuple[StyleRecord, ...]:
     return tuple(StyleRecord(**{key: row[key] for key in known if row.get(key)}) for row in description["styles"])
 
 
-@in_our_settings
 def load(model: str | PathLike[str] = "gallery", *, device: str = "auto", precision: PrecisionName = "auto") -> Model:
     """A trained network ready to paint: one that ships, by name, or a file that `impasto train` wrote.
 
@@ -86,24 +84,23 @@ class Model:
         self.network, self.description, self.name = network, description, name
         self.device, self.precision = device, precision
         self.styles = () if self.any_style else records(description)
-        self._encoded: dict[str, Encoded] = {}
+        self._encoded: dict[str, EncodedStyle] = {}
 
     @property
     def any_style(self) -> bool:
         """Whether styles are pictures instead of names."""
-        return isinstance(self.network, EncodedNetwork)
+        return kind_of(self.network).styled_by == "pictures"
 
     @property
     def mixes_features(self) -> bool:
         """Whether `alpha` means something to it."""
-        return isinstance(self.network, AdaIN)
+        return kind_of(self.network).alpha
 
-    @in_our_settings
     def stylize(self, image: Any, style: Any = None, **options: Any) -> Image:
         """Repaint a photo and return a PIL image; the arguments are those of `paint`."""
         return to_pil(self.paint(image, style, **options))
 
-    @in_our_settings
+    @torch.inference_mode()
     def paint(
         self,
         image: Any,
@@ -120,7 +117,7 @@ class Model:
         max_memory: str | int | None = None,
         tile: int | None = None,
         statistics: Statistics = "exact",
-        progress: Callable[[TileProgress], None] | None = None,
+        progress: Callable[[BandProgress], None] | None = None,
     ) -> Picture:
         """Repaint a photo, with its transparency and bit depth.
 
@@ -151,15 +148,14 @@ class Model:
             ImageError: a picture that cannot be read.
             OptionError: a style that the network does not know, an option out of range, or too little memory.
         """
-        progress = None if progress is None else in_host_settings(progress)
-        wishes = Wishes(parse_memory(max_memory), tile=tile, statistics=statistics)
+        wishes = TilingOptions(parse_memory(max_memory), tile=tile, statistics=statistics)
         finish = Finish(strength, keep_colors, as_masks(mask))
         parse_scale(style_scale)  # before a picture is read
         original = as_picture(image, max_megapixels=max_megapixels)
         shape = (original.height, original.width)
         goal = fit_long_side(shape, size or max(shape), upscale=upscale)
-        picture = original.resized(goal)
-        photo, seen = picture.rgb.to(self.device), picture.seen().to(self.device)
+        picture = original if goal == shape else original.with_rgb(resize(original.rgb, goal))
+        photo = picture.rgb.to(self.device)
         named, shown = self.chosen(style, max_megapixels)
         regions = [
             mask.to(self.device)
@@ -167,13 +163,10 @@ class Model:
                 finish.masks, goal, styles=max(1, len(named or shown)), max_megapixels=max_megapixels
             )
         ]
-        renderer = renderer_for(self.network, scaled(goal, style_scale), wishes, progress)
-        painted = self._paint_scaled(seen, style_scale, named, shown, regions, strength, alpha, renderer)
-        if strength < 1 and picture.ground is not None:
-            painted = painted + (1 - strength) * (photo - seen)  # where transparency begins, it was shown less
+        bound = bind(self.network, named or shown)
+        painted = self._paint_scaled(bound, photo, wishes, progress, style_scale, regions, strength, alpha)
         return picture.with_rgb(cover(photo, painted, regions, keep_colors=finish.keep_colors))
 
-    @in_our_settings
     def plan(
         self,
         size: tuple[int, int],
@@ -182,47 +175,40 @@ class Model:
         max_memory: str | int | None = None,
         tile: int | None = None,
         statistics: Statistics = "exact",
-    ) -> Plan | None:
+    ) -> TilingPlan | None:
         """How a photo of this (height, width) would be painted; None is at once. Options and errors as in `paint`."""
-        work, wishes = scaled(size, style_scale), Wishes(parse_memory(max_memory), tile=tile, statistics=statistics)
-        renderer = renderer_for(self.network, work, wishes)
-        return renderer.plan(self.network, work) if isinstance(renderer, InBands) else None
+        work, wishes = (
+            scaled(size, style_scale),
+            TilingOptions(parse_memory(max_memory), tile=tile, statistics=statistics),
+        )
+        return plan_bands(self.network, work, wishes)
 
-    @torch.inference_mode()
     def _paint_scaled(
         self,
+        bound: BoundStyle,
         photo: Tensor,
+        options: TilingOptions,
+        progress: Callable[[BandProgress], None] | None,
         style_scale: float | str,
-        named: list[tuple[str, float]],
-        shown: list[tuple[Encoded, float]],
         regions: Sequence[Tensor],
         strength: float,
         alpha: float,
-        renderer: Renderer,
     ) -> Tensor:
         """Networks have strokes of one size: larger ones come of painting a smaller photo and enlarging that."""
         goal = (photo.shape[2], photo.shape[3])
         small = scaled(goal, style_scale)
         work = resize(photo, small)
         masks = [resize(mask, small) for mask in regions] if len(regions) > 1 else None
-        painted = paint(
-            self.network,
-            work,
-            styles=named or None,
-            pictures=shown,
-            masks=masks,
-            strength=strength,
-            alpha=alpha,
-            renderer=renderer,
-        )
+        painted = _painted(paint(bound, work, options, masks=masks, alpha=alpha, strength=strength), progress)
         if small == goal:
             return painted
         painted = resize(painted, goal)
         # What shrinking took from the photo comes back as the strength goes, or 0 would be a blurred photo.
         return painted if strength == 1 else painted + (1 - strength) * (photo - resize(work, goal))
 
-    @in_our_settings
-    def chosen(self, style: Any, max_megapixels: float) -> tuple[list[tuple[str, float]], list[tuple[Encoded, float]]]:
+    def chosen(
+        self, style: Any, max_megapixels: float
+    ) -> tuple[list[tuple[str, float]], list[tuple[EncodedStyle, float]]]:
         """Styles as `paint` takes them -> (names with weights, encoded pictures with weights), one of them empty."""
         if style is None:
             return [], []
@@ -237,16 +223,27 @@ class Model:
                 raise OptionError(f"{self.name} knows its own styles alone: give a name such as {name!r}, no picture")
         return [(row.image, row.weight) for row in rows], []
 
-    def _encode(self, style: Style, max_megapixels: float) -> Encoded:
+    def _encode(self, style: Style, max_megapixels: float) -> EncodedStyle:
         """What the network keeps of a style picture, remembered by the picture's content."""
-        picture = as_picture(style.image, max_megapixels=max_megapixels).weighed()
+        picture = as_picture(style.image, max_megapixels=max_megapixels).rgb
         key = hashlib.sha256(f"{tuple(picture.shape)}".encode() + picture.numpy().tobytes()).hexdigest()
         if key not in self._encoded:
             if len(self._encoded) >= REMEMBERED:
                 del self._encoded[next(iter(self._encoded))]
             small = resize(picture, fit_long_side((picture.shape[2], picture.shape[3]), STYLE_SIZE))
-            self._encoded[key] = encode(cast(AdaIN | Universal, self.network), small.to(self.device))
+            self._encoded[key] = encode(self.network, small.to(self.device))
         return self._encoded[key]
+
+
+def _painted(records: Generator[BandProgress, None, Tensor], progress: Callable[[BandProgress], None] | None) -> Tensor:
+    while True:
+        try:
+            record = next(records)
+        except StopIteration as end:
+            painted: Tensor = end.value
+            return painted
+        if progress is not None:
+            progress(record)
 
 
 def scaled(size: tuple[int, int], style_scale: float | str) -> tuple[int, int]:

@@ -9,35 +9,31 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from impasto.core.host import in_our_settings
 from impasto.core.memory import release_blocks
 from impasto.core.rows import MapShape, RowStore
 from impasto.core.streams import split_rows
 from impasto.errors import DataError, OptionError
 from impasto.imaging import Picture, fit_long_side, luminance
 from impasto.imaging.formats import FORMATS, find_format
-from impasto.imaging.ground import Ground
 from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.imaging.pixelfile import PixelFile, Strips
 from impasto.imaging.reading import read_header
 from impasto.imaging.strips import check_readable, check_writable, decode_strips, encode_strips, load_pyvips
 from impasto.imaging.writing import COMPRESSION, QUALITY, lost
-from impasto.networks.adain import AdaIN, Moments
-from impasto.networks.inference import check_alpha, walked
-from impasto.stylizer.clear import Alpha, Clear, Seen, find_ground
+from impasto.networks.inference import bind, check_alpha
+from impasto.networks.registry import kind_of
 from impasto.stylizer.finishing import Finish, cover
 from impasto.stylizer.model import Model, scaled
-from impasto.tiling.adain_bands import paint_adain
-from impasto.tiling.bands import TileProgress, paint_staged
-from impasto.tiling.fitting import fits_in_memory, plan_for
+from impasto.tiling.bands import BandProgress
+from impasto.tiling.fitting import fits_in_memory, paint_rows, plan_for
 from impasto.tiling.journal import Journal
 from impasto.tiling.photos import Photo
-from impasto.tiling.plan import Plan, Wishes, held_memory
+from impasto.tiling.plan import TilingOptions, TilingPlan, held_memory
 from impasto.tiling.resized import Resized
 
 __all__ = ["StripPainting", "Task", "needs_strips"]
@@ -66,7 +62,7 @@ class Task:
     size: int | None = None
     upscale: bool = False
     max_megapixels: float = MAX_MEGAPIXELS
-    wishes: Wishes = field(default_factory=Wishes)
+    wishes: TilingOptions = field(default_factory=TilingOptions)
 
     def sizes(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
         """(height, width) of the photo, of its painting, and of what the network sees, from the photo's header."""
@@ -104,7 +100,6 @@ class StripPainting:
         DataError: what the folder keeps is of another size or precision.
     """
 
-    @in_our_settings
     def __init__(
         self,
         model: Model,
@@ -122,16 +117,15 @@ class StripPainting:
         what = f"{whole[1]}x{whole[0]} px"
         why = f"{what} do not fit into memory at once" if folder is None else "only strips can be resumed"
         self._check(why)
-        named, self._shown = model.chosen(task.style, task.max_megapixels)
-        network = model.network
-        self._walked = None if isinstance(network, AdaIN) else walked(network, named or None, self._shown)
+        named, shown = model.chosen(task.style, task.max_megapixels)
+        self._bound = bind(model.network, named or shown)
         self.plan, self._journal = self._plan(), None if folder is None else Journal(folder)
         if self._journal is not None and self._journal.plan is not None:
             self.plan = self._same_plan(self._journal.plan)
         load_pyvips(f"{what}: painting by strips, for photos that do not fit into memory,")
 
     def _check(self, why: str) -> None:
-        task, adain = self.task, isinstance(self.model.network, AdaIN)
+        task, kind = self.task, kind_of(self.model.network)
         check_readable(task.photo, why)
         check_writable(self.output, why)
         if len(task.finish.masks) > 1:
@@ -139,19 +133,18 @@ class StripPainting:
         for mask in task.finish.masks:
             read_header(mask, max_megapixels=task.max_megapixels)
             check_readable(mask, why)
-        if adain and task.finish.strength < 1:
+        if task.finish.strength < 1 and not kind.strength_in_strips:
             raise OptionError(f"this network has no strength when painting by strips, and {why}: use alpha")
-        if adain and self.folder is not None:
+        if self.folder is not None and not kind.resumable:
             raise OptionError("this network's paintings (adain) cannot be resumed: leave out the run's folder")
         check_alpha(self.model.network, task.alpha)
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> TilingPlan:
         wishes = self.task.wishes
         wishes = replace(wishes, budget=wishes.limit, held=held_memory() + LIBRARY, keeps=self.folder is not None)
         return plan_for(self.model.network, self.work, wishes)
 
-    @in_our_settings
-    def run(self) -> Generator[TileProgress, None, None]:
+    def run(self) -> Generator[BandProgress, None, None]:
         """Paint, then write the output, whole or not at all. Closing the iterator stops, and keeps what is done.
 
         Raises:
@@ -172,8 +165,7 @@ class StripPainting:
                 stack.enter_context(strips.pixels)
                 mask = Resized(_Mask(strips), self.size)
             self.notes = lost(self.output, alpha=photo.has_alpha, bits=photo.bits)
-            ground = find_ground(photo)
-            canvas = _Canvas(photo, ground, self.size, task.finish, mask, place / _PAINTING, self.output)
+            canvas = _Canvas(photo, self.size, task.finish, mask, place / _PAINTING, self.output)
             stack.enter_context(canvas.pixels)
             yield from self._paint(canvas, place, journal)
             release_blocks()  # for pyvips, which does not share them
@@ -183,19 +175,19 @@ class StripPainting:
             for name in (_PAINTING, _SMALL):
                 (place / name).unlink(missing_ok=True)
 
-    def _same_plan(self, begun: Plan) -> Plan:
+    def _same_plan(self, begun: TilingPlan) -> TilingPlan:
         """The plan that the run was begun with, if it can be this one's."""
         new = self.plan
         if (begun.dtype, begun.height, begun.width) != (new.dtype, new.height, new.width):
             raise DataError(f"{self.folder}: was begun as {begun}, which this run is not; start a new run")
         return begun
 
-    def _paint(self, canvas: _Canvas, place: Path, journal: Journal | None) -> Iterator[TileProgress]:
+    def _paint(self, canvas: _Canvas, place: Path, journal: Journal | None) -> Iterator[BandProgress]:
         if self.work == self.size:
-            yield from self._walk(canvas.seen, canvas.lay, journal)
+            yield from self._walk(canvas.photo, canvas.lay, journal)
             return
         # Strokes of another size: a smaller painting, enlarged.
-        small, strength = Resized(canvas.seen, self.work), self.task.finish.strength
+        small, strength = Resized(canvas.photo, self.work), self.task.finish.strength
         path = place / _SMALL if journal is not None else None
         with RowStore(MapShape(3, *self.work, torch.float32), 0, path=path) as store:
 
@@ -208,14 +200,8 @@ class StripPainting:
             yield from self._walk(small, keep, journal)
             canvas.enlarge(Resized(_Stored(store), self.size), Resized(small, self.size))
 
-    def _walk(self, photo: Photo, painted: Any, journal: Journal | None) -> Iterator[TileProgress]:
-        if self._walked is not None:
-            painter, mix = self._walked
-            return paint_staged(painter, photo, self.plan, painted, mix=mix, journal=journal)
-        styles = [cast(Moments, picture) for picture, _ in self._shown]
-        weights, alpha = [weight for _, weight in self._shown], self.task.alpha
-        network = cast(AdaIN, self.model.network)
-        return paint_adain(network, photo, self.plan, painted, styles, weights=weights, alpha=alpha)
+    def _walk(self, photo: Photo, painted: Any, journal: Journal | None) -> Iterator[BandProgress]:
+        return paint_rows(self._bound, photo, self.plan, painted, alpha=self.task.alpha, journal=journal)
 
 
 class _Mask:
@@ -228,6 +214,16 @@ class _Mask:
         light = luminance(self.strips.read(top, bottom))
         light = light * self.strips.read_alpha(top, bottom) if self.strips.has_alpha else light
         return light.clamp(0, 1)
+
+
+class _Alpha:
+    """A photo's transparency."""
+
+    def __init__(self, strips: Strips) -> None:
+        self.strips, self.height, self.width = strips, strips.height, strips.width
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        return self.strips.read_alpha(top, bottom)
 
 
 class _Stored:
@@ -246,7 +242,6 @@ class _Canvas:
     def __init__(
         self,
         photo: Strips,
-        ground: Ground | None,
         size: tuple[int, int],
         finish: Finish,
         mask: Photo | None,
@@ -254,9 +249,8 @@ class _Canvas:
         output: str | os.PathLike[str],
     ) -> None:
         held = FORMATS[find_format(output)]
-        self.photo, self.finish, self.mask = Clear(photo, size, ground), finish, mask
-        self.seen: Photo = self.photo if ground is None else Seen(self.photo, ground)
-        self.alpha = Resized(Alpha(photo), size) if photo.has_alpha else None
+        self.photo, self.finish, self.mask = Resized(photo, size), finish, mask
+        self.alpha = Resized(_Alpha(photo), size) if photo.has_alpha else None
         self.bits, self.with_alpha = min(photo.bits, held.bits), held.alpha
         channels = 4 if photo.has_alpha and held.alpha else 3
         self.pixels = PixelFile(size, channels, self.bits, path=path)

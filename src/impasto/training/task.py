@@ -17,8 +17,7 @@ from impasto.core.precision import Precision
 from impasto.core.vgg import VGG
 from impasto.errors import DataError, ImpastoError, OptionError
 from impasto.imaging import Picture, read, resize
-from impasto.networks.checkpoint import Network, build, config_from
-from impasto.networks.staged import StagedNetwork
+from impasto.networks.registry import Network, build, config_from
 from impasto.training.crops import Crop
 from impasto.training.data import BadPhotos, PhotoSource, open_photos, photo_batches
 from impasto.training.objectives import Terms
@@ -95,8 +94,7 @@ class Task(ABC):
 
     def constrain(self) -> None:
         """Bring weights back to where they may be, after every step."""
-        if isinstance(self.network, StagedNetwork):
-            self.network.constrain()
+        self.network.constrain()
 
     def licence(self) -> str:
         """The licence for the trained file."""
