@@ -17,7 +17,7 @@ from impasto.errors import ImageError
 from impasto.imaging.guards import Limits
 from impasto.imaging.pixels import Pixels
 
-__all__ = ["encode_tiff", "is_tiff", "read_tiff", "tiff_header"]
+__all__ = ["checked_page", "encode_tiff", "is_tiff", "read_tiff", "tiff_header", "to_pixels"]
 
 _KIND = tifffile.PHOTOMETRIC
 _CHANNELS = {  # what the decoder hands out; YCbCr arrives as RGB
@@ -66,28 +66,34 @@ def read_tiff(file: BinaryIO, name: str, limits: Limits) -> Pixels:
     alpha are no transparency and are left out.
     """
     with tifffile.TiffFile(file) as tiff:
-        page: Any = tiff.pages.first
-        # a damaged header may hold a list here, and a list times a number is a long list
-        limits.check(name, int(page.imagewidth), int(page.imagelength))
-        kind = page.photometric
-        wanted = _CHANNELS.get(kind)
-        samples = page.dtype.kind if page.dtype is not None else ""
-        _check_coding(page, name)
-        if wanted is None or samples not in ("b", "u", "f") or (kind == _KIND.YCBCR and page.compression != _JPEG):
-            raise ImageError(
-                f"{name}: a TIFF of kind {getattr(kind, 'name', kind)} with {page.bitspersample}-bit samples of type "
-                f"{page.dtype}, need RGB, grey, CMYK or palette with unsigned or float samples; convert it first"
-            )
-        _check_header(page, tiff.filehandle.size)
-        if page.compression == _JPEG:
-            _check_jpeg(page, tiff.filehandle)
+        page, wanted = checked_page(tiff, name, limits)
         array = _decode_lzw(file, page) if page.compression == tifffile.COMPRESSION.LZW else page.asarray()
         if page.samplesperpixel > 1 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
             array = np.moveaxis(array, 0, -1)
         array = array[:, :, None] if array.ndim == 2 else array
         if array.ndim != 3 or array.shape[2] < wanted:
             raise ImageError(f"{name}: a TIFF of shape {array.shape}, need height x width x {wanted} channels")
-        return _to_pixels(array, wanted, page, name)
+        return to_pixels(array, wanted, page, name)
+
+
+def checked_page(tiff: tifffile.TiffFile, name: str, limits: Limits) -> tuple[Any, int]:
+    """The page that is read, and how many of its channels are colours, after all checks that come before decoding."""
+    page: Any = tiff.pages.first
+    # a damaged header may hold a list here, and a list times a number is a long list
+    limits.check(name, int(page.imagewidth), int(page.imagelength))
+    kind = page.photometric
+    wanted = _CHANNELS.get(kind)
+    samples = page.dtype.kind if page.dtype is not None else ""
+    _check_coding(page, name)
+    if wanted is None or samples not in ("b", "u", "f") or (kind == _KIND.YCBCR and page.compression != _JPEG):
+        raise ImageError(
+            f"{name}: a TIFF of kind {getattr(kind, 'name', kind)} with {page.bitspersample}-bit samples of type "
+            f"{page.dtype}, need RGB, grey, CMYK or palette with unsigned or float samples; convert it first"
+        )
+    _check_header(page, tiff.filehandle.size)
+    if page.compression == _JPEG:
+        _check_jpeg(page, tiff.filehandle)
+    return page, wanted
 
 
 def _check_coding(page: Any, name: str) -> None:
@@ -135,7 +141,8 @@ def _decode_lzw(file: BinaryIO, page: Any) -> NDArray[Any]:
     return imagecodecs.tiff_decode(bytes(data), index=0)
 
 
-def _to_pixels(array: NDArray[Any], wanted: int, page: Any, name: str) -> Pixels:
+def to_pixels(array: NDArray[Any], wanted: int, page: Any, name: str) -> Pixels:
+    """Decoded samples (n, W, C) of a page, or of some of its rows."""
     profile, orientation = page.tags.valueof("InterColorProfile"), int(page.tags.valueof("Orientation") or 1)
     if page.photometric == _KIND.PALETTE:
         # the table has 16 bits; writers shift 8-bit colours up or repeat them, and a few forget to

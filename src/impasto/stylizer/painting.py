@@ -16,15 +16,16 @@ from impasto.core.memory import reuse_large_blocks
 from impasto.core.precision import Precision, PrecisionName, choose_precision, pick_device
 from impasto.core.weights import Input, load_backbone
 from impasto.errors import OptionError
-from impasto.imaging import Picture, as_picture, fit_long_side, resize
+from impasto.imaging import Picture, fit_long_side, resize
 from impasto.imaging.guards import MAX_MEGAPIXELS
+from impasto.imaging.reduced import read_reduced
 from impasto.optimize.loop import Optimization
 from impasto.optimize.presets import Init, OptimizeSettings
 from impasto.stylizer.finishing import Finish, cover, read_masks
-from impasto.stylizer.model import load
+from impasto.stylizer.model import STYLE_SIZE, load
 from impasto.stylizer.route import UNIVERSAL
 from impasto.stylizer.styles import Style
-from impasto.tiling.plan import available_memory, held_memory, parse_memory
+from impasto.tiling.plan import parse_memory, room_within
 
 __all__ = ["Painting", "parse_layers", "prepare", "split_init"]
 
@@ -79,10 +80,11 @@ def prepare(
     reuse_large_blocks()
     where = pick_device(device)
     chosen = choose_precision(where, precision)
-    original = as_picture(photo, max_megapixels=max_megapixels)
+    original = _read(photo, settings.size, max_megapixels, budget)
     size = fit_long_side((original.height, original.width), settings.size, upscale=upscale)
     _check_size(original, size)
-    pictures = [(as_picture(style.image, max_megapixels=max_megapixels), style.weight) for style in styles]
+    long = max(STYLE_SIZE, round(max(size) * settings.style_scale))
+    pictures = [(_read(style.image, long, max_megapixels, budget), style.weight) for style in styles]
     backbone = load_backbone(
         settings.backbone,
         input=backbone_input,
@@ -95,18 +97,22 @@ def prepare(
     if beginning is None and settings.init == "draft":
         network = load(UNIVERSAL, device=device, precision=precision)
         beginning = network.paint(picture, list(styles), max_megapixels=max_megapixels, max_memory=max_memory)
-    first = None if beginning is None else as_picture(beginning, max_megapixels=max_megapixels).rgb.to(where)
+    first = None if beginning is None else _read(beginning, max(size), max_megapixels, budget).rgb.to(where)
     optimization = Optimization(
         picture.rgb.to(where),
         [(style.rgb.to(where), weight) for style, weight in pictures],
         settings,
         backbone,
         first,
-        available_memory() if budget is None else budget - held_memory(),
+        room_within(budget),
     )
     _check_styles([style for style, _ in pictures], optimization.scales[0][0], settings)
-    masks = read_masks(finish.masks, size, max_megapixels=max_megapixels)
+    masks = read_masks(finish.masks, size, max_megapixels=max_megapixels, budget=budget)
     return Painting(picture, optimization, chosen, finish.strength, tuple(masks))
+
+
+def _read(image: Any, long_side: int, max_megapixels: float, budget: int | None) -> Picture:
+    return read_reduced(image, long_side=long_side, max_megapixels=max_megapixels, room=room_within(budget))
 
 
 def _check_styles(styles: Sequence[Picture], coarsest: tuple[int, int], settings: OptimizeSettings) -> None:

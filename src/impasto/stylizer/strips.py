@@ -75,7 +75,7 @@ class Task:
 
 def needs_strips(model: Model, task: Task) -> bool:
     """Whether photo and painting do not fit into memory together with what paints them; no pixel is decoded."""
-    return not fits_in_memory(model.network, *task.sizes(), task.wishes)
+    return not fits_in_memory(model.network, *task.sizes(), task.wishes, masks=len(task.finish.masks))
 
 
 class StripPainting:
@@ -120,7 +120,7 @@ class StripPainting:
         what = f"{whole[1]}x{whole[0]} px"
         why = f"{what} do not fit into memory at once" if folder is None else "only strips can be resumed"
         self._check(why)
-        named, self._shown = model.chosen(task.style, task.max_megapixels)
+        named, self._shown = model.chosen(task.style, task.max_megapixels, task.wishes.budget)
         network = model.network
         self._walked = None if isinstance(network, AdaIN) else walked(network, named or None, self._shown)
         self.plan, self._journal = self._plan(), None if folder is None else Journal(folder)
@@ -145,6 +145,7 @@ class StripPainting:
 
     def _plan(self) -> Plan:
         wishes = self.task.wishes
+        release_blocks()  # what reading styles has left
         wishes = replace(wishes, budget=wishes.limit, held=held_memory() + LIBRARY, keeps=self.folder is not None)
         return plan_for(self.model.network, self.work, wishes)
 

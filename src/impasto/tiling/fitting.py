@@ -37,6 +37,7 @@ from impasto.tiling.plan import (
 __all__ = ["InBands", "fits_in_memory", "measured", "plan_for", "renderer_for", "told_at_once"]
 
 READ = 16  # bytes per pixel of a photo in memory: float32, with transparency
+MASK = 4  # bytes per pixel of a mask in memory
 PER_PIXEL = 52  # bytes: the result in float32, then mixed, clamped and rounded on its way to a file
 
 
@@ -66,14 +67,21 @@ def renderer_for(
 
 
 def fits_in_memory(
-    network: Network, size: tuple[int, int], goal: tuple[int, int], work: tuple[int, int], wishes: Wishes
+    network: Network,
+    size: tuple[int, int],
+    goal: tuple[int, int],
+    work: tuple[int, int],
+    wishes: Wishes,
+    *,
+    masks: int = 0,
 ) -> bool:
     """Whether a photo of this (height, width) and its painting have room beside what paints them.
 
-    `goal` is the size of the painting, `work` that at which the network sees it.
+    `goal` is the size of the painting, `work` that at which the network sees it. There are so many `masks`.
     """
     budget = wishes.limit
     held = held_memory() + READ * math.prod(size) + (READ * math.prod(goal) if goal != size else 0)
+    held += masks * MASK * math.prod(goal)
     if _fits_at_once(network, work, wishes, budget - held):
         return True
     try:
@@ -83,11 +91,14 @@ def fits_in_memory(
     return True
 
 
-def told_at_once(network: Network, size: tuple[int, int], machine: Machine) -> str:
-    """What painting at once needs of memory and time, as a `Plan` in words."""
+def told_at_once(network: Network, size: tuple[int, int], machine: Machine, *, reading: int = 0) -> str:
+    """What painting at once needs of memory and time, as a `Plan` in words.
+
+    `reading` is how many bytes it takes beside the photo to read styles and masks, which comes first.
+    """
     job = _job(network, size)
     passes = job.ways(sampled=True)[0]
-    peak = held_memory() + READ * math.prod(size) + job.at_once()
+    peak = held_memory() + READ * math.prod(size) + max(reading, job.at_once())
     seconds = 2 * sum(job.cost(step) for step in passes) / machine.flops
     return f"{size[1]}x{size[0]} px at once: about {shown_bytes(peak)} of memory, {shown_seconds(seconds)}"
 
