@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -16,7 +17,12 @@ from impasto.errors import OptionError
 from impasto.imaging import check_output, losses, write
 from impasto.recording import RunFolder
 from impasto.stylizer import load, needs_strips
+<<<<<<< HEAD
 from impasto.tiling.fitting import measured, message_at_once
+=======
+from impasto.tiling.fitting import READ, measured, told_at_once
+from impasto.tiling.plan import held_memory
+>>>>>>> c2f918ac45496f65d7e94e87cf30c7951a795aa2
 
 if TYPE_CHECKING:
     from impasto.batch import Work
@@ -71,15 +77,27 @@ def paint_with_model(work: Work, look: Look, keep: Keep, *, force: bool, run: Pa
 def show_plan(work: Work, look: Look, keep: Keep, run: Path | None = None) -> None:
     """Tell how a photo would be painted, and paint nothing; of the photo the header alone is read."""
     model = load(look.model, device=look.device, precision=look.precision)
-    task, machine = task_of(work.photo, look), measured(model.network)
+    task, machine, styles = task_of(work.photo, look), measured(model.network), list(look.style) or None
     if run is not None or needs_strips(model, task):
         work = replace(work, output=work.output if work.output != "-" else "painting.tif")
+        reading = model.reading_bytes(
+            styles, (), (1, 1), max_megapixels=look.max_megapixels, max_memory=look.max_memory
+        )
         plan = prepared(model, work, look, keep, run).plan
-        show_note(f"by strips: {replace(plan, seconds=plan.seconds_on(machine))}")
+        peak = max(plan.peak, held_memory() + reading)
+        show_note(f"by strips: {replace(plan, seconds=plan.seconds_on(machine), peak=peak)}")
         return
-    *_, size = task.sizes()
+    photo, goal, size = task.sizes()
+    reading = model.reading_bytes(
+        styles, look.mask, goal, max_megapixels=look.max_megapixels, max_memory=look.max_memory
+    )
     found = model.plan(size, style_scale=1.0, max_memory=look.max_memory, tile=look.tile, statistics=look.statistics)
     if found is None:
+<<<<<<< HEAD
         show_note(message_at_once(model.network, size, machine))
+=======
+        show_note(told_at_once(model.network, size, machine, reading=reading))
+>>>>>>> c2f918ac45496f65d7e94e87cf30c7951a795aa2
     else:
-        show_note(str(replace(found, seconds=found.seconds_on(machine))))
+        peak = max(found.peak, held_memory() + READ * math.prod(photo) + reading)
+        show_note(str(replace(found, seconds=found.seconds_on(machine), peak=peak)))

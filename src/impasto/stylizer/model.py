@@ -14,20 +14,34 @@ from torch import Tensor
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.precision import Precision, PrecisionName, choose_precision, pick_device
 from impasto.errors import OptionError
-from impasto.imaging import Picture, as_picture, fit_long_side, resize, to_pil
+from impasto.imaging import Picture, fit_long_side, resize, to_pil
 from impasto.imaging.guards import MAX_MEGAPIXELS
+<<<<<<< HEAD
 from impasto.networks.bound import BoundStyle
 from impasto.networks.checkpoint import load_model
 from impasto.networks.encoded import EncodedStyle
 from impasto.networks.inference import bind, encode, ready
 from impasto.networks.registry import Network, kind_of
+=======
+from impasto.imaging.reduced import read_reduced, reading_bytes
+from impasto.networks.adain import AdaIN
+from impasto.networks.checkpoint import Network, load_model
+from impasto.networks.encoded import EncodedNetwork
+from impasto.networks.inference import Encoded, Renderer, encode, paint, ready
+>>>>>>> c2f918ac45496f65d7e94e87cf30c7951a795aa2
 from impasto.networks.shipped import find_model
 from impasto.stylizer.finishing import Finish, as_masks, cover, read_masks
 from impasto.stylizer.strokes import factor_for_network, parse_scale
 from impasto.stylizer.styles import Style, as_styles
+<<<<<<< HEAD
 from impasto.tiling.bands import BandProgress
 from impasto.tiling.fitting import paint, plan_bands
 from impasto.tiling.plan import Statistics, TilingOptions, TilingPlan, parse_memory
+=======
+from impasto.tiling.bands import TileProgress
+from impasto.tiling.fitting import InBands, renderer_for
+from impasto.tiling.plan import Plan, Statistics, Wishes, parse_memory, room_within
+>>>>>>> c2f918ac45496f65d7e94e87cf30c7951a795aa2
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -151,16 +165,21 @@ class Model:
         wishes = TilingOptions(parse_memory(max_memory), tile=tile, statistics=statistics)
         finish = Finish(strength, keep_colors, as_masks(mask))
         parse_scale(style_scale)  # before a picture is read
-        original = as_picture(image, max_megapixels=max_megapixels)
+        budget = wishes.budget
+        original = read_reduced(image, long_side=size, max_megapixels=max_megapixels, room=room_within(budget))
         shape = (original.height, original.width)
         goal = fit_long_side(shape, size or max(shape), upscale=upscale)
         picture = original if goal == shape else original.with_rgb(resize(original.rgb, goal))
         photo = picture.rgb.to(self.device)
-        named, shown = self.chosen(style, max_megapixels)
+        named, shown = self.chosen(style, max_megapixels, budget)
         regions = [
             mask.to(self.device)
             for mask in read_masks(
-                finish.masks, goal, styles=max(1, len(named or shown)), max_megapixels=max_megapixels
+                finish.masks,
+                goal,
+                styles=max(1, len(named or shown)),
+                max_megapixels=max_megapixels,
+                budget=budget,
             )
         ]
         bound = bind(self.network, named or shown)
@@ -183,6 +202,33 @@ class Model:
         )
         return plan_bands(self.network, work, wishes)
 
+<<<<<<< HEAD
+=======
+    def reading_bytes(
+        self,
+        style: Any,
+        masks: Sequence[Any],
+        goal: tuple[int, int],
+        *,
+        max_megapixels: float = MAX_MEGAPIXELS,
+        max_memory: str | int | None = None,
+    ) -> int:
+        """Bytes that reading the styles, pictures to a network of any style, and the masks takes at most.
+
+        `goal` is the (height, width) of the painting; other arguments are those of `paint`. Nothing is decoded.
+        """
+        room = room_within(parse_memory(max_memory))
+        pictures = [row.image for row in as_styles(style)] if self.any_style and style is not None else []
+        needs = [
+            reading_bytes(image, long_side=STYLE_SIZE, max_megapixels=max_megapixels, room=room) for image in pictures
+        ]
+        needs += [
+            reading_bytes(mask, size=goal, light=True, max_megapixels=max_megapixels, room=room) for mask in masks
+        ]
+        return max(needs, default=0)
+
+    @torch.inference_mode()
+>>>>>>> c2f918ac45496f65d7e94e87cf30c7951a795aa2
     def _paint_scaled(
         self,
         bound: BoundStyle,
@@ -206,23 +252,35 @@ class Model:
         # What shrinking took from the photo comes back as the strength goes, or 0 would be a blurred photo.
         return painted if strength == 1 else painted + (1 - strength) * (photo - resize(work, goal))
 
+<<<<<<< HEAD
     def chosen(
         self, style: Any, max_megapixels: float
     ) -> tuple[list[tuple[str, float]], list[tuple[EncodedStyle, float]]]:
         """Styles as `paint` takes them -> (names with weights, encoded pictures with weights), one of them empty."""
+=======
+    @in_our_settings
+    def chosen(
+        self, style: Any, max_megapixels: float, budget: int | None = None
+    ) -> tuple[list[tuple[str, float]], list[tuple[Encoded, float]]]:
+        """Styles as `paint` takes them -> (names with weights, encoded pictures with weights), one of them empty.
+
+        `budget` is how many bytes the process may need at most.
+        """
+>>>>>>> c2f918ac45496f65d7e94e87cf30c7951a795aa2
         if style is None:
             return [], []
         if isinstance(style, Mapping):
             style = list(style.items())
         rows = list(as_styles(style))
         if self.any_style:
-            return [], [(self._encode(row, max_megapixels), row.weight) for row in rows]
+            return [], [(self._encode(row, max_megapixels, budget), row.weight) for row in rows]
         for row in rows:
             if not isinstance(row.image, str):
                 name = self.styles[0].name
                 raise OptionError(f"{self.name} knows its own styles alone: give a name such as {name!r}, no picture")
         return [(row.image, row.weight) for row in rows], []
 
+<<<<<<< HEAD
     def _encode(self, style: Style, max_megapixels: float) -> EncodedStyle:
         """What the network keeps of a style picture, remembered by the picture's content."""
         picture = as_picture(style.image, max_megapixels=max_megapixels).rgb
@@ -232,6 +290,18 @@ class Model:
                 del self._encoded[next(iter(self._encoded))]
             small = resize(picture, fit_long_side((picture.shape[2], picture.shape[3]), STYLE_SIZE))
             self._encoded[key] = encode(self.network, small.to(self.device))
+=======
+    def _encode(self, style: Style, max_megapixels: float, budget: int | None) -> Encoded:
+        """What the network keeps of a style picture, remembered by what it looks at."""
+        room = room_within(budget)
+        picture = read_reduced(style.image, long_side=STYLE_SIZE, max_megapixels=max_megapixels, room=room).rgb
+        small = resize(picture, fit_long_side((picture.shape[2], picture.shape[3]), STYLE_SIZE))
+        key = hashlib.sha256(f"{tuple(small.shape)}".encode() + small.numpy().tobytes()).hexdigest()
+        if key not in self._encoded:
+            if len(self._encoded) >= REMEMBERED:
+                del self._encoded[next(iter(self._encoded))]
+            self._encoded[key] = encode(cast(AdaIN | Universal, self.network), small.to(self.device))
+>>>>>>> c2f918ac45496f65d7e94e87cf30c7951a795aa2
         return self._encoded[key]
 
 

@@ -28,6 +28,7 @@ from impasto.tiling.plan import Machine, TilingOptions, TilingPlan, choose, held
 __all__ = ["fits_in_memory", "measured", "message_at_once", "paint", "paint_rows", "plan_bands", "plan_for"]
 
 READ = 16  # bytes per pixel of a photo in memory: float32, with transparency
+MASK = 4  # bytes per pixel of a mask in memory
 PER_PIXEL = 52  # bytes: the result in float32, then mixed, clamped and rounded on its way to a file
 
 
@@ -130,14 +131,21 @@ def plan_bands(network: Network, size: tuple[int, int], options: TilingOptions |
 
 
 def fits_in_memory(
-    network: Network, size: tuple[int, int], goal: tuple[int, int], work: tuple[int, int], options: TilingOptions
+    network: Network,
+    size: tuple[int, int],
+    goal: tuple[int, int],
+    work: tuple[int, int],
+    options: TilingOptions,
+    *,
+    masks: int = 0,
 ) -> bool:
     """Whether a photo of this (height, width) and its painting have room beside what paints them.
 
-    `goal` is the size of the painting, `work` that at which the network sees it.
+    `goal` is the size of the painting, `work` that at which the network sees it. There are so many `masks`.
     """
     budget = options.limit
     held = held_memory() + READ * math.prod(size) + (READ * math.prod(goal) if goal != size else 0)
+    held += masks * MASK * math.prod(goal)
     if _fits_at_once(_cost_model(network, work), options, budget - held):
         return True
     try:

@@ -17,6 +17,7 @@ from typing import Literal, Protocol, get_args, overload
 
 import torch
 
+from impasto.core.memory import release_blocks
 from impasto.errors import OptionError, nearest
 from impasto.tiling.passes import Pass
 
@@ -31,6 +32,7 @@ __all__ = [
     "choose",
     "held_memory",
     "parse_memory",
+    "room_within",
     "shown_bytes",
     "shown_seconds",
 ]
@@ -301,6 +303,17 @@ def available_memory() -> int:
     """
     free = [room for room in (_free_in_system(), _free_in_group()) if room is not None]
     return int(0.8 * min(free)) if free else 2 << 30
+
+
+def room_within(budget: int | None) -> int:
+    """Bytes that are left of a budget of the whole process; where there is none, `available_memory`.
+
+    Blocks that are free are handed back first, or they would count as held.
+    """
+    if budget is None:
+        return available_memory()
+    release_blocks()
+    return budget - held_memory()
 
 
 def _free_in_system() -> int | None:
