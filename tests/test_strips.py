@@ -128,6 +128,53 @@ def test_depth_transparency_and_orientation_are_kept(kind: str, output: str) -> 
     assert_as_in_memory(gallery(), Task("photo.tif", "a", wishes=TilingOptions(tile=12)), output)
 
 
+def cut_out(hidden: int, size: tuple[int, int] = (40, 36)) -> Image.Image:
+    """photo.png of which an oval with a soft edge shows; `hidden` lies beneath the rest."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    away = np.hypot((y - size[0] / 2) / size[0], (x - size[1] / 2) / size[1])
+    array = np.asarray(Image.open("photo.png").convert("RGBA").resize(size[::-1])).copy()
+    array[:, :, 3] = np.rint(np.clip((0.4 - away) * 10, 0, 1) * 255)
+    array[array[:, :, 3] == 0, :3] = hidden
+    return Image.fromarray(array)
+
+
+CUT_OUTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "strength": {"finish": Finish(0.4)},
+    "photo": {"finish": Finish(0.0)},
+    "colours and mask": {"finish": Finish(0.7, keep_colors=True, masks=("night.png",))},
+    "smaller": {"size": 36, "finish": Finish(0.5)},
+    "larger": {"size": 90, "upscale": True},
+    "strokes": {"style_scale": 1.7, "finish": Finish(0.5)},
+}
+
+
+@pytest.mark.parametrize("name", CUT_OUTS)
+def test_cut_outs_are_painted_as_in_memory_whatever_they_hide(name: str) -> None:
+    found = []
+    for hidden in (0, 255):
+        cut_out(hidden).save("cut.png")
+        assert_as_in_memory(gallery(), Task("cut.png", "a", wishes=Wishes(tile=8), **CUT_OUTS[name]))
+        found.append(np.asarray(Image.open("out.png")))
+    assert np.array_equal(*found)
+
+
+def test_a_cut_out_at_no_strength_is_the_photo() -> None:
+    cut = cut_out(255)
+    cut.save("cut.png")
+    found = np.asarray(Image.open(painted(gallery(), Task("cut.png", "a", finish=Finish(0.0)))))
+    shows = np.asarray(cut)[:, :, 3] > 0
+    assert np.array_equal(found[shows], np.asarray(cut)[shows])
+    assert np.array_equal(found[:, :, 3], np.asarray(cut)[:, :, 3])
+    assert (found[~shows][:, :3] < 255).any(1).all()  # and what was hidden is gone
+
+
+def test_a_photo_of_which_nothing_shows_is_told() -> None:
+    Image.new("RGBA", (40, 36), (9, 9, 9, 0)).save("clear.png")
+    with pytest.raises(ImageError, match=r"clear\.png: transparent everywhere"):
+        painted(gallery(), Task("clear.png", "a"))
+
+
 def test_jpeg_tells_what_it_cannot_hold() -> None:
     Image.open("photo.png").convert("RGBA").save("clear.png")
     painting = StripPainting(gallery(), Task("clear.png", "a"), "out.jpg")

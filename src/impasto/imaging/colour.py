@@ -101,9 +101,10 @@ def tame_colours(painted: Tensor, photo: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(whiten @ ours.rest @ whiten)
     shrink = (vectors * values.clamp_min(1).rsqrt()) @ vectors.mT
     light = luminance(painted).clamp(0, 1)
-    low, high = theirs.light.aminmax()  # beyond which the photo does not tell
     rest = ours.chroma - ours.mean - ours.slope * (ours.light - ours.light.mean())
-    wanted = theirs.mean + theirs.slope * (light.clamp(low, high) - theirs.light.mean())
+    low, high = theirs.light.aminmax()
+    known = light.clamp(low, high).clamp_min(1e-6)  # beyond it the photo does not tell: as saturated as at its end
+    wanted = (theirs.mean + theirs.slope * (known - theirs.light.mean())) * (light / known)
     joined = _join(light, wanted + _times(_power(theirs.rest, 0.5) @ shrink @ whiten, rest))
     share = (_apart(photo) / _apart(joined).clamp_min(1e-9)).clamp(max=1)
     return light + share * (joined - light)

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Ground", "GroundSums", "fill", "ground_of", "lay"]
+__all__ = ["Ground", "GroundSums", "fill", "ground_of", "lay", "texture"]
 
 CELLS = 32  # along the longer side
 LEVELS = 65535  # that colours and alpha are counted in: 8 and 16 bits are whole numbers of them
 PART = 1 << 18  # px that are summed at a time
+GRID = 256  # cells along the longer side in which a mirror image is made
 CONFIDENT = 4.0  # a cell of which a quarter shows needs nothing from its neighbours
 
 Floats = NDArray[np.float32]
@@ -139,3 +140,54 @@ def lay(colours: Floats, alpha: Floats, ground: Floats) -> Floats:
     """
     share = np.minimum(alpha / np.clip(ground[:, :, 3:], np.float32(1 / LEVELS), 1), 1)
     return np.where(share >= 1, colours, ground[:, :, :3] + share * (colours - ground[:, :, :3]))
+
+
+def texture(colours: Floats, alpha: Floats, ground: Floats) -> Floats:
+    """A whole picture (H, W, 3) laid on its own mirror image instead of the ground's (H, W, 4), as `lay` does.
+
+    For styles, whose statistics a smooth ground would thin out: beyond the edge of a cut-out comes what lies as far
+    inside of it, or the nearest that shows where nothing does there.
+    """
+    (height, width), side = alpha.shape[:2], -(-max(alpha.shape[:2]) // GRID)
+    framed = np.pad(alpha[:, :, 0], ((0, -height % side), (0, -width % side)))
+    cells = framed.reshape(framed.shape[0] // side, side, framed.shape[1] // side, side).mean((1, 3))
+    rows, columns = (place.repeat(side, 0).repeat(side, 1) for place in _mirror(cells >= cells.max() / 2))
+    y, x = np.mgrid[:height, :width]
+    # Mirrored cells count from their far end.
+    rows, columns = rows[:height, :width], columns[:height, :width]
+    rows = np.where(rows < 0, -1 - rows, rows) * side + np.where(rows < 0, side - 1 - y % side, y % side)
+    columns = np.where(columns < 0, -1 - columns, columns) * side + np.where(columns < 0, side - 1 - x % side, x % side)
+    behind = lay(colours, alpha, ground)[np.minimum(rows, height - 1), np.minimum(columns, width - 1)]
+    return lay(colours, alpha, np.concatenate([behind, ground[:, :, 3:]], axis=2))
+
+
+def _mirror(visible: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Row and column of the cell whose image each cell (h, w) shows; -1 - i for cell i turned around on that axis."""
+    y, x = np.indices(visible.shape)
+    near_y, near_x = _nearest(visible)
+    far_y, far_x = 2 * near_y - y, 2 * near_x - x
+    inside = (far_y >= 0) & (far_y < visible.shape[0]) & (far_x >= 0) & (far_x < visible.shape[1])
+    shows = inside & visible[np.where(inside, far_y, 0), np.where(inside, far_x, 0)]
+    return (
+        np.where(shows & (near_y != y), -1 - far_y, near_y),
+        np.where(shows & (near_x != x), -1 - far_x, near_x),
+    )
+
+
+def _nearest(visible: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Row and column of the visible cell next to each cell (h, w), by jump flooding (Rong & Tan 2006)."""
+    y, x = np.indices(visible.shape)
+    height, width = visible.shape
+    near = np.where(visible, y, -1), np.where(visible, x, -1)
+    apart = np.where(visible, 0, np.iinfo(np.int64).max)
+    step = 1 << (max(height, width) - 1).bit_length()
+    while step := step // 2:
+        for down in (-step, 0, step):
+            for across in (-step, 0, step):
+                rows, columns = np.clip(y + down, 0, height - 1), np.clip(x + across, 0, width - 1)
+                found = near[0][rows, columns], near[1][rows, columns]
+                distance = (found[0] - y) ** 2 + (found[1] - x) ** 2
+                better = (found[0] >= 0) & (distance < apart)
+                apart = np.where(better, distance, apart)
+                near = np.where(better, found[0], near[0]), np.where(better, found[1], near[1])
+    return near

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from impasto.errors import ImageError
-from impasto.imaging.ground import Ground, fill, ground_of, lay
+from impasto.imaging.ground import Ground, fill, ground_of, lay, texture
 from impasto.imaging.profiles import SRGB
 from impasto.imaging.sizes import resize, resize_weighed
 
@@ -93,19 +93,24 @@ class Picture:
         rows = picture.ground.rows((self.height, self.width), 0, self.height)
         return from_rows(lay(to_rows(picture.rgb), to_rows(picture.alpha), rows))
 
-    def weighed(self) -> Tensor:
-        """What a network is to see, (1, 3, H, W), or (1, 4, H, W) with alpha, which tells how far a pixel counts.
-
-        ``ImageError`` where nothing shows.
-        """
+    def textured(self) -> Tensor:
+        """As `seen`, but continued with a mirror image of what shows: as a style, whose texture matters."""
         picture = self.cleared()
         if picture.alpha is None or picture.ground is None:
             return picture.rgb
-        return torch.cat([picture.seen(), picture.alpha], dim=1).contiguous(memory_format=torch.channels_last)
+        rows = picture.ground.rows((self.height, self.width), 0, self.height)
+        return from_rows(texture(to_rows(picture.rgb), to_rows(picture.alpha), rows))
+
+    def weighed(self) -> Tensor:
+        """As `textured`, (1, 3, H, W), or (1, 4, H, W) with alpha, which tells how far a pixel counts."""
+        picture = self.cleared()
+        if picture.alpha is None or picture.ground is None:
+            return picture.rgb
+        return torch.cat([picture.textured(), picture.alpha], dim=1).contiguous(memory_format=torch.channels_last)
 
     def opaque(self) -> Picture:
-        """The same picture as a network sees it, without transparency; ``ImageError`` where nothing shows."""
-        return replace(self, rgb=self.seen(), alpha=None, ground=None)
+        """The same picture without transparency, `textured`; ``ImageError`` where nothing shows."""
+        return replace(self, rgb=self.textured(), alpha=None, ground=None)
 
     def with_rgb(self, rgb: Tensor) -> Picture:
         """The same picture repainted.

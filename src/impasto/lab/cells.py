@@ -141,7 +141,7 @@ def _train(method: str, values: Mapping[str, Any], folder: Path) -> _Outcome:
         temporary.write_bytes((folder / "run" / "loss.csv").read_bytes())
     where = pick_device(settings.device)
     network = ready(load_model(model)[0], choose_precision(where, settings.precision), where)
-    photo = _shown(read(values["photo"]).opaque(), values.get("size", SIZE))
+    photo = _shown(read(values["photo"]), values.get("size", SIZE))[:, :3]
     sources = gather_styles(settings.style)
     style = _shown(sources[0].picture(), max(photo.shape))
     chosen: dict[str, WeightedStyles] = {

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from impasto.core.statistics import mean_std, shares_of, split_weights
+from impasto.core.statistics import mean_std, split_weights
 from impasto.core.vgg import VGG
 from impasto.errors import OptionError
 from impasto.networks.bound import BoundStaged, WeightedStyles, pictures_alone
@@ -182,13 +182,15 @@ class Universal(EncodedNetwork):
     def signature(self, style: Tensor, features: Mapping[str, Tensor] | None = None) -> Signature:
         """What is looked at of style pictures (B, 3 or 4, H, W) in [0, 1], any size.
 
-        Pixels count as far as a fourth channel says. `features` are the encoder's at `TAPS`, if they are known already.
+        In its colours, pixels count as far as a fourth channel says. Features are those of the whole picture: without
+        what its border does to them, statistics are unlike any that were seen in training.
+
+        `features` are the encoder's at `TAPS`, if they are known already.
         """
-        rgb, weights = split_weights(pad_to_multiple(style, STRIDE, SMALLEST))
         if features is None:
-            features = cast(Mapping[str, Tensor], self.encoder(rgb, TAPS))
-        seen = [(features[tap], shares_of(weights, _size(features[tap]))) for tap in TAPS]
-        moments = [value.flatten(1) for known, shares in seen for value in mean_std(known, shares=shares)]
+            rgb, _ = split_weights(style)
+            features = cast(Mapping[str, Tensor], self.encoder(pad_to_multiple(rgb, STRIDE, SMALLEST), TAPS))
+        moments = [value.flatten(1) for tap in TAPS for value in mean_std(features[tap])]
         colours = [colour_map(picture[None].float()) for picture in style]
         matrix, offset = (torch.stack(part) for part in zip(*colours, strict=True))
         return Signature((torch.cat(moments, 1).clamp_min(0) + FAINT).sqrt(), matrix, offset)
@@ -257,10 +259,6 @@ class Universal(EncodedNetwork):
         rows = {f"painter.{name}": value for name, value in parameters.items()}
         painted: Tensor = functional_call(_Free(self.painter), rows, (photos, mix))
         return painted
-
-
-def _size(features: Tensor) -> tuple[int, int]:
-    return features.shape[2], features.shape[3]
 
 
 class _Free(nn.Module):

@@ -86,7 +86,7 @@ def cut(photo: bytes, name: str, size: int, crop: Crop, rng: np.random.Generator
 
     Common 8-bit photos take a short way: Pillow decodes large JPEGs at 1/2, 1/4 or 1/8 where that is still
     fine enough, and colours are converted in the square only. All others go through `imaging.read`; what is
-    transparent is continued with the colours that show.
+    transparent is continued with a mirror image of what shows.
 
     Raises:
         ImageError: not a picture, a damaged one, transparent everywhere, too large, or with a side of less than 32 px.

@@ -71,8 +71,8 @@ def build_styles(
 ) -> Generator[StyleAdded, None, None]:
     """Write one record per picture in `folder` into the safetensors file `out`, whole or not at all.
 
-    A record holds the picture as JPEG (full size, quality 95, sRGB, where it is transparent continued with the colours
-    that show, which do not count in what follows), a unique name made from the file's,
+    A record holds the picture as JPEG (full size, quality 95, sRGB, where it is transparent continued with a mirror
+    image of what shows, which does not count in what follows), a unique name made from the file's,
     and of that JPEG, brought to a long side of at most `size` px, the Gram matrix (divided by h·w), mean and
     standard deviation of the features at every ReLU. Titles, artists and years come from ``styles.tsv`` (columns
     file, name, title, artist, year) or ``styles.json`` (``{"wave.jpg": {"title": ..., "artist": ...}}``) in the

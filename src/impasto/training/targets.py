@@ -72,7 +72,7 @@ def style_features(picture: Picture, backbone: VGG, taps: Iterable[str], size: i
         ImageError: nothing of it shows, or its short side is then less than 32 px, too few for the deeper layers.
         LayerError: the backbone lacks a tap.
     """
-    rgb = picture.seen()
+    rgb = picture.textured()
     if size is not None:
         height, width = fit_long_side((picture.height, picture.width), size)
         if min(height, width) < MIN_SIDE:
