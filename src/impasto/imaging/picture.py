@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from impasto.errors import ImageError
+from impasto.imaging.metadata import Metadata
 from impasto.imaging.profiles import SRGB
 from impasto.imaging.sizes import resize
 
@@ -27,12 +28,14 @@ class Picture:
         alpha: (1, 1, H, W) float32 in [0, 1], straight (not premultiplied), or None.
         bits: 8 or 16, the depth it came with and goes out with where the format can.
         name: the file's name without folders, or a word for where it came from.
+        metadata: what its file said besides; of which `imaging.write` takes the resolution, and more if asked to.
     """
 
     rgb: Tensor
     alpha: Tensor | None = None
     bits: int = 8
     name: str = "picture"
+    metadata: Metadata = field(default_factory=Metadata)
 
     def __post_init__(self) -> None:
         shape = tuple(self.rgb.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 import imagecodecs
@@ -13,7 +14,7 @@ from PIL import Image
 from impasto.imaging.guards import Limits
 from impasto.imaging.pixels import Pixels, exif_orientation
 
-__all__ = ["encode_png16", "is_png16", "read_png16"]
+__all__ = ["encode_png16", "insert_chunks", "is_png16", "read_png16"]
 
 _AFTER_HEADER = 33  # signature 8, IHDR 25
 
@@ -43,7 +44,12 @@ def read_png16(file: BinaryIO, name: str, limits: Limits) -> Pixels:
 def encode_png16(array: NDArray[Any], compression: int, profile: bytes) -> bytes:
     """(H, W, 3 or 4) uint16 -> a PNG file with the profile in it."""
     data: Any = imagecodecs.png_encode(array, level=compression)
-    # libpng's wrapper has no argument for a profile, so its chunk goes in between header and pixels
-    body = b"iCCP" + b"sRGB\0\0" + zlib.compress(profile, 9)
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    return bytes(data[:_AFTER_HEADER]) + chunk + bytes(data[_AFTER_HEADER:])
+    # libpng's wrapper has no argument for a profile
+    return insert_chunks(bytes(data), [(b"iCCP", b"sRGB\0\0" + zlib.compress(profile, 9))])
+
+
+def insert_chunks(png: bytes, chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The PNG with chunks of these kinds and contents between its header and all that follows."""
+    bodies = [kind + content for kind, content in chunks]
+    more = b"".join(struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) for body in bodies)
+    return png[:_AFTER_HEADER] + more + png[_AFTER_HEADER:] if more else png

@@ -19,6 +19,7 @@ from impasto.errors import ImageError
 from impasto.files import shown
 from impasto.imaging.formats import is_heif, load_pillow_heif
 from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, Limits, decoding
+from impasto.imaging.metadata_files import find_metadata, of_info
 from impasto.imaging.picture import Picture
 from impasto.imaging.pixels import Pixels, exif_orientation, from_pillow
 from impasto.imaging.png16 import is_png16, read_png16
@@ -53,7 +54,8 @@ def read(
     with file, decoding(label):
         pixels = _decode(file, label, Limits(max_megapixels, min_side))
         rgb, alpha = pixels.develop()
-    return Picture(rgb, alpha, pixels.bits, name)
+        metadata = find_metadata(file)
+    return Picture(rgb, alpha, pixels.bits, name, metadata)
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ def _from_image(image: Image.Image, limits: Limits) -> Picture:
         image.load()
         pixels = from_pillow(image, label)
         rgb, alpha = pixels.develop()
-    return Picture(rgb, alpha, pixels.bits, name)
+    return Picture(rgb, alpha, pixels.bits, name, of_info(image.info, image.format))
 
 
 def _from_array(array: NDArray[Any], limits: Limits) -> Picture:
