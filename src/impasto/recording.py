@@ -162,12 +162,20 @@ class RunFolder:
         try:
             found = json.loads(path.read_text("utf-8"))
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise DataError(f"{self.folder}: holds no run to resume (no {_DESCRIPTION})") from error
+            raise DataError(f"{self.folder}: {self._why_not()}") from error
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read: {error}") from error
         if isinstance(found, dict) and any(found.keys() >= entries for entries in (_ENTRIES, _ENTRIES_OF_NETWORKS)):
             return found
         raise DataError(f"{path}: is not the description of a run")
+
+    def _why_not(self) -> str:
+        """Why there is no run here, and which command goes on."""
+        if not self.folder.exists():
+            return "is not there; if the run was moved, name its new folder: impasto stylize --resume DIR"
+        if (self.folder / "run.toml").exists():
+            return f"holds a training, not a painting; go on with impasto train --resume {self.folder}"
+        return f"holds no run to resume (no {_DESCRIPTION}); name the folder that --run was given"
 
     def close(self) -> None:
         """End a run of which nothing is left to resume: its description goes, and the folder if it is empty then."""
@@ -213,11 +221,17 @@ def describe_file(path: str | Path) -> dict[str, Any]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def same_file(row: Mapping[str, Any]) -> str:
-    """The path of a file that `describe_file` described; DataError if it is gone or another by now."""
+def same_file(row: Mapping[str, Any], folder: Path) -> str:
+    """The path of a file that `describe_file` described for a run; DataError if it is gone or another by now.
+
+    `folder` is the run's, for the command that goes on.
+    """
     path = str(row["path"])
     if not Path(path).is_file():
-        raise DataError(f"{path}: is not there any more, so the run cannot go on; put it back or start a new run")
+        raise DataError(
+            f"{path}: is not there any more, and the run needs it; put it back there (or a link to where it is now), "
+            f"then go on with impasto stylize --resume {folder}"
+        )
     if describe_file(path)["sha256"] != row["sha256"]:
         raise DataError(f"{path}: has changed since the run began; start a new run")
     return path

@@ -33,11 +33,17 @@ class How:
 
 @dataclass(frozen=True)
 class Keep:
-    """How often and how well pictures are written."""
+    """How often and how well pictures are written, and whether with all that the photo's file said."""
 
     save_every: int | None
     quality: int
     compression: int
+    metadata: bool = False
+
+    @property
+    def writing(self) -> dict[str, Any]:
+        """Arguments of `imaging.write`, and of painting by strips."""
+        return {"quality": self.quality, "compression": self.compression, "keep_metadata": self.metadata}
 
 
 @dataclass(frozen=True)
@@ -114,16 +120,16 @@ def resumed_job(folder: RunFolder, output: str | None) -> Job:
     try:
         settings = dict(found["settings"])
         if found["backbone"]:
-            settings["backbone"] = same_file(found["backbone"])
+            settings["backbone"] = same_file(found["backbone"], folder.folder)
         return Job(
-            same_file(found["photo"]),
-            [(same_file(row), float(row["weight"])) for row in found["styles"]],
-            found["beginning"] and same_file(found["beginning"]),
+            same_file(found["photo"], folder.folder),
+            [(same_file(row, folder.folder), float(row["weight"])) for row in found["styles"]],
+            found["beginning"] and same_file(found["beginning"], folder.folder),
             stored_settings(settings),
             How(**found["how"]),
             Keep(**found["keep"]),
             output or str(found["output"]),
-            found["mask"] and same_file(found["mask"]),
+            found["mask"] and same_file(found["mask"], folder.folder),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OptionError) as error:
         raise DataError(f"{folder.folder}: the description of the run is damaged ({error}); start a new run") from error

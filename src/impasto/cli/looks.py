@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from impasto.cli.common import show_note
 from impasto.core.precision import PrecisionName
+from impasto.errors import ImageError
+from impasto.imaging import mask_note, read
 from impasto.stylizer import parse_style
 from impasto.tiling.bands import BandProgress
 from impasto.tiling.plan import Statistics
 
-__all__ = ["Look", "bar"]
+__all__ = ["Look", "bar", "tell_of_masks"]
+
+LOOKED_AT = 50  # megapixels: larger masks are read piece by piece, and not before
 
 
 @dataclass(frozen=True)
@@ -52,3 +57,14 @@ def bar() -> Iterator[Callable[[BandProgress], None]]:
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("painting", total=1.0, visible=False)
         yield lambda record: bar.update(task, completed=record.done, visible=True)
+
+
+def tell_of_masks(masks: Iterable[str], max_megapixels: float) -> None:
+    """A note for each mask that paints next to nothing or everything; one that cannot be read is told of later."""
+    for path in masks:
+        if path == "-":  # can be read but once
+            continue
+        with suppress(ImageError):
+            note = mask_note(read(path, max_megapixels=min(max_megapixels, LOOKED_AT), min_side=1))
+            if note is not None:
+                show_note(note)

@@ -29,9 +29,17 @@ def optimizer_of(job_of: Callable[[Work], Job], *, force: bool) -> Callable[[Wor
         for _ in painting.optimization.run():
             pass
         picture, keep = painting.result(), job.keep
-        for sentence in losses(picture, work.output):
+        for sentence in losses(picture, work.output, keep_metadata=keep.metadata):
             show_note(sentence)
-        write(picture, work.output, force=force, inputs=job.inputs, quality=keep.quality, compression=keep.compression)
+        write(
+            picture,
+            work.output,
+            force=force,
+            inputs=job.inputs,
+            quality=keep.quality,
+            compression=keep.compression,
+            keep_metadata=keep.metadata,
+        )
         return f"{work.output}: {picture.width}x{picture.height} px, {painting.optimization.steps} steps"
 
     return paint

@@ -59,7 +59,7 @@ def paint(job: Job, extras: Extras, folder: RunFolder | None, *, resume: bool, f
     painting = job.prepare()
     keeper = _Keeper(painting, job, extras, folder, force=force)
     keeper.check_frames()
-    for lost in losses(painting.photo, job.output):
+    for lost in losses(painting.photo, job.output, keep_metadata=job.keep.metadata):
         show_note(lost)
     if folder is not None and resume:
         folder.load(painting.optimization, keeper.log)
@@ -154,7 +154,13 @@ class _Keeper:
     def _write(self, path: str, picture: Picture) -> None:
         keep = self.job.keep
         write(
-            picture, path, force=self.force, inputs=self.job.inputs, quality=keep.quality, compression=keep.compression
+            picture,
+            path,
+            force=self.force,
+            inputs=self.job.inputs,
+            quality=keep.quality,
+            compression=keep.compression,
+            keep_metadata=keep.metadata,
         )
 
 

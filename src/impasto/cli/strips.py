@@ -44,8 +44,7 @@ def task_of(photo: str, look: Look) -> Task:
 
 def prepared(model: Model, work: Work, look: Look, keep: Keep, folder: Path | None = None) -> StripPainting:
     """One photo's painting by strips, ready to begin; errors as of `StripPainting`."""
-    task, quality, compression = task_of(work.photo, look), keep.quality, keep.compression
-    return StripPainting(model, task, work.output, quality=quality, compression=compression, folder=folder)
+    return StripPainting(model, task_of(work.photo, look), work.output, folder=folder, **keep.writing)
 
 
 def paint_by_strips(painting: StripPainting, look: Look, progress: Callable[[BandProgress], None] | None) -> str:
@@ -89,7 +88,7 @@ def resume_run(folder: RunFolder, output: str | None, *, force: bool) -> None:
     found = folder.description()
     try:
         for row in found["files"]:
-            same_file(row)
+            same_file(row, folder.folder)
         values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in found["look"].items()
         }

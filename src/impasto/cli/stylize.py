@@ -24,7 +24,7 @@ _files = partial(typer.Option, rich_help_panel="Files and runs")
 WITH_NETWORK = (  # one pass: nothing to optimise
     *("photo", "style", "model", "method", "output", "force", "size", "upscale", "keep_colors", "device", "precision"),
     *("strength", "alpha", "style_scale", "mask", "jobs", "jpeg_quality", "png_compression", "max_megapixels"),
-    *("max_memory", "tile", "statistics", "dry_run", "quality", "run"),
+    *("max_memory", "tile", "statistics", "dry_run", "quality", "run", "keep_metadata"),
 )
 NOT_FOR_MANY = ("save_every", "timeline", "loss_plot", "log", "run", "resume", "dry_run")  # they are about one painting
 WITH_RESUME = ("resume", "output", "timeline", "loss_plot", "log", "force")  # the run knows all the rest
@@ -242,6 +242,10 @@ def stylize(
     png_compression: Annotated[
         int, _files("--png-compression", metavar="N", min=0, max=9, help="Of PNG and TIFF, 0 to 9.")
     ] = 6,
+    keep_metadata: Annotated[
+        bool,
+        _files("--keep-metadata", help="Keep what the photo says in EXIF, XMP and IPTC, but never where it was taken."),
+    ] = False,
     save_every: Annotated[
         int | None,
         _files(
@@ -277,6 +281,7 @@ def stylize(
     # Here, because torch takes a second that --help does not have.
     from impasto.batch import Work, is_many
     from impasto.cli.jobs import How, Keep, new_job, resumed_job
+    from impasto.cli.looks import tell_of_masks
     from impasto.cli.many import optimizer_of, paint_many
     from impasto.cli.painting import Extras, paint, show_layouts
     from impasto.cli.strips import is_run_of_network, resume_run
@@ -287,7 +292,7 @@ def stylize(
     from impasto.stylizer.strokes import factor_for_optimisation
 
     extras = Extras(timeline, loss_plot, log)
-    keep = Keep(save_every, jpeg_quality, png_compression)
+    keep = Keep(save_every, jpeg_quality, png_compression, keep_metadata)
     if resume is not None:
         _only(ctx, WITH_RESUME, "--resume goes on as the run began")
         old = RunFolder(resume)
@@ -311,6 +316,7 @@ def stylize(
     if many:
         _not(ctx, NOT_FOR_MANY, "is about one painting, and there are several photos")
     styles, masks = style or [], mask or []
+    tell_of_masks(masks, max_megapixels)
     # A picture as style is optimised where its run is to be kept.
     tuned = any(name not in WITH_NETWORK or name == "run" for name, _ in _given(ctx))
     names = [parse_style(text)[0] for text in styles]

@@ -51,9 +51,17 @@ def painter(look: Look, keep: Keep, *, force: bool, with_bar: bool = False) -> C
             if work.photo != "-" and needs_strips(model, task_of(work.photo, look)):
                 return paint_by_strips(prepared(model, work, look, keep), look, progress)
             picture = model.paint(work.photo, list(look.style) or None, progress=progress, **options)
-        for sentence in losses(picture, work.output):
+        for sentence in losses(picture, work.output, keep_metadata=keep.metadata):
             show_note(sentence)
-        write(picture, work.output, force=force, inputs=inputs, quality=keep.quality, compression=keep.compression)
+        write(
+            picture,
+            work.output,
+            force=force,
+            inputs=inputs,
+            quality=keep.quality,
+            compression=keep.compression,
+            keep_metadata=keep.metadata,
+        )
         where = "standard output" if work.output == "-" else work.output
         return f"{where}: {picture.width}x{picture.height} px, by {look.model}"
 

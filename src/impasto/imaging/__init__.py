@@ -14,6 +14,7 @@ from impasto.imaging.io import (
     to_pil,
     write,
 )
+from impasto.imaging.masks import mask_note
 from impasto.imaging.sizes import fit_long_side, resize, scale_schedule
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "fit_long_side",
     "losses",
     "luminance",
+    "mask_note",
     "match_colours",
     "match_luminance",
     "read",

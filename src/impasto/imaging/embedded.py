@@ -20,7 +20,7 @@ from impasto.files import shown
 from impasto.imaging.formats import is_heif, load_pillow_heif
 from impasto.imaging.guards import decoding
 from impasto.imaging.opening import first_bytes, open_source
-from impasto.imaging.png16 import with_chunk
+from impasto.imaging.png16 import insert_chunks
 from impasto.imaging.tiff import XMP_TAG, is_tiff
 from impasto.imaging.xmp import MAX_XMP, checked, find_recipe, merge_recipe, stored
 
@@ -49,7 +49,7 @@ def recipe_xmp(recipe: str, key: str, kept: bytes | None = None) -> bytes:
 
 def png_with_recipe(data: bytes, recipe: str) -> bytes:
     """A PNG file with the recipe in a text chunk; OptionError as of `stored`."""
-    return with_chunk(data, b"tEXt", f"{KEYWORD}\0{stored(recipe)}".encode())
+    return insert_chunks(data, [(b"tEXt", f"{KEYWORD}\0{stored(recipe)}".encode())])
 
 
 def read_recipe(source: str | os.PathLike[str] | BinaryIO) -> str | None:

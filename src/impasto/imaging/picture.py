@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from impasto.errors import ImageError
 from impasto.imaging.ground import Ground, fill, ground_of, lay, texture
+from impasto.imaging.metadata import Metadata
 from impasto.imaging.profiles import SRGB
 from impasto.imaging.sizes import resize, resize_weighed
 
@@ -29,6 +30,7 @@ class Picture:
         bits: 8 or 16, the depth it came with and goes out with where the format can.
         name: the file's name without folders, or a word for where it came from.
         ground: what continues the colours where alpha hides them; None where it hides none, or before `cleared`.
+        metadata: what its file said besides; of which `imaging.write` takes the resolution, and more if asked to.
     """
 
     rgb: Tensor
@@ -36,6 +38,7 @@ class Picture:
     bits: int = 8
     name: str = "picture"
     ground: Ground | None = None
+    metadata: Metadata = field(default_factory=Metadata)
 
     def __post_init__(self) -> None:
         shape = tuple(self.rgb.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 import imagecodecs
@@ -14,7 +15,7 @@ from impasto.imaging.colour_tags import container_profile, exif_profile
 from impasto.imaging.guards import Limits
 from impasto.imaging.pixels import Pixels, exif_orientation
 
-__all__ = ["encode_png16", "is_png16", "read_png16", "with_chunk"]
+__all__ = ["encode_png16", "insert_chunks", "is_png16", "read_png16"]
 
 _AFTER_HEADER = 33  # signature 8, IHDR 25
 
@@ -47,10 +48,11 @@ def encode_png16(array: NDArray[Any], compression: int, profile: bytes) -> bytes
     """(H, W, 3 or 4) uint16 -> a PNG file with the profile in it."""
     data: Any = imagecodecs.png_encode(array, level=compression)
     # libpng's wrapper has no argument for a profile
-    return with_chunk(data, b"iCCP", b"sRGB\0\0" + zlib.compress(profile, 9))
+    return insert_chunks(bytes(data), [(b"iCCP", b"sRGB\0\0" + zlib.compress(profile, 9))])
 
 
-def with_chunk(data: bytes, kind: bytes, body: bytes) -> bytes:
-    """A PNG file with a further chunk between header and pixels."""
-    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    return bytes(data[:_AFTER_HEADER]) + chunk + bytes(data[_AFTER_HEADER:])
+def insert_chunks(png: bytes, chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The PNG with chunks of these kinds and contents between its header and all that follows."""
+    bodies = [kind + content for kind, content in chunks]
+    more = b"".join(struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) for body in bodies)
+    return png[:_AFTER_HEADER] + more + png[_AFTER_HEADER:] if more else png

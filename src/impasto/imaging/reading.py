@@ -19,6 +19,7 @@ from impasto.imaging.formats import is_heif, load_pillow_heif
 from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, Limits, decoding
 from impasto.imaging.header import Header
 from impasto.imaging.heif import read_deep_avif, read_heif
+from impasto.imaging.metadata_files import find_metadata, of_info
 from impasto.imaging.opening import first_bytes, open_source
 from impasto.imaging.picture import Picture
 from impasto.imaging.pixels import Pixels, exif_orientation, from_pillow
@@ -54,7 +55,8 @@ def read(
     with file, decoding(label):
         pixels = _decode(file, label, Limits(max_megapixels, min_side))
         rgb, alpha = pixels.develop()
-    return Picture(rgb, alpha, pixels.bits, name)
+        metadata = find_metadata(file)
+    return Picture(rgb, alpha, pixels.bits, name, metadata)
 
 
 def read_header(
@@ -144,7 +146,7 @@ def _from_image(image: Image.Image, limits: Limits) -> Picture:
     with decoding(label):
         pixels = from_pillow(image, label)
         rgb, alpha = pixels.develop()
-    return Picture(rgb, alpha, pixels.bits, name)
+    return Picture(rgb, alpha, pixels.bits, name, of_info(image.info, image.format))
 
 
 def _from_array(array: NDArray[Any], limits: Limits) -> Picture:

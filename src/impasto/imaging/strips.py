@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from impasto.imaging.embedded import KEYWORD, recipe_xmp
 from impasto.imaging.formats import FORMATS, find_format
 from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, QUIET, decoding
 from impasto.imaging.header import Header
+from impasto.imaging.metadata import Metadata
+from impasto.imaging.metadata_files import find_metadata, no_room, photoshop_block, tag_tiff
 from impasto.imaging.pixelfile import PixelFile, Strips
 from impasto.imaging.pixels import Pixels, upright
 from impasto.imaging.profiles import SRGB, to_srgb
@@ -34,8 +37,8 @@ __all__ = ["FORMATS_BY_STRIPS", "check_readable", "check_writable", "decode_stri
 
 STRIP = 1 << 20  # px that are decoded at a time
 FORMATS_BY_STRIPS = ("jpeg", "png", "tiff")
+_KEPT = "icc|exif|xmp|iptc|other"  # of what was set, for the pixels come with nothing
 _BIG = 3 << 30  # bytes of pixels from which on a TIFF is written as BigTIFF
-_KEEP = "icc|xmp|other"  # other: comments of PNG
 _DTYPES: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
 
 
@@ -121,7 +124,9 @@ def _gather(decoded: Iterator[Pixels], header: Header, name: str, folder: str | 
         # Where the camera was turned, a strip of rows is one of columns.
         pixels.write(0 if header.turned else place, upright(strip, header.orientation), place if header.turned else 0)
         top = bottom
-    return Strips(pixels, opened.bits, name)
+    with Path(path).open("rb") as file:
+        metadata = find_metadata(file)
+    return Strips(pixels, opened.bits, name, metadata)
 
 
 def _developed(pixels: Pixels) -> NDArray[Any]:
@@ -170,41 +175,57 @@ def encode_strips(
     *,
     quality: int = QUALITY,
     compression: int = COMPRESSION,
+    metadata: Metadata | None = None,
+    keep_metadata: bool = False,
     recipe: str | None = None,
 ) -> None:
     """Write RGB or RGBA from a named `PixelFile` with the sRGB profile embedded; the file appears whole or not at all.
 
     The path's suffix tells the format, one of `FORMATS_BY_STRIPS`; a TIFF too large for offsets of 32 bits becomes a
-    BigTIFF. `quality`, `compression` and `recipe` are those of `writing.write`, and so are the errors. Whether there
-    is a file already is for `check_output`, which comes first.
+    BigTIFF. `quality`, `compression`, `keep_metadata` and `recipe` are those of `writing.write`, and so are the errors;
+    `metadata` is the photo's. Whether there is a file already is for `check_output`, which comes first.
     """
     vips, key = load_pyvips(), find_format(path)
     check_range("quality", quality, 1, 100)
     check_range("compression", compression, 0, 9)
-    check_side(path, (pixels.height, pixels.width), key)
+    size = (pixels.height, pixels.width)
+    check_side(path, size, key)
+    held = (metadata or Metadata()).of_painting(size, everything=keep_metadata)
+    if recipe is not None and key != "png":
+        held = replace(held, xmp=recipe_xmp(recipe, key, held.xmp))
     with QUIET, atomic_path(path) as temporary:
         try:
             # As a TIFF and not as raw pixels, which would be mapped and then count as memory of the process.
             image = vips.Image.tiffload(str(pixels.file.path), access="sequential", fail_on="error").copy()
             image.set_type(vips.GValue.blob_type, "icc-profile-data", SRGB)
-            if recipe is not None:
-                _embed(vips, image, key, recipe)
+            _describe(vips, image, held, key)
+            if recipe is not None and key == "png":  # becomes a zTXt chunk of Latin-1: what is stored is ASCII
+                image.set_type(vips.GValue.gstr_type, f"png-comment-0-{KEYWORD}", stored(recipe))
             _save(image, key, str(temporary), quality, compression, big=pixels.bytes > _BIG)
         except vips.Error as error:
             raise OutputError(f"{shown(path)}: {FORMATS[key].name} could not be made ({_reason(error)})") from error
+        if key == "tiff":
+            with temporary.open("rb+") as file:
+                tag_tiff(file, held)
 
 
-def _embed(vips: Any, image: Any, key: str, recipe: str) -> None:
-    if key == "png":  # becomes a zTXt chunk, whose text must be Latin-1: what is stored is ASCII
-        image.set_type(vips.GValue.gstr_type, f"png-comment-0-{KEYWORD}", stored(recipe))
-    else:
-        image.set_type(vips.GValue.blob_type, "xmp-data", recipe_xmp(recipe, key))
+def _describe(vips: Any, image: Any, metadata: Metadata, key: str) -> None:
+    """Tell pyvips what a JPEG or PNG is to say; TIFF is told afterwards, since pyvips writes no EXIF there."""
+    x, y = metadata.dpi or (72.0, 72.0)  # pyvips knows no "unknown"
+    image.set_type(vips.GValue.gdouble_type, "xres", x / 25.4)  # px per mm
+    image.set_type(vips.GValue.gdouble_type, "yres", y / 25.4)
+    left_out = no_room(metadata, key)
+    parts = {"exif": metadata.exif and b"Exif\0\0" + metadata.exif, "xmp": metadata.xmp}
+    parts["iptc"] = metadata.iptc and photoshop_block(metadata.iptc)
+    for name, data in parts.items():
+        if data and name not in left_out and key != "tiff":
+            image.set_type(vips.GValue.blob_type, f"{name}-data", data)
 
 
 def _save(image: Any, key: str, path: str, quality: int, compression: int, *, big: bool) -> None:
     if key == "jpeg":
-        image.jpegsave(path, Q=quality, subsample_mode="off" if full_chroma(quality) else "on", keep=_KEEP)
+        image.jpegsave(path, Q=quality, subsample_mode="off" if full_chroma(quality) else "on", keep=_KEPT)
     elif key == "png":
-        image.pngsave(path, compression=compression, keep=_KEEP)
+        image.pngsave(path, compression=compression, keep=_KEPT)
     else:
-        image.tiffsave(path, compression="deflate", level=compression, predictor="horizontal", bigtiff=big, keep=_KEEP)
+        image.tiffsave(path, compression="deflate", level=compression, predictor="horizontal", bigtiff=big, keep=_KEPT)

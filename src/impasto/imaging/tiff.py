@@ -245,11 +245,8 @@ def _to_unsigned(array: NDArray[Any], bits: int, name: str) -> NDArray[Any]:
     return array.astype(np.uint8 if bits <= 8 else np.uint16, copy=False)
 
 
-def encode_tiff(array: NDArray[Any], compression: int, profile: bytes, xmp: bytes | None = None) -> bytes:
-    """(H, W, 3 or 4) uint8 or uint16 -> a deflated TIFF file; a fourth channel is straight alpha.
-
-    `xmp` is a packet to embed.
-    """
+def encode_tiff(array: NDArray[Any], compression: int, profile: bytes) -> bytes:
+    """(H, W, 3 or 4) uint8 or uint16 -> a deflated TIFF file; a fourth channel is straight alpha."""
     file = io.BytesIO()
     tifffile.imwrite(
         file,
@@ -262,6 +259,5 @@ def encode_tiff(array: NDArray[Any], compression: int, profile: bytes, xmp: byte
         iccprofile=profile,
         software="impasto",
         metadata=None,
-        extratags=[] if xmp is None else [(XMP_TAG, tifffile.DATATYPE.BYTE, len(xmp), xmp, True)],
     )
     return file.getvalue()

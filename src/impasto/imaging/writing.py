@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from impasto.files import atomic_path, output_error, shown
 from impasto.imaging.embedded import png_with_recipe, recipe_xmp
 from impasto.imaging.formats import FORMATS, find_format, load_pillow_heif
 from impasto.imaging.guards import QUIET
+from impasto.imaging.metadata import Metadata
+from impasto.imaging.metadata_files import no_room, png_chunks, save_options, tag_tiff
 from impasto.imaging.picture import Picture
-from impasto.imaging.png16 import encode_png16
+from impasto.imaging.png16 import encode_png16, insert_chunks
 from impasto.imaging.profiles import SRGB
 from impasto.imaging.tiff import encode_tiff
 
@@ -98,9 +101,16 @@ def _same_input(found: os.stat_result, inputs: Sequence[str | os.PathLike[str]])
     return None
 
 
-def losses(picture: Picture, path: str | os.PathLike[str], format: str | None = None) -> tuple[str, ...]:  # noqa: A002
+def losses(
+    picture: Picture,
+    path: str | os.PathLike[str],
+    format: str | None = None,  # noqa: A002
+    *,
+    keep_metadata: bool = False,
+) -> tuple[str, ...]:
     """What of ``picture`` the format cannot hold, a sentence each: for a front end to say."""
-    return lost(path, alpha=picture.alpha is not None, bits=picture.bits, format=format)
+    metadata = picture.metadata if keep_metadata else None
+    return lost(path, alpha=picture.alpha is not None, bits=picture.bits, format=format, metadata=metadata)
 
 
 def lost(
@@ -109,14 +119,18 @@ def lost(
     alpha: bool,
     bits: int,
     format: str | None = None,  # noqa: A002
+    metadata: Metadata | None = None,
 ) -> tuple[str, ...]:
-    """`losses` of a picture with or without alpha and with so many bits per channel."""
-    row = FORMATS[find_format(path, format)]
+    """`losses` of a picture with or without alpha, with so many bits per channel and metadata that is to be kept."""
+    key = find_format(path, format)
+    row = FORMATS[key]
     told = []
     if alpha and not row.alpha:
         told.append(f"{row.name} has no transparency: the picture is laid on white")
     if bits > row.bits:
         told.append(f"{row.name} is written with {row.bits} bits per channel: the picture came with {bits}")
+    if metadata is not None and (parts := no_room(metadata, key)):
+        told.append(f"{row.name} has no room for the photo's {' and '.join(parts).upper()}: it is left out")
     return tuple(told)
 
 
@@ -130,6 +144,7 @@ def write(
     format: str | None = None,  # noqa: A002
     quality: int = QUALITY,
     compression: int = COMPRESSION,
+    keep_metadata: bool = False,
     recipe: str | None = None,
 ) -> None:
     """Write a picture with the sRGB profile embedded; the file appears whole or not at all.
@@ -141,10 +156,12 @@ def write(
         format: a name such as ``"jpeg"`` or ``"png"``, which wins over the suffix.
         quality: 1 to 100, for JPEG, WebP, AVIF and HEIC; JPEG keeps full colour resolution from 90 on.
         compression: 0 to 9, deflate level of PNG and TIFF.
+        keep_metadata: also write what the picture's file said in EXIF, XMP and, into JPEG and TIFF, IPTC, made true
+            of this picture: without GPS, thumbnails and maker's notes, upright, of this size and in sRGB.
         recipe: a JSON text to embed, which ``read_recipe`` gives back.
 
-    A 16-bit picture stays one in PNG and TIFF. Alpha is kept by all formats but JPEG, where the picture is laid
-    on white, as a page shows it (``losses`` tells in advance).
+    The resolution in dots per inch is kept in any case. A 16-bit picture stays one in PNG and TIFF. Alpha is kept by
+    all formats but JPEG, where the picture is laid on white, as a page shows it (``losses`` tells in advance).
 
     Raises:
         OutputError: as ``check_output``; also a full disk, or a picture too large for the format.
@@ -156,7 +173,9 @@ def write(
     row = FORMATS[key]
     check_side(path, (picture.height, picture.width), key)
     try:
-        data = encode(picture, key, quality=quality, compression=compression, recipe=recipe)
+        data = encode(
+            picture, key, quality=quality, compression=compression, keep_metadata=keep_metadata, recipe=recipe
+        )
     except ImpastoError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -182,6 +201,7 @@ def encode(
     *,
     quality: int = QUALITY,
     compression: int = COMPRESSION,
+    keep_metadata: bool = False,
     recipe: str | None = None,
 ) -> bytes:
     """The bytes of the file that ``write`` makes, for a web server or an archive; options as there."""
@@ -190,24 +210,29 @@ def encode(
     key = find_format("", format)
     bits = min(picture.bits, FORMATS[key].bits)
     array = picture.integers(bits, with_alpha=FORMATS[key].alpha)  # (H, W, 3 or 4)
+    metadata = picture.metadata.of_painting((picture.height, picture.width), everything=keep_metadata)
     if key == "png":
-        data = encode_png16(array, compression, SRGB) if bits == 16 else _encode_png(array, compression)
-        return data if recipe is None else png_with_recipe(data, recipe)
-    xmp = None if recipe is None else recipe_xmp(recipe, key)
+        png = encode_png16(array, compression, SRGB) if bits == 16 else _encode_png(array, compression)
+        png = insert_chunks(png, png_chunks(metadata))
+        return png if recipe is None else png_with_recipe(png, recipe)
+    if recipe is not None:
+        metadata = replace(metadata, xmp=recipe_xmp(recipe, key, metadata.xmp))
     if key == "tiff":
-        return encode_tiff(array, compression, SRGB, xmp)
+        tiff = io.BytesIO(encode_tiff(array, compression, SRGB))
+        tag_tiff(tiff, metadata)
+        return tiff.getvalue()
     image = Image.fromarray(array)
-    # Pillow takes these as options, pillow-heif from the image
-    options: dict[str, Any] = {"quality": quality, "icc_profile": SRGB} | ({} if xmp is None else {"xmp": xmp})
+    image.info["icc_profile"] = SRGB
+    options = save_options(metadata, key)
     file = io.BytesIO()
     with QUIET:
         if key == "heic":
-            image.info.update(options)
-            load_pillow_heif().from_pillow(image).save(file, quality=quality)
+            load_pillow_heif().from_pillow(image).save(file, quality=quality, **options)
         elif key == "jpeg":
-            image.save(file, "JPEG", subsampling="4:4:4" if full_chroma(quality) else "4:2:0", **options)
+            sampling = "4:4:4" if full_chroma(quality) else "4:2:0"
+            image.save(file, "JPEG", quality=quality, subsampling=sampling, icc_profile=SRGB, **options)
         else:
-            image.save(file, key.upper(), **options)
+            image.save(file, key.upper(), quality=quality, icc_profile=SRGB, **options)
     return file.getvalue()
 
 

@@ -83,7 +83,7 @@ class StripPainting:
         model: what paints.
         task: what it paints.
         output: a .tif, .png or .jpg file; the caller has asked `check_output`.
-        quality, compression: as of `imaging.write`.
+        quality, compression, keep_metadata: as of `imaging.write`.
         folder: where unfinished work is kept, for another process to go on with; None is a temporary folder. What is
             in it must be of the same task. It is empty again when the painting is written.
 
@@ -108,10 +108,12 @@ class StripPainting:
         *,
         quality: int = QUALITY,
         compression: int = COMPRESSION,
+        keep_metadata: bool = False,
         folder: Path | None = None,
     ) -> None:
         self.model, self.task, self.output = model, task, output
         self.quality, self.compression, self.folder = quality, compression, folder
+        self.keep_metadata = keep_metadata
         self.notes: tuple[str, ...] = ()
         whole, self.size, self.work = task.sizes()
         what = f"{whole[1]}x{whole[0]} px"
@@ -164,12 +166,20 @@ class StripPainting:
                 strips = decode_strips(path, max_megapixels=task.max_megapixels)
                 stack.enter_context(strips.pixels)
                 mask = Resized(_Mask(strips), self.size)
-            self.notes = lost(self.output, alpha=photo.has_alpha, bits=photo.bits)
+            kept = photo.metadata if self.keep_metadata else None
+            self.notes = lost(self.output, alpha=photo.has_alpha, bits=photo.bits, metadata=kept)
             canvas = _Canvas(photo, self.size, task.finish, mask, place / _PAINTING, self.output)
             stack.enter_context(canvas.pixels)
             yield from self._paint(canvas, place, journal)
             release_blocks()  # for pyvips, which does not share them
-            encode_strips(canvas.pixels, self.output, quality=self.quality, compression=self.compression)
+            encode_strips(
+                canvas.pixels,
+                self.output,
+                quality=self.quality,
+                compression=self.compression,
+                metadata=photo.metadata,
+                keep_metadata=self.keep_metadata,
+            )
         if journal is not None:
             journal.remove()
             for name in (_PAINTING, _SMALL):
