@@ -22,10 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.precision import Precision, choose_precision
 from impasto.networks.brisk import BriskConfig
-from impasto.networks.checkpoint import Network, build
 from impasto.networks.johnson import Johnson, JohnsonConfig
 from impasto.networks.layers import use_precision
 from impasto.networks.multistyle import MultiStyleConfig
+from impasto.networks.registry import Network, build
 
 CONFIGS = {
     "johnson": JohnsonConfig(),

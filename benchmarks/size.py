@@ -38,8 +38,9 @@ from impasto.imaging import read
 from impasto.imaging.pixelfile import PixelFile
 from impasto.networks.adain import AdaIN, AdaINConfig
 from impasto.networks.brisk import BriskConfig
-from impasto.networks.checkpoint import Network, build, load_model
+from impasto.networks.checkpoint import load_model
 from impasto.networks.inference import ready
+from impasto.networks.registry import Network, build
 from impasto.networks.shipped import find_model, shipped_models
 from impasto.networks.staged import StagedNetwork
 from impasto.networks.universal import Universal, UniversalConfig
@@ -51,7 +52,7 @@ from impasto.stylizer.model import Model
 from impasto.tiling.adain_bands import paint_adain
 from impasto.tiling.bands import paint_staged
 from impasto.tiling.fitting import plan_for
-from impasto.tiling.plan import Wishes, held_memory, parse_memory
+from impasto.tiling.plan import TilingOptions, held_memory, parse_memory
 
 PHOTOS = Path(__file__).resolve().parents[1] / "examples" / "photos"
 ASPECT = 4 / 3
@@ -87,10 +88,10 @@ def network(name: str, precision: str) -> Network:
     torch.manual_seed(0)
     found = load_model(find_model(name))[0] if name in shipped_models() else build(UNTRAINED[name])
     found = ready(found, choose_precision("cpu", precision))  # type: ignore[arg-type]
-    return found.dressed([found.look(photo())]) if isinstance(found, Universal) else found
+    return found.bind_parameters([found.encode_style(photo())]) if isinstance(found, Universal) else found
 
 
-def walk(found: Network, source: Enlarged, wishes: Wishes, out: RowStore) -> tuple[float, str]:
+def walk(found: Network, source: Enlarged, wishes: TilingOptions, out: RowStore) -> tuple[float, str]:
     """Paint in bands; -> seconds and the plan."""
 
     def put(top: int, rows: Tensor) -> None:
@@ -99,7 +100,7 @@ def walk(found: Network, source: Enlarged, wishes: Wishes, out: RowStore) -> tup
     plan = plan_for(found, (source.height, source.width), replace(wishes, held=held_memory()))
     began = time.perf_counter()
     if isinstance(found, AdaIN):
-        styles = [found.moments(photo())]
+        styles = [found.encode_style(photo())]
         records = paint_adain(found, source, plan, put, styles)
     else:
         records = paint_staged(found, source, plan, put, mix=mix_of(found))
@@ -128,7 +129,7 @@ def paint_case(case: dict[str, Any]) -> dict[str, Any]:
         return {"seconds": time.perf_counter() - began, "peak": peak_memory(), "plan": ""}
     if case["how"] == "compare":
         return compare(found, source, out, at_once=case["at_once"])
-    wishes = Wishes(parse_memory(case["budget"]), statistics=case["how"])
+    wishes = TilingOptions(parse_memory(case["budget"]), statistics=case["how"])
     seconds, plan = walk(found, source, wishes, out)
     return {"seconds": seconds, "peak": peak_memory(), "plan": plan}
 
@@ -139,9 +140,9 @@ def compare(found: Network, source: Enlarged, out: RowStore, *, at_once: bool) -
     if at_once:
         expected.write(0, whole(found, source.read(0, source.height)).mul(255).round_())
     else:
-        walk(found, source, Wishes(), expected)
+        walk(found, source, TilingOptions(), expected)
     for statistics in ("exact", "sampled") if at_once else ("sampled",):
-        walk(found, source, Wishes(statistics=statistics), out)
+        walk(found, source, TilingOptions(statistics=statistics), out)
         largest, total = 0.0, 0.0
         for top, bottom in split_rows(source.height, min(source.height, 256)):
             apart = (out.read(top, bottom).float() - expected.read(top, bottom).float()).abs()
@@ -167,7 +168,7 @@ def file_case(case: dict[str, Any]) -> dict[str, Any]:
     style: Any = found.styles[0] if hasattr(found, "styles") else next(PHOTOS.glob("*.jpg"))
     description = {"styles": [{"name": style}]}
     model = Model(found, description, name, torch.device("cpu"), precision)
-    wishes = Wishes(parse_memory(case["budget"]), statistics=case["statistics"])
+    wishes = TilingOptions(parse_memory(case["budget"]), statistics=case["statistics"])
     began = time.perf_counter()
     painting = StripPainting(model, Task(folder / "photo.tif", style, wishes=wishes), folder / "painting.tif")
     for _ in painting.run():

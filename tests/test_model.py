@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,6 +101,39 @@ def test_transparency_and_depth_stay(toy: Path) -> None:
     painted = impasto.load(toy).paint(image, "night")
     assert painted.alpha is not None
     assert (painted.alpha * 255).round().unique().tolist() == [100]
+
+
+def cut_out(name: str, hidden: int, shown: slice = slice(8, 30)) -> Image.Image:
+    """A picture of which a rectangle shows; `hidden` lies beneath the rest."""
+    array = np.asarray(Image.open(name).convert("RGBA")).copy()
+    array[:, :, 3] = 0
+    array[shown, shown, 3] = 255
+    array[array[:, :, 3] == 0, :3] = hidden
+    return Image.fromarray(array)
+
+
+@pytest.mark.parametrize("options", [{}, {"strength": 0.5}, {"size": 33}, {"style_scale": 1.5}, {"keep_colors": True}])
+def test_what_a_photo_hides_changes_nothing(toy: Path, options: dict[str, Any]) -> None:
+    model = impasto.load(toy)
+    black, white = (pixels(model.stylize(cut_out("photo.png", hidden), "night", **options)) for hidden in (0, 255))
+    assert (black == white).all()
+    assert black[0, 0, 3] == 0
+
+
+def test_what_a_style_hides_changes_nothing(any_style: Model) -> None:
+    black, white = (pixels(any_style.stylize("photo.png", cut_out("night.png", hidden))) for hidden in (0, 255))
+    assert (black == white).all()
+    assert (black != pixels(any_style.stylize("photo.png", "night.png"))).any()
+
+
+@pytest.mark.parametrize("which", ["photo", "style"])
+def test_a_picture_of_which_nothing_shows_is_told(any_style: Model, which: str) -> None:
+    clear = Image.new("RGBA", (40, 40))
+    photo, style = (clear, "night.png") if which == "photo" else ("photo.png", clear)
+    with pytest.raises(ImageError, match="transparent everywhere, need something that shows"):
+        any_style.stylize(photo, style)
+    with pytest.raises(ImageError, match="transparent everywhere, need something that shows"):
+        impasto.stylize(photo, style, preset="quick")
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,12 @@ from impasto.errors import DataError, ImageError, MissingExtraError, OptionError
 from impasto.imaging import read
 from impasto.networks.adain import AdaIN, AdaINConfig
 from impasto.networks.brisk import Brisk, BriskConfig
-from impasto.networks.checkpoint import Network
+from impasto.networks.registry import Network
 from impasto.networks.universal import Universal, UniversalConfig
 from impasto.stylizer import Finish, StripPainting, Task, needs_strips
 from impasto.stylizer.model import Model
 from impasto.tiling.journal import Journal
-from impasto.tiling.plan import Wishes
+from impasto.tiling.plan import TilingOptions
 
 pytest.importorskip("pyvips", reason="the extra huge (pyvips) is not installed")
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")
@@ -112,7 +112,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_option_means_the_same(name: str) -> None:
-    options = {"style": "b", "wishes": Wishes(tile=8)} | OPTIONS[name]
+    options = {"style": "b", "wishes": TilingOptions(tile=8)} | OPTIONS[name]
     assert_as_in_memory(gallery(), Task("photo.png", **options))
 
 
@@ -125,7 +125,54 @@ def test_depth_transparency_and_orientation_are_kept(kind: str, output: str) -> 
     options: dict[str, Any] = {"extrasamples": ["unassalpha"]} if "clear" in kind else {}
     options |= {"extratags": [(274, 3, 1, 6, True)]} if kind == "turned" else {}
     tifffile.imwrite("photo.tif", array, photometric="rgb", **options)
-    assert_as_in_memory(gallery(), Task("photo.tif", "a", wishes=Wishes(tile=12)), output)
+    assert_as_in_memory(gallery(), Task("photo.tif", "a", wishes=TilingOptions(tile=12)), output)
+
+
+def cut_out(hidden: int, size: tuple[int, int] = (40, 36)) -> Image.Image:
+    """photo.png of which an oval with a soft edge shows; `hidden` lies beneath the rest."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    away = np.hypot((y - size[0] / 2) / size[0], (x - size[1] / 2) / size[1])
+    array = np.asarray(Image.open("photo.png").convert("RGBA").resize(size[::-1])).copy()
+    array[:, :, 3] = np.rint(np.clip((0.4 - away) * 10, 0, 1) * 255)
+    array[array[:, :, 3] == 0, :3] = hidden
+    return Image.fromarray(array)
+
+
+CUT_OUTS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "strength": {"finish": Finish(0.4)},
+    "photo": {"finish": Finish(0.0)},
+    "colours and mask": {"finish": Finish(0.7, keep_colors=True, masks=("night.png",))},
+    "smaller": {"size": 36, "finish": Finish(0.5)},
+    "larger": {"size": 90, "upscale": True},
+    "strokes": {"style_scale": 1.7, "finish": Finish(0.5)},
+}
+
+
+@pytest.mark.parametrize("name", CUT_OUTS)
+def test_cut_outs_are_painted_as_in_memory_whatever_they_hide(name: str) -> None:
+    found = []
+    for hidden in (0, 255):
+        cut_out(hidden).save("cut.png")
+        assert_as_in_memory(gallery(), Task("cut.png", "a", wishes=Wishes(tile=8), **CUT_OUTS[name]))
+        found.append(np.asarray(Image.open("out.png")))
+    assert np.array_equal(*found)
+
+
+def test_a_cut_out_at_no_strength_is_the_photo() -> None:
+    cut = cut_out(255)
+    cut.save("cut.png")
+    found = np.asarray(Image.open(painted(gallery(), Task("cut.png", "a", finish=Finish(0.0)))))
+    shows = np.asarray(cut)[:, :, 3] > 0
+    assert np.array_equal(found[shows], np.asarray(cut)[shows])
+    assert np.array_equal(found[:, :, 3], np.asarray(cut)[:, :, 3])
+    assert (found[~shows][:, :3] < 255).any(1).all()  # and what was hidden is gone
+
+
+def test_a_photo_of_which_nothing_shows_is_told() -> None:
+    Image.new("RGBA", (40, 36), (9, 9, 9, 0)).save("clear.png")
+    with pytest.raises(ImageError, match=r"clear\.png: transparent everywhere"):
+        painted(gallery(), Task("clear.png", "a"))
 
 
 def test_jpeg_tells_what_it_cannot_hold() -> None:
@@ -143,7 +190,7 @@ def test_jpeg_tells_what_it_cannot_hold() -> None:
     [(universal, {"finish": Finish(0.5)}), (universal, {"style_scale": 1.5}), (adain, {}), (adain, {"alpha": 0.5})],
 )
 def test_pictures_as_styles(make: Callable[[], Model], options: dict[str, Any]) -> None:
-    task = Task("photo.png", ["night.png:0.4", "wave.png:0.6"], wishes=Wishes(tile=16), **options)
+    task = Task("photo.png", ["night.png:0.4", "wave.png:0.6"], wishes=TilingOptions(tile=16), **options)
     assert_as_in_memory(make(), task)
 
 
@@ -162,18 +209,18 @@ def test_any_size_in_any_strips(tmp_path_factory, size, tile, strip, finished) -
         patch.setattr("impasto.imaging.strips.STRIP", strip)
         patch.setattr("impasto.stylizer.strips.FINISHED", finished)
         assert_as_in_memory(
-            gallery(), Task(folder / "photo.png", "a", wishes=Wishes(tile=tile)), str(folder / "out.png")
+            gallery(), Task(folder / "photo.png", "a", wishes=TilingOptions(tile=tile)), str(folder / "out.png")
         )
 
 
 def test_only_what_does_not_fit_is_streamed() -> None:
     Image.new("RGB", (4000, 4000)).save("large.png", compress_level=0)
     model = gallery()
-    tight, ample = (Task("large.png", "a", wishes=Wishes(budget)) for budget in (900 * 10**6, 10**11))
+    tight, ample = (Task("large.png", "a", wishes=TilingOptions(budget)) for budget in (900 * 10**6, 10**11))
     assert needs_strips(model, tight)
     assert not needs_strips(model, ample)
     assert not needs_strips(model, replace(ample, size=100))
-    assert needs_strips(model, replace(ample, wishes=Wishes(900 * 10**6), size=3900))
+    assert needs_strips(model, replace(ample, wishes=TilingOptions(900 * 10**6), size=3900))
 
 
 # -- errors ---------------------------------------------------------------------------------------------------
@@ -189,7 +236,7 @@ def test_only_what_does_not_fit_is_streamed() -> None:
         (gallery, {"finish": Finish(masks=("gone.png",))}, "out.png", ImageError, r"gone\.png: no such file"),
         (gallery, {"alpha": 0.5}, "out.png", OptionError, "alpha is for networks that decode features"),
         (gallery, {"style": "fog"}, "out.png", OptionError, "no style 'fog'"),
-        (gallery, {"wishes": Wishes(10**6)}, "out.png", OptionError, "need --max-memory"),
+        (gallery, {"wishes": TilingOptions(10**6)}, "out.png", OptionError, "need --max-memory"),
         (adain, {"style": "night.png", "finish": Finish(0.5)}, "out.png", OptionError, "use alpha"),
         (gallery, {"max_megapixels": 0.001}, "out.png", ImageError, "megapixels"),
     ],
@@ -229,7 +276,7 @@ def test_a_damaged_photo_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("after", [1, 15, 38])
 def test_resumed_it_is_the_same_file(tmp_path: Path, options: dict[str, Any], after: int) -> None:
     Image.open("photo.png").resize((32, 160)).save("tall.png")
-    task = Task("tall.png", "b", wishes=Wishes(tile=16), **options)
+    task = Task("tall.png", "b", wishes=TilingOptions(tile=16), **options)
     expected = painted(gallery(), task, "whole.tif").read_bytes()
     run = tmp_path / "run"
     records = StripPainting(gallery(), task, "out.tif", folder=run).run()
@@ -239,7 +286,7 @@ def test_resumed_it_is_the_same_file(tmp_path: Path, options: dict[str, Any], af
     assert not Path("out.tif").exists()
     passes = Journal(run).state.passes
     assert (passes > 0) == (after > 20 or (after > 10 and not options.get("style_scale")))
-    again = StripPainting(gallery(), replace(task, wishes=Wishes()), "out.tif", folder=run)
+    again = StripPainting(gallery(), replace(task, wishes=TilingOptions()), "out.tif", folder=run)
     assert again.plan.band == 16  # as it was begun
     first = next(records := again.run())
     assert (first.begun > 0) == (passes > 0)
@@ -261,7 +308,7 @@ def test_a_run_of_another_picture_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = Task("photo.png", "a", wishes=Wishes(tile=16))
+    task = Task("photo.png", "a", wishes=TilingOptions(tile=16))
     expected = painted(gallery(), task, "whole.png").read_bytes()
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
@@ -283,13 +330,13 @@ from impasto.core.memory import reuse_large_blocks
 sys.path.insert(0, sys.argv[1])
 from test_strips import gallery
 from impasto.imaging.strips import load_pyvips
-from impasto.tiling.plan import Wishes, held_memory
+from impasto.tiling.plan import TilingOptions, held_memory
 from impasto.stylizer import StripPainting, Task, needs_strips
 reuse_large_blocks()
 torch.set_num_threads(1)
 load_pyvips()
 budget = held_memory() + (200 << 20)
-task = Task("large.tif", "a", wishes=Wishes(budget))
+task = Task("large.tif", "a", wishes=TilingOptions(budget))
 assert needs_strips(gallery(), task)
 for _ in StripPainting(gallery(), task, "out.tif", compression=0).run():
     pass

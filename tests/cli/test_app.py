@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -79,9 +80,77 @@ def test_usage_errors_exit_with_2(arguments: list[str]) -> None:
     assert arguments[-1] in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--versoin"], "impasto has no option --versoin (did you mean '--version'?): see `impasto --help`"),
+        (["sytlize"], "impasto has no command 'sytlize' (did you mean 'stylize'?): see `impasto --help`"),
+        (
+            ["weights", "fetc"],
+            "impasto weights has no command 'fetc' (did you mean 'fetch'?): see `impasto weights --help`",
+        ),
+        (
+            ["stylize", "--sytle", "x"],
+            "impasto stylize has no option --sytle (did you mean '--style'?): see `impasto stylize --help`",
+        ),
+        (
+            ["train", "johnson", "--stlye", "x"],
+            "impasto train johnson has no option --stlye (did you mean '--style'?): see `impasto train johnson --help`",
+        ),
+    ],
+)
+def test_what_is_unknown_is_one_line_with_the_nearest_name(arguments: list[str], line: str) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"error: {line}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["evaluate"], ["impasto evaluate: missing option '--photos'"]),
+        (["weights", "fetch"], ["impasto weights fetch: missing argument 'NAME'"]),
+        (["stylize", "x", "--size", "abc"], ["impasto stylize: ", "--size", "'abc'", "integer"]),
+        (["stylize", "x", "--quality", "god"], ["impasto stylize: ", "--quality", "'god'", "'draft', 'good', 'best'"]),
+        (["stylize", "x", "--size"], ["impasto stylize: ", "'--size' requires an argument"]),
+        (["info", "extra"], ["impasto info: ", "extra"]),
+    ],
+)
+def test_errors_of_usage_look_like_our_own(arguments: list[str], parts: list[str]) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    for part in parts:
+        assert part in result.stderr
+
+
+def test_help_lists_commands_as_people_need_them() -> None:
+    places = [
+        run("--help").stdout.index(f" {name} ") for name in ("stylize", "styles", "train", "evaluate", "compress")
+    ]
+    assert places == sorted(places)
+    first, *_, last = re.findall(r"^│ (\w+)  ", run("--help").stdout.partition("Commands")[2], re.MULTILINE)
+    assert (first, last) == ("stylize", "compress")
+
+
+def test_help_without_arguments_is_help() -> None:
+    for arguments in ([], ["weights"], ["train"]):
+        assert "Usage:" in (result := run(*arguments)).output
+        assert "error:" not in result.output
+
+
+def test_help_fills_the_lines_of_a_narrow_terminal() -> None:
+    """Where a docstring breaks its lines says nothing about where a terminal should."""
+    result = CliRunner(env=PLAIN | {"COLUMNS": "80"}).invoke(app, ["evaluate", "--help"])
+    rows = [row.strip() for row in result.stdout.partition("─ Options")[0].splitlines()]
+    inside = [row for row, after in itertools.pairwise(rows) if row and after and not row.startswith("╭")]
+    assert len(inside) > 3
+    assert all(len(row) > 60 for row in inside)
+
+
 def raising(error: BaseException) -> typer.Typer:
     """A program like ours with two commands, of which ``fail`` raises ``error``."""
-    program = typer.Typer(cls=app_module._Commands)
+    program = typer.Typer(cls=app_module._Program)
 
     @program.command()
     def fail() -> None:

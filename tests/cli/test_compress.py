@@ -129,7 +129,11 @@ def replaced(old: str, new: str) -> Callable[[Path], None]:
     [
         (lambda here: (here / "recipe.toml").unlink(), [], "recipe.toml: cannot be read as a recipe"),
         (lambda here: (here / "recipe.toml").write_bytes(b"a = ["), [], "recipe.toml: cannot be read as a recipe"),
-        (replaced("crops", "crop"), [], "recipe.toml: unknown key 'crop'; the keys are crop_size, crops"),
+        (
+            replaced("crops", "crop"),
+            [],
+            "recipe.toml: unknown key 'crop' (did you mean 'crops'?); the keys are crop_size, crops",
+        ),
         (replaced('origin = "random numbers"', ""), [], "recipe.toml: the key 'origin' is missing"),
         (lambda here: (here / "made").rmdir(), [], "made does not exist; create it first"),
         (lambda here: None, ["-o", "made"], "made: a folder; give the name of a file in it"),

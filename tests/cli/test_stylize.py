@@ -164,7 +164,7 @@ def test_the_defaults_are_those_of_python(asked: Any) -> None:
 
 
 FOR_FILES = {"output", "force", "jpeg_quality", "png_compression", "save_every", "timeline", "loss_plot", "log"}
-FOR_FILES |= {"run", "resume", "help"}
+FOR_FILES |= {"keep_metadata", "run", "resume", "help"}
 
 
 def test_options_are_called_as_in_python() -> None:

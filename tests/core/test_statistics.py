@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import scipy.linalg
@@ -102,8 +100,6 @@ def test_the_trace_of_a_root_of_what_is_no_number() -> None:
 def test_gradients_of_colour_matching() -> None:
     source, target = draw(3, 4, 5, seed=4).requires_grad_(), draw(3, 3, 5, seed=5).requires_grad_()
     assert gradcheck(stats.coral, (source, target))
-    # By rank: the source decides the order, the target's values are passed on.
-    assert gradcheck(lambda t: stats.match_histogram(source.detach(), t), target)
 
 
 # -- Gram, moments, AdaIN -----------------------------------------------------------------------------------------
@@ -307,29 +303,26 @@ def test_coral_of_a_picture_with_itself_and_with_flat_channels() -> None:
     assert stats.coral(grey, x).isfinite().all()
 
 
-@quickly
-@given(st.integers(1, 40), seeds, st.booleans())
-def test_a_histogram_matched_to_itself_stays(n, seed, ties) -> None:
-    x = draw(2, n, seed=seed, dtype=torch.float32)
-    x = (x * 2).round() / 2 if ties else x
-    close(stats.match_histogram(x, x), x, 1e-6)
+def test_shares_count_positions_as_if_the_others_were_not_there() -> None:
+    x = draw(1, 5, 6, 8, seed=3, dtype=torch.float32)
+    weights = torch.zeros(1, 1, 12, 16)
+    weights[:, :, :, :8] = 0.5
+    shares, seen = stats.shares_of(weights, (6, 8)), x[..., :4]
+    assert shares is not None
+    close(shares, torch.tensor([2.0] * 4 + [0.0] * 4).expand(1, 1, 6, 8))
+    close(stats.gram(x, "positions", shares), stats.gram(seen, "positions"), 1e-5)
+    close(stats.gram(x, "all", shares), stats.gram(seen, "all"), 1e-5)
+    close(stats.gram(x, "none", shares), stats.gram(seen, "none") * 2, 1e-4)  # as of a picture of the whole size
+    for got, wanted in zip(stats.mean_std(x, shares=shares), stats.mean_std(seen), strict=True):
+        close(got, wanted, 1e-5)
+    for got, wanted in zip(stats.moments(x, shares), stats.moments(seen), strict=True):
+        close(got, wanted, 1e-5)
 
 
-@quickly
-@given(st.integers(1, 40), seeds)
-def test_matched_values_are_the_targets_values(n, seed) -> None:
-    source, target = draw(3, n, seed=seed, dtype=torch.float32), draw(3, n, seed=seed + 1, dtype=torch.float32)
-    result = stats.match_histogram(source, target)
-    close(result.sort(-1).values, target.sort(-1).values, 1e-6)
-    assert torch.equal(result.argsort(-1), source.argsort(-1))
-
-
-def test_sizes_may_differ_and_ties_share_a_value() -> None:
-    source = torch.tensor([[[0.0, 0.0], [1.0, 2.0]]])
-    target = torch.linspace(0, 1, 101).reshape(1, 1, 101)
-    result = stats.match_histogram(source, target)
-    assert result.shape == source.shape
-    # Middles of the shares: the two zeros are the lower half, whose middle is the target's first quartile.
-    close(result.flatten(), torch.tensor([0.25, 0.25, 0.625, 0.875]), 6e-3)
-    assert all(a <= b for a, b in pairwise(result.flatten().tolist()))
-    assert stats.match_histogram(torch.rand(3, 8, 8), torch.rand(3, 5, 7)).shape == (3, 8, 8)
+def test_a_fourth_channel_says_how_far_a_pixel_counts() -> None:
+    picture = draw(2, 4, 5, 5, seed=1)
+    rgb, weights = stats.split_weights(picture)
+    assert weights is not None
+    assert (rgb.shape[1], weights.shape[1]) == (3, 1)
+    assert stats.split_weights(rgb)[1] is None
+    assert stats.shares_of(None, (2, 2)) is None

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from impasto.core.statistics import gram
 from impasto.core.vgg import NORMALISATIONS, VGG
 from impasto.errors import ImageError, LayerError
 from impasto.evaluation import CONTENT_TAPS, STYLE_TAPS, Distances, measure
@@ -36,7 +37,7 @@ def test_against_the_formula(vgg: VGG) -> None:
     def features(image: Tensor, tap: str) -> np.ndarray:
         return vgg(image, [tap])[tap][0].double().numpy()
 
-    def gram(image: Tensor, tap: str) -> np.ndarray:
+    def gram_of(image: Tensor, tap: str) -> np.ndarray:
         f = features(image, tap)
         return np.einsum("chw,dhw->cd", f, f) / (f.shape[1] * f.shape[2])
 
@@ -47,9 +48,28 @@ def test_against_the_formula(vgg: VGG) -> None:
     assert got.content == pytest.approx(
         np.mean([apart(features(RESULT, t), features(PHOTO, t)) for t in CONTENT_TAPS]), rel=1e-5
     )
-    assert got.style == pytest.approx(np.mean([apart(gram(RESULT, t), gram(STYLE, t)) for t in STYLE_TAPS]), rel=1e-5)
-    assert got.copied == pytest.approx(np.mean([apart(gram(PHOTO, t), gram(STYLE, t)) for t in STYLE_TAPS]), rel=1e-5)
+    assert got.style == pytest.approx(
+        np.mean([apart(gram_of(RESULT, t), gram_of(STYLE, t)) for t in STYLE_TAPS]), rel=1e-5
+    )
+    assert got.copied == pytest.approx(
+        np.mean([apart(gram_of(PHOTO, t), gram_of(STYLE, t)) for t in STYLE_TAPS]), rel=1e-5
+    )
     assert got.share == got.style / got.copied
+
+
+def test_hidden_parts_of_a_style_do_not_count(vgg: VGG) -> None:
+    found = []
+    for alpha in (0.0, 1.0):
+        style = torch.cat([STYLE, torch.full_like(STYLE[:, :1], 1)], 1)
+        style[..., 24:] = style[..., 24:] * torch.tensor([1, 1, 1, alpha]).view(1, 4, 1, 1)
+        found.append(measure(vgg, PHOTO, style, RESULT))
+    whole = measure(vgg, PHOTO, STYLE, RESULT)
+    assert found[1].style == pytest.approx(whole.style, rel=1e-5)
+    assert found[0].style != pytest.approx(whole.style, rel=1e-3)
+    seen = vgg(STYLE, ["relu1_1"])["relu1_1"][..., :24]
+    expected, got = gram(seen), gram(vgg(RESULT, ["relu1_1"])["relu1_1"])
+    apart = float((got - expected).square().sum() / expected.square().sum())
+    assert found[0].style_by_layer["relu1_1"] == pytest.approx(apart, rel=1e-4)
 
 
 def test_the_photo_itself_is_all_content_and_keeps_its_style_distance(vgg: VGG) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from impasto.errors import ImageError
-from impasto.imaging import luminance, match_luminance, transfer_luminance
+from impasto.imaging import luminance, match_colours, match_luminance, tame_colours, transfer_luminance
 
 # FCC 1953 NTSC, the classic matrix from RGB to YIQ
 YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
@@ -70,3 +70,68 @@ def test_match_luminance() -> None:
     assert torch.allclose(matched.std(correction=0), target.std(correction=0), atol=1e-5)
     flat = match_luminance(torch.full((1, 3, 4, 4), 0.5), photo)
     assert torch.allclose(flat, target.mean().expand_as(flat), atol=1e-4)
+
+
+def flat_and_poor() -> dict[str, Tensor]:
+    """Pictures of few colours: none but grey, the shades of one tint, a single one."""
+    light = random(5, 1, 1, 20, 20) * 0.8 + 0.1
+    return {
+        "grey": light.expand(-1, 3, -1, -1).clone(),
+        "sepia": light * torch.tensor([1.0, 0.8, 0.6]).view(1, 3, 1, 1),
+        "flat": torch.tensor([0.7, 0.4, 0.2]).view(1, 3, 1, 1).expand(1, 3, 20, 20).clone(),
+        "full": random(6, 1, 3, 20, 20),
+    }
+
+
+def spread(x: Tensor) -> float:
+    return float((x.amax(1) - x.amin(1)).mean())
+
+
+def test_matched_colours_have_the_photos_mean_and_covariance() -> None:
+    style, photo = random(1, 1, 3, 30, 40) * 0.3 + 0.2, random(2, 1, 3, 21, 17) * 0.2 + 0.4
+    photo[:, 1] = photo[:, 0] * 0.5 + photo[:, 1] * 0.5
+    got = match_colours(style, photo)[0].flatten(1)
+    torch.testing.assert_close(got.mean(1), photo[0].flatten(1).mean(1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(got.cov(), photo[0].flatten(1).cov(), rtol=5e-3, atol=1e-6)
+    torch.testing.assert_close(match_colours(style, style), style, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("style", flat_and_poor())
+@pytest.mark.parametrize("photo", flat_and_poor())
+def test_poor_colours_are_matched_and_tamed_without_inventing_any(style: str, photo: str) -> None:
+    ours, theirs = flat_and_poor()[style], flat_and_poor()[photo]
+    for result in (match_colours(ours, theirs), tame_colours(ours, theirs)):
+        assert result.isfinite().all()
+        assert result.min() >= 0
+        assert result.max() <= 1 + 1e-6
+        if photo == "grey":
+            assert spread(result) < 1e-4
+        if photo == "sepia":
+            light = luminance(result)
+            hue = (theirs - luminance(theirs)).mean((2, 3), keepdim=True)
+            chroma = result - light
+            share = (chroma * hue).sum(1, keepdim=True) / hue.square().sum()
+            torch.testing.assert_close(chroma, share * hue, rtol=0, atol=1e-3)
+    tame = tame_colours(ours, theirs)
+    assert spread(tame) <= spread(theirs) + 1e-6
+    torch.testing.assert_close(luminance(tame), luminance(ours), rtol=0, atol=1e-5)
+
+
+def test_hidden_pixels_do_not_count_in_matching() -> None:
+    photo, style = random(1, 1, 3, 20, 20), random(2, 1, 3, 20, 20)
+    halves = []
+    for hidden in (0.0, 1.0):
+        cut = torch.cat([style, torch.ones_like(style[:, :1])], 1)
+        cut[:, :3, :, 10:], cut[:, 3:, :, 10:] = hidden, 0
+        halves.append(match_colours(cut, photo)[..., :10])
+        assert torch.allclose(match_luminance(cut, photo)[..., :10], match_luminance(style[..., :10], photo), atol=1e-5)
+    torch.testing.assert_close(halves[0], match_colours(style[..., :10], photo), rtol=0, atol=1e-5)
+    torch.testing.assert_close(*halves, rtol=0, atol=1e-5)
+
+
+def test_a_painting_within_the_photos_colours_keeps_its_own() -> None:
+    photo = random(3, 1, 3, 30, 30)
+    pale = photo.mean((2, 3), keepdim=True) + 0.3 * (photo - photo.mean((2, 3), keepdim=True))
+    rest = tame_colours(pale, photo) - pale
+    assert rest.abs().mean() < 0.02
+    torch.testing.assert_close(tame_colours(photo, photo), photo, rtol=0, atol=1e-4)

@@ -10,7 +10,7 @@ from impasto.errors import LayerError, OptionError
 from impasto.lab.layers import BackboneLayers, PainterLayers, stage_names
 from impasto.networks.adain import AdaIN, AdaINConfig
 from impasto.networks.brisk import Brisk, BriskConfig
-from impasto.networks.inference import paint
+from impasto.networks.inference import bind
 from impasto.networks.johnson import Johnson, JohnsonConfig
 from impasto.networks.layers import pad_to_multiple
 from impasto.networks.multistyle import MultiStyle, MultiStyleConfig
@@ -99,9 +99,9 @@ def test_any_style_by_what_was_predicted_has_the_stages_of_its_painter(universal
     layers = PainterLayers(universal, "any", pictures=pictures)
     assert layers.layers == stage_names(brisk)
     seen = layers(IMAGE, ["head", "stem"])
-    dressed = universal.dressed([universal.look(picture) for picture, _ in pictures])
-    painted = dressed.to_picture(seen["head"], pad_to_multiple(IMAGE, 4, 8), dressed.mix({"1": 3.0, "2": 1.0}))
-    assert torch.equal(painted[..., :26, :37], paint(universal, IMAGE, pictures=pictures))
+    bound = universal.bind_parameters([universal.encode_style(picture) for picture, _ in pictures])
+    painted = bound.to_picture(seen["head"], pad_to_multiple(IMAGE, 4, 8), bound.mix({"1": 3.0, "2": 1.0}))
+    assert torch.equal(painted[..., :26, :37], bind(universal, pictures)(IMAGE))
     alone = PainterLayers(universal, "any", pictures=pictures[:1])(IMAGE, ["stem"])
     assert not torch.equal(alone["stem"], seen["stem"])
 

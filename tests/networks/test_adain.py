@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from impasto.core import statistics
 from impasto.core.vgg import VGG
 from impasto.errors import LayerError, OptionError, WeightsError
-from impasto.networks.adain import DECODER, AdaIN, AdaINConfig, Moments, region_moments
+from impasto.networks.adain import DECODER, AdaIN, AdaINConfig
+from impasto.networks.encoded import FeatureMoments
+from impasto.networks.restyling import region_moments
 
 
 def toy_encoder(last: str = "conv4_1") -> VGG:
@@ -38,10 +40,11 @@ def features() -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def styles() -> list[Moments]:
+def styles() -> list[FeatureMoments]:
     draw = torch.Generator().manual_seed(3)
     return [
-        Moments(torch.randn(1, 12, 1, 1, generator=draw), torch.rand(1, 12, 1, 1, generator=draw)) for _ in range(3)
+        FeatureMoments(torch.randn(1, 12, 1, 1, generator=draw), torch.rand(1, 12, 1, 1, generator=draw))
+        for _ in range(3)
     ]
 
 
@@ -54,11 +57,11 @@ def test_it_is_adain_between_encoder_and_decoder(network) -> None:
     target = statistics.adain(network.encoder(photo, ["relu4_1"])["relu4_1"], network.encode(style))
     with torch.no_grad():
         close(network(photo, [style]), network.decode(target))
-        close(network(photo, [network.moments(style)]), network.decode(target))
+        close(network(photo, [network.encode_style(style)]), network.decode(target))
 
 
 def test_alpha_goes_from_the_photo_to_the_style(network) -> None:
-    x, style = network.encode(picture(48, 48, 1)), network.moments(picture(48, 48, 2))
+    x, style = network.encode(picture(48, 48, 1)), network.encode_style(picture(48, 48, 2))
     full = network.restyle(x, [style])
     assert torch.equal(network.restyle(x, [style], alpha=0), x)
     close(network.restyle(x, [style], alpha=0.25), 0.75 * x + 0.25 * full)
@@ -72,10 +75,10 @@ def test_weights_average_what_single_styles_give(network, features, styles) -> N
 
 def test_a_batch_of_styles_goes_with_a_batch_of_photos(network, features) -> None:
     draw = torch.Generator().manual_seed(4)
-    batch = Moments(torch.randn(2, 12, 1, 1, generator=draw), torch.rand(2, 12, 1, 1, generator=draw))
+    batch = FeatureMoments(torch.randn(2, 12, 1, 1, generator=draw), torch.rand(2, 12, 1, 1, generator=draw))
     out = network.restyle(features, [batch])
     for i in range(2):
-        one = Moments(batch.mean[i : i + 1], batch.std[i : i + 1])
+        one = FeatureMoments(batch.mean[i : i + 1], batch.std[i : i + 1])
         close(out[i : i + 1], network.restyle(features[i : i + 1], [one]))
 
 

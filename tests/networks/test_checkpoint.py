@@ -16,9 +16,10 @@ from impasto.core.vgg import VGG
 from impasto.errors import OptionError, WeightsError
 from impasto.networks.adain import AdaINConfig
 from impasto.networks.brisk import Brisk, BriskConfig
-from impasto.networks.checkpoint import Network, build, load_model, save_model
+from impasto.networks.checkpoint import load_model, save_model
 from impasto.networks.johnson import Johnson, JohnsonConfig
 from impasto.networks.multistyle import MultiStyleConfig
+from impasto.networks.registry import Network, build
 from impasto.networks.universal import UniversalConfig
 
 RECIPE = {"steps": 12, "photos": ["a", "b"], "style_balance": 30.0}

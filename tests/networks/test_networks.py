@@ -15,11 +15,11 @@ from impasto.core.vgg import VGG
 from impasto.errors import OptionError
 from impasto.networks.adain import AdaIN, AdaINConfig
 from impasto.networks.brisk import Brisk, BriskConfig
-from impasto.networks.checkpoint import Config, Network, build, config_from
 from impasto.networks.johnson import Johnson, JohnsonConfig
 from impasto.networks.layers import use_precision
 from impasto.networks.multistyle import MultiStyle, MultiStyleConfig
 from impasto.networks.norms import moments, scale_shift
+from impasto.networks.registry import Config, Network, build, config_from
 from impasto.networks.staged import StagedNetwork
 from impasto.networks.universal import Signature, Universal, UniversalConfig
 
@@ -73,7 +73,7 @@ def untrained(config: Config, encoder: VGG | None = None) -> Network:
 def painter(network: Network) -> Callable[[Tensor], Tensor]:
     """The network with everything but the photo fixed; a style that differs by photo where there are several."""
     if isinstance(network, AdaIN):
-        style = network.moments(picture(1, 40, 40, seed=9))
+        style = network.encode_style(picture(1, 40, 40, seed=9))
         return lambda image: network(image, [style])
     if isinstance(network, Universal):
         look = network.signature(picture(1, 40, 40, seed=9))

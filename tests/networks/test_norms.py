@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from impasto.networks import norms
-from impasto.networks.norms import ConditionalInstanceNorm, Moments, instance_norm, moments, scale_shift
+from impasto.networks.norms import ConditionalInstanceNorm, RunningMoments, instance_norm, moments, scale_shift
 
 
 def formula(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def test_the_parts_give_the_whole(rows) -> None:
 )
 def test_moments_of_a_map_do_not_depend_on_how_it_is_cut(rows, width, dtype, layout) -> None:
     x = features(1, 5, sum(rows), width, offset=1.0).to(dtype).contiguous(memory_format=layout)
-    whole, pieces = Moments(), Moments()
+    whole, pieces = RunningMoments(), RunningMoments()
     whole.add(x)
     for piece in x.split(rows, 2):
         pieces.add(piece.contiguous(memory_format=layout))
@@ -92,7 +92,7 @@ def test_moments_of_a_map_do_not_depend_on_how_it_is_cut(rows, width, dtype, lay
 @pytest.mark.parametrize("spread", [1e-3, 0.1, 1.0])
 def test_moments_of_what_is_nearly_flat_and_far_from_zero(spread) -> None:
     x = features(1, 8, 50, 400) * spread + torch.linspace(-50, 50, 8)[:, None, None]
-    moments_ = Moments()
+    moments_ = RunningMoments()
     moments_.add(x.contiguous(memory_format=torch.channels_last))
     mean, variance = moments_.result()
     torch.testing.assert_close(mean.double(), x.double().mean((0, 2, 3)), rtol=1e-4, atol=0)
@@ -109,7 +109,7 @@ def test_noise_of_rounding_is_not_normalised_up() -> None:
 
 def test_moments_of_nothing() -> None:
     with pytest.raises(RuntimeError, match="no piece"):
-        Moments().result()
+        RunningMoments().result()
 
 
 def test_moments_of_bfloat16_are_float32() -> None:

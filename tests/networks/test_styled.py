@@ -100,7 +100,7 @@ def test_an_average_photo_gets_the_colours_of_the_style() -> None:
     style = torch.rand(1, 3, 20, 30, generator=draw) * torch.tensor([0.2, 0.5, 0.8]).view(1, 3, 1, 1) + 0.1
     network = Brisk(BriskConfig(("a", "b"), channels=16, blocks=1, detail=16)).eval()
     before = network.palette(image, network.mix("b"))
-    network.dress("b", style)
+    network.begin_style("b", style)
     got = network.palette(image, network.mix("b")).flatten(2)[0]
     wanted = torch.logit(style).flatten(2)[0]
     torch.testing.assert_close(got.mean(1), wanted.mean(1), rtol=0, atol=0.1)

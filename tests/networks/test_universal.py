@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,15 @@ from impasto.core.precision import choose_precision
 from impasto.core.vgg import VGG
 from impasto.errors import LayerError, OptionError, WeightsError
 from impasto.networks import universal
-from impasto.networks.adain import TAPS
 from impasto.networks.brisk import Brisk
 from impasto.networks.checkpoint import load_model, save_model
-from impasto.networks.inference import encode, paint, ready
+from impasto.networks.encoded import TAPS
+from impasto.networks.inference import bind, encode, ready
 from impasto.networks.palette import colour_map
 from impasto.networks.universal import Predictor, Signature, Universal, UniversalConfig
-from impasto.tiling.fitting import InBands
-from impasto.tiling.plan import Wishes
+from impasto.tiling.bands import BandProgress
+from impasto.tiling.fitting import paint
+from impasto.tiling.plan import TilingOptions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = UniversalConfig("toy", channels=8, blocks=1, detail=4, parts=8, hidden=8)
@@ -220,7 +222,7 @@ def test_a_network_of_several_styles_can_be_the_beginning(monkeypatch: pytest.Mo
     assert torch.equal(network.painter.stem.conv2d.weight, trained.stem.conv2d.weight)
     assert network.painter.stem.conv2d.weight.data_ptr() != trained.stem.conv2d.weight.data_ptr()
     for i, name in enumerate("abc"):
-        painted = paint(network, photo, pictures=[(styles[i : i + 1], 1.0)])
+        painted = bind(network, [(styles[i : i + 1], 1.0)])(photo)
         torch.testing.assert_close(painted, trained(photo, trained.mix(name)), rtol=0, atol=0.01)
 
 
@@ -230,21 +232,21 @@ def test_a_beginning_of_other_sizes_is_refused(network: Universal) -> None:
         network.begin_with(trained, network.signature(picture(count=3)))
 
 
-# -- looks ----------------------------------------------------------------------------------------------------
+# -- parameters ----------------------------------------------------------------------------------------------------
 
 
 def test_a_look_is_a_row_for_all_that_a_style_has_in_brisk(network: Universal) -> None:
     brisk = Brisk(SMALL.brisk(("a", "b")))
     of_styles = {id(getattr(module, name)) for module, name in brisk.rows}
     wanted = {name: (3, *value.shape[1:]) for name, value in brisk.named_parameters() if id(value) in of_styles}
-    look = network.look(picture(count=3))
+    look = network.encode_style(picture(count=3))
     assert {name: tuple(value.shape) for name, value in look.items()} == wanted
     assert all(value.dtype == torch.float32 for value in look.values())
 
 
 def test_untrained_it_knows_nothing_of_a_style_but_its_colours() -> None:
     network, styles = untrained(), picture(seed=3, count=2)
-    look = network.look(styles)
+    look = network.encode_style(styles)
     matrices, offsets = zip(*(colour_map(style[None]) for style in styles), strict=True)
     assert torch.equal(look["palette.matrix"], torch.stack(matrices))
     assert torch.equal(look["palette.offset"], torch.stack(offsets))
@@ -258,16 +260,16 @@ def test_untrained_it_is_a_brisk_dressed_with_the_style() -> None:
     network, style, photo = untrained(), picture(seed=3), picture(44, 36, 4)
     brisk = Brisk(SMALL.brisk(("a",))).eval()
     brisk.load_state_dict(network.painter.state_dict())
-    brisk.dress("a", style)
+    brisk.begin_style("a", style)
     expected = brisk(photo, brisk.mix("a"))
-    torch.testing.assert_close(paint(network, photo, pictures=[(style, 1.0)]), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(bind(network, [(style, 1.0)])(photo), expected, rtol=0, atol=1e-6)
 
 
 def test_looks_differ_by_style_and_not_by_company(network: Universal) -> None:
     styles = picture(seed=3, count=3)
-    together = network.look(styles)
+    together = network.encode_style(styles)
     for i in range(3):
-        alone = network.look(styles[i : i + 1])
+        alone = network.encode_style(styles[i : i + 1])
         for name, value in together.items():
             torch.testing.assert_close(value[i : i + 1], alone[name], rtol=1e-4, atol=1e-4)
     assert all((value[0] - value[1]).abs().max() > 1e-3 for value in together.values())
@@ -284,8 +286,8 @@ def test_a_batch_of_styles_is_each_photo_in_its_own(network: Universal, size: tu
     assert painted.shape == photos.shape
     assert painted.dtype == torch.float32
     for i in range(3):
-        dressed = network.dressed([network.look(styles[i : i + 1])])
-        alone = dressed(photos[i : i + 1], torch.ones(1, 1))
+        bound = network.bind_parameters([network.encode_style(styles[i : i + 1])])
+        alone = bound(photos[i : i + 1], torch.ones(1, 1))
         torch.testing.assert_close(painted[i : i + 1], alone, rtol=0, atol=1e-5)
     assert (network(photos, network.signature(styles.flip(0))) - painted)[0].abs().max() > 1e-3
 
@@ -293,29 +295,29 @@ def test_a_batch_of_styles_is_each_photo_in_its_own(network: Universal, size: tu
 @torch.no_grad()
 def test_style_pictures_of_any_size(network: Universal) -> None:
     for size in ((1, 1), (5, 70), (33, 47), (96, 32)):
-        painted = paint(network, picture(), pictures=[(picture(*size, seed=2), 1.0)])
+        painted = bind(network, [(picture(*size, seed=2), 1.0)])(picture())
         assert painted.isfinite().all()
 
 
 @torch.no_grad()
 def test_several_styles_are_weighed(network: Universal) -> None:
     photo, looks = picture(), [encode(network, picture(seed=seed)) for seed in (3, 4)]
-    one, other = (paint(network, photo, pictures=[(look, 1.0)]) for look in looks)
-    blend = paint(network, photo, pictures=[(looks[0], 1.0), (looks[1], 1.0)])
-    torch.testing.assert_close(paint(network, photo, pictures=[(looks[0], 0.3), (looks[0], 0.9)]), one)
-    torch.testing.assert_close(paint(network, photo, pictures=[(looks[0], 0.0), (looks[1], 2.0)]), other)
-    torch.testing.assert_close(paint(network, photo, pictures=[(looks[0], 3.0), (looks[1], 3.0)]), blend)
+    one, other = (bind(network, [(look, 1.0)])(photo) for look in looks)
+    blend = bind(network, [(looks[0], 1.0), (looks[1], 1.0)])(photo)
+    torch.testing.assert_close(bind(network, [(looks[0], 0.3), (looks[0], 0.9)])(photo), one)
+    torch.testing.assert_close(bind(network, [(looks[0], 0.0), (looks[1], 2.0)])(photo), other)
+    torch.testing.assert_close(bind(network, [(looks[0], 3.0), (looks[1], 3.0)])(photo), blend)
     # Half-way in the look: each row is the mean of the two.
     mean = {name: (value + looks[1][name]) / 2 for name, value in looks[0].items()}
-    torch.testing.assert_close(blend, paint(network, photo, pictures=[(mean, 1.0)]), rtol=0, atol=1e-5)
+    torch.testing.assert_close(blend, bind(network, [(mean, 1.0)])(photo), rtol=0, atol=1e-5)
     assert (blend - one).abs().max() > 1e-3
 
 
 @torch.no_grad()
 def test_a_picture_and_what_was_kept_of_it_paint_alike(network: Universal) -> None:
     style = picture(seed=3)
-    kept = paint(network, picture(), pictures=[(encode(network, style), 1.0)])
-    assert torch.equal(paint(network, picture(), pictures=[(style, 1.0)]), kept)
+    kept = bind(network, [(encode(network, style), 1.0)])(picture())
+    assert torch.equal(bind(network, [(style, 1.0)])(picture()), kept)
 
 
 @torch.no_grad()
@@ -323,50 +325,55 @@ def test_masks_give_each_style_its_region(network: Universal) -> None:
     photo, pictures = picture(), [(picture(seed=3), 1.0), (picture(seed=4), 1.0)]
     left = torch.zeros(1, 1, 40, 48)
     left[..., :24] = 1
-    masked = paint(network, photo, pictures=pictures, masks=[left, 1 - left])
+    masked = bind(network, pictures)(photo, masks=[left, 1 - left])
     for i, part in ((0, slice(0, 24)), (1, slice(24, 48))):
-        alone = paint(network, photo, pictures=pictures[i : i + 1])
+        alone = bind(network, pictures[i : i + 1])(photo)
         torch.testing.assert_close(masked[..., part], alone[..., part], rtol=0, atol=1e-5)
     with pytest.raises(OptionError, match="2 styles with 1 masks"):
-        paint(network, photo, pictures=pictures, masks=[left])
+        bind(network, pictures)(photo, masks=[left])
 
 
 def test_strength_0_is_the_photo(network: Universal) -> None:
     photo = picture()
-    full = paint(network, photo, pictures=[(picture(seed=3), 1.0)])
-    assert torch.equal(paint(network, photo, pictures=[(picture(seed=3), 1.0)], strength=0), photo)
-    half = paint(network, photo, pictures=[(picture(seed=3), 1.0)], strength=0.5)
+    full = bind(network, [(picture(seed=3), 1.0)])(photo)
+    assert torch.equal(bind(network, [(picture(seed=3), 1.0)])(photo, strength=0), photo)
+    half = bind(network, [(picture(seed=3), 1.0)])(photo, strength=0.5)
     torch.testing.assert_close(half, (photo + full) / 2)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pictures": [(picture(), 1.0)], "alpha": 0.5}, r"alpha is for networks that decode features \(adain\)"),
-        ({"styles": "wave"}, "any picture: give pictures as styles, not names"),
-        ({"styles": "wave", "pictures": [(picture(), 1.0)]}, "any picture: give pictures as styles, not names"),
+        ({"styles": [(picture(), 1.0)], "alpha": 0.5}, r"alpha is for networks that decode features \(adain\)"),
+        ({"styles": [("wave", 1.0)]}, "any picture: give pictures as styles, not names"),
+        ({"styles": [("wave", 1.0), (picture(), 1.0)]}, "any picture: give pictures as styles, not names"),
         ({}, "any picture: give pictures as styles"),
-        ({"pictures": [(picture(), -1.0)]}, "weight of style '1' is -1.0, but must be 0 or more"),
-        ({"pictures": [(picture(), 0.0)]}, "no style has a weight above 0"),
+        ({"styles": [(picture(), -1.0)]}, "weight of style '1' is -1.0, but must be 0 or more"),
+        ({"styles": [(picture(), 0.0)]}, "no style has a weight above 0"),
     ],
 )
 def test_wrong_choices_are_refused(network: Universal, options: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionError, match=message):
-        paint(network, picture(), **options)
+        bind(network, options.get("styles", []))(picture(), alpha=options.get("alpha", 1.0))
 
 
 @pytest.mark.parametrize("tile", [16, 20, 64])
 def test_bands_give_the_same_picture(network: Universal, tile: int) -> None:
     photo = picture(77, 45, 6)
     shown = [(picture(seed=3), 1.0), (picture(seed=4), 2.0)]
-    out = paint(network, photo, pictures=shown, renderer=InBands(Wishes(tile=tile)))
-    torch.testing.assert_close(out, paint(network, photo, pictures=shown), rtol=0, atol=1e-3)
+    painted: list[Tensor] = []
+
+    def run() -> Iterator[BandProgress]:
+        painted.append((yield from paint(bind(network, shown), photo, TilingOptions(tile=tile))))
+
+    assert list(run())
+    torch.testing.assert_close(painted[0], bind(network, shown)(photo), rtol=0, atol=1e-3)
 
 
 def test_half_precision_is_close() -> None:
     exact, rough = practised(), ready(practised(), choose_precision("cpu", "bfloat16"))
     assert rough.encoder.dtype == torch.bfloat16
-    painted = [paint(one, picture(seed=2), pictures=[(picture(seed=3), 1.0)]) for one in (exact, rough)]
+    painted = [bind(one, [(picture(seed=3), 1.0)])(picture(seed=2)) for one in (exact, rough)]
     assert painted[1].dtype == torch.float32
     assert 0 < (painted[0] - painted[1]).abs().mean() < 0.02
 
@@ -381,7 +388,7 @@ def test_everything_that_learns_gets_a_gradient_and_nothing_else_does() -> None:
     assert not [name for name, value in learning.items() if value.grad is None or not value.grad.abs().max() > 0]
     still = {name for name, value in network.named_parameters() if not value.requires_grad}
     assert still == {
-        *(f"painter.{name}" for name in network.look(picture())),
+        *(f"painter.{name}" for name in network.encode_style(picture())),
         *(f"encoder.{name}" for name, _ in network.encoder.named_parameters()),
     }
     assert not [name for name, value in network.named_parameters() if name in still and value.grad is not None]
@@ -389,12 +396,12 @@ def test_everything_that_learns_gets_a_gradient_and_nothing_else_does() -> None:
 
 
 def test_what_it_painted_with_before_does_not_change_what_it_learns() -> None:
-    """To dress a network shares the weights; the rows of the one that learns stay what they were."""
+    """To bind a network shares the weights; the rows of the one that learns stay what they were."""
     network = practised()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    dressed = network.dressed([network.look(picture(seed=3)), network.look(picture(seed=4))])
-    assert dressed.stem.conv2d.weight.data_ptr() == network.painter.stem.conv2d.weight.data_ptr()
-    assert dressed.styles == ("1", "2")
+    bound = network.bind_parameters([network.encode_style(picture(seed=3)), network.encode_style(picture(seed=4))])
+    assert bound.stem.conv2d.weight.data_ptr() == network.painter.stem.conv2d.weight.data_ptr()
+    assert bound.styles == ("1", "2")
     assert network.painter.styles == ("style",)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
@@ -410,9 +417,7 @@ def test_a_file_holds_no_encoder_and_paints_the_same(network: Universal, tmp_pat
     assert isinstance(again, Universal)
     assert (again.config, about["method"], about["styles"]) == (network.config, "universal", [])
     shown = [(picture(seed=3), 1.0)]
-    torch.testing.assert_close(
-        paint(again, picture(), pictures=shown), paint(network, picture(), pictures=shown), rtol=0, atol=1e-6
-    )
+    torch.testing.assert_close(bind(again, shown)(picture()), bind(network, shown)(picture()), rtol=0, atol=1e-6)
     learning = [[name for name, p in one.named_parameters() if p.requires_grad] for one in (network, again)]
     assert learning[0] == learning[1]
 
@@ -423,9 +428,7 @@ def test_half_precision_in_a_file(network: Universal, tmp_path: Path) -> None:
     again, _ = load_model(path, encoder=network.encoder)
     assert {value.dtype for value in again.state_dict().values()} == {torch.float32}
     shown = [(picture(seed=3), 1.0)]
-    torch.testing.assert_close(
-        paint(again, picture(), pictures=shown), paint(network, picture(), pictures=shown), rtol=0, atol=0.02
-    )
+    torch.testing.assert_close(bind(again, shown)(picture()), bind(network, shown)(picture()), rtol=0, atol=0.02)
 
 
 def test_without_its_encoder_a_file_says_so(network: Universal, tmp_path: Path) -> None:
@@ -456,7 +459,7 @@ def test_the_encoder_is_needed_and_named() -> None:
 def test_what_ships_with_the_package_can_be_its_encoder() -> None:
     network = Universal(replace(SMALL, encoder="compact")).eval()
     assert network.encoder.name == "compact"
-    assert paint(network, picture(), pictures=[(picture(seed=3), 1.0)]).isfinite().all()
+    assert bind(network, [(picture(seed=3), 1.0)])(picture()).isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,14 @@ VARIANTS = {
 }
 
 
-def both(vgg: VGG, s: OptimizeSettings, size: tuple[int, int], layout: Layout, memory: int = 10**9):
-    """Terms and gradients, whole and by blocks, of the same picture."""
+def both(vgg: VGG, s: OptimizeSettings, size: tuple[int, int], layout: Layout, memory: int = 10**9, hidden: int = 0):
+    """Terms and gradients, whole and by blocks, of the same picture; `hidden` columns of a style do not count."""
     photo, image = picture(*size, seed=1).to(vgg.dtype), picture(*size, seed=2).to(vgg.dtype) * 1.1
     styles = [(picture(41, 58, seed=3).to(vgg.dtype), 1.0), (picture(64, 30, seed=4).to(vgg.dtype), 2.0)]
+    if hidden:
+        alpha = torch.ones_like(styles[0][0][:, :1])
+        alpha[..., :hidden], alpha[..., hidden : hidden + 9] = 0, 0.3
+        styles[0] = (torch.cat([styles[0][0], alpha], 1), 1.0)
     weights = dict.fromkeys(("relu2_2", "relu3_1"), (2.0, 3.0))
     whole = Objective(vgg, photo, styles, s, weights)
     blocks = BlockObjective(vgg, photo, styles, s, weights, layout=layout, pool=Pool(memory))
@@ -119,6 +123,13 @@ def test_any_backbone(values) -> None:
 def test_float32_is_near_enough(style_loss) -> None:
     s = replace(SETTINGS, style_loss=style_loss)
     agree(*both(backbone(dtype=torch.float32), s, (64, 61), Layout(3, 3, 2, 0, 1.0)), 1e-4)
+
+
+@pytest.mark.parametrize("style_loss", ["gram", "wasserstein"])
+@pytest.mark.parametrize("divisor", ["none", "positions", "all"])
+def test_hidden_parts_of_a_style_count_as_little_by_blocks(vgg, style_loss, divisor) -> None:
+    s = replace(SETTINGS, style_loss=style_loss, style_divisor=divisor)
+    agree(*both(vgg, s, (50, 43), Layout(3, 2, 0, 0, 1.0), hidden=21), 1e-5)
 
 
 def test_targets_may_lie_on_disk(vgg) -> None:

@@ -18,7 +18,7 @@ from impasto.networks.layers import use_precision
 from impasto.tiling.adain_bands import encode_pieces, paint_adain, plan_adain
 from impasto.tiling.passes import Pass
 from impasto.tiling.photos import TensorPhoto
-from impasto.tiling.plan import Plan, Wishes
+from impasto.tiling.plan import TilingOptions, TilingPlan
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -48,7 +48,7 @@ def picture(height: int, width: int, seed: int = 0) -> Tensor:
     return torch.nn.functional.interpolate(small, (height, width), mode="bilinear")
 
 
-def tiled(network: AdaIN, image: Tensor, plan: Plan, styles, **values) -> Tensor:
+def tiled(network: AdaIN, image: Tensor, plan: TilingPlan, styles, **values) -> Tensor:
     out = torch.full_like(image, torch.nan)
 
     def put(top: int, rows: Tensor) -> None:
@@ -62,7 +62,7 @@ def tiled(network: AdaIN, image: Tensor, plan: Plan, styles, **values) -> Tensor
 
 @torch.inference_mode()
 def moments(network: AdaIN, *seeds: int):
-    return [network.moments(picture(40, 40, seed)) for seed in seeds]
+    return [network.encode_style(picture(40, 40, seed)) for seed in seeds]
 
 
 @settings(max_examples=8, deadline=None)
@@ -74,9 +74,9 @@ def moments(network: AdaIN, *seeds: int):
 )
 def test_any_size_and_tile_gives_the_untiled_picture(network, size, tile, spare, alpha) -> None:
     image, styles = picture(*size), moments(network, 7, 8)
-    plan = plan_adain(network, size, torch.float32, Wishes(tile=tile))
+    plan = plan_adain(network, size, torch.float32, TilingOptions(tile=tile))
     if spare is not None:
-        plan = plan_adain(network, size, torch.float32, Wishes(plan.work + spare, tile=tile))
+        plan = plan_adain(network, size, torch.float32, TilingOptions(plan.work + spare, tile=tile))
         assert plan.spilled > 0
     with torch.inference_mode():
         expected = network(image, styles, weights=[1, 3], alpha=alpha)
@@ -93,7 +93,7 @@ def test_masks(network, size) -> None:
     with torch.inference_mode():
         expected = network(image, styles, masks=masks)
     for statistics in ("exact", "sampled"):
-        plan = replace(plan_adain(network, size, torch.float32, Wishes(tile=16)), statistics=statistics)
+        plan = replace(plan_adain(network, size, torch.float32, TilingOptions(tile=16)), statistics=statistics)
         torch.testing.assert_close(tiled(network, image, plan, styles, masks=masks), expected, rtol=0, atol=1e-3)
     with pytest.raises(OptionError):
         tiled(network, image, plan, styles, masks=masks[:1])
@@ -105,7 +105,7 @@ def test_bfloat16() -> None:
     styles = moments(network, 7)
     with torch.inference_mode():
         expected = network(image, styles)
-    out = tiled(network, image, plan_adain(network, (100, 60), torch.bfloat16, Wishes(tile=24)), styles)
+    out = tiled(network, image, plan_adain(network, (100, 60), torch.bfloat16, TilingOptions(tile=24)), styles)
     assert (out - expected).abs().max() <= 2 / 255
 
 
@@ -113,7 +113,7 @@ def test_sampled_statistics_are_near(network) -> None:
     image, styles = picture(240, 320), moments(network, 7)
     with torch.inference_mode():
         expected = network(image, styles)
-    plan = plan_adain(network, (240, 320), torch.float32, Wishes(tile=64))
+    plan = plan_adain(network, (240, 320), torch.float32, TilingOptions(tile=64))
     one = ((Pass(0, 1, stores=False, paints=True), 1.0),)
     plan = replace(plan, statistics="sampled", sample=(1, 2), tile=200, passes=one)
     out = tiled(network, image, plan, styles)

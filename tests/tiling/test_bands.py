@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from impasto.core.precision import Precision
 from impasto.errors import OptionError
 from impasto.networks.brisk import Brisk, BriskConfig
-from impasto.networks.checkpoint import build
 from impasto.networks.johnson import Johnson, JohnsonConfig
 from impasto.networks.layers import pad_to_multiple, use_precision
 from impasto.networks.multistyle import MultiStyleConfig
+from impasto.networks.registry import build
 from impasto.networks.staged import StagedNetwork
 from impasto.tiling.bands import paint_staged
-from impasto.tiling.cost import StagedJob, plan_staged
+from impasto.tiling.cost import StagedCost, plan_staged
 from impasto.tiling.photos import Padded, TensorPhoto, draw_tiles
-from impasto.tiling.plan import Plan, Wishes, parse_memory, shown_bytes
+from impasto.tiling.plan import TilingOptions, TilingPlan, parse_memory, shown_bytes
 
 CONFIGS = {
     "sigmoid": lambda width, blocks: JohnsonConfig("sigmoid", width, blocks),
@@ -58,7 +58,7 @@ def untiled(network: StagedNetwork, image: Tensor) -> Tensor:
     return network.paint(image, mix_of(network))
 
 
-def tiled(network: StagedNetwork, image: Tensor, plan: Plan) -> Tensor:
+def tiled(network: StagedNetwork, image: Tensor, plan: TilingPlan) -> Tensor:
     out = torch.full_like(image, torch.nan)
 
     def put(top: int, rows: Tensor) -> None:
@@ -91,9 +91,9 @@ def picture(height: int, width: int, seed: int = 0) -> Tensor:
 @example(kind="brisk", width=2, blocks=1, size=(90, 1), tile=7, spare=None, way=1)
 def test_any_network_size_and_tile_gives_the_untiled_picture(kind, width, blocks, size, tile, spare, way) -> None:
     network, image = random_network(kind, width, blocks, seed=way), picture(*size, seed=way)
-    plan = plan_staged(network, size, torch.float32, Wishes(tile=tile))
+    plan = plan_staged(network, size, torch.float32, TilingOptions(tile=tile))
     if spare is not None:
-        plan = plan_staged(network, size, torch.float32, Wishes(tile=tile, budget=plan.work + spare))
+        plan = plan_staged(network, size, torch.float32, TilingOptions(tile=tile, budget=plan.work + spare))
         assert plan.peak <= plan.work + spare
     torch.testing.assert_close(tiled(network, image, plan), untiled(network, image), rtol=0, atol=1e-3)
 
@@ -103,9 +103,9 @@ def test_all_ways_of_storing_agree(kind) -> None:
     network, size = random_network(kind), (70, 45)
     image = picture(*size)
     expected = untiled(network, image)
-    ways = StagedJob(network, size, torch.float32).ways(sampled=False)
+    ways = StagedCost(network, size, torch.float32).pass_choices(sampled=False)
     assert len(ways) > 1
-    base = plan_staged(network, size, torch.float32, Wishes(tile=16))
+    base = plan_staged(network, size, torch.float32, TilingOptions(tile=16))
     for way in ways:
         plan = replace(base, passes=tuple((step, 1.0) for step in way), pool=9000)
         torch.testing.assert_close(tiled(network, image, plan), expected, rtol=0, atol=1e-4)
@@ -118,7 +118,7 @@ def test_bands_give_what_the_whole_does_in_any_precision(kind, dtype, tile) -> N
     """In bfloat16 a statistic that differs in its last bit alone would show: by more than 2/255 here."""
     network, image = random_network(kind, width=16), picture(190, 170)
     use_precision(network, Precision(dtype, True, "a test"))
-    plan = plan_staged(network, (190, 170), dtype, Wishes(tile=tile))
+    plan = plan_staged(network, (190, 170), dtype, TilingOptions(tile=tile))
     torch.testing.assert_close(tiled(network, image, plan), untiled(network, image), rtol=0, atol=1e-5)
 
 
@@ -143,15 +143,15 @@ def test_a_photo_is_continued_as_a_whole_one(size, multiple, smallest) -> None:
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_flat_photo_stays_flat(kind) -> None:
     network, image = random_network(kind), torch.tensor([0.9, 0.2, 0.5]).view(1, 3, 1, 1).expand(1, 3, 75, 33)
-    out = tiled(network, image, plan_staged(network, (75, 33), torch.float32, Wishes(tile=8)))
+    out = tiled(network, image, plan_staged(network, (75, 33), torch.float32, TilingOptions(tile=8)))
     assert out.isfinite().all()
     assert (out.amax((2, 3)) == out.amin((2, 3))).all()
     assert out.std() > 0  # its channels differ
 
 
-def sampled(network: StagedNetwork, size: tuple[int, int], sample: tuple[int, int], tile: int) -> Plan:
-    whole = plan_staged(network, size, torch.float32, Wishes(tile=64))
-    passes = StagedJob(network, size, torch.float32).ways(sampled=True)[0]
+def sampled(network: StagedNetwork, size: tuple[int, int], sample: tuple[int, int], tile: int) -> TilingPlan:
+    whole = plan_staged(network, size, torch.float32, TilingOptions(tile=64))
+    passes = StagedCost(network, size, torch.float32).pass_choices(sampled=True)[0]
     costs = tuple((step, 1.0) for step in passes)
     return replace(whole, statistics="sampled", sample=sample, tile=tile, passes=costs)
 
@@ -171,7 +171,7 @@ def test_sampled_statistics_are_near_and_repeatable() -> None:
 def test_half_of_the_statistics_are_exact_where_the_others_are_sampled(kind) -> None:
     """A pass each for the first, to the end of a residual block, and one for all that is sampled."""
     network = random_network(kind, blocks=5)
-    *measured, painted = StagedJob(network, (480, 640), torch.float32).ways(sampled=True)[0]
+    *measured, painted = StagedCost(network, (480, 640), torch.float32).pass_choices(sampled=True)[0]
     stages = network.stages()
     assert painted.paints
     assert stages[painted.first - 1].closes
@@ -211,7 +211,7 @@ def test_networks_that_see_further_than_a_tile_are_sampled_too() -> None:
 
 def test_a_large_picture_is_sampled_if_wished() -> None:
     network = random_network("brisk")
-    plan = plan_staged(network, (4000, 6000), torch.float32, Wishes(statistics="sampled"))
+    plan = plan_staged(network, (4000, 6000), torch.float32, TilingOptions(statistics="sampled"))
     assert plan.statistics == "sampled"
     exact = plan_staged(network, (4000, 6000), torch.float32)
     assert len(plan.passes) < len(exact.passes)
@@ -221,15 +221,15 @@ def test_a_large_picture_is_sampled_if_wished() -> None:
 
 
 def test_a_small_picture_is_not_sampled() -> None:
-    plan = plan_staged(random_network("brisk"), (300, 300), torch.float32, Wishes(statistics="sampled"))
+    plan = plan_staged(random_network("brisk"), (300, 300), torch.float32, TilingOptions(statistics="sampled"))
     assert plan.statistics == "exact"
 
 
 def test_the_plan_follows_the_budget() -> None:
     with torch.device("meta"):
         network = Brisk(BriskConfig(("a",)))
-    free = plan_staged(network, (8000, 12000), torch.bfloat16, Wishes(held=3 * 10**8))
-    tight = plan_staged(network, (8000, 12000), torch.bfloat16, Wishes(10**9, held=3 * 10**8))
+    free = plan_staged(network, (8000, 12000), torch.bfloat16, TilingOptions(held=3 * 10**8))
+    tight = plan_staged(network, (8000, 12000), torch.bfloat16, TilingOptions(10**9, held=3 * 10**8))
     assert free.spilled == 0
     assert free.peak > 2 * 10**9
     assert tight.peak <= 10**9
@@ -241,17 +241,17 @@ def test_the_plan_follows_the_budget() -> None:
 def test_too_small_a_budget_is_refused_with_one_that_works() -> None:
     network = random_network("sigmoid")
     with pytest.raises(OptionError, match="need --max-memory") as refused:
-        plan_staged(network, (4000, 4000), torch.float32, Wishes(10**8, held=10**8))
+        plan_staged(network, (4000, 4000), torch.float32, TilingOptions(10**8, held=10**8))
     enough = parse_memory(str(refused.value).split("--max-memory ")[1].split(" ")[0])
-    assert plan_staged(network, (4000, 4000), torch.float32, Wishes(enough, held=10**8)).peak <= enough
+    assert plan_staged(network, (4000, 4000), torch.float32, TilingOptions(enough, held=10**8)).peak <= enough
     with pytest.raises(OptionError):
-        plan_staged(network, (4000, 4000), torch.float32, Wishes(enough - 10**7, held=10**8))
+        plan_staged(network, (4000, 4000), torch.float32, TilingOptions(enough - 10**7, held=10**8))
 
 
 @pytest.mark.parametrize("values", [{"tile": 0}, {"statistics": "guessed"}])
 def test_senseless_options_are_refused(values) -> None:
     with pytest.raises(OptionError):
-        plan_staged(random_network("brisk"), (64, 64), torch.float32, Wishes(**values))
+        plan_staged(random_network("brisk"), (64, 64), torch.float32, TilingOptions(**values))
 
 
 @pytest.mark.parametrize(("text", "count"), [("2GB", 2 * 10**9), ("1.5 GiB", 3 << 29), ("600m", 6 * 10**8), ("9", 9)])
@@ -268,10 +268,10 @@ def test_other_amounts_are_refused(text) -> None:
 
 CHILD = """
 import resource, sys, torch
-from impasto.networks.checkpoint import build
+from impasto.networks.registry import build
 from impasto.networks.brisk import BriskConfig
 from impasto.tiling.cost import plan_staged
-from impasto.tiling.plan import Wishes
+from impasto.tiling.plan import TilingOptions
 from impasto.tiling.photos import TensorPhoto
 from impasto.tiling.bands import paint_staged
 torch.set_num_threads(1)
@@ -282,7 +282,7 @@ status = dict(line.split(":") for line in open("/proc/self/status"))
 held = int(status["VmRSS"].split()[0]) * 1024
 data = int(status["VmData"].split()[0]) * 1024
 room = 80 << 20
-plan = plan_staged(network, (1500, 1000), torch.float32, Wishes(held + room, held))
+plan = plan_staged(network, (1500, 1000), torch.float32, TilingOptions(held + room, held))
 resource.setrlimit(resource.RLIMIT_DATA, (data + room, data + room))
 rows = 0
 def count(top, part):

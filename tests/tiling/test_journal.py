@@ -16,11 +16,11 @@ from impasto.errors import DataError, OutputError
 from impasto.networks.brisk import Brisk, BriskConfig
 from impasto.networks.johnson import Johnson, JohnsonConfig
 from impasto.networks.staged import StagedNetwork
-from impasto.tiling.bands import TileProgress, paint_staged
-from impasto.tiling.cost import StagedJob, plan_staged
+from impasto.tiling.bands import BandProgress, paint_staged
+from impasto.tiling.cost import StagedCost, plan_staged
 from impasto.tiling.journal import Journal
 from impasto.tiling.photos import TensorPhoto
-from impasto.tiling.plan import Plan, Wishes
+from impasto.tiling.plan import TilingOptions, TilingPlan
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,7 +45,7 @@ class Canvas:
     def __init__(self, image: Tensor) -> None:
         self.image, self.out, self.rows = image, torch.full_like(image, torch.nan), 0
 
-    def walk(self, network: StagedNetwork, plan: Plan, journal: Journal | None) -> Iterator[TileProgress]:
+    def walk(self, network: StagedNetwork, plan: TilingPlan, journal: Journal | None) -> Iterator[BandProgress]:
         mix = network.mix("a") if isinstance(network, Brisk) else None
         self.rows = 0
         return paint_staged(network, TensorPhoto(self.image), plan, self.put, mix=mix, journal=journal)
@@ -55,8 +55,8 @@ class Canvas:
         self.rows += rows.shape[2]
 
 
-def plan_of(network: StagedNetwork, image: Tensor, tile: int) -> Plan:
-    return plan_staged(network, tuple(image.shape[2:]), torch.float32, Wishes(tile=tile, keeps=True))
+def plan_of(network: StagedNetwork, image: Tensor, tile: int) -> TilingPlan:
+    return plan_staged(network, tuple(image.shape[2:]), torch.float32, TilingOptions(tile=tile, keeps=True))
 
 
 @settings(max_examples=10, deadline=None)
@@ -73,7 +73,7 @@ def test_stopped_anywhere_it_goes_on(tmp_path_factory, kind, blocks, size, tile,
     canvas, whole = Canvas(picture(*size)), Canvas(picture(*size))
     plan = plan_of(network, canvas.image, tile)
     if statistics == "sampled":
-        passes = StagedJob(network, size, torch.float32, keeps=True).ways(sampled=True)[0]
+        passes = StagedCost(network, size, torch.float32, keeps=True).pass_choices(sampled=True)[0]
         costs = tuple((step, 1.0) for step in passes)
         plan = replace(plan, statistics="sampled", sample=(2, 1), tile=8, passes=costs)
     for _ in whole.walk(network, plan, None):
@@ -93,7 +93,7 @@ def test_stopped_anywhere_it_goes_on(tmp_path_factory, kind, blocks, size, tile,
     assert list(folder.iterdir()) == []
 
 
-def stopped(folder: Path, rows: int, height: int = 600) -> tuple[StagedNetwork, Canvas, Plan]:
+def stopped(folder: Path, rows: int, height: int = 600) -> tuple[StagedNetwork, Canvas, TilingPlan]:
     """A walk that was stopped when so many rows were painted."""
     network, canvas = network_of("brisk"), Canvas(picture(height, 16))
     plan = plan_of(network, canvas.image, 16)
@@ -143,7 +143,7 @@ def test_the_plan_stays_that_of_the_beginning(tmp_path: Path) -> None:
 
 def test_what_is_kept_is_planned_for() -> None:
     network, size = network_of("brisk"), (4000, 3000)
-    usual, kept = (plan_staged(network, size, torch.float32, Wishes(keeps=keeps)) for keeps in (False, True))
+    usual, kept = (plan_staged(network, size, torch.float32, TilingOptions(keeps=keeps)) for keeps in (False, True))
     assert (usual.spilled, kept.pool) == (0, 0)
     assert kept.peak < usual.peak
     assert kept.spilled >= 2 * 4 * 8 * 4000 * 3000 / 16  # two maps are needed at once

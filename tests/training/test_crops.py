@@ -136,9 +136,26 @@ def test_photos_of_every_kind_become_rgb(kind: str) -> None:
     assert np.abs(found - expected(photo)).mean() < 2  # hard edges differ a little by the order of rounding
 
 
-def test_transparent_photos_are_laid_on_white() -> None:
+@pytest.mark.parametrize("mode", ["RGBA", "tRNS"])
+def test_what_transparency_hides_reaches_no_square(mode: str) -> None:
+    squares = []
+    for hidden in (0, 255):
+        array = np.full((64, 64, 4), hidden, np.uint8)
+        array[:, :, 3] = 0
+        array[8:, :] = (200, 40, 60, 255)
+        image = Image.fromarray(array)
+        if mode == "tRNS":
+            image = image.convert("RGB")
+            image.info["transparency"] = (hidden,) * 3
+        squares.append(square(encode(image)))
+    assert np.array_equal(*squares)
+    assert np.abs(squares[0].astype(int) - (200, 40, 60)).max() <= 1
+
+
+def test_a_photo_that_is_transparent_everywhere_is_an_image_error() -> None:
     clear = Image.new("RGBA", (64, 64), (10, 20, 30, 0))
-    assert square(encode(clear)).min() == 255
+    with pytest.raises(ImageError, match="transparent everywhere, need something that shows"):
+        square(encode(clear))
 
 
 def test_a_photo_smaller_than_the_square_is_enlarged() -> None:

@@ -16,9 +16,10 @@ from impasto.core.precision import choose_precision
 from impasto.errors import DataError, DivergenceError, ImageError, OptionError, OutputError, WeightsError
 from impasto.files import sha256
 from impasto.imaging import read
-from impasto.networks.checkpoint import build, load_model
+from impasto.networks.checkpoint import load_model
 from impasto.networks.johnson import Johnson, JohnsonConfig
 from impasto.networks.palette import colour_map
+from impasto.networks.registry import build
 from impasto.training import loop, universal_task
 from impasto.training.adain_task import AdaINTask
 from impasto.training.checkpoint import Checkpoints

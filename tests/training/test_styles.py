@@ -331,3 +331,26 @@ def test_what_cannot_be_seen_is_named(folder: Path, vgg: VGG, tmp_path: Path) ->
 def test_jpeg_is_what_others_can_open(folder: Path, vgg: VGG) -> None:
     image = Image.open(io.BytesIO(build(folder, vgg).jpeg("udnie")))
     assert (image.format, image.size) == ("JPEG", (64, 64))
+
+
+def test_what_a_style_hides_reaches_neither_targets_nor_sets(vgg: VGG, tmp_path: Path) -> None:
+    found = []
+    for name, hidden in (("black", 0), ("white", 255)):
+        array = np.random.default_rng(0).integers(0, 256, (48, 64, 4), np.uint8)
+        array[:, :, 3] = 255
+        array[:, 30:] = (hidden, hidden, hidden, 0)
+        folder = tmp_path / name
+        folder.mkdir()
+        Image.fromarray(array).save(folder / "cut.png")
+        targets_of = style_targets([folder / "cut.png"], vgg, TAPS, 48, cache_dir=tmp_path / "cache")
+        for _ in build_styles(folder, tmp_path / f"{name}.safetensors", vgg, size=48):
+            pass
+        styles = StyleSet.open(tmp_path / f"{name}.safetensors")
+        for tap in TAPS:  # but for JPEG
+            assert torch.allclose(
+                styles.gram("cut", tap), targets_of[tap][0], rtol=0.2, atol=0.05 * targets_of[tap].max()
+            )
+        found.append((targets_of, styles.jpeg("cut")))
+    assert found[0][1] == found[1][1]
+    for tap in TAPS:
+        assert torch.equal(found[0][0][tap], found[1][0][tap])

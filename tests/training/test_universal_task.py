@@ -188,8 +188,8 @@ def test_what_is_painted_is_each_photo_in_its_style(root: Path) -> None:
 
     task.terms(paint, batch)
     for i in range(2):
-        dressed = task.network.dressed([task.network.look(batch.styles[i : i + 1])])
-        alone = dressed(batch.photos[i : i + 1], torch.ones(1, 1))
+        bound = task.network.bind_parameters([task.network.encode_style(batch.styles[i : i + 1])])
+        alone = bound(batch.photos[i : i + 1], torch.ones(1, 1))
         torch.testing.assert_close(seen[0][i : i + 1], alone, rtol=0, atol=1e-5)
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from impasto.cli.common import show_error, show_note
 from impasto.cli.compress import compress
@@ -24,33 +25,44 @@ from impasto.cli.lab import lab_app
 from impasto.cli.styles import styles
 from impasto.cli.stylize import stylize
 from impasto.cli.train import train_app
+from impasto.cli.usage import Commands
 from impasto.cli.weights import weights_app
 from impasto.errors import ImpastoError
 
 __all__ = ["app", "main"]
 
 
-class _Commands(TyperGroup):
-    """The group of commands, with the program's own ending for errors.
+class _Program(Commands):
+    """The group of all commands, with the program's own ending for errors.
 
     They are caught here and not only in :func:`main`, so that a test that invokes ``app`` sees what a
     user sees.
     """
 
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        with _endings():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _endings():
             return super().invoke(ctx)
-        except ImpastoError as error:
-            show_error(error)
-            raise typer.Exit(2) from error
-        except KeyboardInterrupt as error:
-            show_note("interrupted")
-            raise typer.Exit(130) from error
+
+
+@contextmanager
+def _endings() -> Iterator[None]:
+    try:
+        yield
+    except ImpastoError as error:
+        show_error(error)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt as error:
+        show_note("interrupted")
+        raise typer.Exit(130) from error
 
 
 app = typer.Typer(
     name="impasto",
-    cls=_Commands,
+    cls=_Program,
     help="Repaint pictures in the manner of other pictures.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,

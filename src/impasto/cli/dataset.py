@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli.common import BackboneInputOption, BackboneOption, ForceOption, JsonOption
+from impasto.cli.usage import Commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["dataset_app"]
 
-dataset_app = typer.Typer(help="Make and inspect data sets of styles.", no_args_is_help=True)
+dataset_app = typer.Typer(cls=Commands, help="Make and inspect data sets of styles.", no_args_is_help=True)
 
 _Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of pictures, one per style.")]
 _Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")]

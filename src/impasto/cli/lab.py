@@ -20,6 +20,7 @@ from impasto.cli.common import (
     show_note,
 )
 from impasto.cli.lab_runs import experiment, timeline
+from impasto.cli.usage import Commands
 from impasto.errors import OptionError
 
 if TYPE_CHECKING:
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["lab_app"]
 
-lab_app = typer.Typer(help="Look inside: layers, textures, Gram matrices, experiments, films.", no_args_is_help=True)
+lab_app = typer.Typer(
+    cls=Commands, help="Look inside: layers, textures, Gram matrices, experiments, films.", no_args_is_help=True
+)
 
 _Photo = Annotated[str, typer.Argument(metavar="PHOTO", help="A picture; - is standard input.")]
 _Picture = Annotated[str, typer.Argument(metavar="PICTURE", help="A picture; - is standard input.")]
@@ -248,7 +251,7 @@ def _look_at(path: str, size: int) -> Tensor:
     from impasto.imaging import fit_long_side, read, resize
 
     reuse_large_blocks()
-    rgb = read(path).rgb
+    rgb = read(path).seen()
     return resize(rgb, fit_long_side((rgb.shape[2], rgb.shape[3]), size))
 
 
@@ -272,7 +275,7 @@ def _painter(model: str, styles: list[str], device: str, precision: Any) -> Laye
     chosen = [parse_style(text) for text in styles]
     name = Path(loaded.name).stem
     if loaded.any_style:
-        return PainterLayers(loaded.network, name, pictures=[(read(path).rgb, weight) for path, weight in chosen])
+        return PainterLayers(loaded.network, name, pictures=[(read(path).weighed(), weight) for path, weight in chosen])
     if not chosen and len(loaded.styles) > 1:
         chosen = [(loaded.styles[0].name, 1.0)]
         show_note(f"{name} paints in the style {chosen[0][0]} here; another with --style NAME")

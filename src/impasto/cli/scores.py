@@ -56,7 +56,7 @@ class Sheet:
         from impasto.imaging.sheets import Cell, contact_sheet
 
         styles = [self._what.styles[i] for i in sorted({pair.style for pair in self._what.pairs})]
-        rows = [[Cell(), *(Cell(style.picture().rgb, style.name) for style in styles)]]
+        rows = [[Cell(), *(Cell(style.picture().seen(), style.name) for style in styles)]]
         for photo, image in self._photos.items():
             for number, method in enumerate(self._methods):
                 label = method if len(self._methods) > 1 else ""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_origin, get_type_hints
 import typer
 
 from impasto.cli.common import show_note
+from impasto.cli.usage import Commands
 from impasto.errors import OptionError
 from impasto.training.settings import (
     AdaINSettings,
@@ -53,7 +54,7 @@ METAVARS = {
     "device": "NAME",
 }
 
-train_app = typer.Typer(help="Train networks on your own styles.", no_args_is_help=True)
+train_app = typer.Typer(cls=Commands, help="Train networks on your own styles.", no_args_is_help=True)
 
 _Resume = Annotated[
     Path | None, typer.Option("--resume", metavar="DIR", help="Go on with the run in DIR; needs no other option.")

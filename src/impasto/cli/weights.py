@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli.common import JsonOption, show_note
+from impasto.cli.usage import Commands
 from impasto.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["weights_app"]
 
-weights_app = typer.Typer(help="List, fetch, verify and import backbones.", no_args_is_help=True)
+weights_app = typer.Typer(cls=Commands, help="List, fetch, verify and import backbones.", no_args_is_help=True)
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `impasto weights list`.")]
 _Names = Annotated[

@@ -20,9 +20,10 @@ __all__ = [
     "coral",
     "covariance",
     "gram",
-    "match_histogram",
     "mean_std",
     "moments",
+    "shares_of",
+    "split_weights",
     "sqrtm_newton_schulz",
     "total_variation",
     "trace_of_root",
@@ -39,12 +40,28 @@ def flatten(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1).reshape(b, h * w, c)
 
 
-def gram(features: Tensor, divisor: Divisor = "positions") -> Tensor:
+def split_weights(picture: Tensor) -> tuple[Tensor, Tensor | None]:
+    """A picture (B, 3 or 4, H, W) -> colours (B, 3, H, W), and how far each pixel counts, (B, 1, H, W), if it tells."""
+    return picture[:, :3], picture[:, 3:] if picture.shape[1] == 4 else None
+
+
+def shares_of(weights: Tensor | None, size: tuple[int, int]) -> Tensor | None:
+    """Weights of pixels (B, 1, H, W) for features of this height and width: (B, 1, h, w), their mean 1; None stays."""
+    if weights is None:
+        return None
+    small = F.adaptive_avg_pool2d(weights.float(), size)
+    return small / small.mean((2, 3), keepdim=True).clamp_min(torch.finfo(small.dtype).tiny)
+
+
+def gram(features: Tensor, divisor: Divisor = "positions", shares: Tensor | None = None) -> Tensor:
     """Gram matrix F·Fᵀ of each picture, (B, C, h, w) -> (B, C, C), at least float32.
 
     The divisor is 1 (``none``: Gatys, Ecker & Bethge 2016, eq. 3), M (``positions``: Gatys' code, Magenta)
     or C·M (``all``: Johnson et al. 2016, eq. 3). The product itself is taken in the precision of the features.
+    Positions count by their `shares`, see `shares_of`, all the same by default.
     """
+    if shares is not None:
+        features = features * shares.sqrt().to(features.dtype)
     product: Tensor = _Gram.apply(features)  # type: ignore[no-untyped-call]
     return _at_least_float32(product) / _divide_by(features, divisor)
 
@@ -80,12 +97,16 @@ def _at_least_float32(x: Tensor) -> Tensor:
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
-def mean_std(features: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
+def mean_std(features: Tensor, eps: float = 1e-5, shares: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each channel over positions, (B, C, h, w) -> two of (B, C, 1, 1).
 
-    The variance is the biased one, with `eps` added under the root (Huang & Belongie 2017, section 3).
+    The variance is the biased one, with `eps` added under the root (Huang & Belongie 2017, section 3). Positions
+    count by their `shares`, see `shares_of`, all the same by default.
     """
     x = _at_least_float32(features)
+    if shares is not None:
+        mean = (x * shares).mean((2, 3), keepdim=True)
+        return mean, (((x - mean).square() * shares).mean((2, 3), keepdim=True) + eps).sqrt()
     variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
     return mean, (variance + eps).sqrt()
 
@@ -100,14 +121,15 @@ def adain(content: Tensor, style: Tensor, eps: float = 1e-5) -> Tensor:
     return ((_at_least_float32(content) - mean_c) * (std_s / std_c) + mean_s).to(content.dtype)
 
 
-def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+def moments(features: Tensor, shares: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Mean and second moment of the features, (B, C, h, w) -> (B, C) and (B, C, C), at least float32.
 
     Unlike a covariance, these two may be averaged over pictures and over tiles. The products are taken in float32
-    whatever the features are: a covariance is a small difference of large numbers.
+    whatever the features are: a covariance is a small difference of large numbers. Positions count by their
+    `shares`, see `shares_of`, all the same by default.
     """
     x = _at_least_float32(features)
-    return x.mean(dim=(2, 3)), gram(x)
+    return (x if shares is None else x * shares).mean(dim=(2, 3)), gram(x, shares=shares)
 
 
 def covariance(mean: Tensor, second: Tensor) -> Tensor:
@@ -241,18 +263,3 @@ def _power(matrix: Tensor, exponent: float) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
     root: Tensor = (vectors * values.clamp_min(1e-12).pow(exponent)) @ vectors.T
     return root
-
-
-def match_histogram(source: Tensor, target: Tensor) -> Tensor:
-    """`source` with each channel's distribution of values as in `target`; (C, ...) both, ties share a value."""
-    channels = []
-    for s, t in zip(source.flatten(1), target.flatten(1), strict=True):
-        levels, which, counts = s.unique(return_inverse=True, return_counts=True)
-        quantile = (counts.cumsum(0) - counts.double() / 2) / s.numel()  # middle of each level's share
-        ordered = t.sort().values
-        position = (quantile * t.numel() - 0.5).clamp(0, t.numel() - 1)
-        low = position.floor().long()
-        high = (low + 1).clamp_max(t.numel() - 1)
-        matched = torch.lerp(ordered[low], ordered[high], (position - low).to(ordered.dtype))
-        channels.append(matched.expand_as(levels)[which])
-    return torch.stack(channels).reshape(source.shape).to(source.dtype)

@@ -14,6 +14,7 @@ from typing import Any, get_args
 import torch
 
 from impasto.core.backbones import BACKBONES, Backbone, Input
+from impasto.core.host import in_our_settings
 from impasto.core.metadata import read_metadata
 from impasto.core.precision import Precision
 from impasto.core.state_dict import convolutions, is_safetensors, read_tensors
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 
+@in_our_settings
 def load_backbone(
     name_or_path: str | PathLike[str],
     *,

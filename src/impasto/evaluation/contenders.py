@@ -12,8 +12,8 @@ from torch import Tensor
 from impasto.core.precision import PrecisionName, choose_precision, pick_device
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError, ImageError
-from impasto.imaging import read, resize
-from impasto.networks.johnson import Johnson
+from impasto.imaging import Picture, read, resize
+from impasto.networks.registry import kind_of
 from impasto.optimize.loop import Optimization
 from impasto.optimize.presets import preset
 from impasto.stylizer import load
@@ -52,7 +52,10 @@ class Contender(Protocol):
         ...
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
-        """(name, (1, 3, H, W)) and (name, (1, 3, h, w)) in [0, 1] -> (1, 3, H, W) in [0, 1]."""
+        """(name, (1, 3, H, W)) and (name, (1, 3 or 4, h, w)) in [0, 1] -> (1, 3, H, W) in [0, 1].
+
+        A fourth channel says how far a pixel of the style counts.
+        """
         ...
 
 
@@ -65,6 +68,12 @@ class _OfAnyStyle:
 
     def can(self, photo: str, style: str) -> bool:
         return True
+
+
+def _as_style(style: Tensor) -> Picture:
+    """A style picture (1, 3 or 4, h, w) as networks take it."""
+    style = style.float().cpu()
+    return Picture(style[:, :3], style[:, 3:] if style.shape[1] == 4 else None)
 
 
 class Copied(_OfAnyStyle):
@@ -82,7 +91,7 @@ class Pasted(_OfAnyStyle):
     name = "style pasted"
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
-        return resize(style[1], (photo[1].shape[2], photo[1].shape[3]))
+        return resize(style[1][:, :3], (photo[1].shape[2], photo[1].shape[3]))
 
 
 class PresetContender(_OfAnyStyle):
@@ -107,7 +116,7 @@ class PresetContender(_OfAnyStyle):
         self._draft = load(UNIVERSAL, device=device, precision=precision) if begins else None
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
-        start = None if self._draft is None else self._draft.paint(photo[1], style[1]).rgb.to(photo[1])
+        start = None if self._draft is None else self._draft.paint(photo[1], _as_style(style[1])).rgb.to(photo[1])
         optimization = Optimization(photo[1], [(style[1], 1.0)], self._settings, self._backbone, start)
         for _ in optimization.run():
             pass
@@ -135,9 +144,9 @@ class ModelContender:
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
         if self._names is None:
-            wanted: Any = style[1]
+            wanted: Any = _as_style(style[1])
         else:  # the only style of a network goes without a name
-            wanted = None if isinstance(self._model.network, Johnson) else self._names[style[0]]
+            wanted = None if kind_of(self._model.network).styled_by == "single" else self._names[style[0]]
         return self._model.paint(photo[1], wanted).rgb.to(photo[1])
 
 
@@ -175,7 +184,7 @@ class ResultsContender:
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
         file, (height, width) = self._files[photo[0], style[0]], photo[1].shape[2:]
-        painted = read(file).rgb
+        painted = read(file).seen()
         h, w = painted.shape[2:]
         if abs(h * width - w * height) > STRETCH * w * height:
             raise ImageError(

@@ -14,7 +14,8 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from impasto.core.statistics import gram
+from impasto.core.host import in_our_settings
+from impasto.core.statistics import gram, shares_of, split_weights
 from impasto.core.vgg import VGG
 from impasto.errors import ImageError
 
@@ -69,12 +70,22 @@ class Judge:
     content: tuple[str, ...] = CONTENT_TAPS
     style: tuple[str, ...] = STYLE_TAPS
 
+    @in_our_settings
     @torch.inference_mode()
     def look(self, image: Tensor) -> Look:
-        """At a picture (1, 3, H, W); LayerError if the network lacks one of the layers."""
-        seen = self.network(image, [*dict.fromkeys((*self.style, *self.content))])
-        return Look({tap: seen[tap].float() for tap in self.content}, {tap: gram(seen[tap]) for tap in self.style})
+        """At a picture (1, 3 or 4, H, W); LayerError if the network lacks one of the layers.
 
+        In its Gram matrices, pixels count as far as a fourth channel says.
+        """
+        rgb, weights = split_weights(image)
+        seen = self.network(rgb, [*dict.fromkeys((*self.style, *self.content))])
+        grams = {
+            tap: gram(f, shares=shares_of(weights, (f.shape[2], f.shape[3])))
+            for tap, f in ((tap, seen[tap]) for tap in self.style)
+        }
+        return Look({tap: seen[tap].float() for tap in self.content}, grams)
+
+    @in_our_settings
     def compare(self, result: Look, photo: Look, style: Look) -> Distances:
         """Distances of a result to a photo of its size, and to a style of any.
 
@@ -88,8 +99,9 @@ class Judge:
         return Distances(mean[0], mean[1], mean[2], content, to_style, copied)
 
 
+@in_our_settings
 def measure(backbone: VGG, photo: Tensor, style: Tensor, result: Tensor) -> Distances:
-    """Distances of `result` to `photo`, both (1, 3, H, W), and to `style` (1, 3, h, w), as `backbone` sees them.
+    """Distances of `result` to `photo`, both (1, 3, H, W), and to `style` (1, 3 or 4, h, w), as `backbone` sees them.
 
     LayerError if the backbone lacks a tap, ImageError if the sizes of `photo` and `result` differ.
     """

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+from impasto.core.host import in_our_settings
 from impasto.core.memory import reuse_large_blocks
 from impasto.errors import OptionError, nearest
 from impasto.evaluation.contenders import Contender, Copied, Pasted
@@ -136,6 +137,7 @@ def _nothing_in_common(photos: Sequence[str], styles: Sequence[str], contenders:
     return f"{', '.join(c.name for c in contenders)} have no pair of photo and style in common"
 
 
+@in_our_settings
 def evaluate(
     what: Plan,
     contenders: Sequence[Contender],
@@ -155,12 +157,12 @@ def evaluate(
 
     @lru_cache(maxsize=1)
     def seen_photo(index: int) -> tuple[Tensor, list[Look]]:
-        image = _fit(what.photo(index).rgb, size).to(device)
+        image = _fit(what.photo(index).seen(), size).to(device)
         return image, [judge.look(image) for judge in judges]
 
     @lru_cache(maxsize=STYLES_KEPT)
     def seen_style(index: int) -> tuple[Tensor, list[Look]]:
-        image = _fit(what.styles[index].picture().rgb, size).to(device)
+        image = _fit(what.styles[index].picture().weighed(), size).to(device)
         return image, [judge.look(image) for judge in judges]
 
     for pair in what.pairs:
@@ -180,6 +182,7 @@ def evaluate(
             yield Painted(score, painted, done, total)
 
 
+@in_our_settings
 def ssim(painted: Tensor, photo: Tensor) -> float:
     """Structural similarity (Wang et al. 2004) of the luminances of (1, 3, H, W) pictures in [0, 1]; 1 is equal.
 

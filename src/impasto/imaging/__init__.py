@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from impasto.imaging.colour import luminance, match_luminance, transfer_luminance
+from impasto.imaging.colour import luminance, match_colours, match_luminance, tame_colours, transfer_luminance
+from impasto.imaging.embedded import read_recipe
 from impasto.imaging.io import (
     Picture,
     as_picture,
@@ -13,6 +14,7 @@ from impasto.imaging.io import (
     to_pil,
     write,
 )
+from impasto.imaging.masks import mask_note
 from impasto.imaging.sizes import fit_long_side, resize, scale_schedule
 
 __all__ = [
@@ -23,10 +25,14 @@ __all__ = [
     "fit_long_side",
     "losses",
     "luminance",
+    "mask_note",
+    "match_colours",
     "match_luminance",
     "read",
+    "read_recipe",
     "resize",
     "scale_schedule",
+    "tame_colours",
     "to_pil",
     "transfer_luminance",
     "write",

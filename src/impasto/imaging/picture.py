@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from impasto.errors import ImageError
+from impasto.imaging.ground import Ground, fill, ground_of, lay, texture
+from impasto.imaging.metadata import Metadata
 from impasto.imaging.profiles import SRGB
-from impasto.imaging.sizes import resize
+from impasto.imaging.sizes import resize, resize_weighed
 
-__all__ = ["Picture", "to_pil"]
+__all__ = ["Picture", "from_rows", "nothing_shows", "to_pil", "to_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +29,16 @@ class Picture:
         alpha: (1, 1, H, W) float32 in [0, 1], straight (not premultiplied), or None.
         bits: 8 or 16, the depth it came with and goes out with where the format can.
         name: the file's name without folders, or a word for where it came from.
+        ground: what continues the colours where alpha hides them; None where it hides none, or before `cleared`.
+        metadata: what its file said besides; of which `imaging.write` takes the resolution, and more if asked to.
     """
 
     rgb: Tensor
     alpha: Tensor | None = None
     bits: int = 8
     name: str = "picture"
+    ground: Ground | None = None
+    metadata: Metadata = field(default_factory=Metadata)
 
     def __post_init__(self) -> None:
         shape = tuple(self.rgb.shape)
@@ -51,6 +57,64 @@ class Picture:
     def width(self) -> int:
         return self.rgb.shape[3]
 
+    def cleared(self) -> Picture:
+        """The same picture without the colours that alpha hides: visible ones continue there. Others stay as they are.
+
+        What is to be painted, resized or looked at is cleared first. ``ImageError`` where nothing shows.
+        """
+        if self.alpha is None or self.ground is not None:
+            return self
+        colours, alpha = to_rows(self.rgb), to_rows(self.alpha)
+        if not alpha.any():
+            raise nothing_shows(self.name)
+        ground = ground_of(colours, alpha)
+        if ground is None:
+            return self
+        rows = ground.rows((self.height, self.width), 0, self.height)
+        return replace(self, rgb=from_rows(fill(colours, alpha, rows)), ground=ground)
+
+    def resized(self, size: tuple[int, int]) -> Picture:
+        """The same picture, cleared, at another (height, width); colours are weighed by alpha, see `sizes.resize`."""
+        picture = self.cleared()
+        if size == (self.height, self.width):
+            return picture
+        if picture.alpha is None or picture.ground is None:
+            return picture.with_rgb(resize(picture.rgb, size))
+        rgb, alpha = resize_weighed(picture.rgb, picture.alpha, size)
+        rows = picture.ground.rows(size, 0, size[0])
+        rgb = from_rows(fill(to_rows(rgb), to_rows(alpha), rows))
+        return replace(picture, rgb=rgb, alpha=resize(picture.alpha, size))
+
+    def seen(self) -> Tensor:
+        """What a network is to see, (1, 3, H, W): colours laid on what continues them where they are transparent.
+
+        ``ImageError`` where nothing shows.
+        """
+        picture = self.cleared()
+        if picture.alpha is None or picture.ground is None:
+            return picture.rgb
+        rows = picture.ground.rows((self.height, self.width), 0, self.height)
+        return from_rows(lay(to_rows(picture.rgb), to_rows(picture.alpha), rows))
+
+    def textured(self) -> Tensor:
+        """As `seen`, but continued with a mirror image of what shows: as a style, whose texture matters."""
+        picture = self.cleared()
+        if picture.alpha is None or picture.ground is None:
+            return picture.rgb
+        rows = picture.ground.rows((self.height, self.width), 0, self.height)
+        return from_rows(texture(to_rows(picture.rgb), to_rows(picture.alpha), rows))
+
+    def weighed(self) -> Tensor:
+        """As `textured`, (1, 3, H, W), or (1, 4, H, W) with alpha, which tells how far a pixel counts."""
+        picture = self.cleared()
+        if picture.alpha is None or picture.ground is None:
+            return picture.rgb
+        return torch.cat([picture.textured(), picture.alpha], dim=1).contiguous(memory_format=torch.channels_last)
+
+    def opaque(self) -> Picture:
+        """The same picture without transparency, `textured`; ``ImageError`` where nothing shows."""
+        return replace(self, rgb=self.textured(), alpha=None, ground=None)
+
     def with_rgb(self, rgb: Tensor) -> Picture:
         """The same picture repainted.
 
@@ -61,7 +125,7 @@ class Picture:
         alpha = self.alpha
         if alpha is not None and rgb.ndim == 4:
             alpha = resize(alpha, (rgb.shape[2], rgb.shape[3]))
-        return replace(self, rgb=rgb, alpha=alpha)
+        return replace(self, rgb=rgb, alpha=alpha, ground=None)
 
     def integers(self, bits: int, with_alpha: bool = True) -> NDArray[Any]:
         """(H, W, 3), or (H, W, 4) with alpha, as uint8 or uint16, rounded to nearest.
@@ -95,3 +159,19 @@ def to_pil(picture: Picture | Tensor) -> Image.Image:
     image = Image.fromarray(picture.integers(8))
     image.info["icc_profile"] = SRGB
     return image
+
+
+def to_rows(planes: Tensor) -> NDArray[np.float32]:
+    """(1, C, H, W) on the processor -> (H, W, C), a view where the layout is channels-last."""
+    rows: NDArray[np.float32] = planes[0].permute(1, 2, 0).numpy()
+    return rows
+
+
+def from_rows(rows: NDArray[np.float32]) -> Tensor:
+    """(H, W, C) -> (1, C, H, W), channels-last, a view."""
+    return torch.from_numpy(rows)[None].permute(0, 3, 1, 2)
+
+
+def nothing_shows(name: str) -> ImageError:
+    """The error for a picture that is transparent everywhere."""
+    return ImageError(f"{name}: transparent everywhere, need something that shows; make it opaque or choose another")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from impasto.files import ScratchFile
+from impasto.imaging.metadata import Metadata
 from impasto.imaging.pixels import to_tensor
 
 __all__ = ["PixelFile", "Strips"]
@@ -107,11 +108,13 @@ class Strips:
         pixels: grey or RGB, then straight alpha if there is any.
         bits: 8 or 16, the depth that it came with.
         name: the file's name without folders.
+        metadata: what its file said besides.
     """
 
     pixels: PixelFile
     bits: int
     name: str
+    metadata: Metadata = field(default_factory=Metadata)
 
     @property
     def height(self) -> int:

@@ -12,9 +12,10 @@ from PIL import ExifTags, Image
 from torch import Tensor
 
 from impasto.errors import ImageError
-from impasto.imaging.profiles import to_srgb
+from impasto.imaging.colour_tags import container_profile, exif_profile
+from impasto.imaging.profiles import LAB, to_srgb
 
-__all__ = ["Pixels", "exif_orientation", "from_pillow", "to_tensor", "upright"]
+__all__ = ["Pixels", "exif_orientation", "from_pillow", "to_tensor", "unpremultiplied", "upright"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,14 @@ def to_tensor(array: NDArray[Any], channels: int) -> Tensor:
     return torch.from_numpy(out)[None].permute(0, 3, 1, 2)  # in this order, or torch takes its layout for another
 
 
+def unpremultiplied(colour: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+    """Colour divided by alpha, black where nothing shows."""
+    top = np.iinfo(colour.dtype).max
+    factor = np.divide(top, alpha, out=np.zeros(alpha.shape, np.float32), where=alpha > 0)
+    straight: NDArray[Any] = np.rint((colour * factor[:, :, None]).clip(0, top))
+    return straight.astype(colour.dtype)
+
+
 def exif_orientation(image: Image.Image) -> int:
     """The EXIF (or XMP) orientation; 1 where there is none or it cannot be understood."""
     try:
@@ -73,12 +82,15 @@ def exif_orientation(image: Image.Image) -> int:
 
 
 def from_pillow(image: Image.Image, name: str) -> Pixels:
-    """The pixels of a loaded Pillow image of any mode."""
+    """The pixels of a Pillow image of any mode, which are loaded if they are not yet."""
+    profile = LAB if image.mode == "LAB" else container_profile(image)
+    image.load()
     colour, alpha = _split(image, name)
-    profile = image.info.get("icc_profile")
+    if image.format == "BMP" and alpha is not None and not alpha.any():
+        alpha = None  # clipboard tools leave the fourth byte at zero, and everybody takes such pictures as opaque
     # Pillow turns TIFF upright in load() and then forgets its orientation, so this must come after it.
     orientation = exif_orientation(image)
-    return Pixels(colour, alpha, profile if isinstance(profile, bytes) else None, orientation)
+    return Pixels(colour, alpha, profile or exif_profile(image), orientation)
 
 
 def _split(image: Image.Image, name: str) -> tuple[NDArray[Any], NDArray[Any] | None]:
@@ -88,7 +100,8 @@ def _split(image: Image.Image, name: str) -> tuple[NDArray[Any], NDArray[Any] | 
     if image.mode == "CMYK":
         return np.asarray(image), None
     if image.mode == "LAB":
-        raise ImageError(f"{name}: a CIELab picture, need RGB, grey or CMYK; convert it first")
+        # numpy gets a* and b* signed, as files have them, where Pillow's own pixels begin at -128
+        return np.asarray(image) ^ np.array([0, 128, 128], np.uint8), None
     grey = image.mode in ("1", "L", "LA", "La")
     if image.has_transparency_data:
         array = np.asarray(image.convert("LA" if grey else "RGBA"))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 import imagecodecs
 from numpy.typing import NDArray
 from PIL import Image
 
+from impasto.imaging.colour_tags import container_profile, exif_profile
 from impasto.imaging.guards import Limits
 from impasto.imaging.pixels import Pixels, exif_orientation
 
-__all__ = ["encode_png16", "is_png16", "read_png16"]
+__all__ = ["encode_png16", "insert_chunks", "is_png16", "read_png16"]
 
 _AFTER_HEADER = 33  # signature 8, IHDR 25
 
@@ -29,9 +31,11 @@ def read_png16(file: BinaryIO, name: str, limits: Limits) -> Pixels:
     file.seek(0)
     with Image.open(file, formats=["PNG"]) as header:
         limits.check(name, *header.size)
-        profile = header.info.get("icc_profile")
+        profile = container_profile(header)
         # asking Pillow for the EXIF of a PNG decodes it, so only where there is one
-        orientation = exif_orientation(header) if b"eXIf" in data or b"Orientation" in data else 1
+        told = b"eXIf" in data or b"Orientation" in data
+        orientation = exif_orientation(header) if told else 1
+        profile = profile or (exif_profile(header) if told else None)
     array = imagecodecs.png_decode(data)
     if array.ndim == 2:
         array = array[:, :, None]
@@ -43,7 +47,12 @@ def read_png16(file: BinaryIO, name: str, limits: Limits) -> Pixels:
 def encode_png16(array: NDArray[Any], compression: int, profile: bytes) -> bytes:
     """(H, W, 3 or 4) uint16 -> a PNG file with the profile in it."""
     data: Any = imagecodecs.png_encode(array, level=compression)
-    # libpng's wrapper has no argument for a profile, so its chunk goes in between header and pixels
-    body = b"iCCP" + b"sRGB\0\0" + zlib.compress(profile, 9)
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    return bytes(data[:_AFTER_HEADER]) + chunk + bytes(data[_AFTER_HEADER:])
+    # libpng's wrapper has no argument for a profile
+    return insert_chunks(bytes(data), [(b"iCCP", b"sRGB\0\0" + zlib.compress(profile, 9))])
+
+
+def insert_chunks(png: bytes, chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The PNG with chunks of these kinds and contents between its header and all that follows."""
+    bodies = [kind + content for kind, content in chunks]
+    more = b"".join(struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) for body in bodies)
+    return png[:_AFTER_HEADER] + more + png[_AFTER_HEADER:] if more else png

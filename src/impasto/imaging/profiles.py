@@ -10,9 +10,10 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SRGB", "to_srgb"]
+__all__ = ["LAB", "SRGB", "to_srgb"]
 
-_CHANNELS = {"gray": 1, "rgb": 3, "cmyk": 4}
+LAB: bytes = imagecodecs.cms_profile("lab4")  # no file's, but of pictures that hold CIELab (D50, as ICC 4 stores it)
+_CHANNELS = {"gray": 1, "rgb": 3, "cmyk": 4, "lab": 3}
 
 
 def _srgb() -> bytes:
@@ -29,7 +30,8 @@ def to_srgb(colour: NDArray[Any], profile: bytes | None) -> NDArray[Any]:
     """Colour in sRGB, relative colorimetric with black-point compensation.
 
     Args:
-        colour: (H, W, C) uint8 or uint16; C is 1 for grey, 3 for RGB, 4 for CMYK (0 is no ink).
+        colour: (H, W, C) uint8 or uint16; C is 1 for grey, 3 for RGB (or CIELab, if the profile is `LAB`), 4
+            for CMYK (0 is no ink).
         profile: the embedded ICC profile. One that is broken, or made for another kind of picture, is ignored
             as browsers do: grey and RGB are then taken as sRGB, CMYK by the plain formula (1-C)(1-K).
 
@@ -51,7 +53,7 @@ def to_srgb(colour: NDArray[Any], profile: bytes | None) -> NDArray[Any]:
 
 def _transform(colour: NDArray[Any], profile: bytes, space: str) -> NDArray[Any]:
     flags: int = imagecodecs.CMS.FLAGS.BLACKPOINTCOMPENSATION
-    if colour.dtype == np.uint16 or space == "gray":
+    if colour.dtype == np.uint16 or space in ("gray", "lab"):
         # Little CMS would bake these into a coarse table, visibly wrong in the dark and near the gamut's edge
         flags |= imagecodecs.CMS.FLAGS.NOOPTIMIZE
     return imagecodecs.cms_transform(
@@ -71,7 +73,7 @@ def _space(profile: bytes | None) -> str | None:
     """The kind of picture that a profile describes, or None where it cannot be used."""
     if profile is None:
         return None
-    space = {b"GRAY": "gray", b"RGB ": "rgb", b"CMYK": "cmyk"}.get(profile[16:20])
+    space = "lab" if profile == LAB else {b"GRAY": "gray", b"RGB ": "rgb", b"CMYK": "cmyk"}.get(profile[16:20])
     if space is None:
         return None
     try:
@@ -84,7 +86,7 @@ def _space(profile: bytes | None) -> str | None:
 @lru_cache(maxsize=64)
 def _is_srgb(profile: bytes, space: str) -> bool:
     """Whether a profile is sRGB by another name: leaving such pictures alone keeps every value exact."""
-    if space == "cmyk":
+    if space in ("cmyk", "lab"):
         return False
     levels = np.linspace(0, 65535, 256 if space == "gray" else 9).round().astype(np.uint16)
     axes = np.meshgrid(*[levels] * _CHANNELS[space], indexing="ij")

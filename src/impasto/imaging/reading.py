@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -17,8 +14,13 @@ from torch import Tensor
 
 from impasto.errors import ImageError
 from impasto.files import shown
+from impasto.imaging.colour_tags import container_profile, exif_profile, nclx_profile
 from impasto.imaging.formats import is_heif, load_pillow_heif
 from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, Limits, decoding
+from impasto.imaging.header import Header
+from impasto.imaging.heif import read_deep_avif, read_heif
+from impasto.imaging.metadata_files import find_metadata, of_info
+from impasto.imaging.opening import first_bytes, open_source
 from impasto.imaging.picture import Picture
 from impasto.imaging.pixels import Pixels, exif_orientation, from_pillow
 from impasto.imaging.png16 import is_png16, read_png16
@@ -48,111 +50,54 @@ def read(
             ``max_megapixels`` (millions of pixels) or with a side below ``min_side`` pixels.
         MissingExtraError: HEIC without pillow-heif.
     """
-    file, name = _open(source)
+    file, name = open_source(source)
     label = shown(source if isinstance(source, str | os.PathLike) else name)
     with file, decoding(label):
         pixels = _decode(file, label, Limits(max_megapixels, min_side))
         rgb, alpha = pixels.develop()
-    return Picture(rgb, alpha, pixels.bits, name)
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a file tells before it is decoded.
-
-    Attributes:
-        width, height: as they are stored, px.
-        orientation: the EXIF value.
-        alpha: whether a channel after the colours, if there is one, is transparency.
-    """
-
-    width: int
-    height: int
-    orientation: int = 1
-    alpha: bool = True
-
-    @property
-    def turned(self) -> bool:
-        """Whether width and height change places when the picture is looked at upright."""
-        return self.orientation in (5, 6, 7, 8)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width), upright."""
-        return (self.width, self.height) if self.turned else (self.height, self.width)
+        metadata = find_metadata(file)
+    return Picture(rgb, alpha, pixels.bits, name, metadata)
 
 
 def read_header(
     source: str | os.PathLike[str], *, max_megapixels: float = MAX_MEGAPIXELS, min_side: int = MIN_SIDE
 ) -> Header:
     """What the picture in a file is like, nothing being decoded; limits and errors as of ``read``."""
-    file, _ = _open(source)
+    file, _ = open_source(source)
     label = shown(source)
     with file, decoding(label):
-        header = _header(file, _first_bytes(file, label), label)
+        header = _header(file, first_bytes(file, label), label)
         Limits(max_megapixels, min_side).check(label, header.width, header.height)
     return header
 
 
 def _header(file: BinaryIO, head: bytes, label: str) -> Header:
     if is_heif(head):
-        return Header(*load_pillow_heif().open_heif(file).size)  # turned upright by the library
+        heif = load_pillow_heif().open_heif(file)
+        width, height = heif.size
+        return Header(width, height, profile=nclx_profile(heif.info))  # turned upright by the library
     if is_tiff(head):
-        return Header(*tiff_header(file, label))
+        return tiff_header(file, label)
     with _identified(file, head) as image:
+        profile = container_profile(image)
         # Asking Pillow for the EXIF of a PNG decodes it, so only where it was met before the pixels.
-        known = image.format != "PNG" or "exif" in image.info or "XML:com.adobe.xmp" in image.info
-        return Header(*image.size, exif_orientation(image) if known else 1)
-
-
-def _first_bytes(file: BinaryIO, label: str) -> bytes:
-    head = file.read(256)
-    file.seek(0)
-    if not head:
-        raise ImageError(f"{label}: empty (0 bytes), need a picture; copy or download it again")
-    return head
-
-
-def _open(source: str | os.PathLike[str] | BinaryIO) -> tuple[BinaryIO, str]:
-    """A seekable binary file, ours to close, and its short name."""
-    if not isinstance(source, str | os.PathLike):
-        given = getattr(source, "name", None)
-        name = Path(given).name if isinstance(given, str) else ""
-        return io.BytesIO(source.read()), name or "stream"
-    if os.fspath(source) == "-":
-        if sys.stdin is None or sys.stdin.isatty():
-            raise ImageError("-: standard input is a terminal, need a picture; pipe one in or name a file")
-        return io.BytesIO(sys.stdin.buffer.read()), "stdin"
-    path = Path(source)
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        raise ImageError(f"{shown(path)}: no such file; check the name and the folder") from None
-    except IsADirectoryError:
-        raise ImageError(f"{shown(path)}: a folder, need a picture file") from None
-    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{shown(path)}: cannot be opened ({reason}); check its rights and its name") from error
-    if not file.seekable():  # a pipe that has a name
-        with file:
-            return io.BytesIO(file.read()), path.name
-    return file, path.name
+        if image.format == "PNG" and "exif" not in image.info and "XML:com.adobe.xmp" not in image.info:
+            return Header(*image.size, profile=profile)
+        return Header(*image.size, exif_orientation(image), profile=profile or exif_profile(image))
 
 
 def _decode(file: BinaryIO, label: str, limits: Limits) -> Pixels:
-    head = _first_bytes(file, label)
+    head = first_bytes(file, label)
     if is_heif(head):
-        heif = load_pillow_heif().open_heif(file)
-        limits.check(label, *heif.size)
-        return from_pillow(heif.to_pillow(), label)
+        return read_heif(file, label, limits)
     if is_png16(head):
         return read_png16(file, label, limits)
     if is_tiff(head):
         return read_tiff(file, label, limits)
     with _identified(file, head) as image:
         limits.check(label, *image.size)
-        image.load()
-        return from_pillow(image, label)
+        deep = read_deep_avif(image, file) if image.format == "AVIF" else None
+        return from_pillow(image, label) if deep is None else deep
 
 
 def _identified(file: BinaryIO, head: bytes) -> Image.Image:
@@ -199,10 +144,9 @@ def _from_image(image: Image.Image, limits: Limits) -> Picture:
     label = shown(name)
     limits.check(label, *image.size)
     with decoding(label):
-        image.load()
         pixels = from_pillow(image, label)
         rgb, alpha = pixels.develop()
-    return Picture(rgb, alpha, pixels.bits, name)
+    return Picture(rgb, alpha, pixels.bits, name, of_info(image.info, image.format))
 
 
 def _from_array(array: NDArray[Any], limits: Limits) -> Picture:

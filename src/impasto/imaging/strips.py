@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,25 @@ from numpy.typing import NDArray
 
 from impasto.errors import ImageError, MissingExtraError, OutputError
 from impasto.files import atomic_path, shown
+from impasto.imaging.embedded import KEYWORD, recipe_xmp
 from impasto.imaging.formats import FORMATS, find_format
 from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, QUIET, decoding
+from impasto.imaging.header import Header
+from impasto.imaging.metadata import Metadata
+from impasto.imaging.metadata_files import find_metadata, no_room, photoshop_block, tag_tiff
 from impasto.imaging.pixelfile import PixelFile, Strips
-from impasto.imaging.pixels import upright
+from impasto.imaging.pixels import Pixels, upright
 from impasto.imaging.profiles import SRGB, to_srgb
-from impasto.imaging.reading import Header, read_header
-from impasto.imaging.tiff import is_tiff
+from impasto.imaging.reading import read_header
+from impasto.imaging.tiff import is_tiff, tiff_strips
 from impasto.imaging.writing import COMPRESSION, QUALITY, check_range, check_side, full_chroma
+from impasto.imaging.xmp import stored
 
 __all__ = ["FORMATS_BY_STRIPS", "check_readable", "check_writable", "decode_strips", "encode_strips", "load_pyvips"]
 
 STRIP = 1 << 20  # px that are decoded at a time
 FORMATS_BY_STRIPS = ("jpeg", "png", "tiff")
+_KEPT = "icc|exif|xmp|iptc|other"  # of what was set, for the pixels come with nothing
 _BIG = 3 << 30  # bytes of pixels from which on a TIFF is written as BigTIFF
 _DTYPES: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
 
@@ -91,27 +98,46 @@ def decode_strips(
         loader = _loader(_head(path))
         if loader is None:
             raise ImageError(f"{label}: only JPEG, PNG and TIFF are read by strips; convert it")
+        if not header.by_vips:
+            with path.open("rb") as file:
+                return _gather(tiff_strips(file, label), header, path.name, folder)
         try:
-            image = getattr(vips.Image, loader)(str(path), access="sequential", fail_on="error")
-            return _decode(vips, image, header, path, folder)
+            options = {"page": header.page[0], "subifd": header.page[1]} if loader == "tiffload" else {}
+            image = getattr(vips.Image, loader)(str(path), access="sequential", fail_on="error", **options)
+            if (image.width, image.height) != (header.width, header.height):
+                size = f"{header.width}x{header.height} px"
+                raise ValueError(f"{image.width}x{image.height} px, but {size} at a second look")
+            return _gather(_from_vips(vips, image, header, label), header, path.name, folder)
         except vips.Error as error:
             raise ValueError(_reason(error)) from error
 
 
-def _decode(vips: Any, image: Any, header: Header, path: Path, folder: str | os.PathLike[str] | None) -> Strips:
-    if (image.width, image.height) != (header.width, header.height):
-        raise ValueError(f"{image.width}x{image.height} px, but {header.width}x{header.height} at a second look")
-    strips = _developed(vips, image, _colours(image, shown(path)), with_alpha=header.alpha and image.hasalpha())
-    first = next(strips)
+def _gather(decoded: Iterator[Pixels], header: Header, name: str, folder: str | os.PathLike[str] | None) -> Strips:
+    """All strips of a picture, from the top, in a temporary file: upright and in sRGB."""
+    opened = next(decoded)
+    first = _developed(opened)
     pixels = PixelFile(header.size, first.shape[2], 8 * first.dtype.itemsize, folder)
     top, mirrored = 0, header.orientation in (3, 4, 6, 7)
-    for strip in chain([first], strips):
+    for strip in chain([first], map(_developed, decoded)):
         bottom = top + len(strip)
-        place = image.height - bottom if mirrored else top
+        place = header.height - bottom if mirrored else top
         # Where the camera was turned, a strip of rows is one of columns.
         pixels.write(0 if header.turned else place, upright(strip, header.orientation), place if header.turned else 0)
         top = bottom
-    return Strips(pixels, 8 * _DTYPES[image.format].itemsize, path.name)
+    with Path(path).open("rb") as file:
+        metadata = find_metadata(file)
+    return Strips(pixels, opened.bits, name, metadata)
+
+
+def _developed(pixels: Pixels) -> NDArray[Any]:
+    """(n, W, C) in sRGB, with alpha as the last channel if there is any."""
+    colour = to_srgb(pixels.colour, pixels.profile)
+    if pixels.alpha is None:
+        return colour
+    alpha = pixels.alpha[:, :, None]
+    if colour.dtype.itemsize > alpha.dtype.itemsize:  # a profile was applied at 16 bits
+        alpha = alpha.astype(np.uint16) * 257
+    return np.concatenate([colour, alpha], axis=2)
 
 
 def _colours(image: Any, label: str) -> int:
@@ -125,23 +151,16 @@ def _colours(image: Any, label: str) -> int:
     return colours
 
 
-def _developed(vips: Any, image: Any, colours: int, *, with_alpha: bool) -> Iterator[NDArray[Any]]:
-    """Strips (n, W, C) from the top in sRGB, with alpha as the last channel if there is any."""
-    region, dtype = vips.Region.new(image), _DTYPES[image.format]
-    profile = image.get("icc-profile-data") if image.get_typeof("icc-profile-data") else None
+def _from_vips(vips: Any, image: Any, header: Header, label: str) -> Iterator[Pixels]:
+    """Strips from the top, as they are stored."""
+    region, dtype, colours = vips.Region.new(image), _DTYPES.get(image.format), _colours(image, label)
+    alpha = None if header.alpha is None or not image.hasalpha() else colours + header.alpha
     rows = max(1, STRIP // image.width)
     for top in range(0, image.height, rows):
         count = min(rows, image.height - top)
         raw = np.frombuffer(region.fetch(0, top, image.width, count), dtype)
         array = raw.reshape(count, image.width, image.bands)
-        colour = to_srgb(array[:, :, :colours], profile)
-        if not with_alpha:
-            yield colour
-            continue
-        alpha = array[:, :, colours : colours + 1]
-        if colour.dtype.itemsize > alpha.dtype.itemsize:  # a profile was applied at 16 bits
-            alpha = alpha.astype(np.uint16) * 257
-        yield np.concatenate([colour, alpha], axis=2)
+        yield Pixels(array[:, :, :colours], None if alpha is None else array[:, :, alpha], header.profile)
 
 
 def _reason(error: Any) -> str:
@@ -151,32 +170,62 @@ def _reason(error: Any) -> str:
 
 
 def encode_strips(
-    pixels: PixelFile, path: str | os.PathLike[str], *, quality: int = QUALITY, compression: int = COMPRESSION
+    pixels: PixelFile,
+    path: str | os.PathLike[str],
+    *,
+    quality: int = QUALITY,
+    compression: int = COMPRESSION,
+    metadata: Metadata | None = None,
+    keep_metadata: bool = False,
+    recipe: str | None = None,
 ) -> None:
     """Write RGB or RGBA from a named `PixelFile` with the sRGB profile embedded; the file appears whole or not at all.
 
     The path's suffix tells the format, one of `FORMATS_BY_STRIPS`; a TIFF too large for offsets of 32 bits becomes a
-    BigTIFF. `quality` and `compression` are those of `writing.write`, and so are the errors. Whether there is a file
-    already is for `check_output`, which comes first.
+    BigTIFF. `quality`, `compression`, `keep_metadata` and `recipe` are those of `writing.write`, and so are the errors;
+    `metadata` is the photo's. Whether there is a file already is for `check_output`, which comes first.
     """
     vips, key = load_pyvips(), find_format(path)
     check_range("quality", quality, 1, 100)
     check_range("compression", compression, 0, 9)
-    check_side(path, (pixels.height, pixels.width), key)
+    size = (pixels.height, pixels.width)
+    check_side(path, size, key)
+    held = (metadata or Metadata()).of_painting(size, everything=keep_metadata)
+    if recipe is not None and key != "png":
+        held = replace(held, xmp=recipe_xmp(recipe, key, held.xmp))
     with QUIET, atomic_path(path) as temporary:
         try:
             # As a TIFF and not as raw pixels, which would be mapped and then count as memory of the process.
             image = vips.Image.tiffload(str(pixels.file.path), access="sequential", fail_on="error").copy()
             image.set_type(vips.GValue.blob_type, "icc-profile-data", SRGB)
+            _describe(vips, image, held, key)
+            if recipe is not None and key == "png":  # becomes a zTXt chunk of Latin-1: what is stored is ASCII
+                image.set_type(vips.GValue.gstr_type, f"png-comment-0-{KEYWORD}", stored(recipe))
             _save(image, key, str(temporary), quality, compression, big=pixels.bytes > _BIG)
         except vips.Error as error:
             raise OutputError(f"{shown(path)}: {FORMATS[key].name} could not be made ({_reason(error)})") from error
+        if key == "tiff":
+            with temporary.open("rb+") as file:
+                tag_tiff(file, held)
+
+
+def _describe(vips: Any, image: Any, metadata: Metadata, key: str) -> None:
+    """Tell pyvips what a JPEG or PNG is to say; TIFF is told afterwards, since pyvips writes no EXIF there."""
+    x, y = metadata.dpi or (72.0, 72.0)  # pyvips knows no "unknown"
+    image.set_type(vips.GValue.gdouble_type, "xres", x / 25.4)  # px per mm
+    image.set_type(vips.GValue.gdouble_type, "yres", y / 25.4)
+    left_out = no_room(metadata, key)
+    parts = {"exif": metadata.exif and b"Exif\0\0" + metadata.exif, "xmp": metadata.xmp}
+    parts["iptc"] = metadata.iptc and photoshop_block(metadata.iptc)
+    for name, data in parts.items():
+        if data and name not in left_out and key != "tiff":
+            image.set_type(vips.GValue.blob_type, f"{name}-data", data)
 
 
 def _save(image: Any, key: str, path: str, quality: int, compression: int, *, big: bool) -> None:
     if key == "jpeg":
-        image.jpegsave(path, Q=quality, subsample_mode="off" if full_chroma(quality) else "on", keep="icc")
+        image.jpegsave(path, Q=quality, subsample_mode="off" if full_chroma(quality) else "on", keep=_KEPT)
     elif key == "png":
-        image.pngsave(path, compression=compression, keep="icc")
+        image.pngsave(path, compression=compression, keep=_KEPT)
     else:
-        image.tiffsave(path, compression="deflate", level=compression, predictor="horizontal", bigtiff=big, keep="icc")
+        image.tiffsave(path, compression="deflate", level=compression, predictor="horizontal", bigtiff=big, keep=_KEPT)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import math
-import struct
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -15,9 +14,13 @@ from PIL import Image
 
 from impasto.errors import ImageError
 from impasto.imaging.guards import Limits
-from impasto.imaging.pixels import Pixels
+from impasto.imaging.header import Header
+from impasto.imaging.pixels import Pixels, unpremultiplied
+from impasto.imaging.profiles import LAB
+from impasto.imaging.tiff_pages import TiffPage, find_picture
+from impasto.imaging.tiff_rows import by_libtiff, decode_rows
 
-__all__ = ["encode_tiff", "is_tiff", "read_tiff", "tiff_header"]
+__all__ = ["XMP_TAG", "encode_tiff", "is_tiff", "read_tiff", "tiff_header", "tiff_strips"]
 
 _KIND = tifffile.PHOTOMETRIC
 _CHANNELS = {  # what the decoder hands out; YCbCr arrives as RGB
@@ -26,22 +29,33 @@ _CHANNELS = {  # what the decoder hands out; YCbCr arrives as RGB
     _KIND.PALETTE: 1,
     _KIND.RGB: 3,
     _KIND.YCBCR: 3,
+    _KIND.CIELAB: 3,
+    _KIND.ICCLAB: 3,
     _KIND.SEPARATED: 4,
 }
-_UNSPECIFIED = tifffile.EXTRASAMPLE.UNSPECIFIED
+_LABS = (_KIND.CIELAB, _KIND.ICCLAB)
+_ALPHAS = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
 _MOST_SAMPLES = 16
+XMP_TAG = 700
 _LARGE_TILE = 1024 * 1024
-_JPEG = tifffile.COMPRESSION.JPEG
-# Those in use for pictures. The decoders of others (fax above all) are not safe against damaged files.
+_LARGE_STRIP = 1 << 30  # bytes, decoded, of what must be in memory at once
+_CODING = tifffile.COMPRESSION
+_JPEG = _CODING.JPEG
+_SEPARATE = tifffile.PLANARCONFIG.SEPARATE
+# Those in use for pictures. The decoders of others are not safe against damaged files.
 _CODINGS = {
-    tifffile.COMPRESSION.NONE: "none",
-    tifffile.COMPRESSION.LZW: "LZW",
-    tifffile.COMPRESSION.ADOBE_DEFLATE: "deflate",
-    tifffile.COMPRESSION.DEFLATE: "old deflate",
-    tifffile.COMPRESSION.PACKBITS: "PackBits",
-    tifffile.COMPRESSION.ZSTD: "ZSTD",
+    _CODING.NONE: "none",
+    _CODING.LZW: "LZW",
+    _CODING.ADOBE_DEFLATE: "deflate",
+    _CODING.DEFLATE: "old deflate",
+    _CODING.PACKBITS: "PackBits",
+    _CODING.ZSTD: "ZSTD",
     _JPEG: "JPEG",
+    _CODING.CCITTRLE: "fax RLE",
+    _CODING.CCITTFAX3: "fax group 3",
+    _CODING.CCITTFAX4: "fax group 4",
 }
+_BY_VIPS = (_KIND.MINISWHITE, _KIND.MINISBLACK, _KIND.RGB, _KIND.SEPARATED)
 
 
 def is_tiff(head: bytes) -> bool:
@@ -49,45 +63,94 @@ def is_tiff(head: bytes) -> bool:
     return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def tiff_header(file: BinaryIO, name: str) -> tuple[int, int, int, bool]:
-    """Width and height of the first page as stored, its orientation, and whether extra channels begin with alpha."""
+def tiff_header(file: BinaryIO, name: str) -> Header:
+    """What the file tells about its picture: the first page that is no thumbnail."""
     with tifffile.TiffFile(file) as tiff:
-        page: Any = tiff.pages.first
+        found = find_picture(tiff, frozenset(_CHANNELS))
+        page = found.page
         _check_coding(page, name)
         _check_header(page, tiff.filehandle.size)
-        orientation = int(page.tags.valueof("Orientation") or 1)
-        return int(page.imagewidth), int(page.imagelength), orientation, _extra(page) != _UNSPECIFIED
+        return Header(
+            int(page.imagewidth),
+            int(page.imagelength),
+            found.orientation,
+            _alpha(page),
+            found.profile(file),
+            found.place,
+            _suits_vips(page),
+        )
+
+
+def _suits_vips(page: Any) -> bool:
+    """Whether pyvips reads the page, and as we mean it; its libtiff has no ZSTD, and it takes YCbCr for RGB."""
+    known = page.photometric in _BY_VIPS or (page.photometric == _KIND.YCBCR and page.compression == _JPEG)
+    whole = page.bitspersample in (1, 8, 16) and page.dtype is not None and page.dtype.kind in "bu"
+    planes = page.is_tiled and page.samplesperpixel > 1 and page.planarconfig == _SEPARATE
+    return bool(known and whole and not planes and page.compression != _CODING.ZSTD)
 
 
 def read_tiff(file: BinaryIO, name: str, limits: Limits) -> Pixels:
-    """The first page: grey, RGB, CMYK or palette with 1 to 32 bits or floats, or YCbCr in JPEG.
+    """Its picture: grey, RGB, CMYK or palette with 1 to 32 bits or floats, YCbCr or CIELab.
 
-    Floats must lie in [0, 1] and are taken as sRGB-encoded, at 16 bits. Extra channels that are not marked as
-    alpha are no transparency and are left out.
+    The picture is the first page, or, where that is a thumbnail, the SubIFD or page that it is one of. Floats must
+    lie in [0, 1] and are taken as sRGB-encoded, at 16 bits. Of extra channels the first that is marked as alpha is
+    transparency, others are left out.
     """
     with tifffile.TiffFile(file) as tiff:
-        page: Any = tiff.pages.first
+        found = find_picture(tiff, frozenset(_CHANNELS))
+        page = found.page
         # a damaged header may hold a list here, and a list times a number is a long list
         limits.check(name, int(page.imagewidth), int(page.imagelength))
-        kind = page.photometric
-        wanted = _CHANNELS.get(kind)
-        samples = page.dtype.kind if page.dtype is not None else ""
-        _check_coding(page, name)
-        if wanted is None or samples not in ("b", "u", "f") or (kind == _KIND.YCBCR and page.compression != _JPEG):
-            raise ImageError(
-                f"{name}: a TIFF of kind {getattr(kind, 'name', kind)} with {page.bitspersample}-bit samples of type "
-                f"{page.dtype}, need RGB, grey, CMYK or palette with unsigned or float samples; convert it first"
-            )
+        _check_kind(page, name)
         _check_header(page, tiff.filehandle.size)
         if page.compression == _JPEG:
             _check_jpeg(page, tiff.filehandle)
-        array = _decode_lzw(file, page) if page.compression == tifffile.COMPRESSION.LZW else page.asarray()
-        if page.samplesperpixel > 1 and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
-            array = np.moveaxis(array, 0, -1)
+        if by_libtiff(page):
+            array = np.concatenate(list(decode_rows(page)))
+        else:
+            array = page.asarray()
+            if page.samplesperpixel > 1 and page.planarconfig == _SEPARATE:
+                array = np.moveaxis(array, 0, -1)
         array = array[:, :, None] if array.ndim == 2 else array
-        if array.ndim != 3 or array.shape[2] < wanted:
-            raise ImageError(f"{name}: a TIFF of shape {array.shape}, need height x width x {wanted} channels")
-        return _to_pixels(array, wanted, page, name)
+        return _to_pixels(array, found, name, found.profile(file))
+
+
+def tiff_strips(file: BinaryIO, name: str) -> Iterator[Pixels]:
+    """What `read_tiff` reads, from the top in strips of full width, with little more than one of them in memory."""
+    with tifffile.TiffFile(file) as tiff:
+        found = find_picture(tiff, frozenset(_CHANNELS))
+        page = found.page
+        _check_kind(page, name)
+        _check_header(page, tiff.filehandle.size)
+        if page.compression == _JPEG:
+            _check_jpeg(page, tiff.filehandle)
+        _check_strip(page, name)
+        profile = found.profile(file)
+        for array in decode_rows(page):
+            yield _to_pixels(array, found, name, profile)
+
+
+def _check_strip(page: Any, name: str) -> None:
+    """ImageError where a strip, or a row of tiles, would fill the memory."""
+    rows = min(int(page.tilelength if page.is_tiled else page.rowsperstrip), int(page.imagelength))
+    size = rows * int(page.imagewidth) * int(page.samplesperpixel) * page.dtype.itemsize
+    if size > _LARGE_STRIP and page.compression != _CODING.NONE:
+        raise ImageError(f"{name}: a TIFF in strips of {rows} rows, {size >> 20} MB each; save it with smaller ones")
+
+
+def _check_kind(page: Any, name: str) -> None:
+    """ImageError for what is well made but cannot be read."""
+    _check_coding(page, name)
+    kind, dtype = page.photometric, page.dtype
+    known = kind in _CHANNELS and dtype is not None and dtype.kind in "buf"
+    if kind in _LABS or (kind == _KIND.YCBCR and page.compression != _JPEG):
+        known = known and dtype.kind == "u" and page.bitspersample in ((8, 16) if kind in _LABS else (8,))
+    if not known or (by_libtiff(page) and kind == _KIND.YCBCR and page.planarconfig == _SEPARATE):
+        raise ImageError(
+            f"{name}: a TIFF of kind {getattr(kind, 'name', kind)} with {page.bitspersample}-bit samples of type "
+            f"{dtype}, need RGB, grey, CMYK or palette with unsigned or float samples, YCbCr with 8 bits or CIELab "
+            "with 8 or 16; convert it first"
+        )
 
 
 def _check_coding(page: Any, name: str) -> None:
@@ -123,39 +186,48 @@ def _check_jpeg(page: Any, file: Any) -> None:
                 raise ValueError(f"{image.width}x{image.height} px within {width}x{height}")
 
 
-def _decode_lzw(file: BinaryIO, page: Any) -> NDArray[Any]:
-    """LZW by libtiff: tifffile's own decoder crashes the program on damaged files.
-
-    libtiff would turn CMYK and others into 8-bit RGB, so it is told that the samples are plain numbers.
-    """
-    file.seek(0)
-    data = bytearray(file.read())
-    tag = page.tags["PhotometricInterpretation"]
-    struct.pack_into(page.parent.byteorder + "H", data, tag.valueoffset, _KIND.MINISBLACK)
-    return imagecodecs.tiff_decode(bytes(data), index=0)
-
-
-def _to_pixels(array: NDArray[Any], wanted: int, page: Any, name: str) -> Pixels:
-    profile, orientation = page.tags.valueof("InterColorProfile"), int(page.tags.valueof("Orientation") or 1)
+def _to_pixels(array: NDArray[Any], found: TiffPage, name: str, profile: bytes | None) -> Pixels:
+    """Rows (n, W, samples) as they are stored -> as we have them."""
+    page, orientation, wanted = found.page, found.orientation, _CHANNELS[found.page.photometric]
+    if array.ndim != 3 or array.shape[2] < wanted:
+        raise ImageError(f"{name}: a TIFF of shape {array.shape}, need height x width x {wanted} channels")
+    alpha = None if _alpha(page) is None else wanted + int(_alpha(page) or 0)
     if page.photometric == _KIND.PALETTE:
         # the table has 16 bits; writers shift 8-bit colours up or repeat them, and a few forget to
         shift = 8 if page.colormap.max() > 255 else 0
         table = (page.colormap >> shift).astype(np.uint8).T  # (entries, 3)
         return Pixels(table[array[:, :, 0].astype(np.intp)], None, profile, orientation)
     array = _to_unsigned(array, page.bitspersample, name)
-    colour, alpha = array[:, :, :wanted], None
+    colour, opacity = array[:, :, :wanted], None
     if page.photometric == _KIND.MINISWHITE:
         colour = np.iinfo(colour.dtype).max - colour
-    if array.shape[2] > wanted and _extra(page) != _UNSPECIFIED:
-        alpha = array[:, :, wanted]
-        if _extra(page) == tifffile.EXTRASAMPLE.ASSOCALPHA:
-            colour = _unpremultiplied(colour, alpha)
-    return Pixels(colour, alpha, profile, orientation)
+    if page.photometric in _LABS:
+        colour, profile = _icc_lab(colour, signed=page.photometric == _KIND.CIELAB), LAB
+    if alpha is not None and array.shape[2] > alpha:
+        opacity = array[:, :, alpha]
+        if page.extrasamples[alpha - wanted] == _ALPHAS[0]:
+            colour = unpremultiplied(colour, opacity)
+    return Pixels(colour, opacity, profile, orientation)
 
 
-def _extra(page: Any) -> Any:
-    """What the first channel after the colours is."""
-    return page.extrasamples[0] if page.extrasamples else _UNSPECIFIED
+def _icc_lab(lab: NDArray[Any], *, signed: bool) -> NDArray[Any]:
+    """L*, a*, b* of TIFF 6.0, section 23 (a* and b* are signed), or as ICC 2 has them -> as ICC 4 has them.
+
+    They differ in where a* = b* = 0 lies and, with 16 bits, in the scale.
+    """
+    top = np.iinfo(lab.dtype).max
+    lab = lab ^ np.array([0, top // 2 + 1, top // 2 + 1], lab.dtype) if signed else lab
+    if lab.dtype == np.uint8:
+        return lab
+    scaled = np.minimum(lab.astype(np.uint32) * 257 // 256, 65535).astype(np.uint16)
+    if signed:
+        scaled[:, :, 0] = lab[:, :, 0]  # where lightness fills the whole range
+    return scaled
+
+
+def _alpha(page: Any) -> int | None:
+    """Which of the channels after the colours is alpha, the first that is marked so."""
+    return next((place for place, kind in enumerate(page.extrasamples or ()) if kind in _ALPHAS), None)
 
 
 def _to_unsigned(array: NDArray[Any], bits: int, name: str) -> NDArray[Any]:
@@ -171,14 +243,6 @@ def _to_unsigned(array: NDArray[Any], bits: int, name: str) -> NDArray[Any]:
         top, full = 2**bits - 1, 255 if bits < 8 else 65535
         array = (array.astype(np.uint32) * full + top // 2) // top
     return array.astype(np.uint8 if bits <= 8 else np.uint16, copy=False)
-
-
-def _unpremultiplied(colour: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
-    """Colour divided by alpha, black where nothing shows."""
-    top = np.iinfo(colour.dtype).max
-    factor = np.divide(top, alpha, out=np.zeros(alpha.shape, np.float32), where=alpha > 0)
-    straight: NDArray[Any] = np.rint((colour * factor[:, :, None]).clip(0, top))
-    return straight.astype(colour.dtype)
 
 
 def encode_tiff(array: NDArray[Any], compression: int, profile: bytes) -> bytes:

@@ -7,16 +7,22 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.errors import ImpastoError, OptionError, OutputError
 from impasto.files import atomic_path, output_error, shown
+from impasto.imaging.embedded import png_with_recipe, recipe_xmp
 from impasto.imaging.formats import FORMATS, find_format, load_pillow_heif
 from impasto.imaging.guards import QUIET
+from impasto.imaging.metadata import Metadata
+from impasto.imaging.metadata_files import no_room, png_chunks, save_options, tag_tiff
 from impasto.imaging.picture import Picture
-from impasto.imaging.png16 import encode_png16
+from impasto.imaging.png16 import encode_png16, insert_chunks
 from impasto.imaging.profiles import SRGB
 from impasto.imaging.tiff import encode_tiff
 
@@ -95,9 +101,16 @@ def _same_input(found: os.stat_result, inputs: Sequence[str | os.PathLike[str]])
     return None
 
 
-def losses(picture: Picture, path: str | os.PathLike[str], format: str | None = None) -> tuple[str, ...]:  # noqa: A002
+def losses(
+    picture: Picture,
+    path: str | os.PathLike[str],
+    format: str | None = None,  # noqa: A002
+    *,
+    keep_metadata: bool = False,
+) -> tuple[str, ...]:
     """What of ``picture`` the format cannot hold, a sentence each: for a front end to say."""
-    return lost(path, alpha=picture.alpha is not None, bits=picture.bits, format=format)
+    metadata = picture.metadata if keep_metadata else None
+    return lost(path, alpha=picture.alpha is not None, bits=picture.bits, format=format, metadata=metadata)
 
 
 def lost(
@@ -106,14 +119,18 @@ def lost(
     alpha: bool,
     bits: int,
     format: str | None = None,  # noqa: A002
+    metadata: Metadata | None = None,
 ) -> tuple[str, ...]:
-    """`losses` of a picture with or without alpha and with so many bits per channel."""
-    row = FORMATS[find_format(path, format)]
+    """`losses` of a picture with or without alpha, with so many bits per channel and metadata that is to be kept."""
+    key = find_format(path, format)
+    row = FORMATS[key]
     told = []
     if alpha and not row.alpha:
         told.append(f"{row.name} has no transparency: the picture is laid on white")
     if bits > row.bits:
         told.append(f"{row.name} is written with {row.bits} bits per channel: the picture came with {bits}")
+    if metadata is not None and (parts := no_room(metadata, key)):
+        told.append(f"{row.name} has no room for the photo's {' and '.join(parts).upper()}: it is left out")
     return tuple(told)
 
 
@@ -127,6 +144,8 @@ def write(
     format: str | None = None,  # noqa: A002
     quality: int = QUALITY,
     compression: int = COMPRESSION,
+    keep_metadata: bool = False,
+    recipe: str | None = None,
 ) -> None:
     """Write a picture with the sRGB profile embedded; the file appears whole or not at all.
 
@@ -137,13 +156,16 @@ def write(
         format: a name such as ``"jpeg"`` or ``"png"``, which wins over the suffix.
         quality: 1 to 100, for JPEG, WebP, AVIF and HEIC; JPEG keeps full colour resolution from 90 on.
         compression: 0 to 9, deflate level of PNG and TIFF.
+        keep_metadata: also write what the picture's file said in EXIF, XMP and, into JPEG and TIFF, IPTC, made true
+            of this picture: without GPS, thumbnails and maker's notes, upright, of this size and in sRGB.
+        recipe: a JSON text to embed, which ``read_recipe`` gives back.
 
-    A 16-bit picture stays one in PNG and TIFF. Alpha is kept by all formats but JPEG, where the picture is laid
-    on white, as a page shows it (``losses`` tells in advance).
+    The resolution in dots per inch is kept in any case. A 16-bit picture stays one in PNG and TIFF. Alpha is kept by
+    all formats but JPEG, where the picture is laid on white, as a page shows it (``losses`` tells in advance).
 
     Raises:
         OutputError: as ``check_output``; also a full disk, or a picture too large for the format.
-        OptionError: ``quality`` or ``compression`` out of range.
+        OptionError: ``quality`` or ``compression`` out of range, or ``recipe`` too long or not JSON.
         ImageError: the picture holds NaN.
     """
     check_output(path, force=force, inputs=inputs, allow_input=allow_input, format=format)
@@ -151,7 +173,9 @@ def write(
     row = FORMATS[key]
     check_side(path, (picture.height, picture.width), key)
     try:
-        data = encode(picture, key, quality=quality, compression=compression)
+        data = encode(
+            picture, key, quality=quality, compression=compression, keep_metadata=keep_metadata, recipe=recipe
+        )
     except ImpastoError:
         raise
     except (OSError, ValueError, RuntimeError, KeyError) as error:
@@ -171,30 +195,51 @@ def _to_stdout(data: bytes) -> None:
         raise OutputError(f"-: standard output cannot be written ({error.strerror}); name a file") from error
 
 
-def encode(picture: Picture, format: str, *, quality: int = QUALITY, compression: int = COMPRESSION) -> bytes:  # noqa: A002
-    """The bytes of the file that ``write`` makes, for a web server or an archive; ``format`` as there."""
+def encode(
+    picture: Picture,
+    format: str,  # noqa: A002
+    *,
+    quality: int = QUALITY,
+    compression: int = COMPRESSION,
+    keep_metadata: bool = False,
+    recipe: str | None = None,
+) -> bytes:
+    """The bytes of the file that ``write`` makes, for a web server or an archive; options as there."""
     check_range("quality", quality, 1, 100)
     check_range("compression", compression, 0, 9)
     key = find_format("", format)
     bits = min(picture.bits, FORMATS[key].bits)
     array = picture.integers(bits, with_alpha=FORMATS[key].alpha)  # (H, W, 3 or 4)
+    metadata = picture.metadata.of_painting((picture.height, picture.width), everything=keep_metadata)
+    if key == "png":
+        png = encode_png16(array, compression, SRGB) if bits == 16 else _encode_png(array, compression)
+        png = insert_chunks(png, png_chunks(metadata))
+        return png if recipe is None else png_with_recipe(png, recipe)
+    if recipe is not None:
+        metadata = replace(metadata, xmp=recipe_xmp(recipe, key, metadata.xmp))
     if key == "tiff":
-        return encode_tiff(array, compression, SRGB)
-    if key == "png" and bits == 16:
-        return encode_png16(array, compression, SRGB)
+        tiff = io.BytesIO(encode_tiff(array, compression, SRGB))
+        tag_tiff(tiff, metadata)
+        return tiff.getvalue()
     image = Image.fromarray(array)
     image.info["icc_profile"] = SRGB
+    options = save_options(metadata, key)
     file = io.BytesIO()
     with QUIET:
         if key == "heic":
-            load_pillow_heif().from_pillow(image).save(file, quality=quality)
-        elif key == "png":
-            image.save(file, "PNG", compress_level=compression, icc_profile=SRGB)
+            load_pillow_heif().from_pillow(image).save(file, quality=quality, **options)
         elif key == "jpeg":
             sampling = "4:4:4" if full_chroma(quality) else "4:2:0"
-            image.save(file, "JPEG", quality=quality, subsampling=sampling, icc_profile=SRGB)
+            image.save(file, "JPEG", quality=quality, subsampling=sampling, icc_profile=SRGB, **options)
         else:
-            image.save(file, key.upper(), quality=quality, icc_profile=SRGB)
+            image.save(file, key.upper(), quality=quality, icc_profile=SRGB, **options)
+    return file.getvalue()
+
+
+def _encode_png(array: NDArray[Any], compression: int) -> bytes:
+    file = io.BytesIO()
+    with QUIET:
+        Image.fromarray(array).save(file, "PNG", compress_level=compression, icc_profile=SRGB)
     return file.getvalue()
 
 

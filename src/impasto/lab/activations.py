@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.errors import OptionError, OutputError
 from impasto.files import atomic_path, shown
 from impasto.imaging import check_output
@@ -46,6 +47,7 @@ class Activations:
     strengths: Tensor
 
 
+@in_our_settings
 def activations(network: Layers, image: Tensor, layers: Sequence[str]) -> list[Activations]:
     """What layers answer to a picture (1, 3, H, W) in [0, 1], in one pass.
 
@@ -73,6 +75,7 @@ def choose_filters(strengths: Tensor, filters: str) -> list[int]:
     return list(range(min(int(filters), len(strengths))))
 
 
+@in_our_settings
 def activation_sheet(
     image: Tensor, found: Sequence[Activations], filters: str = "6", *, title: str = "", note: str = ""
 ) -> Figure:

@@ -28,10 +28,10 @@ from impasto.evaluation import measure
 from impasto.files import atomic_path
 from impasto.imaging import Picture, fit_long_side, read, resize, write
 from impasto.lab.grid import HOW, OPTIMIZE, SIZE, optimize_settings, train_settings
+from impasto.networks.bound import WeightedStyles
 from impasto.networks.checkpoint import load_model
-from impasto.networks.encoded import EncodedNetwork
-from impasto.networks.inference import paint, ready
-from impasto.networks.styled import StyledNetwork
+from impasto.networks.inference import bind, ready
+from impasto.networks.registry import kind_of
 from impasto.optimize.loop import Progress
 from impasto.recording import Log
 from impasto.stylizer import Style, prepare
@@ -66,7 +66,7 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class _Outcome:
-    """Pictures on the CPU, (1, 3, h, w), and the last step."""
+    """Pictures on the CPU, (1, 3, h, w), with a fourth channel in a style that is transparent, and the last step."""
 
     photo: Tensor
     style: Tensor
@@ -120,7 +120,7 @@ def _optimize(values: Mapping[str, Any], folder: Path) -> _Outcome:
     if last is None:
         raise DataError("no step was taken: raise steps")
     painted = painting.result().rgb
-    return _Outcome(painting.photo.rgb, _shown(read(styles[0]), max(painted.shape)), painted, last.step, last.losses)
+    return _Outcome(painting.photo.seen(), _shown(read(styles[0]), max(painted.shape)), painted, last.step, last.losses)
 
 
 def _without_weights(record: Progress, weights: Mapping[str, float]) -> Progress:
@@ -141,21 +141,22 @@ def _train(method: str, values: Mapping[str, Any], folder: Path) -> _Outcome:
         temporary.write_bytes((folder / "run" / "loss.csv").read_bytes())
     where = pick_device(settings.device)
     network = ready(load_model(model)[0], choose_precision(where, settings.precision), where)
-    photo = _shown(read(values["photo"]), values.get("size", SIZE))
+    photo = _shown(read(values["photo"]), values.get("size", SIZE))[:, :3]
     sources = gather_styles(settings.style)
     style = _shown(sources[0].picture(), max(photo.shape))
-    if isinstance(network, EncodedNetwork):
-        painted = paint(network, photo.to(where), pictures=[(style.to(where), 1.0)])
-    else:
-        # Styles that were added come after those the network had.
-        name = network.styles[-len(sources)] if isinstance(network, StyledNetwork) else None
-        painted = paint(network, photo.to(where), styles=name)
+    chosen: dict[str, WeightedStyles] = {
+        "pictures": [(style.to(where), 1.0)],
+        "names": [(name, 1.0) for name in network.styles[-len(sources) :][:1]],  # added ones come after the others
+        "single": [],
+    }
+    painted = bind(network, chosen[kind_of(network).styled_by])(photo.to(where))
     kept = {name: value for name, value in losses.items() if "/" not in name}  # not the single layers'
     return _Outcome(photo, style, painted.float().cpu(), steps, kept)
 
 
 def _shown(picture: Picture, long: int) -> Tensor:
-    return resize(picture.rgb, fit_long_side((picture.height, picture.width), long))
+    """What is seen of it, (1, 3 or 4, h, w), see `Picture.weighed`."""
+    return resize(picture.weighed(), fit_long_side((picture.height, picture.width), long))
 
 
 def _distances(judge: str, outcome: _Outcome) -> dict[str, float]:

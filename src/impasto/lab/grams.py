@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.core.losses import reduce_error
 from impasto.core.statistics import gram
 from impasto.lab.layers import Layers
@@ -44,6 +45,7 @@ class GramView:
     maps: Tensor
 
 
+@in_our_settings
 def gram_views(network: Layers, image: Tensor, layers: Sequence[str], pairs: int = PAIRS) -> list[GramView]:
     """The Gram matrices of a picture (1, 3, H, W) in [0, 1] at some layers.
 
@@ -74,11 +76,13 @@ def strongest_pairs(matrix: Tensor, count: int) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
+@in_our_settings
 def gram_distances(one: Sequence[GramView], other: Sequence[GramView]) -> dict[str, float]:
     """|G - G'|² / |G'|² by layer, G' being `other`'s: what style losses measure, as `evaluation` does."""
     return {a.layer: float(reduce_error(a.matrix, b.matrix, "relative")) for a, b in zip(one, other, strict=True)}
 
 
+@in_our_settings
 def gram_sheet(
     pictures: Sequence[tuple[str, Tensor, Sequence[GramView]]], *, title: str = "", note: str = ""
 ) -> Figure:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.core.losses import reduce_error
 from impasto.core.vgg import VGG
 from impasto.imaging import resize
@@ -92,6 +93,7 @@ class Reconstruction:
     feature_error: float
 
 
+@in_our_settings
 @torch.no_grad()
 def reconstruction(optimization: Optimization) -> Reconstruction:
     """What an optimisation that `Inversion.begin` made has come to."""
@@ -102,12 +104,14 @@ def reconstruction(optimization: Optimization) -> Reconstruction:
     return Reconstruction(layer, image.float().cpu(), psnr(image, picture), error)
 
 
+@in_our_settings
 def psnr(image: Tensor, picture: Tensor) -> float:
     """Peak signal-to-noise ratio of two pictures of one shape in [0, 1]: -10 log10(mean squared error), in dB."""
     error = float((image.float() - picture.float()).square().mean())
     return PERFECT if error == 0 else min(PERFECT, float(-10 * torch.tensor(error).log10()))
 
 
+@in_our_settings
 def inversion_sheet(picture: Tensor, found: Sequence[Reconstruction], *, title: str = "", note: str = "") -> Figure:
     """The picture (1, 3, H, W) and its reconstructions, with PSNR and the error of the features above them."""
     side = min(TILE, max(picture.shape[2:]))

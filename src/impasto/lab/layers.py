@@ -9,15 +9,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.core.vgg import VGG
 from impasto.errors import LayerError, OptionError, nearest
 from impasto.networks.adain import AdaIN
-from impasto.networks.checkpoint import Network
-from impasto.networks.encoded import EncodedNetwork
-from impasto.networks.layers import pad_to_multiple, working_dtype
+from impasto.networks.encoded import TAPS
+from impasto.networks.inference import bind
+from impasto.networks.registry import Network, as_adain, kind_of, painter_of
 from impasto.networks.staged import Stage, StagedNetwork
-from impasto.networks.styled import StyledNetwork
-from impasto.networks.universal import Universal
 
 __all__ = ["BackboneLayers", "Layers", "PainterLayers", "stage_names"]
 
@@ -40,6 +39,7 @@ class BackboneLayers:
     def __init__(self, backbone: VGG) -> None:
         self.backbone, self.name, self.layers = backbone, backbone.name, backbone.taps
 
+    @in_our_settings
     @torch.no_grad()
     def __call__(self, image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
         features: dict[str, Tensor] = self.backbone(image.to(self.backbone.device), layers)
@@ -66,60 +66,46 @@ class PainterLayers:
         styles: Mapping[str, float] | None = None,
         pictures: Sequence[tuple[Tensor, float]] = (),
     ) -> None:
-        self.mix: Tensor | None = None
-        if isinstance(network, EncodedNetwork):
+        kind = kind_of(network)
+        if kind.styled_by == "pictures":
             if styles or not pictures:
                 raise OptionError(f"{name} paints in the manner of any picture: give it one with --style PICTURE")
-            if isinstance(network, Universal):
-                where = next(network.parameters()).device
-                network = network.dressed([network.look(picture.to(where)) for picture, _ in pictures])
-                self.mix = network.mix(zip(network.styles, (weight for _, weight in pictures), strict=True))
-        elif pictures or (styles and not isinstance(network, StyledNetwork)):
+        elif pictures or (styles and kind.styled_by == "single"):
             raise OptionError(f"{name} paints in a manner of its own: leave --style PICTURE out")
-        elif isinstance(network, StyledNetwork):
-            if styles is None and len(network.styles) > 1:
-                raise OptionError(f"which style? {name} has {', '.join(network.styles)}: add --style NAME")
-            self.mix = network.mix(styles or network.styles[0])
-        self.network, self.name, self.pictures = network, name, pictures
-        self.stages = dict(zip(stage_names(network), network.stages(), strict=True))
-        self.encoder: tuple[str, ...] = ()
-        if isinstance(network, AdaIN):
-            taps = network.encoder.taps
-            self.encoder = taps[: taps.index("relu4_1") + 1]
+        elif not styles and len(network.styles) > 1:
+            raise OptionError(f"which style? {name} has {', '.join(network.styles)}: add --style NAME")
+        self.device = next(network.parameters()).device
+        shown = [(picture.to(self.device), weight) for picture, weight in pictures]
+        self.bound = bind(network, shown or list((styles or {}).items()))
+        self.name, encoder = name, self.bound.encoder
+        self.stages = dict(zip(stage_names(as_adain(network) or painter_of(network)), self.bound.stages, strict=True))
+        self.encoder = () if encoder is None else encoder.taps[: encoder.taps.index(TAPS[-1]) + 1]
         self.layers = (*self.encoder, *self.stages)
 
+    @in_our_settings
     @torch.no_grad()
     def __call__(self, image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
         for layer in layers:
             if layer not in self.layers:
                 near = nearest(layer, self.layers)
                 raise LayerError(f"{self.name} has no layer {layer!r}{near}; its layers are {', '.join(self.layers)}")
-        image = image.to(next(self.network.parameters()).device)
+        image = image.to(self.device)
         seen = [layer for layer in layers if layer in self.encoder]
         found: dict[str, Tensor] = {}
-        if isinstance(self.network, AdaIN):
-            found |= self.network.encoder(image, seen) if seen else {}
+        if seen and self.bound.encoder is not None:
+            found |= self.bound.encoder(image, seen)
         painted = [layer for layer in layers if layer in self.stages]
         if painted:
-            found |= self._walk(self._beginning(image), painted)
+            found |= self._walk(self.bound.first_input(image), painted)
         return {layer: found[layer] for layer in layers}
 
-    def _beginning(self, image: Tensor) -> Tensor:
-        """What the first stage is given."""
-        network = self.network
-        if isinstance(network, AdaIN):
-            moments = [network.moments(picture.to(image.device)) for picture, _ in self.pictures]
-            features = network.restyle(network.encode(image), moments, weights=[w for _, w in self.pictures])
-            return features.to(working_dtype(network.stages()[0].conv.conv2d.weight))
-        return network.centre(pad_to_multiple(image, network.STRIDE, network.SMALLEST))
-
     def _walk(self, x: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
-        """As `methods.staged.walk`, stopping after the last stage that is wanted."""
+        """As `networks.staged.walk`, stopping after the last stage that is wanted."""
         found: dict[str, Tensor] = {}
         kept: Tensor | None = None
         for name, stage in self.stages.items():
             kept = x if stage.opens else kept
-            x = stage.finish(stage.convolve(x), self.mix, kept if stage.closes else None)
+            x = stage.finish(stage.convolve(x), self.bound.mix, kept if stage.closes else None)
             if name in wanted:
                 found[name] = x
             if len(found) == len(set(wanted)):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.core.vgg import VGG
 from impasto.imaging import fit_long_side
 from impasto.lab.sheets import Sheet, picture_tile
@@ -89,6 +90,7 @@ def cumulative_layers(backbone: VGG, up_to: str) -> list[tuple[str, ...]]:
     return [tuple(layers[: i + 1]) for i in range(len(layers))]
 
 
+@in_our_settings
 def texture_sheet(
     picture: Tensor, found: Sequence[tuple[Sequence[str], Tensor]], *, title: str = "", note: str = ""
 ) -> Figure:

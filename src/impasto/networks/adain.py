@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, cast
+from typing import ClassVar, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from impasto.core.statistics import mean_std
+from impasto.core.statistics import mean_std, shares_of, split_weights
 from impasto.core.vgg import VGG
 from impasto.errors import OptionError
-from impasto.networks.encoded import SMALLEST, STRIDE, TAPS, EncodedConfig, EncodedNetwork
+from impasto.networks.bound import BoundStyle, ForwardPass, WeightedStyles, check_share, pictures_alone
+from impasto.networks.encoded import SMALLEST, STRIDE, TAPS, EncodedConfig, EncodedNetwork, FeatureMoments
 from impasto.networks.layers import ReflectConv, pad_to_multiple, working_dtype
+from impasto.networks.restyling import EPS, fill_regions, match, normalised_weights, shrink_mask
 from impasto.networks.staged import Stage, walk
 
-__all__ = [
-    "EPS",
-    "SMALLEST",
-    "STRIDE",
-    "TAPS",
-    "AdaIN",
-    "AdaINConfig",
-    "Moments",
-    "region_moments",
-    "shrink_mask",
-]
-
-EPS = 1e-5
+__all__ = ["AdaIN", "AdaINConfig", "AdaINForward", "BoundAdaIN"]
 
 # The style loss sees all of `TAPS`, the decoder starts from the last. It mirrors VGG-19: name, channels in and out at
 # width 1, factor of the upsampling before it.
@@ -44,13 +33,6 @@ DECODER = (
     ("conv1_2", 64, 64, 2),
     ("conv1_1", 64, 3, 1),
 )
-
-
-class Moments(NamedTuple):
-    """All that is kept of a style: mean and standard deviation of relu4_1's channels, (B, C, 1, 1) each."""
-
-    mean: Tensor
-    std: Tensor
 
 
 @dataclass(frozen=True)
@@ -100,19 +82,40 @@ class AdaIN(EncodedNetwork):
         features: Tensor = self.encoder(pad_to_multiple(image, STRIDE, SMALLEST), TAPS[-1:])[TAPS[-1]]
         return features
 
-    def moments(self, style: Tensor) -> Moments:
-        """What there is to know of style pictures (B, 3, H, W), to be kept for the next photo."""
-        return Moments(*mean_std(self.encode(style), EPS))
+    def encode_style(self, style: Tensor) -> FeatureMoments:
+        """What there is to know of style pictures (B, 3, H, W), to be kept for the next photo.
+
+        A fourth channel, where there is one, says how far a pixel counts.
+        """
+        rgb, weights = split_weights(pad_to_multiple(style, STRIDE, SMALLEST))
+        features = self.encode(rgb)
+        return FeatureMoments(*mean_std(features, EPS, shares_of(weights, (features.shape[2], features.shape[3]))))
+
+    @torch.no_grad()
+    def bind(self, styles: WeightedStyles) -> BoundAdaIN:
+        """Ready to paint in a blend of style pictures.
+
+        Raises:
+            OptionError: no picture, or a name; what another network made of a picture; a negative weight, or all 0.
+        """
+        known, weights = [], []
+        for style, weight in pictures_alone(styles):
+            encoded = self.encode_style(style) if isinstance(style, Tensor) else style
+            if not isinstance(encoded, FeatureMoments):
+                raise OptionError("this style was encoded by a network of another method: encode it with this one")
+            known.append(encoded)
+            weights.append(weight)
+        return BoundAdaIN(self, known, weights)
 
     def restyle(
         self,
         features: Tensor,
-        styles: Sequence[Moments],
+        styles: Sequence[FeatureMoments],
         *,
         weights: Sequence[float] | None = None,
         masks: Sequence[Tensor] | None = None,
         alpha: float = 1.0,
-        own: Sequence[Moments] | None = None,
+        own: Sequence[FeatureMoments] | None = None,
     ) -> Tensor:
         """Content features (B, C, h, w) with the moments of the styles; eq. 8, eq. 14 and eq. 15 of the paper.
 
@@ -123,7 +126,7 @@ class AdaIN(EncodedNetwork):
 
         Args:
             features: from `encode`.
-            styles: from `moments`, with batches of 1 or B.
+            styles: from `encode_style`, with batches of 1 or B.
             weights: one per style, 0 or more, normalised here; equal by default.
             masks: one per style, (B or 1, 1, h, w) at the size of the features, in [0, 1].
             alpha: 0 gives the features back, 1 the full style.
@@ -133,16 +136,16 @@ class AdaIN(EncodedNetwork):
         Raises:
             OptionError: wrong numbers of weights or masks, a negative weight, alpha outside [0, 1].
         """
-        shares = _shares(len(styles), weights)
+        shares = normalised_weights(len(styles), weights)
         if not 0 <= alpha <= 1:
             raise OptionError(f"alpha is between 0 and 1, got {alpha}")
         x = features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
         if masks is None:
             mean = cast(Tensor, sum(share * style.mean for share, style in zip(shares, styles, strict=True)))
             std = cast(Tensor, sum(share * style.std for share, style in zip(shares, styles, strict=True)))
-            out = _match(x, own[0] if own else Moments(*mean_std(x, EPS)), Moments(mean, std))
+            out = match(x, own[0] if own else FeatureMoments(*mean_std(x, EPS)), FeatureMoments(mean, std))
         else:
-            out = _fill_regions(x, styles, shares, masks, own)
+            out = fill_regions(x, styles, shares, masks, own)
         return torch.lerp(x, out, alpha).to(features.dtype) if alpha < 1 else out.to(features.dtype)
 
     def stages(self) -> tuple[Stage, ...]:
@@ -164,7 +167,7 @@ class AdaIN(EncodedNetwork):
     def forward(
         self,
         content: Tensor,
-        styles: Sequence[Tensor | Moments],
+        styles: Sequence[Tensor | FeatureMoments],
         *,
         weights: Sequence[float] | None = None,
         masks: Sequence[Tensor] | None = None,
@@ -174,66 +177,83 @@ class AdaIN(EncodedNetwork):
 
         Args:
             content: the photos.
-            styles: pictures (1 or B, 3, H', W'), or what `moments` kept of them.
+            styles: pictures (1 or B, 3, H', W'), or what `encode_style` kept of them.
             weights, alpha: see `restyle`.
             masks: one per style, (1 or B, 1, any height, any width) in [0, 1], stretched over the photo.
         """
-        known = [style if isinstance(style, Moments) else self.moments(style) for style in styles]
+        known = [style if isinstance(style, FeatureMoments) else self.encode_style(style) for style in styles]
         h, w = content.shape[-2:]
         small = None if masks is None else [shrink_mask(mask, (h, w)) for mask in masks]
         target = self.restyle(self.encode(content), known, weights=weights, masks=small, alpha=alpha)
         return self.decode(target)[..., :h, :w]
 
 
-def region_moments(features: Tensor, mask: Tensor) -> Moments:
-    """Mean and deviation over positions weighted by `mask`, (B, C, h, w) and (B or 1, 1, h, w) in [0, 1].
+@dataclass(frozen=True, eq=False)
+class AdaINForward(ForwardPass):
+    """One forward pass of AdaIN; the attributes are arguments of `AdaIN.forward`."""
 
-    A mask of ones gives `mean_std`; one of zeros gives mean 0 and the deviation √eps.
+    network: AdaIN
+    styles: Sequence[FeatureMoments]
+    weights: Sequence[float]
+    masks: Sequence[Tensor] | None = None
+    alpha: float = 1.0
+
+    def at_once(self, photo: Tensor) -> Tensor:
+        """See `ForwardPass`."""
+        painted: Tensor = self.network(photo, self.styles, weights=self.weights, masks=self.masks, alpha=self.alpha)
+        return painted
+
+
+class BoundAdaIN(BoundStyle):
+    """AdaIN with encoded styles and their weights.
+
+    Raises:
+        OptionError: a negative weight, or all of them 0.
     """
-    area = mask.sum((2, 3), keepdim=True).clamp_min(1e-6)
-    mean = (features * mask).sum((2, 3), keepdim=True) / area
-    variance = ((features - mean).square() * mask).sum((2, 3), keepdim=True) / area
-    return Moments(mean, (variance + EPS).sqrt())
 
+    def __init__(self, network: AdaIN, known: Sequence[FeatureMoments], weights: Sequence[float]) -> None:
+        super().__init__()
+        normalised_weights(len(known), weights)
+        self.network, self.known, self.weights = network, tuple(known), tuple(weights)
+        self.register_buffer("mix", None)
+        self.training = network.training
 
-def _match(x: Tensor, own: Moments, wanted: Moments) -> Tensor:
-    return (x - own.mean) * (wanted.std / own.std) + wanted.mean
+    @property
+    def encoder(self) -> VGG:
+        """See `BoundStyle`."""
+        return self.network.encoder
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The decoder's."""
+        return self.network.stages()
 
-def _shares(count: int, weights: Sequence[float] | None) -> list[float]:
-    weights = [1.0] * count if weights is None else list(weights)
-    if not count or len(weights) != count:
-        raise OptionError(f"{count} styles with {len(weights)} weights: give at least one style, and a weight to each")
-    total = sum(weights)
-    if not all(weight >= 0 for weight in weights) or not 0 < total < float("inf"):
-        raise OptionError(f"weights of styles are 0 or more and not all 0, got {weights}")
-    return [weight / total for weight in weights]
+    def whole(self, alpha: float = 1.0) -> AdaINForward:
+        """See `BoundStyle`."""
+        self.check_alpha(alpha)
+        return AdaINForward(self.network, self.known, self.weights, alpha=alpha)
 
+    def count_forward_passes(self, masks: Sequence[Tensor] | None = None, strength: float = 1.0) -> int:
+        """One; where strength is neither 0 nor 1, one more for the photo as the decoder would draw it."""
+        return 1 if strength in (0, 1) else 2
 
-def _fill_regions(
-    x: Tensor,
-    styles: Sequence[Moments],
-    shares: Sequence[float],
-    masks: Sequence[Tensor],
-    own: Sequence[Moments] | None,
-) -> Tensor:
-    if len(masks) != len(styles):
-        raise OptionError(f"{len(styles)} styles with {len(masks)} masks: give a mask to each style, or none at all")
-    covered = torch.stack([mask.to(x) for mask in masks]).sum(0).clamp(0, 1)
-    strengths = [share * mask.to(x) for share, mask in zip(shares, masks, strict=True)]
-    total = torch.stack(strengths).sum(0).clamp_min(1e-6)
-    out = x * (1 - covered)
-    own = own or [region_moments(x, mask.to(x)) for mask in masks]
-    for region, style, strength in zip(own, styles, strengths, strict=True):
-        restyled = _match(x, region, style)
-        out = out + restyled * (covered * strength / total)
-    return out
+    def check_alpha(self, alpha: float) -> None:
+        """OptionError unless it is from 0 to 1."""
+        check_share("alpha", alpha)
 
+    def first_input(self, photo: Tensor) -> Tensor:
+        """The photo's features, restyled."""
+        features = self.network.restyle(self.network.encode(photo), self.known, weights=self.weights)
+        return features.to(working_dtype(self.stages[0].conv.conv2d.weight))
 
-def shrink_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """The mask at the size of the features of a photo of this size, by averaging."""
-    if mask.ndim != 4 or mask.shape[1] != 1:
-        raise OptionError(f"a mask has shape (1, 1, height, width), got {tuple(mask.shape)}")
-    if mask.shape[-2:] != size:
-        mask = F.interpolate(mask, size, mode="bilinear", antialias=True)
-    return F.avg_pool2d(pad_to_multiple(mask, STRIDE, SMALLEST), STRIDE)
+    def _forward_passes(
+        self, photo: Tensor, masks: Sequence[Tensor] | None, alpha: float, strength: float
+    ) -> Generator[ForwardPass, Tensor, Tensor]:
+        painted = yield AdaINForward(self.network, self.known, self.weights, masks, alpha * strength)
+        painted = painted.clamp(0, 1)
+        if strength == 1:
+            return painted
+        if strength == 0:
+            return photo.float()
+        redrawn = yield AdaINForward(self.network, self.known, self.weights, alpha=0.0)
+        return (painted + (1 - strength) * (photo - redrawn)).clamp(0, 1)

@@ -89,8 +89,8 @@ class Brisk(StyledNetwork):
             if conv.weight.requires_grad:
                 level_phases_(conv, 2)
 
-    def dress(self, name: str, picture: Tensor) -> None:
-        """Begin a style with the colours of its picture (1, 3, h, w) in [0, 1]."""
+    def begin_style(self, name: str, picture: Tensor) -> None:
+        """Begin a style with the colours of its picture (1, 3 or 4, h, w), see `palette.colour_map`."""
         if self.palette is not None:
             row = self.styles.index(name)
             with torch.no_grad():

@@ -8,7 +8,7 @@ The file's description of itself (see `core.metadata`) has these keys: ``kind`` 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,68 +16,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.core.metadata import read_metadata, save
 from impasto.core.state_dict import is_safetensors, read_tensors
 from impasto.core.vgg import VGG
 from impasto.core.weights import load_backbone
 from impasto.errors import OptionError, WeightsError
-from impasto.networks.adain import AdaIN, AdaINConfig
-from impasto.networks.brisk import Brisk, BriskConfig
-from impasto.networks.encoded import EncodedConfig
-from impasto.networks.johnson import Johnson, JohnsonConfig
-from impasto.networks.layers import misfit
-from impasto.networks.multistyle import MultiStyle, MultiStyleConfig
-from impasto.networks.styled import StyledNetwork
-from impasto.networks.universal import Universal, UniversalConfig
+from impasto.networks.johnson import Johnson
+from impasto.networks.layers import state_dict_mismatch
+from impasto.networks.registry import Config, Network, build, config_from, with_encoder
 
-__all__ = ["Config", "Network", "build", "config_from", "load_model", "save_model"]
+__all__ = ["load_model", "save_model"]
 
-Network = Johnson | MultiStyle | Brisk | AdaIN | Universal
-Config = JohnsonConfig | MultiStyleConfig | BriskConfig | AdaINConfig | UniversalConfig
-
-CONFIGS: dict[str, type[Config]] = {
-    "johnson": JohnsonConfig,
-    "multistyle": MultiStyleConfig,
-    "brisk": BriskConfig,
-    "adain": AdaINConfig,
-    "universal": UniversalConfig,
-}
 FORMAT = 1
 VALUE_RANGE = "RGB in [0, 1], sRGB-encoded, in and out"
-
-
-def config_from(method: str, values: Mapping[str, Any]) -> Config:
-    """The method's config with these fields, as ``dataclasses.asdict`` gave them.
-
-    Raises:
-        OptionError: an unknown method or field, or a value that the config refuses.
-    """
-    if method not in CONFIGS:
-        raise OptionError(f"no method {method!r} has a network; those that have are {', '.join(CONFIGS)}")
-    kind = CONFIGS[method]
-    known = {field.name for field in fields(kind)}
-    stranger = next((name for name in values if name not in known), None)
-    if stranger is not None:
-        raise OptionError(f"{method} has no setting {stranger!r}; it has {', '.join(sorted(known))}")
-    try:
-        return kind(**values)
-    except TypeError as error:  # a field without default is missing
-        raise OptionError(f"{method} needs more settings: {error}") from error
-
-
-def build(config: Config, encoder: VGG | None = None) -> Network:
-    """A new network of the sizes that `config` tells; `encoder` is for AdaIN and Universal, see there."""
-    match config:
-        case JohnsonConfig():
-            return Johnson(config)
-        case MultiStyleConfig():
-            return MultiStyle(config)
-        case BriskConfig():
-            return Brisk(config)
-        case AdaINConfig():
-            return AdaIN(config, encoder)
-        case UniversalConfig():
-            return Universal(config, encoder)
 
 
 def save_model(
@@ -108,7 +60,7 @@ def save_model(
         OutputError: the place cannot be written.
     """
     records = [dict(style) for style in styles]
-    if isinstance(network, StyledNetwork):
+    if network.styles:
         records = records or [{"name": name} for name in network.styles]
         if [record.get("name") for record in records] != list(network.styles):
             raise OptionError(f"the records of styles must be of {', '.join(network.styles)}, in this order")
@@ -130,6 +82,7 @@ def save_model(
     save(path, tensors, description)
 
 
+@in_our_settings
 def load_model(path: str | PathLike[str], *, encoder: VGG | None = None) -> tuple[Network, dict[str, Any]]:
     """The network in a file of ours or of pytorch/examples' fast_neural_style, and the file's description.
 
@@ -157,7 +110,7 @@ def load_model(path: str | PathLike[str], *, encoder: VGG | None = None) -> tupl
     except OptionError as error:
         raise WeightsError(f"{path}: the description of itself makes no sense: {error}") from error
     network = _empty(config, encoder)
-    reason = misfit(network, tensors)
+    reason = state_dict_mismatch(network, tensors)
     if reason is not None:
         raise WeightsError(f"{path}: the tensors are not those of the network described: {reason}")
     network.load_state_dict(tensors, assign=True)
@@ -177,8 +130,9 @@ def _described(description: Mapping[str, Any]) -> Config:
 
 def _empty(config: Config, encoder: VGG | None) -> Network:
     """The network without numbers: drawing random ones only to replace them takes longer than reading a file."""
-    if isinstance(config, EncodedConfig):
-        encoder = encoder or load_backbone(config.encoder, padding=config.padding)
+    named = with_encoder(config)
+    if named is not None:
+        encoder = encoder or load_backbone(named.encoder, padding=named.padding)
     with torch.device("meta"):
         return build(config, encoder)
 

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self, get_args
+from typing import Any, NamedTuple, Self, get_args
 
-from torch import nn
+from torch import Tensor, nn
 
 from impasto.core.vgg import VGG, Padding
 from impasto.core.weights import load_backbone
 from impasto.errors import OptionError
 
-__all__ = ["SMALLEST", "STRIDE", "TAPS", "EncodedConfig", "EncodedNetwork"]
+__all__ = [
+    "SMALLEST",
+    "STRIDE",
+    "TAPS",
+    "EncodedConfig",
+    "EncodedNetwork",
+    "EncodedStyle",
+    "FeatureMoments",
+    "StyleParameters",
+]
 
 TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")  # what is looked at
 STRIDE = 8  # pixels per position at relu4_1
 SMALLEST = 16  # two positions, or there would be nothing to reflect
+
+
+class FeatureMoments(NamedTuple):
+    """What AdaIN keeps of a style: mean and standard deviation of relu4_1's channels, (B, C, 1, 1) each."""
+
+    mean: Tensor
+    std: Tensor
+
+
+StyleParameters = dict[str, Tensor]
+"""What Universal keeps of a style: for every parameter of `Brisk` that differs from style to style, the style's row."""
+EncodedStyle = FeatureMoments | StyleParameters
+"""What a network of any style keeps of a style picture."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +61,7 @@ class EncodedConfig:
             raise OptionError(f"padding is one of {', '.join(get_args(Padding))}, got {self.padding!r}")
 
 
-class EncodedNetwork(nn.Module):
+class EncodedNetwork(nn.Module, ABC):
     """A network with an encoder that never trains.
 
     Args:
@@ -62,6 +85,18 @@ class EncodedNetwork(nn.Module):
         self.encoder = encoder.eval().requires_grad_(False)
         self.register_state_dict_post_hook(_leave_encoder_out)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_do_not_miss_encoder)  # type: ignore[no-untyped-call]
+
+    @abstractmethod
+    def encode_style(self, style: Tensor) -> EncodedStyle:
+        """What is kept of style pictures (B, 3, H, W) in [0, 1], any size, for the next photo."""
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Names of the styles that it knows: none, it takes pictures."""
+        return ()
+
+    def constrain(self) -> None:
+        """Bring the weights back to where they may be, in place; training calls it after every step."""
 
     def train(self, mode: bool = True) -> Self:
         """Switch the mode of what learns; the encoder has none."""

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from impasto.errors import OptionError, WeightsError
-from impasto.networks.layers import ReflectConv, misfit
+from impasto.networks.bound import BoundStaged, WeightedStyles, names_alone
+from impasto.networks.layers import ReflectConv, state_dict_mismatch
 from impasto.networks.norms import InstanceNorm
 from impasto.networks.staged import Norm, ResidualBlock, Stage, StagedNetwork, check_size
 
@@ -48,10 +49,13 @@ class JohnsonConfig:
 
 
 class JohnsonLayout(StagedNetwork):
-    """The layers of ALGORITHMS section 4, whatever normalises between them; `last` normalises the output."""
+    """Johnson's layers, whatever normalises between them."""
 
     def lay_out(self, width: int, blocks: int, norm: Callable[[int], Norm], last: Norm | None = None) -> None:
-        """Make the layers: two steps down, `blocks` residual blocks at 1/4 resolution, two steps up."""
+        """Make the layers: two steps down, `blocks` residual blocks at 1/4 resolution, two steps up.
+
+        `norm` makes a normalisation of so many channels; `last` normalises the output.
+        """
         half, quarter = 2 * width, 4 * width
         self.conv1, self.in1 = ReflectConv(3, width, 9), norm(width)
         self.conv2, self.in2 = ReflectConv(width, half, 3, stride=2), norm(half)
@@ -103,11 +107,17 @@ class Johnson(JohnsonLayout):
             network = cls(JohnsonConfig("linear", width=len(first), blocks=blocks))
         except OptionError as error:
             raise WeightsError(f"not a pytorch/examples style network: {error}") from error
-        reason = misfit(network, state)
+        reason = state_dict_mismatch(network, state)
         if reason is not None:
             raise WeightsError(f"not a pytorch/examples style network: {reason}")
         network.load_state_dict(state)
         return network
+
+    def bind(self, styles: WeightedStyles = ()) -> BoundStaged:
+        """Ready to paint; there is no style to choose. OptionError where one is given."""
+        if names_alone(styles, ()):
+            raise OptionError("this network has a single style: leave its name out")
+        return BoundStaged(self)
 
     def to_picture(self, features: Tensor, image: Tensor, mix: Tensor | None = None) -> Tensor:
         """Colours by the configured output; ``linear`` ones are clamped in eval mode, where they are looked at.

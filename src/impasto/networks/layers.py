@@ -23,9 +23,9 @@ __all__ = [
     "icnr_",
     "less_colours",
     "level_phases_",
-    "misfit",
     "pad_to_multiple",
     "space_to_depth",
+    "state_dict_mismatch",
     "sum_colours",
     "use_precision",
     "working_dtype",
@@ -293,7 +293,7 @@ def working_dtype(weight: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
 
 
-def misfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
+def state_dict_mismatch(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
     """Why these tensors are not the network's state, in a few words about the first difference; None if they are."""
     wanted = network.state_dict()
     for key, tensor in wanted.items():

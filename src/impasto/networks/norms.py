@@ -1,6 +1,6 @@
 """Instance normalisation (Ulyanov et al. 2016), plain and conditional on a style (Dumoulin et al. 2017).
 
-`Moments` gathers the statistics of a map that comes in pieces; `instance_norm` takes a whole one, with the same
+`RunningMoments` gathers the statistics of a map that comes in pieces; `instance_norm` takes a whole one, with the same
 result, which is how the networks call it.
 """
 
@@ -18,7 +18,7 @@ __all__ = [
     "EPS",
     "ConditionalInstanceNorm",
     "InstanceNorm",
-    "Moments",
+    "RunningMoments",
     "instance_norm",
     "moments",
     "normalise",
@@ -32,7 +32,7 @@ EPS = 1e-5
 PART = 4096
 
 
-class Moments:
+class RunningMoments:
     """Mean and variance of each channel of a map, (1, C, h, w), that comes in pieces of rows.
 
     They are taken of parts of some rows, and the parts' are joined in float64. Where a part begins depends on the map
@@ -233,7 +233,7 @@ def _normalise_on_cpu(x: Tensor, gamma: Tensor, beta: Tensor, overwrite: bool) -
     """
     outs = []
     for i in range(len(x)):
-        whole, row = Moments(), min(i, len(gamma) - 1)
+        whole, row = RunningMoments(), min(i, len(gamma) - 1)
         whole.add_last(x[i : i + 1])
         statistics = without_noise(*whole.result())
         outs.append(normalise(x[i : i + 1], *statistics, gamma[row], beta[row], overwrite=overwrite))

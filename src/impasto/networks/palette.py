@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from impasto.core.statistics import split_weights
+
 __all__ = ["ConditionalPalette", "colour_map"]
 
 # Mean and covariance of 2 · RGB - 1 over photographs (1,694 of them, every eighth looked at).
@@ -60,16 +62,20 @@ class ConditionalPalette(nn.Module):
 
 
 def colour_map(style: Tensor) -> tuple[Tensor, Tensor]:
-    """The matrix (3, 3) and the offset (3) that give an average photo the colours of `style` (1, 3, h, w) in [0, 1].
+    """The matrix (3, 3) and the offset (3) that give an average photo the colours of `style` (1, 3 or 4, h, w).
 
+    Its values are in [0, 1]; pixels count as far as its fourth channel says, all the same if there is none.
     Mean and covariance of the style's logits are matched through matrix square roots (as in colour transfer by
     Pitié & Kokaram 2007, section 3), with a ridge and at a lower contrast.
     """
     # On the processor: not every GPU has float64, nor does a matrix of nine numbers gain anything there.
-    logits = torch.logit(style[0].flatten(1).cpu().double(), eps=EPS)  # (3, h · w)
-    mean = logits.mean(1)
+    colours, weights = split_weights(style.cpu().double())
+    logits = torch.logit(colours[0].flatten(1), eps=EPS)  # (3, h · w)
+    share = logits.new_ones(1, logits.shape[1]) if weights is None else weights[0].flatten(1)
+    share = share / share.sum()
+    mean = (logits * share).sum(1)
     centred = logits - mean[:, None]
-    covariance = centred @ centred.T / logits.shape[1]
+    covariance = (centred * share) @ centred.T
     photo = torch.tensor(PHOTO_MEAN, dtype=torch.double), torch.tensor(PHOTO_COVARIANCE, dtype=torch.double)
     matrix = GENTLE * _power(covariance, 0.5) @ _power(photo[1], -0.5)
     return matrix.float().to(style.device), (mean - matrix @ photo[0]).float().to(style.device)

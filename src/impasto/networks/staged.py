@@ -131,6 +131,11 @@ class StagedNetwork(nn.Module, ABC):
     SMALLEST: ClassVar[int] = 8  # and to at least this, or there would be nothing to reflect deep inside
     INPUT_SCALE: float = 1.0
 
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Names of the styles that it knows; none where it has a single one, which needs no name."""
+        return ()
+
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
         """All stages in order."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from impasto.errors import OptionError, nearest
+from impasto.networks.bound import BoundStaged, WeightedStyles, names_alone
 from impasto.networks.norms import ConditionalInstanceNorm
 from impasto.networks.palette import ConditionalPalette
 from impasto.networks.staged import StagedNetwork
@@ -60,8 +61,21 @@ class StyledNetwork(StagedNetwork):
         )
         return tuple((module, name) for module in owners for name in module.ROWS)
 
-    def dress(self, name: str, picture: Tensor) -> None:
-        """Begin a style with what its picture (1, 3, h, w) tells without training; by default nothing."""
+    def begin_style(self, name: str, picture: Tensor) -> None:
+        """Begin a style with what its picture (1, 3 or 4, h, w) tells without training; by default nothing."""
+
+    def bind(self, styles: WeightedStyles = ()) -> BoundStaged:
+        """Ready to paint in a blend of styles, by name; the name may be left out where there is but one.
+
+        Raises:
+            OptionError: an unknown name, no name or a picture, or weights of which `mix` can make nothing.
+        """
+        named = names_alone(styles, self.styles)
+        if not named and len(self.styles) > 1:
+            raise OptionError(f"which style? this network has {', '.join(self.styles)}")
+        named = named or [(self.styles[0], 1.0)]
+        mixes = self.mix(named), [self.mix(name) for name, _ in named]
+        return BoundStaged(self, mixes, [weight for _, weight in named])
 
     def mix(self, blend: str | Mapping[str, float] | Iterable[tuple[str, float]]) -> Tensor:
         """The weights of a blend such as ``{"monet": 0.7, "wave": 0.3}``, (1, N) float32, their sum 1.

@@ -16,16 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from impasto.core.statistics import mean_std
+from impasto.core.statistics import mean_std, split_weights
 from impasto.core.vgg import VGG
 from impasto.errors import OptionError
+from impasto.networks.bound import BoundStaged, WeightedStyles, pictures_alone
 from impasto.networks.brisk import Brisk, BriskConfig
-from impasto.networks.encoded import SMALLEST, STRIDE, TAPS, EncodedConfig, EncodedNetwork
+from impasto.networks.encoded import SMALLEST, STRIDE, TAPS, EncodedConfig, EncodedNetwork, StyleParameters
 from impasto.networks.layers import pad_to_multiple
 from impasto.networks.palette import colour_map
 from impasto.networks.staged import check_size
 
-__all__ = ["Look", "Signature", "Universal", "UniversalConfig"]
+__all__ = ["Signature", "Universal", "UniversalConfig"]
 
 FAINT = 1e-6  # under a root, where its slope or what it divides would have no end
 LOUD = 6.0  # standard deviations from the mean of all styles, beyond which a value is taken for less
@@ -43,10 +44,6 @@ class Signature(NamedTuple):
     features: Tensor
     matrix: Tensor
     offset: Tensor
-
-
-Look = dict[str, Tensor]
-"""All that is kept of a style: rows for the parameters of `Brisk` that have a row for every style, by their names."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class UniversalConfig(EncodedConfig):
 
 
 class Predictor(nn.Module):
-    """From a style's features to its look: principal components, two layers, and what all styles have in common.
+    """From a style's features to its parameters: principal components, two layers, and what all styles have in common.
 
     Args:
         inputs: length of `Signature.features`.
@@ -119,9 +116,9 @@ class Predictor(nn.Module):
         basis[:, :kept] = whitened.to(basis) / scale[:, None]
 
     @torch.no_grad()
-    def fit(self, signatures: Signature, looks: Look) -> None:
-        """Begin with the looks that N styles were trained to have: rows by ridge regression on the summaries."""
-        wanted = {**looks}
+    def fit(self, signatures: Signature, trained: StyleParameters) -> None:
+        """Begin with what N styles were trained to have: rows by ridge regression on the summaries."""
+        wanted = {**trained}
         wanted["palette.matrix"] = wanted["palette.matrix"] - signatures.matrix
         wanted["palette.offset"] = wanted["palette.offset"] - signatures.offset
         flat = torch.cat([wanted[name].flatten(1) for name in self.shapes], 1).double()
@@ -143,15 +140,16 @@ class Predictor(nn.Module):
         summaries: Tensor = x / x.shape[1] ** 0.5
         return summaries
 
-    def forward(self, signature: Signature) -> Look:
-        """Signatures of B styles -> their looks, float32."""
+    def forward(self, signature: Signature) -> StyleParameters:
+        """Signatures of B styles -> their parameters, (B, ...) float32 each."""
         with torch.autocast(signature.features.device.type, enabled=False):
             flat: Tensor = self.rows(self._summaries(signature))
         parts = torch.split(flat, [shape.numel() for shape in self.shapes.values()], dim=1)
-        look = {name: part.reshape(-1, *shape) for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)}
-        look["palette.matrix"] = look["palette.matrix"] + signature.matrix
-        look["palette.offset"] = look["palette.offset"] + signature.offset
-        return look
+        shapes = zip(parts, self.shapes.items(), strict=True)
+        parameters = {name: part.reshape(-1, *shape) for part, (name, shape) in shapes}
+        parameters["palette.matrix"] = parameters["palette.matrix"] + signature.matrix
+        parameters["palette.offset"] = parameters["palette.offset"] + signature.offset
+        return parameters
 
 
 class Universal(EncodedNetwork):
@@ -182,21 +180,47 @@ class Universal(EncodedNetwork):
 
     @torch.no_grad()
     def signature(self, style: Tensor, features: Mapping[str, Tensor] | None = None) -> Signature:
-        """What is looked at of style pictures (B, 3, H, W) in [0, 1], any size.
+        """What is looked at of style pictures (B, 3 or 4, H, W) in [0, 1], any size.
+
+        In its colours, pixels count as far as a fourth channel says. Features are those of the whole picture: without
+        what its border does to them, statistics are unlike any that were seen in training.
 
         `features` are the encoder's at `TAPS`, if they are known already.
         """
         if features is None:
-            features = cast(Mapping[str, Tensor], self.encoder(pad_to_multiple(style, STRIDE, SMALLEST), TAPS))
+            rgb, _ = split_weights(style)
+            features = cast(Mapping[str, Tensor], self.encoder(pad_to_multiple(rgb, STRIDE, SMALLEST), TAPS))
         moments = [value.flatten(1) for tap in TAPS for value in mean_std(features[tap])]
         colours = [colour_map(picture[None].float()) for picture in style]
         matrix, offset = (torch.stack(part) for part in zip(*colours, strict=True))
         return Signature((torch.cat(moments, 1).clamp_min(0) + FAINT).sqrt(), matrix, offset)
 
-    def look(self, style: Tensor) -> Look:
-        """All there is to keep of style pictures (B, 3, H, W), for the next photo."""
-        looks: Look = self.predictor(self.signature(style))
-        return looks
+    def encode_style(self, style: Tensor) -> StyleParameters:
+        """All there is to keep of style pictures (B, 3 or 4, H, W), for the next photo; see `signature`."""
+        parameters: StyleParameters = self.predictor(self.signature(style))
+        return parameters
+
+    @torch.no_grad()
+    def bind(self, styles: WeightedStyles) -> BoundStaged:
+        """Ready to paint in a blend of style pictures.
+
+        Raises:
+            OptionError: no picture, or a name; what another network made of a picture; weights of which
+                `StyledNetwork.mix` can make nothing.
+        """
+        parameters, weights = [], []
+        for style, weight in pictures_alone(styles):
+            encoded = self.encode_style(style) if isinstance(style, Tensor) else style
+            if not isinstance(encoded, dict):
+                raise OptionError("this style was encoded by a network of another method: encode it with this one")
+            parameters.append(encoded)
+            weights.append(weight)
+        painter = self.bind_parameters(parameters)
+        return painter.bind(list(zip(painter.styles, weights, strict=True)))
+
+    def constrain(self) -> None:
+        """See `EncodedNetwork`."""
+        self.painter.constrain()
 
     @torch.no_grad()
     def begin_with(self, trained: Brisk, signatures: Signature) -> None:
@@ -218,21 +242,21 @@ class Universal(EncodedNetwork):
                 parameter.copy_(theirs[name])
         self.predictor.fit(signatures, {name: theirs[name] for name in rows})
 
-    def dressed(self, looks: Sequence[Look]) -> Brisk:
+    def bind_parameters(self, styles: Sequence[StyleParameters]) -> Brisk:
         """The painting network with these styles, each of batch 1, named "1", "2" and so on; weights are shared."""
-        names = tuple(str(number) for number in range(1, len(looks) + 1))
+        names = tuple(str(number) for number in range(1, len(styles) + 1))
         with torch.device("meta"):
             painter = Brisk(self.config.brisk(names))
         state = dict(self.painter.state_dict())
-        state |= {name: torch.cat([look[name] for look in looks]) for name in looks[0]}
+        state |= {name: torch.cat([style[name] for style in styles]) for name in styles[0]}
         painter.load_state_dict(state, assign=True)
         return painter.train(self.training)
 
     def forward(self, photos: Tensor, signature: Signature) -> Tensor:
         """Photos (B, 3, H, W) in [0, 1], each in the style of its signature -> the same shape, float32."""
-        look = self.predictor(signature)
+        parameters = self.predictor(signature)
         mix = torch.eye(len(photos), device=photos.device)
-        rows = {f"painter.{name}": value for name, value in look.items()}
+        rows = {f"painter.{name}": value for name, value in parameters.items()}
         painted: Tensor = functional_call(_Free(self.painter), rows, (photos, mix))
         return painted
 

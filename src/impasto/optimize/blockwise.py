@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from impasto.core import winograd
 from impasto.core.losses import ContentLoss, error_divisor
 from impasto.core.rows import MapShape, Pool, RowStore
-from impasto.core.statistics import gram
+from impasto.core.statistics import gram, shares_of, split_weights
 from impasto.core.vgg import VGG, Layer
 from impasto.errors import OptionError
 from impasto.optimize.objective import Objective
@@ -117,8 +117,14 @@ def look(backbone: VGG, image: Tensor, block: Block, taps: Iterable[str]) -> Ite
     return ((tap, _own(f, tap, block)) for tap, f in backbone.each(image, taps))
 
 
+def _step(tap: str) -> int:
+    """Pixels of the picture to a position of the layer."""
+    step: int = 2 ** (int(tap[4]) - 1)
+    return step
+
+
 def _own(features: Tensor, tap: str, block: Block) -> Tensor:
-    step = 2 ** (int(tap[4]) - 1)
+    step = _step(tap)
     top, left = (block.top - block.outer_top) // step, (block.left - block.outer_left) // step
     # The last block of a side has whatever the pools have left of it, and no margin there.
     bottom = features.shape[2] if block.bottom == block.outer_bottom else top + (block.bottom - block.top) // step
@@ -175,18 +181,23 @@ class BlockObjective(Objective):
 
     def _statistics(self, picture: Tensor) -> dict[str, list[Tensor]]:
         size, taps = (picture.shape[2], picture.shape[3]), tuple(self.settings.style_layers)
-        sums = _Sums()
+        sums, (rgb, weights) = _Sums(), split_weights(picture)
         for block in self.blocks(size):
-            for tap, f in look(self.backbone, block.cut(picture), block, taps):
-                sums.add(tap, self._summed(f), *_shape(f))
+            for tap, f in look(self.backbone, block.cut(rgb), block, taps):
+                step = _step(tap)
+                shares = shares_of(weights, (size[0] // step, size[1] // step))
+                if shares is not None:
+                    top, left = block.top // step, block.left // step
+                    shares = shares[:, :, top : top + f.shape[2], left : left + f.shape[3]]
+                sums.add(tap, self._summed(f, shares), *_shape(f))
         return {tap: self._divided(parts, *sums.shape[tap]) for tap, parts in sums.parts.items()}
 
-    def _summed(self, f: Tensor) -> list[Tensor]:
+    def _summed(self, f: Tensor, shares: Tensor | None = None) -> list[Tensor]:
         """What style compares, before it is divided by the number of positions; differentiable."""
         if self.settings.style_loss == "gram":
-            return [gram(f, "none")]
+            return [gram(f, "none", shares)]
         x = f if f.dtype == torch.float64 else f.float()
-        return [x.sum((2, 3)), gram(x, "none")]
+        return [(x if shares is None else x * shares).sum((2, 3)), gram(x, "none", shares)]
 
     def _divided(self, parts: Sequence[Tensor], channels: int, positions: int) -> list[Tensor]:
         s = self.settings

@@ -18,11 +18,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto.core.host import in_our_settings, trainable
 from impasto.core.rows import Pool
-from impasto.core.statistics import match_histogram
 from impasto.core.vgg import VGG
 from impasto.errors import DivergenceError, OptionError
-from impasto.imaging import fit_long_side, luminance, match_luminance, resize, scale_schedule, transfer_luminance
+from impasto.imaging import (
+    fit_long_side,
+    luminance,
+    match_colours,
+    match_luminance,
+    resize,
+    scale_schedule,
+    tame_colours,
+    transfer_luminance,
+)
 from impasto.optimize.blockwise import BlockObjective, Layout, layout_for, state_bytes
 from impasto.optimize.objective import Objective, Terms, activation_factors, weight_multipliers
 from impasto.optimize.parameterisation import Canvas, Fourier, Pixels, Pyramid
@@ -51,9 +60,9 @@ class Progress:
 class Optimization:
     """One painting under way.
 
-    `photo` is (1, 3, H, W) at the size of the result; `styles` are pictures (1, 3, h, w), as large as they are,
-    with weights; `start`, if given, is a picture to begin with instead of `settings.init`. All on the
-    backbone's device. Iterate over `run()`; `image()` is the picture at any time;
+    `photo` is (1, 3, H, W) at the size of the result; `styles` are pictures (1, 3 or 4, h, w), as large as they are,
+    with weights; a fourth channel says how far a pixel counts. `start`, if given, is a picture to begin with instead
+    of `settings.init`. All on the backbone's device. Iterate over `run()`; `image()` is the picture at any time;
     `state_dict()` is enough for another object, made from the same pictures and settings, to go on.
 
     `room` is how many bytes painting may take beside what the process holds already: where the picture cannot be
@@ -64,6 +73,7 @@ class Optimization:
     LayerError for a layer the backbone lacks; OptionError if there is no room for even the smallest blocks.
     """
 
+    @in_our_settings
     def __init__(
         self,
         photo: Tensor,
@@ -78,6 +88,8 @@ class Optimization:
         if missing or any(not (w > 0 and math.isfinite(w)) for _, w in styles):
             raise OptionError("painting needs at least one style, each with a weight above 0")
         backbone.check([*settings.content_layers, *settings.style_layers])
+        photo, styles = trainable(photo), [(trainable(style), weight) for style, weight in styles]
+        start = None if start is None else trainable(start)
         self.settings, self.backbone, self.photo = settings, backbone, photo
         self.content, self.styles = _recolour(photo, styles, settings)
         self.scales = _scales(photo, settings)
@@ -95,6 +107,7 @@ class Optimization:
         self._notes = [] if settings.activations == "as-they-are" else [self._rescale_note()]
         self.multipliers = self._multipliers()
 
+    @in_our_settings
     def run(self) -> Iterator[Progress]:
         """Paint, yielding a record after every step. Closing the iterator stops; `image()` stays."""
         began, done = time.perf_counter(), 0
@@ -120,13 +133,18 @@ class Optimization:
                 losses = {name: float(value) for name, value in terms._asdict().items()}
                 yield Progress(self.step, self.steps, size, losses, time.perf_counter() - began, note)
 
+    @in_our_settings
     @torch.no_grad()
     def image(self) -> Tensor:
         """The picture so far, (1, 3, H, W) in [0, 1], at the size of the result."""
         image = self.canvas.whole() if self.average is None else self.average / self.average_weight
         image = resize(image.clamp(0, 1), (self.photo.shape[2], self.photo.shape[3]))
-        return transfer_luminance(image, self.photo) if self.settings.keep_colors == "luminance" else image
+        if self.settings.keep_colors == "luminance":
+            return transfer_luminance(image, self.photo)
+        # The style has the photo's colours, but what is between two of them need not be one.
+        return tame_colours(image, self.photo) if self.settings.keep_colors == "histogram" else image
 
+    @in_our_settings
     def state_dict(self) -> dict[str, Any]:
         """Tensors and numbers only, so that it can be stored and read back without running any code."""
         return {
@@ -140,6 +158,7 @@ class Optimization:
             "good": vars(self.good) | {"known": vars(self.good.known) if self.good.known else None},
         }
 
+    @in_our_settings
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state`; ValueError if it is that of another run."""
         index = state["scale"]
@@ -306,7 +325,7 @@ class Optimization:
             return {}
         size = fit_long_side((self.content.shape[2], self.content.shape[3]), 512)
         pictures = [resize(self.content, size)]
-        pictures += [resize(x, fit_long_side((x.shape[2], x.shape[3]), 512)) for x, _ in self.styles]
+        pictures += [resize(x[:, :3], fit_long_side((x.shape[2], x.shape[3]), 512)) for x, _ in self.styles]
         return weight_multipliers(activation_factors(self.backbone, pictures, s), s)
 
     def _rescale_note(self) -> str:
@@ -370,14 +389,14 @@ def _recolour(
 ) -> tuple[Tensor, list[tuple[Tensor, float]]]:
     """Photo and styles as they are painted with: grey, or the styles in the photo's colours, or untouched.
 
-    Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer", sections 3 and 4.
+    Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer". A style keeps its fourth channel.
     """
     if settings.keep_colors == "no":
         return photo, list(styles)
     if settings.keep_colors == "histogram":
-        return photo, [(match_histogram(x[0], photo[0])[None], w) for x, w in styles]
+        return photo, [(torch.cat([match_colours(x, photo), x[:, 3:]], 1), w) for x, w in styles]
     three = (-1, 3, -1, -1)
-    matched = [(match_luminance(x, photo).clamp(0, 1).expand(three), w) for x, w in styles]
+    matched = [(torch.cat([match_luminance(x, photo).clamp(0, 1).expand(three), x[:, 3:]], 1), w) for x, w in styles]
     return luminance(photo).expand(three), matched
 
 

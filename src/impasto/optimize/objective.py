@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from impasto.core.losses import ContentLoss, GramLoss, TotalVariationLoss, WassersteinLoss
-from impasto.core.statistics import gram, moments
+from impasto.core.statistics import gram, moments, shares_of, split_weights
 from impasto.core.vgg import VGG
 from impasto.optimize.presets import OptimizeSettings
 
@@ -54,7 +54,8 @@ class Terms(NamedTuple):
 class Objective(nn.Module):
     """Call it with a picture (1, 3, H, W) of the photo's size.
 
-    `photo` is (1, 3, H, W); `styles` are pictures of any size with weights that are normalised here. The style
+    `photo` is (1, 3, H, W); `styles` are pictures of any size with weights that are normalised here; a
+    fourth channel of a picture says how far its pixels count. The style
     target is the weighted mean of Gram matrices, or of first and second moments. `multipliers` (layer ->
     (content, style)) carry a preset's weights over to a backbone with other activations.
     """
@@ -97,11 +98,12 @@ class Objective(nn.Module):
 
     def _statistics(self, picture: Tensor) -> dict[str, list[Tensor]]:
         """Gram matrix, or mean and second moment, of a style picture at each style layer."""
-        s = self.settings
-        return {
-            tap: [gram(f, s.style_divisor)] if s.style_loss == "gram" else [*moments(f)]
-            for tap, f in self.backbone.each(picture, s.style_layers)
-        }
+        s, found = self.settings, dict[str, list[Tensor]]()
+        rgb, weights = split_weights(picture)
+        for tap, f in self.backbone.each(rgb, s.style_layers):
+            shares = shares_of(weights, (f.shape[2], f.shape[3]))
+            found[tap] = [gram(f, s.style_divisor, shares)] if s.style_loss == "gram" else [*moments(f, shares)]
+        return found
 
     def content_share(self, tap: str) -> float:
         """What a content layer's error counts among the others."""

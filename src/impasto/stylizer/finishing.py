@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from impasto.errors import OptionError
-from impasto.imaging import as_picture, luminance, resize, transfer_luminance
+from impasto.imaging import transfer_luminance
 from impasto.imaging.guards import MAX_MEGAPIXELS
+from impasto.imaging.reduced import read_light
+from impasto.tiling.plan import room_within
 
 __all__ = ["Finish", "as_masks", "check_strength", "cover", "read_masks"]
 
@@ -50,22 +52,24 @@ def check_strength(strength: float) -> None:
 
 
 def read_masks(
-    masks: Sequence[Any], size: tuple[int, int], *, styles: int = 1, max_megapixels: float = MAX_MEGAPIXELS
+    masks: Sequence[Any],
+    size: tuple[int, int],
+    *,
+    styles: int = 1,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    budget: int | None = None,
 ) -> list[Tensor]:
     """Masks as (1, 1, h, w) in [0, 1] of the painting's size: their luminance, transparent counting as black.
 
+    `budget` is how many bytes the process may need at most.
+
     Raises:
-        OptionError: neither one mask nor one for each of the `styles`.
+        OptionError: neither one mask nor one for each of the `styles`, or one that cannot be read within the budget.
         ImageError: a mask that cannot be read.
     """
     if len(masks) not in (0, 1, styles):
         raise OptionError(f"{styles} styles with {len(masks)} masks: give one mask, or one to each style")
-    found = []
-    for mask in masks:
-        picture = as_picture(mask, max_megapixels=max_megapixels)
-        light = luminance(picture.rgb) if picture.alpha is None else luminance(picture.rgb) * picture.alpha
-        found.append(resize(light.clamp(0, 1), size))
-    return found
+    return [read_light(mask, size, max_megapixels=max_megapixels, room=room_within(budget)) for mask in masks]
 
 
 def cover(photo: Tensor, painted: Tensor, masks: Sequence[Tensor] = (), *, keep_colors: bool = False) -> Tensor:

@@ -6,7 +6,7 @@ Between them lies relu4_1 of the whole picture, stored, whose moments are those 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 
 import torch
@@ -14,24 +14,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.core import frozen
+from impasto.core.host import in_our_settings
 from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.core.streams import Pieces, Window, slide, split_rows
 from impasto.core.vgg import VGG, Layer
-from impasto.networks.adain import EPS, SMALLEST, STRIDE, TAPS, AdaIN, shrink_mask
-from impasto.networks.adain import Moments as StyleMoments
-from impasto.networks.norms import Moments
-from impasto.tiling.bands import Painted, TileProgress
+from impasto.networks.adain import AdaIN
+from impasto.networks.encoded import SMALLEST, STRIDE, TAPS, FeatureMoments
+from impasto.networks.norms import RunningMoments
+from impasto.networks.restyling import EPS, shrink_mask
+from impasto.tiling.bands import BandProgress, PutRows
 from impasto.tiling.cost import padded_size, rows_of, work_of_stages
 from impasto.tiling.passes import Pass, chain, raw_shapes
 from impasto.tiling.photos import Padded, Photo, draw_tiles
-from impasto.tiling.plan import SLACK, Plan, Wishes, choose
+from impasto.tiling.plan import SLACK, TilingOptions, TilingPlan, choose
 
-__all__ = ["AdaINJob", "encode_pieces", "paint_adain", "plan_adain"]
+__all__ = ["AdaINCost", "encode_pieces", "paint_adain", "plan_adain"]
 
 
-def plan_adain(network: AdaIN, size: tuple[int, int], dtype: torch.dtype, wishes: Wishes | None = None) -> Plan:
+def plan_adain(
+    network: AdaIN, size: tuple[int, int], dtype: torch.dtype, options: TilingOptions | None = None
+) -> TilingPlan:
     """How a picture of this (height, width) is painted; OptionError if the budget is too small."""
-    return choose(AdaINJob(network, size, dtype), wishes or Wishes())
+    return choose(AdaINCost(network, size, dtype), options or TilingOptions())
 
 
 def encode_pieces(vgg: VGG, tap: str, pieces: Pieces, height: int) -> Pieces:
@@ -57,8 +61,8 @@ def _after(vgg: VGG, layer: Layer, pieces: Pieces, height: int) -> Pieces:
     return slide(rectified, height, Window(2, 2), vgg.pooled) if layer.pool else rectified
 
 
-class AdaINJob:
-    """Sizes and costs of AdaIN on one picture; a `planning.Job`."""
+class AdaINCost:
+    """Sizes and costs of AdaIN on one picture; a `plan.CostModel`."""
 
     tile = 128
 
@@ -71,7 +75,7 @@ class AdaINJob:
         self.features = MapShape(channels, self.padded[0] // STRIDE, self.padded[1] // STRIDE, dtype)
         self.shapes = raw_shapes(self.stages, self.features.height, self.features.width, dtype)
 
-    def ways(self, sampled: bool) -> list[tuple[Pass, ...]]:
+    def pass_choices(self, sampled: bool) -> list[tuple[Pass, ...]]:
         """Encode, then decode; or both in one."""
         if sampled:
             return [(Pass(0, 1, stores=False, paints=True),)]
@@ -125,19 +129,20 @@ class AdaINJob:
             height, width = (height // 2, width // 2) if layer.pool else (height, width)
 
 
+@in_our_settings
 @torch.inference_mode()
 def paint_adain(
     network: AdaIN,
     photo: Photo,
-    plan: Plan,
-    painted: Painted,
-    styles: Sequence[StyleMoments],
+    plan: TilingPlan,
+    put_rows: PutRows,
+    styles: Sequence[FeatureMoments],
     *,
     weights: Sequence[float] | None = None,
     masks: Sequence[Tensor] | None = None,
     alpha: float = 1.0,
-) -> Iterator[TileProgress]:
-    """Paint a picture band by band in the manner of `styles`, giving finished rows to `painted` from the top down.
+) -> Generator[BandProgress, None, None]:
+    """Paint a picture band by band in the manner of `styles`, giving finished rows to `put_rows` from the top down.
 
     Args:
         network: on its device, in its precision, in eval mode.
@@ -156,39 +161,39 @@ def paint_adain(
     small = None if masks is None else [shrink_mask(m, (photo.height, photo.width)).to(device) for m in masks]
     encoded = encode_pieces(network.encoder, TAPS[-1], (x.to(device) for x in padded.pieces(plan.band)), padded.height)
     began, total = time.perf_counter(), sum(cost for _, cost in plan.passes)
-    job = AdaINJob(network, (photo.height, photo.width), network.encoder.dtype)
-    with closing(Pool(plan.pool, plan.folder, device).take(job.features)) as store:
+    model = AdaINCost(network, (photo.height, photo.width), network.encoder.dtype)
+    with closing(Pool(plan.pool, plan.folder, device).take(model.features)) as store:
         if plan.statistics == "sampled" and small is None:
-            moments = Moments()
+            moments = RunningMoments()
             moments.add(
                 network.encode(draw_tiles(padded.read, (padded.height, padded.width), plan.tile, plan).to(device))
             )
             features, own, before = encoded, [_known(moments)], 0.0
         else:
             regions = _Regions(small)
-            before = job.cost(Pass(0, 0, stores=True))
+            before = model.cost(Pass(0, 0, stores=True))
             for share in regions.measure(encoded, store):
-                yield TileProgress(share * before / total, time.perf_counter() - began)
+                yield BandProgress(share * before / total, time.perf_counter() - began)
             features, own = _stored(store, max(1, plan.band // STRIDE)), regions.moments()
         restyled = _restyled(network, features, styles, weights, small, alpha, own)
         stages, row = network.stages(), 0
-        for x in chain(stages, [None] * len(stages), restyled, job.features.height):
+        for x in chain(stages, [None] * len(stages), restyled, model.features.height):
             out = x.float().clamp_(0, 1)[:, :, : max(0, photo.height - row), : photo.width]
             if out.shape[2]:
-                painted(row, out)
+                put_rows(row, out)
             row += x.shape[2]
             done = (before + (total - before) * row / padded.height) / total
-            yield TileProgress(min(1.0, done), time.perf_counter() - began)
+            yield BandProgress(min(1.0, done), time.perf_counter() - began)
 
 
 def _restyled(
     network: AdaIN,
     features: Pieces,
-    styles: Sequence[StyleMoments],
+    styles: Sequence[FeatureMoments],
     weights: Sequence[float] | None,
     masks: Sequence[Tensor] | None,
     alpha: float,
-    own: Sequence[StyleMoments],
+    own: Sequence[FeatureMoments],
 ) -> Pieces:
     row, dtype = 0, network.stages()[0].conv.conv2d.weight.dtype
     for x in features:
@@ -203,16 +208,16 @@ def _stored(store: RowStore, piece: int) -> Pieces:
         yield store.read(top, bottom)
 
 
-def _known(moments: Moments) -> StyleMoments:
+def _known(moments: RunningMoments) -> FeatureMoments:
     mean, variance = moments.result()
-    return StyleMoments(mean.view(1, -1, 1, 1), (variance + EPS).sqrt().view(1, -1, 1, 1))
+    return FeatureMoments(mean.view(1, -1, 1, 1), (variance + EPS).sqrt().view(1, -1, 1, 1))
 
 
 class _Regions:
     """The content's moments: of all of it, or of each mask's region (`region_moments`, in float64)."""
 
     def __init__(self, masks: Sequence[Tensor] | None) -> None:
-        self.masks, self.whole = masks, Moments()
+        self.masks, self.whole = masks, RunningMoments()
         self.sums: list[list[Tensor]] = [[] for _ in masks or ()]
 
     def measure(self, features: Pieces, store: RowStore) -> Iterator[float]:
@@ -236,7 +241,7 @@ class _Regions:
             parts.append((weighted * wide).sum((2, 3), keepdim=True))
             self.sums[i] = [a + b for a, b in zip(self.sums[i], parts, strict=True)] if self.sums[i] else parts
 
-    def moments(self) -> list[StyleMoments]:
+    def moments(self) -> list[FeatureMoments]:
         """Of all that was counted in."""
         if self.masks is None:
             return [_known(self.whole)]
@@ -244,5 +249,7 @@ class _Regions:
         for area, first, second in self.sums:
             area = area.clamp_min(1e-6)
             mean = first / area
-            out.append(StyleMoments(mean.float(), ((second / area - mean.square()).clamp_min(0) + EPS).sqrt().float()))
+            out.append(
+                FeatureMoments(mean.float(), ((second / area - mean.square()).clamp_min(0) + EPS).sqrt().float())
+            )
         return out

@@ -7,30 +7,31 @@ and statistics are those of all bands, so the result is that of the untiled netw
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.core.streams import Pieces, split_rows
 from impasto.networks.layers import working_dtype
-from impasto.networks.norms import Moments, without_noise
+from impasto.networks.norms import RunningMoments, without_noise
 from impasto.networks.staged import Stage, StagedNetwork
 from impasto.tiling.journal import FilePool, Journal, State
 from impasto.tiling.passes import Affine, Maps, Pass, chain, convolve, finish, raw_shapes, wrong_rows
 from impasto.tiling.photos import Padded, Photo, draw_tiles
-from impasto.tiling.plan import Plan
+from impasto.tiling.plan import TilingPlan
 
-__all__ = ["Painted", "TileProgress", "paint_staged"]
+__all__ = ["BandProgress", "PutRows", "paint_staged"]
 
-Painted = Callable[[int, Tensor], None]  # takes finished rows: the first one's number, and (1, 3, n, W) in [0, 1]
+PutRows = Callable[[int, Tensor], None]  # takes finished rows: the first one's number, and (1, 3, n, W) in [0, 1]
 
 
 @dataclass(frozen=True)
-class TileProgress:
+class BandProgress:
     """A band done: which share of the whole work is, and how many seconds that took since it was `begun`."""
 
     done: float
@@ -43,25 +44,26 @@ class TileProgress:
         return self.seconds * (1 - self.done) / max(1e-9, self.done - self.begun)
 
 
+@in_our_settings
 @torch.inference_mode()
 def paint_staged(
     network: StagedNetwork,
     photo: Photo,
-    plan: Plan,
-    painted: Painted,
+    plan: TilingPlan,
+    put_rows: PutRows,
     *,
     mix: Tensor | None = None,
     journal: Journal | None = None,
-) -> Iterator[TileProgress]:
-    """Paint a picture band by band, giving finished rows to `painted` from the top to the bottom.
+) -> Generator[BandProgress, None, None]:
+    """Paint a picture band by band, giving finished rows to `put_rows` from the top to the bottom.
 
     Args:
         network: on its device, in its precision, in eval mode.
         photo: of any size.
-        plan: from `jobs.plan_staged`, made for this network and this size.
+        plan: from `cost.plan_staged`, made for this network and this size.
         mix: (1, N) weights of a network of several styles.
-        journal: where the walk keeps how far it is, for another process to go on; it is given no rows that `painted`
-            had before, and gives the same. `plan` is the journal's then, and rows given to `painted` are durable
+        journal: where the walk keeps how far it is, for another process to go on; it is given no rows that `put_rows`
+            had before, and gives the same. `plan` is the journal's then, and rows given to `put_rows` are durable
             when it returns.
 
     Closing the iterator stops, and gives memory and disk back.
@@ -72,16 +74,16 @@ def paint_staged(
     began, total = time.perf_counter(), sum(cost for _, cost in plan.passes)
     with closing(_Walk(network, photo, plan, mix, journal)) as walk:
         if walk.flat:
-            walk.paint_flat(painted)
+            walk.paint_flat(put_rows)
             return
         done = sum(cost for _, cost in plan.passes[: walk.state.passes])
         begun = (done + plan.passes[-1][1] * walk.state.rows / walk.photo.height) / total
         for step, cost in plan.passes[walk.state.passes :]:
             if step.paints and plan.statistics == "sampled":
                 walk.sample(step.first)
-            for share in walk.paint(step, painted) if step.paints else walk.measure(step):
+            for share in walk.paint(step, put_rows) if step.paints else walk.measure(step):
                 part = min(1.0, (done + share * cost) / total)
-                yield TileProgress(part, time.perf_counter() - began, begun)
+                yield BandProgress(part, time.perf_counter() - began, begun)
             done += cost
 
 
@@ -89,7 +91,7 @@ class _Walk:
     """What is known between passes."""
 
     def __init__(
-        self, network: StagedNetwork, photo: Photo, plan: Plan, mix: Tensor | None, journal: Journal | None
+        self, network: StagedNetwork, photo: Photo, plan: TilingPlan, mix: Tensor | None, journal: Journal | None
     ) -> None:
         self.network, self.plan, self.mix, self.journal = network, plan, mix, journal
         self.stages = network.stages()
@@ -122,7 +124,7 @@ class _Walk:
             self.state = State(self.state.passes + passes, known, source, kept, self.state.rows + rows)
             self.journal.save(self.state)
 
-    def paint_flat(self, painted: Painted) -> None:
+    def paint_flat(self, put_rows: PutRows) -> None:
         """A picture of one colour gives one of one colour.
 
         There is nothing in it to normalise but how convolutions round, which depends on the size of a band.
@@ -132,7 +134,7 @@ class _Walk:
             ..., :1, :1
         ]
         for top, bottom in split_rows(self.size[0], self.plan.band):
-            painted(top, colour.expand(1, 3, bottom - top, self.size[1]))
+            put_rows(top, colour.expand(1, 3, bottom - top, self.size[1]))
 
     def sample(self, first: int) -> None:
         """Take the statistics of the stages from `first` on from the middle of some tiles of what that is given.
@@ -149,7 +151,7 @@ class _Walk:
             x = stage.convolve(x)
             if stage.norm is not None:
                 # A network that sees further than a tile is large has to make do with what is near its middle.
-                moments, wrong = Moments(), min(wrong_rows(self.stages[first : i + 1]), 3 * x.shape[2] // 8)
+                moments, wrong = RunningMoments(), min(wrong_rows(self.stages[first : i + 1]), 3 * x.shape[2] // 8)
                 inner = x[..., wrong : x.shape[2] - wrong, wrong : x.shape[3] - wrong]
                 moments.add(inner.transpose(0, 1).flatten(1, 2)[None].contiguous(memory_format=torch.channels_last))
                 self.affines[i] = self._affine(stage, moments)
@@ -159,7 +161,7 @@ class _Walk:
         """A pass that takes statistics, and stores a map or not; yields the share that is done."""
         stage, height = self.stages[step.last], self.shapes[step.last].height
         self.maps.begin(step)
-        moments, row = Moments(), 0
+        moments, row = RunningMoments(), 0
         for x in self._raw(step):
             if stage.norm is not None:
                 moments.add(x)
@@ -175,7 +177,7 @@ class _Walk:
         self.maps.end(step)
         self._save(passes=1)
 
-    def paint(self, step: Pass, painted: Painted) -> Iterator[float]:
+    def paint(self, step: Pass, put_rows: PutRows) -> Iterator[float]:
         """The last pass, but for the rows that are painted already."""
         stages, height = self.stages[step.first :], self._height()
         skipped, top = self._skipped(wrong_rows(stages))
@@ -186,7 +188,7 @@ class _Walk:
                 image = self.photo.read(row, below).to(self.device)
                 out = self.network.to_picture(x, image, self.mix)
                 out = out[:, :, max(0, done - row) : self.size[0] - row, : self.size[1]]
-                painted(max(row, done), out)
+                put_rows(max(row, done), out)
                 self._save(rows=out.shape[2])
             row = below
             yield max(row, done) / self.photo.height
@@ -234,7 +236,7 @@ class _Walk:
         kept = self.maps.kept.read(top, bottom) if stage.closes and self.maps.kept is not None else None
         return finish(stage, self.maps.source.read(top, bottom), self.affines[first - 1], kept)
 
-    def _affine(self, stage: Stage, moments: Moments) -> Affine:
+    def _affine(self, stage: Stage, moments: RunningMoments) -> Affine:
         if stage.norm is None:
             raise RuntimeError("a stage without normalisation needs no statistics")
         gamma, beta = stage.norm.affine(self.mix)

@@ -10,17 +10,17 @@ import torch
 from impasto.core.rows import MapShape, Pool
 from impasto.networks.staged import Stage, StagedNetwork
 from impasto.tiling.passes import Maps, Pass, must_store, raw_shapes, split_for_sample, split_into_passes
-from impasto.tiling.plan import SLACK, Plan, Wishes, choose
+from impasto.tiling.plan import SLACK, TilingOptions, TilingPlan, choose
 
-__all__ = ["StagedJob", "padded_size", "plan_staged", "rows_of", "work_of_stages"]
+__all__ = ["StagedCost", "padded_size", "plan_staged", "rows_of", "work_of_stages"]
 
 
 def plan_staged(
-    network: StagedNetwork, size: tuple[int, int], dtype: torch.dtype, wishes: Wishes | None = None
-) -> Plan:
+    network: StagedNetwork, size: tuple[int, int], dtype: torch.dtype, options: TilingOptions | None = None
+) -> TilingPlan:
     """How a picture of this (height, width) is painted; OptionError if the budget is too small."""
-    wishes = wishes or Wishes()
-    return choose(StagedJob(network, size, dtype, keeps=wishes.keeps), wishes)
+    options = options or TilingOptions()
+    return choose(StagedCost(network, size, dtype, keeps=options.keeps), options)
 
 
 def padded_size(size: tuple[int, int], multiple: int, smallest: int) -> tuple[int, int]:
@@ -29,8 +29,8 @@ def padded_size(size: tuple[int, int], multiple: int, smallest: int) -> tuple[in
     return height, width
 
 
-class StagedJob:
-    """Sizes and costs of one staged network on one picture; a `planning.Job`.
+class StagedCost:
+    """Sizes and costs of one staged network on one picture; a `plan.CostModel`.
 
     Neighbours within a tile say little that is new: of the same area, many small tiles know more than few large
     ones, as long as the middle of one is not yet touched by what is reflected at its border.
@@ -39,7 +39,7 @@ class StagedJob:
         network: whose weights may be anywhere, also on no device at all.
         size: height and width of the picture, px.
         dtype: of the features.
-        keeps: see `planning.Wishes`.
+        keeps: see `plan.TilingOptions`.
     """
 
     tile = 48
@@ -53,7 +53,7 @@ class StagedJob:
         self.shapes = raw_shapes(self.stages, *self.padded, dtype)
         self.picture = MapShape(3, *self.padded, torch.float32)
 
-    def ways(self, sampled: bool) -> list[tuple[Pass, ...]]:
+    def pass_choices(self, sampled: bool) -> list[tuple[Pass, ...]]:
         """Passes to choose from: with everything stored, with the largest maps computed again, and between."""
         if sampled:
             return [split_for_sample(self.stages)]

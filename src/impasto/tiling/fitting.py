@@ -4,98 +4,173 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import replace
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.errors import OptionError
-from impasto.networks.adain import AdaIN, Moments
-from impasto.networks.checkpoint import Network
-from impasto.networks.inference import AtOnce
-from impasto.networks.johnson import Johnson
+from impasto.networks.adain import AdaIN, AdaINForward
+from impasto.networks.bound import BoundStyle, ForwardPass, StagedForward
+from impasto.networks.registry import Network, as_adain, painter_of
 from impasto.networks.staged import StagedNetwork
-from impasto.networks.styled import StyledNetwork
-from impasto.networks.universal import Universal
-from impasto.tiling.adain_bands import AdaINJob, paint_adain, plan_adain
-from impasto.tiling.bands import TileProgress, paint_staged
-from impasto.tiling.cost import StagedJob, plan_staged
-from impasto.tiling.photos import TensorPhoto
-from impasto.tiling.plan import (
-    Machine,
-    Plan,
-    Wishes,
-    held_memory,
-    shown_bytes,
-    shown_seconds,
-)
+from impasto.tiling.adain_bands import AdaINCost, paint_adain
+from impasto.tiling.bands import BandProgress, PutRows, paint_staged
+from impasto.tiling.cost import StagedCost
+from impasto.tiling.journal import Journal
+from impasto.tiling.photos import Photo, TensorPhoto
+from impasto.tiling.plan import Machine, TilingOptions, TilingPlan, choose, held_memory, shown_bytes, shown_seconds
 
-__all__ = ["InBands", "fits_in_memory", "measured", "plan_for", "renderer_for", "told_at_once"]
+__all__ = ["fits_in_memory", "measured", "message_at_once", "paint", "paint_rows", "plan_bands", "plan_for"]
 
 READ = 16  # bytes per pixel of a photo in memory: float32, with transparency
+MASK = 4  # bytes per pixel of a mask in memory
 PER_PIXEL = 52  # bytes: the result in float32, then mixed, clamped and rounded on its way to a file
 
 
-def plan_for(network: Network, size: tuple[int, int], wishes: Wishes | None = None) -> Plan:
-    """How a picture of this (height, width) is painted in bands; OptionError if the budget is too small."""
-    if isinstance(network, AdaIN):
-        return plan_adain(network, size, network.encoder.dtype, wishes)
-    painter = _painter(network)
-    return plan_staged(painter, size, painter.stages()[0].conv.conv2d.weight.dtype, wishes)
+@torch.inference_mode()
+def paint(
+    bound: BoundStyle,
+    photo: Tensor,
+    options: TilingOptions | None = None,
+    *,
+    masks: Sequence[Tensor] | None = None,
+    alpha: float = 1.0,
+    strength: float = 1.0,
+) -> Generator[BandProgress, None, Tensor]:
+    """Repaint a photo, at once where that fits into the budget (or what is free) and `options` ask for nothing else.
 
+    Otherwise it is painted in bands, with a record after each: the share of the whole painting that is done, which
+    only grows. What the generator returns is the painting, as `bound` itself gives it. Closing it stops, and gives
+    memory and disk back.
 
-def renderer_for(
-    network: Network,
-    size: tuple[int, int],
-    wishes: Wishes | None = None,
-    progress: Callable[[TileProgress], None] | None = None,
-) -> AtOnce | InBands:
-    """What paints a photo of this (height, width) that is in memory already.
+    Args:
+        bound: a network with its styles, from `inference.bind`.
+        photo: (1, 3, H, W) in [0, 1] on the network's device.
+        options: the budget and how to keep it; what the process holds is measured.
+        masks, alpha, strength: see `BoundStyle.forward`.
 
-    At once where that fits into the budget, or into what is free if there is none, and nothing else is wished.
+    Raises:
+        OptionError: the budget is too small; and as from `BoundStyle.forward`.
+        OutputError: the disk has no room for what memory cannot hold.
     """
-    wishes = wishes or Wishes()
-    budget = wishes.limit
-    if _fits_at_once(network, size, wishes, budget - held_memory()):
-        return AtOnce()
-    return InBands(replace(wishes, budget=budget), progress)
+    passes = bound.forward_passes(photo, masks=masks, alpha=alpha, strength=strength)
+    count = bound.count_forward_passes(masks, strength)
+    options = options or TilingOptions()
+    budget, began, number, size = options.limit, time.perf_counter(), 0, (photo.shape[2], photo.shape[3])
+    options = replace(options, budget=budget)
+    at_once = _fits_at_once(_cost_of(bound.whole(), size), options, budget - held_memory())
+    one = next(passes)
+    while True:
+        if at_once:
+            painted = one.at_once(photo)
+        else:
+            painted = torch.empty_like(photo, dtype=torch.float32)
+            plan = choose(_cost_of(one, size), _holding(options, size))
+            with closing(_rows_of(one, TensorPhoto(photo), plan, _into(painted))) as records:
+                for record in records:
+                    yield BandProgress((number + record.done) / count, time.perf_counter() - began)
+        number += 1
+        try:
+            one = passes.send(painted)
+        except StopIteration as end:
+            result: Tensor = end.value
+            return result
+
+
+def paint_rows(
+    bound: BoundStyle,
+    photo: Photo,
+    plan: TilingPlan,
+    put_rows: PutRows,
+    *,
+    alpha: float = 1.0,
+    journal: Journal | None = None,
+) -> Generator[BandProgress, None, None]:
+    """Repaint a photo that need not be in memory, in bands: finished rows go to `put_rows` from the top to the bottom.
+
+    Closing the generator stops between two bands, and gives memory and disk back.
+
+    Args:
+        bound: a network with its styles, from `inference.bind`.
+        photo: of any size.
+        plan: from `plan_for`, made for this network and this size.
+        put_rows: takes the first row's number, and (1, 3, n, W) in [0, 1].
+        alpha: see `BoundStyle.forward`.
+        journal: where to keep how far it is, see `paint_staged`; only where the network's `NetworkKind` is `resumable`.
+
+    Raises:
+        OptionError: `alpha` is out of range or means nothing to the network; or a journal, where it is not resumable.
+        OutputError: the disk has no room for what memory cannot hold.
+    """
+    return _rows_of(bound.whole(alpha), photo, plan, put_rows, journal)
+
+
+def plan_for(network: Network, size: tuple[int, int], options: TilingOptions | None = None) -> TilingPlan:
+    """How a picture of this (height, width) is painted in bands; OptionError if the budget is too small."""
+    options = options or TilingOptions()
+    return choose(_cost_model(network, size, keeps=options.keeps), options)
+
+
+def plan_bands(network: Network, size: tuple[int, int], options: TilingOptions | None = None) -> TilingPlan | None:
+    """How `paint` would paint a photo of this (height, width) as things are now; None is at once.
+
+    Raises:
+        OptionError: the budget is too small.
+    """
+    options = options or TilingOptions()
+    options = replace(options, budget=options.limit)
+    model = _cost_model(network, size)
+    if _fits_at_once(model, options, options.limit - held_memory()):
+        return None
+    return choose(model, _holding(options, size))
 
 
 def fits_in_memory(
-    network: Network, size: tuple[int, int], goal: tuple[int, int], work: tuple[int, int], wishes: Wishes
+    network: Network,
+    size: tuple[int, int],
+    goal: tuple[int, int],
+    work: tuple[int, int],
+    options: TilingOptions,
+    *,
+    masks: int = 0,
 ) -> bool:
     """Whether a photo of this (height, width) and its painting have room beside what paints them.
 
-    `goal` is the size of the painting, `work` that at which the network sees it.
+    `goal` is the size of the painting, `work` that at which the network sees it. There are so many `masks`.
     """
-    budget = wishes.limit
+    budget = options.limit
     held = held_memory() + READ * math.prod(size) + (READ * math.prod(goal) if goal != size else 0)
-    if _fits_at_once(network, work, wishes, budget - held):
+    held += masks * MASK * math.prod(goal)
+    if _fits_at_once(_cost_model(network, work), options, budget - held):
         return True
     try:
-        plan_for(network, work, replace(wishes, budget=budget, held=held + PER_PIXEL * math.prod(goal)))
+        plan_for(network, work, replace(options, budget=budget, held=held + PER_PIXEL * math.prod(goal)))
     except OptionError:
         return False
     return True
 
 
-def told_at_once(network: Network, size: tuple[int, int], machine: Machine) -> str:
-    """What painting at once needs of memory and time, as a `Plan` in words."""
-    job = _job(network, size)
-    passes = job.ways(sampled=True)[0]
-    peak = held_memory() + READ * math.prod(size) + job.at_once()
-    seconds = 2 * sum(job.cost(step) for step in passes) / machine.flops
+def message_at_once(network: Network, size: tuple[int, int], machine: Machine) -> str:
+    """What painting at once needs of memory and time, as a `TilingPlan` in words."""
+    model = _cost_model(network, size)
+    passes = model.pass_choices(sampled=True)[0]
+    peak = held_memory() + READ * math.prod(size) + model.at_once()
+    seconds = 2 * sum(model.cost(step) for step in passes) / machine.flops
     return f"{size[1]}x{size[0]} px at once: about {shown_bytes(peak)} of memory, {shown_seconds(seconds)}"
 
 
+@in_our_settings
 def measured(network: Network) -> Machine:
     """How fast this machine is with this network's kind of numbers; takes some hundredths of a second."""
     weight = next(value for value in network.parameters() if value.ndim == 4)
-    x = torch.randn(1, 64, 128, 128).to(weight).contiguous(memory_format=torch.channels_last)
-    kernel = torch.randn(64, 64, 3, 3).to(weight).contiguous(memory_format=torch.channels_last)
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 64, 128, 128, generator=draw).to(weight).contiguous(memory_format=torch.channels_last)
+    kernel = torch.randn(64, 64, 3, 3, generator=draw).to(weight).contiguous(memory_format=torch.channels_last)
     best = math.inf
     with torch.inference_mode():
         for _ in range(4):  # the first one warms up
@@ -105,72 +180,52 @@ def measured(network: Network) -> Machine:
     return Machine(flops=2 * kernel.numel() * 126**2 / best)
 
 
-def _fits_at_once(network: Network, size: tuple[int, int], wishes: Wishes, room: int) -> bool:
-    """Whether so many bytes do for painting at once, and nothing else is wished."""
-    return wishes.tile is None and wishes.statistics == "exact" and _job(network, size).at_once() <= room
+def _fits_at_once(model: StagedCost | AdaINCost, options: TilingOptions, room: int) -> bool:
+    """Whether so many bytes do for painting at once, and nothing else is asked for."""
+    return options.tile is None and options.statistics == "exact" and model.at_once() <= room
 
 
-def _job(network: Network, size: tuple[int, int]) -> StagedJob | AdaINJob:
-    if isinstance(network, AdaIN):
-        return AdaINJob(network, size, network.encoder.dtype)
-    painter = _painter(network)
-    return StagedJob(painter, size, painter.stages()[0].conv.conv2d.weight.dtype)
+def _holding(options: TilingOptions, size: tuple[int, int]) -> TilingOptions:
+    """The options where photo and painting of this size are in memory, as things are now."""
+    return replace(options, held=held_memory() + PER_PIXEL * size[0] * size[1])
 
 
-def _painter(network: Johnson | StyledNetwork | Universal) -> StagedNetwork:
-    """What is walked of a network: all of it, or that which paints."""
-    return network.painter if isinstance(network, Universal) else network
+def _cost_model(network: Network, size: tuple[int, int], *, keeps: bool = False) -> StagedCost | AdaINCost:
+    adain = as_adain(network)
+    return _staged_cost(painter_of(network), size, keeps=keeps) if adain is None else _adain_cost(adain, size)
 
 
-class InBands:
-    """A `feedforward.Renderer` for photos, one at a time, that are too large to be painted at once.
-
-    Args:
-        wishes: the budget and how to keep it. What the process holds is measured when painting begins.
-        progress: called with a record after every band.
-    """
-
-    def __init__(self, wishes: Wishes, progress: Callable[[TileProgress], None] | None = None) -> None:
-        self.wishes, self.progress = wishes, progress
-
-    def staged(self, network: StagedNetwork, photo: Tensor, mix: Tensor | None) -> Tensor:
-        """See `feedforward.Renderer`."""
-        plan, out = self.plan(network, _size(photo)), torch.empty_like(photo, dtype=torch.float32)
-        for record in paint_staged(network, TensorPhoto(photo), plan, _into(out), mix=mix):
-            self._tell(record)
-        return out
-
-    def adain(
-        self,
-        network: AdaIN,
-        photo: Tensor,
-        styles: Sequence[Tensor | Moments],
-        weights: Sequence[float],
-        masks: Sequence[Tensor] | None,
-        alpha: float,
-    ) -> Tensor:
-        """See `feedforward.Renderer`."""
-        known = [style if isinstance(style, Moments) else network.moments(style) for style in styles]
-        plan, out = self.plan(network, _size(photo)), torch.empty_like(photo, dtype=torch.float32)
-        walk = paint_adain(
-            network, TensorPhoto(photo), plan, _into(out), known, weights=weights, masks=masks, alpha=alpha
-        )
-        for record in walk:
-            self._tell(record)
-        return out
-
-    def plan(self, network: Network | StagedNetwork, size: tuple[int, int]) -> Plan:
-        """How a photo that is in memory will be painted, as things are now; OptionError if the budget is too small."""
-        held = held_memory() + PER_PIXEL * size[0] * size[1]
-        return plan_for(cast(Network, network), size, replace(self.wishes, held=held))
-
-    def _tell(self, record: TileProgress) -> None:
-        if self.progress is not None:
-            self.progress(record)
+def _cost_of(one: ForwardPass, size: tuple[int, int]) -> StagedCost | AdaINCost:
+    match one:
+        case StagedForward():
+            return _staged_cost(one.network, size)
+        case AdaINForward():
+            return _adain_cost(one.network, size)
+    raise TypeError(f"no cost model for {type(one).__name__}")
 
 
-def _size(photo: Tensor) -> tuple[int, int]:
-    return photo.shape[2], photo.shape[3]
+def _staged_cost(network: StagedNetwork, size: tuple[int, int], *, keeps: bool = False) -> StagedCost:
+    return StagedCost(network, size, network.stages()[0].conv.conv2d.weight.dtype, keeps=keeps)
+
+
+def _adain_cost(network: AdaIN, size: tuple[int, int]) -> AdaINCost:
+    return AdaINCost(network, size, network.encoder.dtype)
+
+
+def _rows_of(
+    one: ForwardPass, photo: Photo, plan: TilingPlan, put_rows: PutRows, journal: Journal | None = None
+) -> Generator[BandProgress, None, None]:
+    """One forward pass in bands."""
+    match one:
+        case StagedForward():
+            return paint_staged(one.network, photo, plan, put_rows, mix=one.mix, journal=journal)
+        case AdaINForward():
+            if journal is not None:
+                raise OptionError("this network's paintings (adain) cannot be resumed: leave out the run's folder")
+            return paint_adain(
+                one.network, photo, plan, put_rows, one.styles, weights=one.weights, masks=one.masks, alpha=one.alpha
+            )
+    raise TypeError(f"no bands for {type(one).__name__}")
 
 
 def _into(out: Tensor) -> Callable[[int, Tensor], None]:

@@ -17,7 +17,7 @@ from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.errors import DataError
 from impasto.files import atomic_path, output_error
 from impasto.tiling.passes import Affine, Pass
-from impasto.tiling.plan import Plan
+from impasto.tiling.plan import TilingPlan
 
 __all__ = ["FilePool", "Journal", "State"]
 
@@ -70,11 +70,11 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.maps = folder, folder / _MAPS
-        self.plan: Plan | None = None
+        self.plan: TilingPlan | None = None
         self.state = State()
         self._read()
 
-    def begin(self, plan: Plan) -> Plan:
+    def begin(self, plan: TilingPlan) -> TilingPlan:
         """The plan to follow: that of the process that began, or this one; OutputError if nothing can be written."""
         try:
             self.maps.mkdir(parents=True, exist_ok=True)
@@ -123,15 +123,17 @@ class Journal:
             raise DataError(f"{path}: is damaged or of another version ({reason}); start a new run") from error
 
 
-def _plain_plan(plan: Plan) -> dict[str, Any]:
+def _plain_plan(plan: TilingPlan) -> dict[str, Any]:
     values = {f.name: getattr(plan, f.name) for f in fields(plan)}
     passes = [(p.first, p.last, p.stores, p.paints, cost) for p, cost in plan.passes]
     return values | {"dtype": str(plan.dtype).removeprefix("torch."), "passes": passes}
 
 
-def _plan(found: dict[str, Any]) -> Plan:
+def _plan(found: dict[str, Any]) -> TilingPlan:
     passes = tuple((Pass(*row[:4]), float(row[4])) for row in found["passes"])
-    return Plan(**found | {"dtype": getattr(torch, found["dtype"]), "passes": passes, "sample": tuple(found["sample"])})
+    return TilingPlan(
+        **found | {"dtype": getattr(torch, found["dtype"]), "passes": passes, "sample": tuple(found["sample"])}
+    )
 
 
 def _plain_state(state: State) -> dict[str, Any]:

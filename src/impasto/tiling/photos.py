@@ -10,7 +10,7 @@ from torch import Tensor
 
 from impasto.core.streams import Pieces, split_rows
 from impasto.networks.layers import pad_to_multiple, sum_colours
-from impasto.tiling.plan import Plan
+from impasto.tiling.plan import TilingPlan
 
 __all__ = ["Padded", "Photo", "TensorPhoto", "draw_tiles"]
 
@@ -80,7 +80,7 @@ def _continued(side: int, multiple: int, smallest: int) -> Tensor:
     return pad_to_multiple(line, multiple, smallest)[0, 0, :, 0].long()
 
 
-def draw_tiles(read: Callable[[int, int], Tensor], size: tuple[int, int], side: int, plan: Plan) -> Tensor:
+def draw_tiles(read: Callable[[int, int], Tensor], size: tuple[int, int], side: int, plan: TilingPlan) -> Tensor:
     """Square tiles, one from somewhere in each cell of a grid over a picture or a map: (N, C, side, side).
 
     `read` gives rows, as `Photo.read` does. The tiles of a row of the grid begin at the same height, so that no row

@@ -1,4 +1,4 @@
-"""How a picture is painted within a budget of memory: a pure function from a job, its size and a budget to a plan.
+"""How a picture is painted within a budget of memory: a pure function from a model, its size and a budget to a plan.
 
 Memory is counted as a process sees it: what it holds before (`held`: the program itself, its network, pictures),
 the maps between passes (a pool; what it cannot hold goes to a file), and what is alive while a band goes
@@ -17,20 +17,22 @@ from typing import Literal, Protocol, get_args, overload
 
 import torch
 
+from impasto.core.memory import release_blocks
 from impasto.errors import OptionError, nearest
 from impasto.tiling.passes import Pass
 
 __all__ = [
-    "Job",
+    "CostModel",
     "Machine",
-    "Plan",
     "Statistics",
-    "Wishes",
+    "TilingOptions",
+    "TilingPlan",
     "available_memory",
     "ceiling",
     "choose",
     "held_memory",
     "parse_memory",
+    "room_within",
     "shown_bytes",
     "shown_seconds",
 ]
@@ -55,7 +57,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TilingPlan:
     """How one picture will be painted.
 
     Attributes:
@@ -112,7 +114,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class TilingOptions:
     """What a user may say about how a picture is painted.
 
     Attributes:
@@ -156,7 +158,7 @@ class Wishes:
         return None if self.budget is None else self.budget - self.held
 
 
-class Job(Protocol):
+class CostModel(Protocol):
     """Sizes and costs of one network on one picture."""
 
     size: tuple[int, int]  # of the picture, px
@@ -165,7 +167,7 @@ class Job(Protocol):
     dtype: torch.dtype
     tile: int  # px, side of a sampled tile
 
-    def ways(self, sampled: bool) -> Sequence[tuple[Pass, ...]]:
+    def pass_choices(self, sampled: bool) -> Sequence[tuple[Pass, ...]]:
         """Passes to choose from."""
 
     def work(self, step: Pass, band: int) -> int:
@@ -181,67 +183,69 @@ class Job(Protocol):
         """Bytes of pool and of file at the most, and bytes moved to and from files, with so much room."""
 
 
-def choose(job: Job, wishes: Wishes) -> Plan:
+def choose(model: CostModel, options: TilingOptions) -> TilingPlan:
     """The fastest plan that fits; nothing is measured and nothing is allocated.
 
     Raises:
         OptionError: the budget is too small; the message says what would do.
     """
-    sample = _sample_grid(job, wishes.room) if wishes.statistics == "sampled" else (0, 0)
-    bands = [b for b in BANDS if b <= max(BANDS[-1], job.padded[0])]
-    bands = bands if wishes.tile is None else [-(-wishes.tile // job.stride) * job.stride]
-    plans = [_plan(job, wishes, way, band, sample) for way in job.ways(sample != (0, 0)) for band in bands]
+    sample = _sample_grid(model, options.room) if options.statistics == "sampled" else (0, 0)
+    bands = [b for b in BANDS if b <= max(BANDS[-1], model.padded[0])]
+    bands = bands if options.tile is None else [-(-options.tile // model.stride) * model.stride]
+    plans = [_plan(model, options, way, band, sample) for way in model.pass_choices(sample != (0, 0)) for band in bands]
     least = min(plan.work for plan in plans)
-    fitting = [plan for plan in plans if wishes.room is None or plan.work <= wishes.room]
+    fitting = [plan for plan in plans if options.room is None or plan.work <= options.room]
     if not fitting:
         raise OptionError(
-            f"{job.size[1]}x{job.size[0]} px cannot be painted within {shown_bytes(wishes.budget or 0)}: "
-            f"need --max-memory {ceiling(wishes.held + least)} or more"
+            f"{model.size[1]}x{model.size[0]} px cannot be painted within {shown_bytes(options.budget or 0)}: "
+            f"need --max-memory {ceiling(options.held + least)} or more"
         )
     return min(fitting, key=lambda plan: (plan.work > max(LARGEST_WORK, least), plan.seconds, plan.peak))
 
 
-def _plan(job: Job, wishes: Wishes, passes: tuple[Pass, ...], band: int, sample: tuple[int, int]) -> Plan:
-    share, room = _share(job, sample), wishes.room
-    work = SLACK + max(job.sample_work(share), *(job.work(step, band) for step in passes))
-    pool, spilled, moved = job.storage(passes, None if room is None else room - work)
-    costs = [job.cost(step) for step in passes]
-    plan = Plan(
-        height=job.size[0],
-        width=job.size[1],
-        dtype=job.dtype,
+def _plan(
+    model: CostModel, options: TilingOptions, passes: tuple[Pass, ...], band: int, sample: tuple[int, int]
+) -> TilingPlan:
+    share, room = _share(model, sample), options.room
+    work = SLACK + max(model.sample_work(share), *(model.work(step, band) for step in passes))
+    pool, spilled, moved = model.storage(passes, None if room is None else room - work)
+    costs = [model.cost(step) for step in passes]
+    plan = TilingPlan(
+        height=model.size[0],
+        width=model.size[1],
+        dtype=model.dtype,
         band=band,
         statistics="sampled" if share else "exact",
         passes=tuple(zip(passes, costs, strict=True)),
         work=work,
         pool=pool,
         spilled=spilled,
-        peak=wishes.held + work + pool,
+        peak=options.held + work + pool,
         seconds=0.0,
         sample=sample,
-        tile=job.tile,
-        seed=wishes.seed,
-        folder=wishes.folder,
+        tile=model.tile,
+        seed=options.seed,
+        folder=options.folder,
         moved=moved,
     )
-    return replace(plan, seconds=plan.seconds_on(wishes.machine))
+    return replace(plan, seconds=plan.seconds_on(options.machine))
 
 
-def _sample_grid(job: Job, room: int | None) -> tuple[int, int]:
+def _sample_grid(model: CostModel, room: int | None) -> tuple[int, int]:
     """Rows and columns of sampled tiles; none where the picture is hardly larger than they are together."""
-    height, width = job.padded
-    wanted = min(SAMPLE, MOST * height * width) / job.tile**2
-    while wanted * job.tile**2 >= SMALLEST_SAMPLE and min(height, width) >= job.tile:
+    height, width = model.padded
+    wanted = min(SAMPLE, MOST * height * width) / model.tile**2
+    while wanted * model.tile**2 >= SMALLEST_SAMPLE and min(height, width) >= model.tile:
         down = max(1, round(math.sqrt(wanted * height / width)))
         grid = (down, max(1, round(wanted / down)))
-        if room is None or job.sample_work(_share(job, grid)) + SLACK <= room:
+        if room is None or model.sample_work(_share(model, grid)) + SLACK <= room:
             return grid
         wanted /= 2
     return 0, 0
 
 
-def _share(job: Job, sample: tuple[int, int]) -> float:
-    return sample[0] * sample[1] * job.tile**2 / (job.padded[0] * job.padded[1])
+def _share(model: CostModel, sample: tuple[int, int]) -> float:
+    return sample[0] * sample[1] * model.tile**2 / (model.padded[0] * model.padded[1])
 
 
 @overload
@@ -299,6 +303,17 @@ def available_memory() -> int:
     """
     free = [room for room in (_free_in_system(), _free_in_group()) if room is not None]
     return int(0.8 * min(free)) if free else 2 << 30
+
+
+def room_within(budget: int | None) -> int:
+    """Bytes that are left of a budget of the whole process; where there is none, `available_memory`.
+
+    Blocks that are free are handed back first, or they would count as held.
+    """
+    if budget is None:
+        return available_memory()
+    release_blocks()
+    return budget - held_memory()
 
 
 def _free_in_system() -> int | None:

@@ -15,10 +15,13 @@ _A = -0.5  # of Keys' cubic; PIL's choice, and torch's with antialiasing
 
 
 class Resized:
-    """Rows of `source` brought to (height, width), bicubic and antialiased; as they are where the size is right."""
+    """Rows of `source` brought to (height, width), bicubic and antialiased; as they are where the size is right.
 
-    def __init__(self, source: Photo, size: tuple[int, int]) -> None:
-        self.source, (self.height, self.width) = source, size
+    Bicubic overshoots at edges; what leaves [0, 1] is clamped unless `clamp` is false.
+    """
+
+    def __init__(self, source: Photo, size: tuple[int, int], *, clamp: bool = True) -> None:
+        self.source, (self.height, self.width), self.clamp = source, size, clamp
 
     def read(self, top: int, bottom: int) -> Tensor:
         """See `Photo`."""
@@ -33,7 +36,8 @@ class Resized:
         rows = self.source.read(low, high)
         # Columns first, as torch does; a side that keeps its length is left alone.
         wide = F.interpolate(rows, (high - low, self.width), mode="bicubic", align_corners=False, antialias=True)
-        return torch.einsum("nr,bcrw->bcnw", weights, wide).clamp_(0, 1)
+        resized = torch.einsum("nr,bcrw->bcnw", weights, wide)
+        return resized.clamp_(0, 1) if self.clamp else resized
 
 
 def _filter(length: int, wanted: int, top: int, bottom: int) -> tuple[int, int, Tensor]:

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from impasto.core.precision import Precision
 from impasto.core.weights import load_backbone
-from impasto.networks.adain import TAPS, AdaIN, AdaINConfig, Moments
+from impasto.networks.adain import AdaIN, AdaINConfig
+from impasto.networks.encoded import TAPS, FeatureMoments
+from impasto.networks.registry import as_adain
 from impasto.training.any_style import AnyStyleTask
 from impasto.training.objectives import AdaINObjective, Terms, per_picture
 from impasto.training.settings import AdaINSettings
@@ -59,9 +61,9 @@ class AdaINTask(AnyStyleTask):
         }
         encoder = self.in_working_precision(encoder)
         width = settings.decoder_width or (0.5 if encoder.name == "compact" else 1.0)
-        network = self.new_network("adain", {"encoder": encoder.name, "width": width}, encoder)
-        if not isinstance(network, AdaIN):
-            raise TypeError(f"adain made a {type(network).__name__}")
+        network = as_adain(self.new_network("adain", {"encoder": encoder.name, "width": width}, encoder))
+        if network is None:
+            raise TypeError("adain made another network")
         self.network, self.trained = network, _Decoder(network)
         self.objective = AdaINObjective(encoder, settings.weights)
 
@@ -83,7 +85,7 @@ class AdaINTask(AnyStyleTask):
         """Ask for the photo's features with the style's moments, and see how the painting has them."""
         style = self.objective.moments(batch.styles)
         with torch.no_grad():
-            wanted = self.network.restyle(self.network.encode(batch.photos), [Moments(*style[TAPS[-1]])])
+            wanted = self.network.restyle(self.network.encode(batch.photos), [FeatureMoments(*style[TAPS[-1]])])
         painted = paint(wanted)
         terms = self.objective(painted, wanted, style)
         if batch.own is not None:

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from impasto.core.host import in_our_settings
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.metadata import record, save
 from impasto.core.precision import Precision, choose_precision
@@ -71,6 +72,7 @@ class CompressProgress:
     message: str
 
 
+@in_our_settings
 def compress(
     teacher: VGG, photos: Sequence[Path], paintings: Sequence[Path], settings: CompressSettings, precision: Precision
 ) -> Iterator[CompressProgress | VGG]:
@@ -104,7 +106,7 @@ def _crops(paths: Sequence[Path], count: int, size: int, generator: torch.Genera
     """`count` random square crops (1, 3, size, size), each from a picture shrunk by a random factor."""
     order = torch.randperm(len(paths), generator=generator)
     for i in range(count):
-        image = read(paths[int(order[i % len(paths)])]).rgb
+        image = read(paths[int(order[i % len(paths)])]).seen()
         h, w = image.shape[2:]
         shrink = torch.rand((), generator=generator).item()
         long = max(h, w) * max((size + 1) / min(h, w), math.exp(math.log(0.5) * shrink))
@@ -344,6 +346,7 @@ def _copy(network: VGG, precision: Precision) -> VGG:
     return twin.to(dtype=precision.dtype).to(memory_format=precision.memory_format)  # type: ignore[call-overload,no-any-return]
 
 
+@in_our_settings
 @torch.no_grad()
 def layer_errors(teacher: VGG, student: VGG, images: Sequence[Tensor]) -> dict[str, dict[str, float]]:
     """Relative error of features (norm) and of Gram matrices (squared) at every ReLU, means over `images`."""
@@ -395,6 +398,7 @@ def read_recipe(path: Path) -> CompressRecipe:
     return CompressRecipe(**{**found, **places, "settings": CompressSettings(**found["settings"])})
 
 
+@in_our_settings
 def run_recipe(recipe: CompressRecipe, output: Path) -> Iterator[CompressProgress]:
     """Build the network, measure it on pictures it was not made from, and write it.
 
@@ -425,7 +429,7 @@ def _store(
 ) -> CompressProgress:
     tensors = {key: value.detach().half().contiguous() for key, value in student.state_dict().items()}
     student.load_state_dict({key: value.float() for key, value in tensors.items()})  # as it will be read
-    pictures = [read(path).rgb for path in judges]
+    pictures = [read(path).seen() for path in judges]
     pictures = [resize(x, fit_long_side((x.shape[2], x.shape[3]), 384)) for x in pictures]
     errors = layer_errors(teacher, student, pictures)
     metadata = {

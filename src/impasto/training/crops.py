@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from impasto.errors import OptionError
 from impasto.imaging import read
+from impasto.imaging.colour_tags import container_profile, exif_profile
 from impasto.imaging.guards import Limits, decoding
 from impasto.imaging.profiles import to_srgb
 
@@ -84,10 +85,11 @@ def cut(photo: bytes, name: str, size: int, crop: Crop, rng: np.random.Generator
     """The square of side `size` that `crop` and `rng` choose from an encoded photo: (size, size, 3), sRGB.
 
     Common 8-bit photos take a short way: Pillow decodes large JPEGs at 1/2, 1/4 or 1/8 where that is still
-    fine enough, and colours are converted in the square only. All others go through `imaging.read`.
+    fine enough, and colours are converted in the square only. All others go through `imaging.read`; what is
+    transparent is continued with a mirror image of what shows.
 
     Raises:
-        ImageError: not a picture, a damaged one, too large, or one with a side of less than 32 px.
+        ImageError: not a picture, a damaged one, transparent everywhere, too large, or with a side of less than 32 px.
     """
     with decoding(name):
         image = _open(photo, name)
@@ -105,11 +107,12 @@ def _open(photo: bytes, name: str) -> Image.Image:
     """The photo, not yet decoded if it can take the short way."""
     try:
         image: Image.Image = Image.open(io.BytesIO(photo), formats=QUICK_FORMATS)
-        if image.mode in ("RGB", "L"):
+        if image.mode in ("RGB", "L") and not image.has_transparency_data:
+            image.info["icc_profile"] = container_profile(image) or exif_profile(image)
             return image
     except UnidentifiedImageError:
         pass  # another format, or none
-    return Image.fromarray(read(io.BytesIO(photo)).integers(8, with_alpha=False))
+    return Image.fromarray(read(io.BytesIO(photo)).opaque().integers(8))
 
 
 def _shrink(image: Image.Image, width: int, region: Region, size: int) -> Image.Image:

@@ -15,9 +15,9 @@ from impasto.core.precision import Precision
 from impasto.core.weights import load_backbone
 from impasto.errors import OptionError
 from impasto.files import sha256
-from impasto.networks.checkpoint import Network, load_model
+from impasto.networks.checkpoint import load_model
+from impasto.networks.registry import Network, as_styled
 from impasto.networks.shipped import find_model
-from impasto.networks.styled import StyledNetwork
 from impasto.training.objectives import GramObjective, Terms
 from impasto.training.settings import AddStyleSettings, GramSettings, JohnsonSettings, MultiStyleSettings
 from impasto.training.sources import StyleSource, gather_styles, gram_targets
@@ -70,29 +70,31 @@ class GramTask(Task):
         styles = tuple(source.name for source in sources)
         network = self.new_network(method, {"styles": styles, **sizes, "palette": s.palette})
         known = self._begin(network, s.begin_with) if s.begin_with else ()
-        _dress(network, [source for source in sources if source.name not in known])
+        _begin_styles(network, [source for source in sources if source.name not in known])
         return network, sources
 
     def _begin(self, network: Network, start: str) -> tuple[str, ...]:
         """Take over the weights of `start`, and tell the styles that it knows."""
         path = find_model(start)
         beginning, _ = load_model(path)
-        if not isinstance(network, StyledNetwork) or not isinstance(beginning, StyledNetwork):
+        styled, known = as_styled(network), as_styled(beginning)
+        if styled is None or known is None:
             raise OptionError(f"{start}: is of method {beginning.METHOD}, and only multistyle and brisk can begin one")
-        network.begin_with(beginning)
+        styled.begin_with(known)
         self.contents["begin_with"] = sha256(path)
         return beginning.styles
 
     def _grown(self, s: AddStyleSettings) -> tuple[Network, list[StyleSource]]:
         path = find_model(s.model)
         network, self.model = load_model(path)
-        if not isinstance(network, StyledNetwork):
+        styled = as_styled(network)
+        if styled is None:
             raise OptionError(f"{s.model}: is of method {network.METHOD}, and only multistyle and brisk can learn more")
-        sources = gather_styles(s.style, taken=network.styles)
+        sources = gather_styles(s.style, taken=styled.styles)
         for source in sources:
-            network.add_style(source.name)
-        _dress(network, sources)
-        network.train_only(*(source.name for source in sources))
+            styled.add_style(source.name)
+        _begin_styles(network, sources)
+        styled.train_only(*(source.name for source in sources))
         self.contents["model"] = sha256(path)
         return network, sources
 
@@ -107,16 +109,12 @@ class GramTask(Task):
 
     def terms(self, paint: Paint, batch: Batch) -> Terms:
         """Paint each photo in its style and compare."""
-        painted = paint(batch.photos, self._mix(batch.styles)) if self._styled else paint(batch.photos)
+        painted = paint(batch.photos, self._mix(batch.styles)) if self.network.styles else paint(batch.photos)
         return self.objective(painted, batch.photos, {tap: grams[batch.styles] for tap, grams in self.targets.items()})
-
-    @property
-    def _styled(self) -> bool:
-        return isinstance(self.network, StyledNetwork)
 
     def _mix(self, numbers: Tensor) -> Tensor:
         """Weights of all the network's styles, of which the ones to be learned are the last: (B, N)."""
-        known = len(self.network.styles) if isinstance(self.network, StyledNetwork) else 1
+        known = len(self.network.styles)
         return F.one_hot(numbers + known - len(self.sources), known).float()
 
     def gallery(self) -> list[Exhibit]:
@@ -125,8 +123,8 @@ class GramTask(Task):
 
     def _painter(self, number: int) -> Callable[[Tensor], Tensor]:
         def paint(photos: Tensor) -> Tensor:
-            mix = self._mix(torch.full((1,), number, device=self.device))
-            painted: Tensor = self.network(photos, mix) if self._styled else self.network(photos)
+            chosen = torch.full((1,), number, device=self.device)
+            painted: Tensor = self.network(photos, self._mix(chosen)) if self.network.styles else self.network(photos)
             return painted
 
         return paint
@@ -146,10 +144,11 @@ class GramTask(Task):
         return {**super().describe(), **base}
 
 
-def _dress(network: Network, sources: list[StyleSource]) -> None:
-    if isinstance(network, StyledNetwork):
+def _begin_styles(network: Network, sources: list[StyleSource]) -> None:
+    styled = as_styled(network)
+    if styled is not None:
         for source in sources:
-            network.dress(source.name, source.picture().rgb)
+            styled.begin_style(source.name, source.picture().weighed())
 
 
 def style_numbers(seed: int, first: int, count: int, styles: int) -> list[int]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LambdaLR
 
+from impasto.core.host import step_by_step
 from impasto.core.memory import reuse_large_blocks
 from impasto.errors import DivergenceError
 from impasto.networks.checkpoint import save_model
@@ -74,9 +75,13 @@ def train(
         ImageError, WeightsError, LayerError: styles, backbone, model or layers are not usable.
         DivergenceError: the loss stays infinite or no number after every remedy.
     """
+    return step_by_step(_train(settings, Path(out), resume), deterministic=settings.deterministic)
+
+
+def _train(settings: TrainSettings, out: Path, resume: bool) -> Generator[TrainProgress, None, None]:
     reuse_large_blocks()
     with running(settings) as place:
-        folder = RunFolder(Path(out))
+        folder = RunFolder(out)
         if place.fabric.is_global_zero:
             folder.check(resume=resume)
         yield from _Run(settings, folder, place).run()

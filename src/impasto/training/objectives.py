@@ -12,7 +12,7 @@ from torch import Tensor
 
 from impasto.core.statistics import Divisor, gram, mean_std, total_variation
 from impasto.core.vgg import VGG
-from impasto.networks.adain import TAPS
+from impasto.networks.encoded import TAPS
 from impasto.training.settings import Weights
 
 __all__ = ["AdaINObjective", "GramObjective", "Terms", "per_picture"]

@@ -40,7 +40,7 @@ class Place(NamedTuple):
 
 @contextmanager
 def running(settings: TrainSettings) -> Iterator[Place]:
-    """Join the other processes, if ``torchrun`` started several; set what is global, and set it back at the end.
+    """Join the other processes, if ``torchrun`` started several, and leave them at the end.
 
     Raises:
         OptionError: a device that is not there, or that cannot be deterministic.
@@ -55,8 +55,6 @@ def running(settings: TrainSettings) -> Iterator[Place]:
     precision = choose_precision(device, "float32" if settings.deterministic else settings.precision)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it says, we say
     fabric = _fabric(device, precision)
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(settings.deterministic or before)
     try:
         fabric.launch()
         yield Place(fabric, precision)
@@ -67,7 +65,6 @@ def running(settings: TrainSettings) -> Iterator[Place]:
             "another process of this run ended or fell silent: see what it said, then go on with --resume"
         ) from error
     finally:
-        torch.use_deterministic_algorithms(before)
         if dist.is_torchelastic_launched() and dist.is_initialized():
             dist.destroy_process_group()
             # Gloo's threads end only with the network that holds the group, and a thread that lets go of its last

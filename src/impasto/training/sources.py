@@ -96,7 +96,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _from_file(path: Path, record: dict[str, Any] | None = None) -> StyleSource:
-    read(path)  # so that a picture that cannot be read is told before anything slow begins
+    read(path).cleared()  # so that a picture that cannot be read, or shows nothing, is told before anything slow begins
     return StyleSource(path.stem, sha256(path), record or {}, file=path)
 
 

@@ -18,13 +18,14 @@ import safetensors
 import torch
 from torch import Tensor
 
+from impasto.core.host import in_our_settings
 from impasto.core.metadata import read_metadata, save
 from impasto.core.statistics import Divisor, gram, mean_std
 from impasto.core.vgg import VGG
 from impasto.errors import DataError, LayerError, OutputError, nearest
 from impasto.imaging import Picture, encode, read
 from impasto.training.archives import is_photo
-from impasto.training.targets import backbone_identity, style_features
+from impasto.training.targets import backbone_identity, style_features, style_shares
 
 __all__ = ["ABOUT", "Style", "StyleAdded", "StyleSet", "build_styles", "read_list", "unique_names"]
 
@@ -59,6 +60,7 @@ class StyleAdded:
     name: str
 
 
+@in_our_settings
 def build_styles(
     folder: str | PathLike[str],
     out: str | PathLike[str],
@@ -69,7 +71,8 @@ def build_styles(
 ) -> Generator[StyleAdded, None, None]:
     """Write one record per picture in `folder` into the safetensors file `out`, whole or not at all.
 
-    A record holds the picture as JPEG (full size, quality 95, sRGB), a unique name made from the file's,
+    A record holds the picture as JPEG (full size, quality 95, sRGB, where it is transparent continued with a mirror
+    image of what shows, which does not count in what follows), a unique name made from the file's,
     and of that JPEG, brought to a long side of at most `size` px, the Gram matrix (divided by h·w), mean and
     standard deviation of the features at every ReLU. Titles, artists and years come from ``styles.tsv`` (columns
     file, name, title, artist, year) or ``styles.json`` (``{"wave.jpg": {"title": ..., "artist": ...}}``) in the
@@ -90,10 +93,11 @@ def build_styles(
     tensors: dict[str, Tensor] = {}
     names = unique_names([titles.get(file.name, {}).get("name", file.stem) for file in files])
     for file, name in zip(files, names, strict=True):
-        jpeg = encode(read(file), "jpeg", quality=JPEG_QUALITY)
+        original = read(file)
+        jpeg = encode(original.opaque(), "jpeg", quality=JPEG_QUALITY)
         picture = read(io.BytesIO(jpeg))  # as every reader of the data set will see it
         features = style_features(picture, backbone, taps, size)
-        tensors |= _record(name, jpeg, features)
+        tensors |= _record(name, jpeg, features, style_shares(original, features))
         positions = {tap: f.shape[-2] * f.shape[-1] for tap, f in features.items()}
         about = {key: value for key, value in titles.get(file.name, {}).items() if key in ABOUT}
         digest = hashlib.sha256(jpeg).hexdigest()
@@ -129,11 +133,11 @@ def unique_names(stems: Sequence[str]) -> list[str]:
     return names
 
 
-def _record(name: str, jpeg: bytes, features: dict[str, Tensor]) -> dict[str, Tensor]:
+def _record(name: str, jpeg: bytes, features: dict[str, Tensor], shares: dict[str, Tensor | None]) -> dict[str, Tensor]:
     tensors = {f"image/{name}": torch.frombuffer(bytearray(jpeg), dtype=torch.uint8)}
     for tap, f in features.items():
-        mean, std = mean_std(f)
-        for kind, value in (("gram", gram(f)[0]), ("mean", mean.flatten()), ("std", std.flatten())):
+        mean, std = mean_std(f, shares=shares[tap])
+        for kind, value in (("gram", gram(f, shares=shares[tap])[0]), ("mean", mean.flatten()), ("std", std.flatten())):
             tensors[f"{kind}/{name}/{tap}"] = value.float().cpu().contiguous()
     return tensors
 

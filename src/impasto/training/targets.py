@@ -15,15 +15,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from impasto.core.metadata import read_metadata, save
-from impasto.core.statistics import Divisor, gram
+from impasto.core.statistics import Divisor, gram, shares_of
 from impasto.core.vgg import VGG
 from impasto.errors import ImageError, OutputError, WeightsError
 from impasto.imaging import Picture, as_picture, fit_long_side, resize
 from impasto.imaging.guards import MIN_SIDE
 
-__all__ = ["backbone_identity", "style_features", "style_targets"]
+__all__ = ["backbone_identity", "style_features", "style_shares", "style_targets"]
 
-FORMAT = 1  # raise it whenever the same key would stand for other numbers
+FORMAT = 2  # raise it whenever the same key would stand for other numbers
 KIND = "style-targets"
 
 
@@ -56,8 +56,10 @@ def style_targets(
         path = folder / f"{key}.safetensors"
         found = _read(path, key, wanted)
         if found is None:
-            features = style_features(as_picture(picture), backbone, wanted, size)
-            found = {tap: gram(features[tap], divisor)[0].float().cpu().contiguous() for tap in wanted}
+            known = as_picture(picture)
+            features = style_features(known, backbone, wanted, size)
+            shares = style_shares(known, features)
+            found = {tap: gram(features[tap], divisor, shares[tap])[0].float().cpu().contiguous() for tap in wanted}
             _write(path, key, found)
         rows.append(found)
     return {tap: torch.stack([row[tap] for row in rows]).to(backbone.device) for tap in wanted}
@@ -67,10 +69,10 @@ def style_features(picture: Picture, backbone: VGG, taps: Iterable[str], size: i
     """Features of one picture whose long side is at most `size` px: tap -> (1, C, h, w), without gradient.
 
     Raises:
-        ImageError: its short side is then less than 32 px, which the deeper layers cannot do with.
+        ImageError: nothing of it shows, or its short side is then less than 32 px, too few for the deeper layers.
         LayerError: the backbone lacks a tap.
     """
-    rgb = picture.rgb
+    rgb = picture.textured()
     if size is not None:
         height, width = fit_long_side((picture.height, picture.width), size)
         if min(height, width) < MIN_SIDE:
@@ -82,6 +84,14 @@ def style_features(picture: Picture, backbone: VGG, taps: Iterable[str], size: i
     with torch.no_grad():
         features: dict[str, Tensor] = backbone(rgb.to(backbone.device), taps)
     return features
+
+
+def style_shares(picture: Picture, features: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
+    """How far each position of the picture's features counts, tap -> (1, 1, h, w); None where all do alike."""
+    return {
+        tap: None if picture.alpha is None else shares_of(picture.alpha.to(f.device), (f.shape[2], f.shape[3]))
+        for tap, f in features.items()
+    }
 
 
 def backbone_identity(backbone: VGG) -> str:
@@ -103,7 +113,7 @@ def _content(picture: str | PathLike[str] | Picture | Tensor) -> str:
     """SHA-256 of a file's bytes, or of the pixels of a picture in memory."""
     if isinstance(picture, Picture | Tensor):
         digest = hashlib.sha256()
-        _hash_tensors(digest, {"rgb": picture.rgb if isinstance(picture, Picture) else picture})
+        _hash_tensors(digest, {"rgb": picture.weighed() if isinstance(picture, Picture) else picture})
         return digest.hexdigest()
     as_file = Path(picture)
     if not as_file.is_file():

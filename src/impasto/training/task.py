@@ -17,8 +17,7 @@ from impasto.core.precision import Precision
 from impasto.core.vgg import VGG
 from impasto.errors import DataError, ImpastoError, OptionError
 from impasto.imaging import Picture, read, resize
-from impasto.networks.checkpoint import Network, build, config_from
-from impasto.networks.staged import StagedNetwork
+from impasto.networks.registry import Network, build, config_from
 from impasto.training.crops import Crop
 from impasto.training.data import BadPhotos, PhotoSource, open_photos, photo_batches
 from impasto.training.objectives import Terms
@@ -95,8 +94,7 @@ class Task(ABC):
 
     def constrain(self) -> None:
         """Bring weights back to where they may be, after every step."""
-        if isinstance(self.network, StagedNetwork):
-            self.network.constrain()
+        self.network.constrain()
 
     def licence(self) -> str:
         """The licence for the trained file."""
@@ -140,7 +138,7 @@ class Task(ABC):
 
     def show(self, picture: Picture) -> Tensor:
         """A picture as it stands on a sheet, (3, s, s)."""
-        return square(picture.rgb, min(self.settings.image_size, SHEET_SIDE))[0].to(self.device)
+        return square(picture.seen(), min(self.settings.image_size, SHEET_SIDE))[0].to(self.device)
 
     def _samples(self) -> Tensor:
         """Photos spread over the collection, (n, 3, s, s); those that cannot be read are passed over."""

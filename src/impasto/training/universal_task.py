@@ -15,9 +15,9 @@ from impasto.core.weights import Input, load_backbone
 from impasto.errors import OptionError
 from impasto.files import sha256
 from impasto.imaging import fit_long_side, resize
-from impasto.networks.brisk import Brisk
 from impasto.networks.checkpoint import load_model
 from impasto.networks.encoded import TAPS
+from impasto.networks.registry import as_brisk, as_universal
 from impasto.networks.shipped import find_model
 from impasto.networks.universal import Signature, Universal, UniversalConfig
 from impasto.training.any_style import AnyStyleTask
@@ -30,7 +30,7 @@ from impasto.training.task import Batch, Paint, Shard
 
 __all__ = ["UniversalTask"]
 
-FIRST_LOOKS = 512  # cuts of style pictures from which the principal components are taken
+FIRST_CUTS = 512  # cuts of style pictures from which the principal components are taken
 COLOURS = 5  # keeps these random numbers apart from those of `data` and `gram_task`
 
 
@@ -63,9 +63,9 @@ class UniversalTask(AnyStyleTask):
         sizes = {
             "channels": s.channels, "blocks": s.blocks, "detail": s.detail, "parts": s.parts, "hidden": s.hidden
         }  # fmt: skip
-        network = self.new_network("universal", {"encoder": encoder.name, **sizes}, encoder)
-        if not isinstance(network, Universal):
-            raise TypeError(f"universal made a {type(network).__name__}")
+        network = as_universal(self.new_network("universal", {"encoder": encoder.name, **sizes}, encoder))
+        if network is None:
+            raise TypeError("universal made another network")
         self.network, self.trained = network.to(device), _Painting(network)
         same = (s.backbone, s.backbone_input, s.pool) == (s.encoder, s.encoder_input, "max")
         self.objectives = [self._objective("backbone", s.backbone, s.backbone_input, encoder if same else None)]
@@ -74,7 +74,7 @@ class UniversalTask(AnyStyleTask):
         if s.begin_with:
             self._begin(s.begin_with)
         else:
-            network.predictor.learn_basis(self._first_looks())
+            network.predictor.learn_basis(self._features_of_cuts())
 
     def _objective(self, role: str, name: str, kind: Input | None, known: VGG | None = None) -> GramObjective:
         """The losses that a backbone sees; `known` is the encoder where it is that very backbone."""
@@ -88,7 +88,7 @@ class UniversalTask(AnyStyleTask):
         divisor = "positions" if s.weights.relative else s.DIVISOR
         return GramObjective(backbone, s.style_layer, s.content_layer, s.weights, divisor)
 
-    def _first_looks(self) -> Tensor:
+    def _features_of_cuts(self) -> Tensor:
         """Features of many cuts, the same in every process, (N, D)."""
         s = self.settings
         batches = photo_batches(
@@ -101,23 +101,24 @@ class UniversalTask(AnyStyleTask):
             device=self.device,
         )
         with closing(batches):
-            looks = [self.network.signature(next(batches)).features for _ in range(FIRST_LOOKS // 8)]
-        return torch.cat(looks)
+            features = [self.network.signature(next(batches)).features for _ in range(FIRST_CUTS // 8)]
+        return torch.cat(features)
 
     def _begin(self, start: str) -> None:
         """Take over what another network has learned, of any style or of several."""
         path = find_model(start)
         trained, about = load_model(path, encoder=self.network.encoder)
         self.contents["begin_with"] = sha256(path)
-        if isinstance(trained, Universal) and not self.settings.begin_style:
-            if trained.config != self.network.config or about["network"]["encoder"] != trained.config.encoder:
+        universal, brisk = as_universal(trained), as_brisk(trained)
+        if universal is not None and not self.settings.begin_style:
+            if universal.config != self.network.config or about["network"]["encoder"] != universal.config.encoder:
                 raise OptionError(f"{start}: a network of other sizes or with another encoder cannot begin this one")
-            self.network.load_state_dict(trained.state_dict())
+            self.network.load_state_dict(universal.state_dict())
             return
         if not self.settings.begin_style:
             raise OptionError(f"{start}: is of method {trained.METHOD}: add --begin-style, the styles that it learned")
         sources = {source.name: source for source in gather_styles(self.settings.begin_style)}
-        if not isinstance(trained, Brisk) or list(trained.styles) != list(sources):
+        if brisk is None or list(brisk.styles) != list(sources):
             raise OptionError(
                 f"{start}: to begin with it, it must be a network of `train multistyle` with the styles that "
                 "--begin-style names, in the same order"
@@ -125,11 +126,11 @@ class UniversalTask(AnyStyleTask):
         signatures, size = [], self.settings.style_size
         for source in sources.values():
             picture = source.picture()
-            small = resize(picture.rgb, fit_long_side((picture.height, picture.width), size))
+            small = resize(picture.weighed(), fit_long_side((picture.height, picture.width), size))
             signatures.append(self.network.signature(small.to(self.device)))
-        self.network.predictor.learn_basis(self._first_looks())
+        self.network.predictor.learn_basis(self._features_of_cuts())
         together = Signature(*(torch.cat(part) for part in zip(*signatures, strict=True)))
-        self.network.begin_with(trained.to(self.device), together)
+        self.network.begin_with(brisk.to(self.device), together)
 
     def batches(self, start: int, shard: Shard) -> Generator[Batch, None, None]:
         """As many style pictures as photos."""
@@ -151,17 +152,15 @@ class UniversalTask(AnyStyleTask):
         return objective(paint(batch.photos, self.network.signature(batch.styles, seen)), batch.photos, targets)
 
     def painter(self, style: Tensor) -> Callable[[Tensor], Tensor]:
-        """One pass of the network, dressed anew every time: weights change between sheets."""
+        """One pass of the network, bound anew every time: weights change between sheets."""
 
         def paint(photos: Tensor) -> Tensor:
-            painted: Tensor = self.network.dressed([self.network.look(style)])(photos, torch.ones(1, 1).to(photos))
+            painted: Tensor = self.network.bind_parameters([self.network.encode_style(style)])(
+                photos, torch.ones(1, 1).to(photos)
+            )
             return painted
 
         return paint
-
-    def constrain(self) -> None:
-        """Bring weights back to where they may be, after every step."""
-        self.network.painter.constrain()
 
 
 class _Painting(torch.nn.Module):

@@ -1,0 +1,103 @@
+"""Groups of commands that list them in the order in which people need them, and errors of usage in our one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from impasto.errors import OptionError, nearest
+
+__all__ = ["Commands"]
+
+# By whom they are needed: everybody, who trains, who compares and looks inside, who builds this package.
+ORDER = ("stylize", "styles", "info", "train", "weights", "dataset", "evaluate", "lab", "compress")
+_USAGE_ERROR: Any = typer.BadParameter.__base__  # of click, or of the copy that typer brings along
+
+
+class Commands(TyperGroup):
+    """A group of commands; what is wrong with how they are called is an `OptionError`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names as help shows them: in `ORDER`, those not in it just before its last."""
+        rank = {name: place for place, name in enumerate(ORDER)}
+        rank[ORDER[-1]] = len(ORDER)
+        return sorted(super().list_commands(ctx), key=lambda name: rank.get(name, len(ORDER) - 1))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and command.help:  # lines end where the source's do: the terminal's are others
+            command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help)
+        return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not ctx.resilient_parsing and not name.startswith("-"):
+            path = _path(ctx)
+            near = nearest(name, self.list_commands(ctx))
+            raise OptionError(f"{path} has no command {name!r}{near}: see `{path} --help`")
+        return super().resolve_command(ctx, args)
+
+    def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        with _told_by_us():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _told_by_us(ctx):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _told_by_us(group: Any = None) -> Iterator[None]:
+    try:
+        yield
+    except _USAGE_ERROR as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # help, which click asks for in this way
+            raise
+        raise _usage_error(error, group) from error
+
+
+def _usage_error(error: Any, group: Any) -> OptionError:
+    """What click found wrong with a command line of the group's, in one sentence."""
+    path = _path(error.ctx or group)
+    if error.ctx is None and group is not None and group.invoked_subcommand:
+        path = f"{path} {group.invoked_subcommand}"
+    if error.ctx is not None and hasattr(error, "possibilities"):
+        options = [option for parameter in error.ctx.command.params for option in _long(parameter.opts)]
+        near = nearest(error.option_name, [*options, *_long(error.ctx.help_option_names)])
+        said = f"{path} has no option {error.option_name}{near}"
+    else:
+        said = f"{path}: {_said(error)}"
+    return OptionError(f"{said}: see `{path} --help`")
+
+
+def _said(error: Any) -> str:
+    """Click's own sentence, as ours begin and end, with the value that it leaves out."""
+    text = str(error.format_message()).rstrip(".")
+    errors = getattr(error.__cause__, "errors", None)  # of pydantic, which reads the values for newer versions of typer
+    if errors is not None and error.param is not None:
+        text = f"{error.param.opts[0]} {_of_value(str(error.message), errors()[0].get('input'))}"
+    return text if text.startswith("-") else text[:1].lower() + text[1:]
+
+
+def _of_value(message: str, value: object) -> str:
+    """``Input should be a valid integer, unable to ...`` -> ``'abc': need a valid integer``."""
+    message = message.removeprefix("Value error, ").rstrip(".")
+    if choice := re.fullmatch(r"('.*') is not one of (.*)", message):
+        return message + nearest(choice[1], re.findall(r"'(.*?)'", choice[2]))
+    if should := re.match(r"Input should be ((?:a|an) [^,]*)", message):
+        return f"{value!r}: need {should[1]}"
+    return f"{value!r}: {message.replace('Input should be', 'must be')}"
+
+
+def _long(options: Iterable[str]) -> list[str]:
+    return [option for option in options if option.startswith("--")]
+
+
+def _path(ctx: Any) -> str:
+    """The command as it is typed, whatever file it was started from."""
+    return " ".join(["impasto", *(ctx.command_path.split()[1:] if ctx else [])])
