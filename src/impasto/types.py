@@ -1,10 +1,10 @@
-"""What a photo, a style or a mask may be."""
+"""What a photo, a style or a mask may be, and the names that options choose from. Loads nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,10 +14,20 @@ if TYPE_CHECKING:
     from impasto.imaging import Picture
     from impasto.stylizer.styles import Style
 
-__all__ = ["Masks", "PictureSource", "StyleSource", "Styles"]
+__all__ = [
+    "MAX_MEGAPIXELS",
+    "BackboneInput",
+    "Init",
+    "Masks",
+    "PictureSource",
+    "PrecisionName",
+    "Statistics",
+    "StyleSource",
+    "Styles",
+]
 
 PictureSource: TypeAlias = "str | PathLike[str] | BinaryIO | Image | NDArray[Any] | Tensor | Picture"
-"""A path (``"-"`` is standard input), an open file, a PIL image, an array (H, W, C), a tensor (C, H, W), or a `Picture`."""
+"""A path (``"-"`` is standard input), an open file, a PIL image, an array (H, W, C), a tensor (C, H, W), a `Picture`."""
 
 StyleSource: TypeAlias = "PictureSource | tuple[PictureSource, float] | Style"
 """The name of a style or a picture, alone, with its weight, or as ``"NAME:0.7"``."""
@@ -27,3 +37,18 @@ Styles: TypeAlias = "StyleSource | Sequence[StyleSource] | Mapping[str, float]"
 
 Masks: TypeAlias = "PictureSource | Sequence[PictureSource]"
 """One mask, or one for each style."""
+
+PrecisionName = Literal["auto", "float32", "bfloat16"]
+"""In which numbers features are computed; ``auto`` is bfloat16 where that is native."""
+
+BackboneInput = Literal["torchvision", "caffe", "none"]
+"""How a backbone wants its input normalised."""
+
+Statistics = Literal["exact", "sampled"]
+"""Whether a network's statistics are those of the whole picture."""
+
+Init = Literal["content", "noise", "faint-noise", "coursera", "draft"]
+"""What an optimisation begins with."""
+
+MAX_MEGAPIXELS: Final = 200.0
+"""Larger pictures are not read unless that is asked for."""

@@ -8,11 +8,10 @@ whose conversion script takes them from ``sha256sum``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from impasto.types import BackboneInput as Input
 
 __all__ = ["BACKBONES", "Backbone", "Input"]
 
-Input = Literal["torchvision", "caffe", "none"]
 
 
 @dataclass(frozen=True)

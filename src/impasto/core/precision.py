@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 
 from impasto.errors import OptionError
+from impasto.types import PrecisionName
 
 __all__ = ["Precision", "PrecisionName", "choose_precision", "multiplies_in_tiles", "pick_device"]
 
-PrecisionName = Literal["auto", "float32", "bfloat16"]
 
 # oneDNN, which does torch's convolutions on x86, can be held below what the processor has. Names are
 # those of its "CPU dispatcher control"; any that it does not know means no limit, as it does to oneDNN.

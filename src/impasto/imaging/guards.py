@@ -12,12 +12,12 @@ from types import TracebackType
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
+from impasto.types import MAX_MEGAPIXELS
 from impasto.errors import ImageError, ImpastoError
 from impasto.files import shown
 
 __all__ = ["MAX_MEGAPIXELS", "MIN_SIDE", "QUIET", "Limits", "decoding"]
 
-MAX_MEGAPIXELS = 200.0
 MIN_SIDE = 32
 
 READABLE = "JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP or HEIC"

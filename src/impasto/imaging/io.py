@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from impasto.imaging.picture import Picture, to_pil
 from impasto.imaging.reading import as_picture, read
-from impasto.imaging.writing import check_output, encode, losses, write
+from impasto.imaging.writing import check_output, encode, format_warnings, write
 
-__all__ = ["Picture", "as_picture", "check_output", "encode", "losses", "read", "to_pil", "write"]
+__all__ = ["Picture", "as_picture", "check_output", "encode", "format_warnings", "read", "to_pil", "write"]

@@ -34,8 +34,8 @@ __all__ = [
     "check_side",
     "encode",
     "full_chroma",
-    "losses",
-    "lost",
+    "format_warnings",
+    "format_warnings_for",
     "write",
 ]
 
@@ -80,7 +80,7 @@ def check_output(
         if not stat.S_ISREG(found.st_mode):
             raise OutputError(f"{name}: not a plain file; give another name, or - for standard output")
         if not allow_input and (same := _same_input(found, inputs)) is not None:
-            raise OutputError(f"{name}: is the input {same}, which would be lost; give another name")
+            raise OutputError(f"{name}: is the input {same}, which would be format_warnings_for; give another name")
         if not force:
             raise OutputError(f"{name}: exists already; give another name, or --force to replace it")
     folder = Path(os.path.realpath(path)).parent
@@ -101,7 +101,7 @@ def _same_input(found: os.stat_result, inputs: Sequence[str | os.PathLike[str]])
     return None
 
 
-def losses(
+def format_warnings(
     picture: Picture,
     path: str | os.PathLike[str],
     format: str | None = None,  # noqa: A002
@@ -110,10 +110,10 @@ def losses(
 ) -> tuple[str, ...]:
     """What of ``picture`` the format cannot hold, a sentence each: for a front end to say."""
     metadata = picture.metadata if keep_metadata else None
-    return lost(path, alpha=picture.alpha is not None, bits=picture.bits, format=format, metadata=metadata)
+    return format_warnings_for(path, alpha=picture.alpha is not None, bits=picture.bits, format=format, metadata=metadata)
 
 
-def lost(
+def format_warnings_for(
     path: str | os.PathLike[str],
     *,
     alpha: bool,
@@ -121,7 +121,7 @@ def lost(
     format: str | None = None,  # noqa: A002
     metadata: Metadata | None = None,
 ) -> tuple[str, ...]:
-    """`losses` of a picture with or without alpha, with so many bits per channel and metadata that is to be kept."""
+    """`format_warnings` of a picture with or without alpha, with so many bits per channel and metadata that is to be kept."""
     key = find_format(path, format)
     row = FORMATS[key]
     told = []
@@ -161,7 +161,7 @@ def write(
         recipe: a JSON text to embed, which ``read_recipe`` gives back.
 
     The resolution in dots per inch is kept in any case. A 16-bit picture stays one in PNG and TIFF. Alpha is kept by
-    all formats but JPEG, where the picture is laid on white, as a page shows it (``losses`` tells in advance).
+    all formats but JPEG, where the picture is laid on white, as a page shows it (``format_warnings`` tells in advance).
 
     Raises:
         OutputError: as ``check_output``; also a full disk, or a picture too large for the format.

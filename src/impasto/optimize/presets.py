@@ -16,11 +16,11 @@ from impasto.core.statistics import Divisor
 from impasto.core.statistics import TotalVariation as TotalVariationKind
 from impasto.core.vgg import Pool
 from impasto.errors import OptionError, nearest
+from impasto.types import Init
 from impasto.optimize.parameterisation import Parameterisation
 
 __all__ = ["DEFAULT_PRESET", "PRESETS", "Init", "KeepColors", "OptimizeSettings", "preset"]
 
-Init = Literal["content", "noise", "faint-noise", "coursera", "draft"]
 KeepColors = Literal["no", "luminance", "histogram"]
 Activations = Literal["as-they-are", "unit", "caffe"]
 StyleLoss = Literal["gram", "wasserstein"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,39 +14,7 @@ from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.imaging.reduced import read_light
 from impasto.tiling.plan import room_within
 
-__all__ = ["Finish", "as_masks", "check_strength", "cover", "read_masks"]
-
-
-@dataclass(frozen=True)
-class Finish:
-    """Controls that mean the same for every method.
-
-    Attributes:
-        strength: in [0, 1]: 0 gives the photo back, 1 is the full style.
-        keep_colors: take the luminance alone from the painting.
-        masks: pictures (paths, PIL images, arrays or tensors), white where there is to be style, black where the
-            photo stays: one for all, or one per style.
-    """
-
-    strength: float = 1.0
-    keep_colors: bool = False
-    masks: tuple[Any, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_strength(self.strength)
-
-
-def as_masks(mask: Any) -> tuple[Any, ...]:
-    """Masks as users give them: none, one, or a list or tuple of some."""
-    if mask is None:
-        return ()
-    return tuple(mask) if isinstance(mask, list | tuple) else (mask,)
-
-
-def check_strength(strength: float) -> None:
-    """OptionError unless it is a number from 0 to 1."""
-    if not (math.isfinite(strength) and 0 <= strength <= 1):
-        raise OptionError(f"strength is {strength}, need a number from 0 to 1")
+__all__ = ["cover", "read_masks"]
 
 
 def read_masks(
@@ -68,7 +34,7 @@ def read_masks(
         ImageError: a mask that cannot be read.
     """
     if len(masks) not in (0, 1, styles):
-        raise OptionError(f"{styles} styles with {len(masks)} masks: give one mask, or one to each style")
+        raise OptionError(f"{styles} styles with {len(masks)} masks: give one `mask`, or one to each style")
     return [read_light(mask, size, max_megapixels=max_megapixels, room=room_within(budget)) for mask in masks]
 
 

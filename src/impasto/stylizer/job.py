@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from abc import ABC, abstractmethod
@@ -12,10 +13,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from impasto.core.host import step_by_step
+from impasto.core.memory import room_within
 from impasto.errors import OptionError
-from impasto.imaging import Picture, as_picture, check_output, format_warnings, resize, write
+from impasto.imaging import Picture, as_picture, check_output, format_warnings, write
 from impasto.imaging.reading import read_header
+from impasto.imaging.reduced import read_reduced
+from impasto.files import sha256
 from impasto.stylizer.budget import Grant
+from impasto.stylizer.recipe import picture_hash, recipe_of
 from impasto.stylizer.request import OutputOptions, StylizeRequest
 
 if TYPE_CHECKING:
@@ -162,6 +167,18 @@ class Job(ABC):
         """The picture so far: the photo at the size of its painting where nothing is painted yet."""
 
     @abstractmethod
+    def summary(self) -> str:
+        """What was painted and by what, in a few words: ``512x384 px, by gallery``."""
+
+    @abstractmethod
+    def networks(self) -> dict[str, str]:
+        """SHA-256 of the networks that are used, by their role, for the recipe."""
+
+    @abstractmethod
+    def computed_by(self) -> dict[str, str]:
+        """What of this machine the picture depends on, for the recipe: device and precision."""
+
+    @abstractmethod
     def result(self) -> Picture:
         """The painting, with the photo's transparency and bit depth. RuntimeError if nothing was painted."""
 
@@ -170,7 +187,7 @@ class Job(ABC):
         if self.output is None:
             raise RuntimeError("this job has no output")
         picture, options = self.result(), self.output.options
-        self.notes += format_warnings(picture, self.output.path)
+        self.notes += format_warnings(picture, self.output.path, keep_metadata=options.keep_metadata)
         write(
             picture,
             self.output.path,
@@ -178,6 +195,8 @@ class Job(ABC):
             inputs=self.inputs,
             quality=options.jpeg_quality,
             compression=options.png_compression,
+            keep_metadata=options.keep_metadata,
+            recipe=self._recipe_text(),
         )
 
     def close(self) -> None:
@@ -207,6 +226,14 @@ class Job(ABC):
     def _work(self) -> Steps:
         """Paint and write, from where it stopped."""
 
+    @functools.cached_property
+    def photo_hash(self) -> str:
+        """SHA-256 of the photo's file, or of its pixels if it is in memory."""
+        return sha256(Path(self.photo)) if self._original is None else picture_hash(self._original)
+
+    def _recipe_text(self) -> str | None:
+        return recipe_of(self).to_text() if self.output is not None and self.output.recipe else None
+
     @property
     def photo_size(self) -> tuple[int, int]:
         """(height, width) in px, of a file from its header alone. ImageError if it is no picture."""
@@ -218,9 +245,10 @@ class Job(ABC):
         """The photo at this (height, width). ImageError if it cannot be read."""
         picture = self._original
         if picture is None:
-            picture = as_picture(self.photo, max_megapixels=self.request.max_megapixels)
-        same = (picture.height, picture.width) == size
-        return picture if same else picture.with_rgb(resize(picture.rgb, size))
+            room = room_within(self.engine.limit(self.request))
+            largest = self.request.max_megapixels
+            picture = read_reduced(self.photo, long_side=max(size), max_megapixels=largest, room=room)
+        return picture.resized(size)
 
     def _take(self, need: int, limit: int | None) -> Grant:
         """Memory for this job, until it is closed or its run ends."""

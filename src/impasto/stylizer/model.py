@@ -17,7 +17,9 @@ from impasto.core.host import in_our_settings
 from impasto.core.precision import Precision
 from impasto.errors import OptionError
 from impasto.files import sha256
-from impasto.imaging import Picture, as_picture, fit_long_side, resize, to_pil
+from impasto.core.memory import room_within
+from impasto.imaging import Picture, fit_long_side, resize, to_pil
+from impasto.imaging.reduced import read_reduced, reading_bytes
 from impasto.networks.checkpoint import Network
 from impasto.networks.inference import EncodedStyle, bind, encode
 from impasto.networks.registry import kind_of
@@ -109,37 +111,52 @@ class Model:
         return StylizeRequest.of(**{**options, "style": style, "model": self.name})
 
     @in_our_settings
-    def bind(self, styles: Sequence[Style], max_megapixels: float) -> BoundStyle:
+    def bind(self, styles: Sequence[Style], max_megapixels: float, limit: int | None = None) -> BoundStyle:
         """The network with these styles, a function from photo to painting.
+
+        `limit` is how many bytes the process may need at most while style pictures are read.
 
         Raises:
             OptionError: a style that it does not know, or none where it knows several.
             ImageError: a picture that cannot be read.
         """
         if self.any_style:
-            return bind(self.network, [(self._encode(row, max_megapixels), row.weight) for row in styles])
+            return bind(self.network, [(self._encode(row, max_megapixels, limit), row.weight) for row in styles])
         for row in styles:
             if not isinstance(row.image, str):
                 name = self.styles[0].name
                 raise OptionError(f"{self.name} knows its own styles alone: give a name such as {name!r}, no picture")
         return bind(self.network, [(row.image, row.weight) for row in styles])
 
-    def _encode(self, style: Style, max_megapixels: float) -> EncodedStyle:
+    def _encode(self, style: Style, max_megapixels: float, limit: int | None) -> EncodedStyle:
         """What the network keeps of a style picture, remembered by the file or the picture's content."""
         with self._lock:
             key = _file_key(style.image)
             if key is not None and (known := self._remembered(key)) is not None:
                 return known
-            picture = as_picture(style.image, max_megapixels=max_megapixels).rgb
-            key = key or hashlib.sha256(f"{tuple(picture.shape)}".encode() + picture.numpy().tobytes()).hexdigest()
+            room = room_within(limit)
+            found = read_reduced(style.image, long_side=STYLE_SIZE, max_megapixels=max_megapixels, room=room)
+            picture = found.weighed()
+            small = resize(picture, fit_long_side((picture.shape[2], picture.shape[3]), STYLE_SIZE))
+            key = key or hashlib.sha256(f"{tuple(small.shape)}".encode() + small.numpy().tobytes()).hexdigest()
             known = self._remembered(key)
             if known is None:
-                small = resize(picture, fit_long_side((picture.shape[2], picture.shape[3]), STYLE_SIZE))
                 with torch.inference_mode():
                     known = self._encoded[key] = encode(self.network, small.to(self.device))
                 while len(self._encoded) > REMEMBERED:
                     self._encoded.popitem(last=False)
             return known
+
+    def reading_bytes(self, request: StylizeRequest, size: tuple[int, int], limit: int | None) -> int:
+        """Bytes that reading the request's styles and masks takes at most; nothing is decoded.
+
+        `size` is the (height, width) of the painting, `limit` what the process may need at most.
+        """
+        room, largest = room_within(limit), request.max_megapixels
+        pictures = [row.image for row in request.style] if self.any_style else []
+        needs = [reading_bytes(one, long_side=STYLE_SIZE, max_megapixels=largest, room=room) for one in pictures]
+        needs += [reading_bytes(one, size=size, light=True, max_megapixels=largest, room=room) for one in request.mask]
+        return max(needs, default=0)
 
     def _remembered(self, key: str) -> EncodedStyle | None:
         if key in self._encoded:

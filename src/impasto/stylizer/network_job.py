@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,10 +24,10 @@ from impasto.tiling.fitting import (
     bytes_at_once,
     measured,
     paint,
-    plan_for,
+    plan_bands,
     seconds_at_once,
 )
-from impasto.tiling.plan import TilingOptions, TilingPlan
+from impasto.tiling.plan import TilingOptions
 
 if TYPE_CHECKING:
     from impasto.networks.inference import BoundStyle
@@ -85,14 +85,18 @@ class NetworkJob(Job):
         size = self.sizes.seen
         limit, machine = self.engine.limit(self.request), measured(self.model.network)
         room = (available_memory() if limit is None else limit - held_memory()) - self.sizes.picture_bytes
-        tiling = self._divide(self._room_on_device(room))
+        reading = self.model.reading_bytes(self.request, self.sizes.painting, limit)
+        options = tiling_options(self.request, held_memory() + self._room_on_device(room))
+        tiling = plan_bands(self.model.network, size, options)
         if tiling is None:
-            memory = held_memory() + self.sizes.picture_bytes + bytes_at_once(self.model.network, size)
+            work = max(reading, bytes_at_once(self.model.network, size))
+            memory = held_memory() + self.sizes.picture_bytes + work
             seconds = seconds_at_once(self.model.network, size, machine)
             shown = f"about {shown_bytes(memory)} of memory, {shown_seconds(seconds)}"
             message = f"{size[1]}x{size[0]} px at once: {shown}"
             return JobPlan("at once", self.sizes.painting, 1, memory, seconds, (message,))
-        tiling = tiling.on(machine)
+        peak = max(tiling.peak, held_memory() + READ * math.prod(self.sizes.photo) + reading)
+        tiling = replace(tiling, seconds=tiling.seconds_on(machine), peak=peak)
         pieces = len(tiling.passes) * math.ceil(tiling.height / tiling.band)
         return JobPlan("bands", self.sizes.painting, pieces, tiling.peak, tiling.seconds, (str(tiling),))
 
@@ -105,6 +109,19 @@ class NetworkJob(Job):
         if self._result is None:
             raise RuntimeError("nothing is painted yet")
         return self._result
+
+    def summary(self) -> str:
+        """See `Job.summary`."""
+        height, width = self.sizes.painting
+        return f"{width}x{height} px, by {self.model.name}"
+
+    def networks(self) -> dict[str, str]:
+        """See `Job.networks`."""
+        return {"model": self.model.sha256}
+
+    def computed_by(self) -> dict[str, str]:
+        """See `Job.computed_by`."""
+        return {"device": self.model.device.type, "precision": str(self.model.precision.dtype).removeprefix("torch.")}
 
     def close(self) -> None:
         """See `Job.close`."""
@@ -124,7 +141,7 @@ class NetworkJob(Job):
         need = self.sizes.picture_bytes + bytes_at_once(network, self.sizes.seen)
         with self._take(need, limit) as grant:
             picture = self._photo = self.read_photo(self.sizes.painting)
-            bound = self.model.bind(self.request.style, self.request.max_megapixels)
+            bound = self.model.bind(self.request.style, self.request.max_megapixels, limit)
             room = grant.room - self.sizes.picture_bytes
             try:
                 painted = yield from self._paint(picture, bound, phase, room)
@@ -144,28 +161,35 @@ class NetworkJob(Job):
                 "`device` cpu"
             ) from error
 
+    @torch.inference_mode()
     def _paint(
         self, picture: Picture, bound: BoundStyle, phase: Any, room: int
     ) -> Generator[Progress, None, Picture]:
         request, goal, seen = self.request, self.sizes.painting, self.sizes.seen
-        photo = picture.rgb.to(self.model.device)
+        photo, shown = picture.rgb.to(self.model.device), picture.seen().to(self.model.device)
         masks = [
             mask.to(self.model.device)
             for mask in read_masks(
-                request.mask, goal, styles=max(1, len(request.style)), max_megapixels=request.max_megapixels
+                request.mask,
+                goal,
+                styles=max(1, len(request.style)),
+                max_megapixels=request.max_megapixels,
+                budget=self.engine.limit(request),
             )
         ]
-        work = resize(photo, seen)
+        work = resize(shown, seen)
         regions = [resize(mask, seen) for mask in masks] if len(masks) > 1 else None
         alpha = 1.0 if request.alpha is None else request.alpha
-        tiling = self._divide(self._room_on_device(room))
-        walk = paint(bound, work, tiling, masks=regions, alpha=alpha, strength=request.strength)
+        options = tiling_options(request, held_memory() + self._room_on_device(room))
+        walk = paint(bound, work, options, masks=regions, alpha=alpha, strength=request.strength)
         painted = yield from self._told(walk, phase)
         if seen != goal:
             painted = resize(painted, goal)
             if request.strength < 1:
                 # What shrinking took from the photo comes back as the strength goes, or 0 would be a blurred photo.
-                painted = painted + (1 - request.strength) * (photo - resize(work, goal))
+                painted = painted + (1 - request.strength) * (shown - resize(work, goal))
+        if request.strength < 1 and picture.ground is not None:
+            painted = painted + (1 - request.strength) * (photo - shown)  # where transparency begins, it was shown less
         return picture.with_rgb(cover(photo, painted, masks, keep_colors=request.keep_colors))
 
     def _told(self, walk: Generator[BandProgress, None, Tensor], phase: Any) -> Generator[Progress, None, Tensor]:
@@ -181,15 +205,6 @@ class NetworkJob(Job):
             except GeneratorExit:
                 walk.close()
                 raise
-
-    def _divide(self, room: int) -> TilingPlan | None:
-        """The plan for painting within so many bytes beside the pictures; None is at once."""
-        request, network, size = self.request, self.model.network, self.sizes.seen
-        wished = request.tile is not None or request.statistics not in (None, "exact")
-        if not wished and bytes_at_once(network, size) <= room:
-            return None
-        held = held_memory()
-        return plan_for(network, size, tiling_options(request, held + room, held))
 
     def _room_on_device(self, room: int) -> int:
         """Bytes there are for features: beside the processor's memory, a device has its own."""

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from impasto.core.memory import available_memory, device_memory, held_memory, shown_seconds
+from impasto.core.host import trainable
+from impasto.core.memory import available_memory, device_memory, held_memory, room_within, shown_seconds
 from impasto.core.precision import Precision, choose_precision, pick_device
 from impasto.errors import OptionError
-from impasto.imaging import Picture, as_picture, fit_long_side, resize
+from impasto.files import sha256
+from impasto.imaging import Picture, fit_long_side, match_colours
+from impasto.imaging.reduced import read_reduced
+from impasto.networks.shipped import find_model
 from impasto.optimize.blockwise import Layout, layout_for, state_bytes, step_cost
 from impasto.optimize.loop import Optimization, scales_of
 from impasto.optimize.presets import OptimizeSettings
 from impasto.stylizer.finishing import cover, read_masks
 from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
+from impasto.stylizer.network_job import NetworkJob
+from impasto.stylizer.recipe import backbone_hash
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.route import UNIVERSAL
+from impasto.stylizer.styles import Style
 from impasto.tiling.fitting import READ, measured
 
 if TYPE_CHECKING:
@@ -112,6 +120,25 @@ class OptimizeJob(Job):
             raise RuntimeError("nothing is painted yet")
         return self.optimization.image()
 
+    def summary(self) -> str:
+        """See `Job.summary`."""
+        height, width = self._size()
+        dtype = str(self.precision.dtype).removeprefix("torch.")
+        return (
+            f"{width}x{height} px, {self.step} steps on {self._backbone().name} in {dtype} ({self.precision.reason})"
+        )
+
+    def networks(self) -> dict[str, str]:
+        """See `Job.networks`."""
+        used = {"backbone": backbone_hash(self.settings.backbone)}
+        if self.settings.init == "draft" and self.beginning is None:
+            used["model"] = sha256(find_model(UNIVERSAL))
+        return used
+
+    def computed_by(self) -> dict[str, str]:
+        """See `Job.computed_by`."""
+        return {"device": self.device.type, "precision": str(self.precision.dtype).removeprefix("torch.")}
+
     def close(self) -> None:
         """See `Job.close`."""
         super().close()
@@ -124,29 +151,31 @@ class OptimizeJob(Job):
         request, settings = self.request, self.settings
         picture = self._photo = self.read_photo(self._size())
         self._check_size(picture)
+        limit, largest = self.engine.limit(request), request.max_megapixels
+        size, seen = (picture.height, picture.width), picture.seen()
+        long = self._largest_style(size)
         styles = [
-            (as_picture(style.image, max_megapixels=request.max_megapixels), style.weight) for style in request.style
+            (read_reduced(row.image, long_side=long, max_megapixels=largest, room=room_within(limit)), row.weight)
+            for row in request.style
         ]
-        beginning = None
+        first = None
         if self.beginning is not None:
-            beginning = as_picture(self.beginning, max_megapixels=request.max_megapixels)
+            found = read_reduced(self.beginning, size=size, max_megapixels=largest, room=room_within(limit))
+            first = found.seen()
         elif settings.init == "draft" and self._begun:
-            beginning = picture  # the state has what became of the draft
+            first = seen  # the state has what became of the draft
         elif settings.init == "draft":
-            beginning = yield from self._draft(picture)
-        first = None if beginning is None else beginning.rgb.to(self.device)
+            first = (yield from self._draft(picture, styles)).rgb
         optimization = Optimization(
-            picture.rgb.to(self.device),
-            [(style.rgb.to(self.device), weight) for style, weight in styles],
+            trainable(seen.to(self.device)),
+            [(trainable(style.weighed().to(self.device)), weight) for style, weight in styles],
             settings,
             self._backbone(),
-            first,
+            None if first is None else trainable(first.to(self.device)),
             self._room(),
         )
         _check_styles([style for style, _ in styles], optimization.scales[0][0], settings)
-        self._masks = read_masks(
-            request.mask, (picture.height, picture.width), max_megapixels=request.max_megapixels
-        )
+        self._masks = read_masks(request.mask, size, max_megapixels=largest, budget=limit)
         if self.state is not None:
             optimization.load_state_dict(self.state)
         self.optimization = optimization
@@ -176,11 +205,12 @@ class OptimizeJob(Job):
                 yield Progress("writing", 0, 1)
                 self.write()
 
-    def _draft(self, picture: Picture) -> Generator[Progress, None, Picture]:
-        from impasto.stylizer.network_job import NetworkJob
-
+    def _draft(
+        self, picture: Picture, styles: Sequence[tuple[Picture, float]]
+    ) -> Generator[Progress, None, Picture]:
+        seen = picture.seen()
         request = StylizeRequest.of(
-            style=list(self.request.style),
+            style=[Style(_in_colours_of(seen, style, self.settings), weight) for style, weight in styles],
             max_megapixels=self.request.max_megapixels,
             max_memory=self.request.max_memory,
         )
@@ -189,6 +219,10 @@ class OptimizeJob(Job):
             return (yield from job.paint_phase("draft"))
 
     # -- what it takes --------------------------------------------------------------------------------------
+
+    def _largest_style(self, size: tuple[int, int]) -> int:
+        """Long side in px at which styles are looked at, at the last scale."""
+        return max(1, round(max(size) * self.settings.style_scale))
 
     def _planned(
         self,
@@ -232,6 +266,14 @@ class OptimizeJob(Job):
                 f"{picture.name}: would be painted at {width}x{height} px, need at least {MIN_SIDE} on the short side: "
                 f"use a `size` of {need} or more, or crop it"
             )
+
+
+def _in_colours_of(photo: Tensor, style: Picture, settings: OptimizeSettings) -> Picture:
+    """The style as a draft is to show it: in the photo's colours where they are kept so."""
+    if settings.keep_colors != "histogram":
+        return style
+    style = style.cleared()
+    return replace(style, rgb=match_colours(style.weighed(), photo), ground=None)
 
 
 def _check_styles(styles: Sequence[Picture], coarsest: tuple[int, int], settings: OptimizeSettings) -> None:

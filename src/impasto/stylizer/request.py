@@ -15,13 +15,9 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
-from impasto.core.precision import PrecisionName
-from impasto.core.weights import Input
 from impasto.errors import OptionError, nearest
-from impasto.imaging.guards import MAX_MEGAPIXELS
-from impasto.optimize.presets import Init, OptimizeSettings
 from impasto.stylizer.styles import Style, as_styles
-from impasto.tiling.plan import Statistics
+from impasto.types import MAX_MEGAPIXELS, BackboneInput, Init, PrecisionName, Statistics
 
 __all__ = ["FORMAT", "Method", "OutputOptions", "Quality", "StylizeRequest", "parse_layers"]
 
@@ -62,13 +58,13 @@ def _style(value: Any) -> tuple[Style, ...]:
     """Styles in any form, also as `_plain_style` wrote them."""
     if value is None:
         return ()
+    if isinstance(value, tuple) and all(isinstance(row, Style) for row in value):
+        return value
     if isinstance(value, Mapping):
         value = list(value.items())
     if isinstance(value, list | tuple) and value and all(isinstance(row, Mapping) for row in value):
         value = [Style(row["style"], row["weight"]) for row in value]
-    if isinstance(value, tuple) and not (value and all(isinstance(row, Style) for row in value)):
-        value = [value]  # (picture, weight)
-    return tuple(as_styles(list(value) if isinstance(value, tuple) else value))
+    return tuple(as_styles(value))
 
 
 def _masks(value: Any) -> tuple[Any, ...]:
@@ -191,8 +187,9 @@ class StylizeRequest(_Options):
     keep_colors: bool = option(False, "Pictures", BOTH, "Keep the photo's colours.")
     colors_by: Literal["luminance", "histogram"] | None = option(
         None, "Pictures", OPTIMIZE,
-        "How to keep them: paint brightness only (what keeping colours means if this is not said), or recolour the "
-        "style first.",
+        "How to keep them: luminance paints brightness alone and leaves every place its colour (what keeping colours "
+        "means if this is not said); histogram gives the style the photo's mean and spread of colours first, so that "
+        "colours move with the strokes; the painting is never more colourful than the photo.",
     )  # fmt: skip
     max_megapixels: float = option(
         MAX_MEGAPIXELS, "Pictures", BOTH, "Refuse to read larger pictures than this.", "N", ge=0
@@ -233,7 +230,7 @@ class StylizeRequest(_Options):
     backbone: str | os.PathLike[str] | None = option(
         None, "What counts", OPTIMIZE, "Network that sees: `impasto weights list` names them.", "NAME|PATH"
     )
-    backbone_input: Input | None = option(
+    backbone_input: BackboneInput | None = option(
         None, "What counts", OPTIMIZE, "Input normalisation of a backbone file that is not in that list."
     )
     pool: Literal["max", "average", "l2"] | None = option(
@@ -306,10 +303,14 @@ class StylizeRequest(_Options):
         Raises:
             OptionError: an unknown option, named with the nearest one, or a value that makes no sense.
         """
-        finer = {field.name for field in dataclasses.fields(OptimizeSettings)} - set(cls.model_fields) - RENAMED
-        settings = {name: values.pop(name) for name in list(values) if name in finer}
-        if settings := {name: value for name, value in settings.items() if value is not None}:
-            values["settings"] = {**(values.get("settings") or {}), **settings}
+        unknown = [name for name in values if name not in cls.model_fields]
+        if unknown:
+            from impasto.optimize.presets import OptimizeSettings  # here, because torch takes a second
+
+            finer = {field.name for field in dataclasses.fields(OptimizeSettings)} - RENAMED
+            settings = {name: values.pop(name) for name in unknown if name in finer}
+            if settings := {name: value for name, value in settings.items() if value is not None}:
+                values["settings"] = {**(values.get("settings") or {}), **settings}
         return super().of(**values)
 
     def with_changes(self, **changes: Any) -> StylizeRequest:
@@ -353,7 +354,7 @@ class StylizeRequest(_Options):
 
 
 RENAMED: Final = frozenset({"total_steps", "start", "keep_colors"})
-"""Fields of `OptimizeSettings` that are called otherwise here: `steps`, `start_size`, `keep_colors` with `colors_by`."""
+"""Fields of `OptimizeSettings` that have other names here: `steps`, `start_size`, `keep_colors` with `colors_by`."""
 
 
 class OutputOptions(_Options):
@@ -361,6 +362,10 @@ class OutputOptions(_Options):
 
     jpeg_quality: int = option(92, "Files and runs", BOTH, "Of JPEG, WebP and AVIF, 1 to 100.", "N", ge=1, le=100)
     png_compression: int = option(6, "Files and runs", BOTH, "Of PNG and TIFF, 0 to 9.", "N", ge=0, le=9)
+    keep_metadata: bool = option(
+        False, "Files and runs", BOTH,
+        "Keep what the photo says in EXIF, XMP and IPTC, but never where it was taken.",
+    )  # fmt: skip
 
 
 def _is_file(value: str | os.PathLike[str]) -> bool:

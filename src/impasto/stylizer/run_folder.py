@@ -148,7 +148,7 @@ class RunFolder:
         try:
             found = json.loads(path.read_text("utf-8"))
         except (FileNotFoundError, NotADirectoryError) as error:
-            raise DataError(f"{self.folder}: holds no run to resume (no {_DESCRIPTION})") from error
+            raise DataError(f"{self.folder}: {self._why_not()}") from error
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read: {error}") from error
         if isinstance(found, dict) and is_format_1(found):
@@ -162,6 +162,14 @@ class RunFolder:
         except (KeyError, TypeError, ValueError, AttributeError, OptionError) as error:
             reason = f"the description of the run is damaged ({error}); start a new run"
             raise DataError(f"{self.folder}: {reason}") from error
+
+    def _why_not(self) -> str:
+        """Why there is no run here, and what goes on."""
+        if not self.folder.exists():
+            return "is not there; if the run was moved, `resume` its new folder"
+        if (self.folder / "run.toml").exists():
+            return f"holds a training, not a painting; go on with impasto train --resume {self.folder}"
+        return f"holds no run to resume (no {_DESCRIPTION}); name the folder that `run` was given"
 
     def close(self) -> None:
         """End a run of which nothing is left to resume: its description goes, and the folder if it is empty then."""
@@ -212,7 +220,10 @@ def same_file(row: Mapping[str, Any]) -> str:
     """The path of a file that `describe_file` described; DataError if it is gone or another by now."""
     path = str(row["path"])
     if not Path(path).is_file():
-        raise DataError(f"{path}: is not there any more, so the run cannot go on; put it back or start a new run")
+        raise DataError(
+            f"{path}: is not there any more, and the run needs it; put it back there (or a link to where it is now), "
+            "then `resume` the run"
+        )
     if describe_file(path)["sha256"] != row["sha256"]:
         raise DataError(f"{path}: has changed since the run began; start a new run")
     return path

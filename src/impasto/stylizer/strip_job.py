@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,8 @@ from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.imaging.pixelfile import PixelFile, Strips
 from impasto.imaging.reading import read_header
 from impasto.imaging.strips import check_readable, check_writable, decode_strips, encode_strips, load_pyvips
-from impasto.imaging.writing import lost
+from impasto.imaging.writing import format_warnings_for
+from impasto.stylizer.clear import Alpha, Clear, Seen, find_ground
 from impasto.stylizer.finishing import cover
 from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
 from impasto.stylizer.model import Model
@@ -52,9 +54,8 @@ def needs_strips(model: Model, photo: Any, request: StylizeRequest, limit: int |
         return False
     header = read_header(photo, max_megapixels=request.max_megapixels)
     sizes, budget = sizes_of(header.size, request), _budget(limit)
-    return not fits_in_memory(
-        model.network, sizes.photo, sizes.painting, sizes.seen, tiling_options(request, budget)
-    )
+    options, masks = tiling_options(request, budget), len(request.mask)
+    return not fits_in_memory(model.network, sizes.photo, sizes.painting, sizes.seen, options, masks=masks)
 
 
 def _budget(limit: int | None) -> int:
@@ -88,14 +89,16 @@ class StripJob(Job):
         self.sizes: Sizes = sizes_of(self.photo_size, request)
         what = f"{self.sizes.photo[1]}x{self.sizes.photo[0]} px"
         self._check(f"{what} do not fit into memory at once" if folder is None else "only strips can be resumed")
-        self._bound = model.bind(request.style, request.max_megapixels)
+        self._bound = model.bind(request.style, request.max_megapixels, engine.limit(request))
         self._journal = None if folder is None else Journal(folder)
         self.tiling = self._plan_tiling()
         load_pyvips(f"{what}: painting by strips, for photos that do not fit into memory,")
 
     def plan(self) -> JobPlan:
         """See `Job.plan`."""
-        tiling = self.tiling.on(measured(self.model.network))
+        reading = self.model.reading_bytes(self.request, (1, 1), self.engine.limit(self.request))
+        peak = max(self.tiling.peak, held_memory() + reading)
+        tiling = replace(self.tiling, seconds=self.tiling.seconds_on(measured(self.model.network)), peak=peak)
         pieces = len(tiling.passes) * math.ceil(tiling.height / tiling.band)
         return JobPlan("strips", self.sizes.painting, pieces, tiling.peak, tiling.seconds, (f"by strips: {tiling}",))
 
@@ -112,6 +115,19 @@ class StripJob(Job):
     def write(self) -> None:
         """It is written by `run`."""
 
+    def summary(self) -> str:
+        """See `Job.summary`."""
+        height, width = self.sizes.painting
+        return f"{width}x{height} px, by {self.model.name}"
+
+    def networks(self) -> dict[str, str]:
+        """See `Job.networks`."""
+        return {"model": self.model.sha256}
+
+    def computed_by(self) -> dict[str, str]:
+        """See `Job.computed_by`."""
+        return {"device": self.model.device.type, "precision": str(self.model.precision.dtype).removeprefix("torch.")}
+
     def _check(self, why: str) -> None:
         request, kind = self.request, self.model.kind
         check_readable(self.photo, why)
@@ -121,13 +137,14 @@ class StripJob(Job):
         for mask in request.mask:
             read_header(mask, max_megapixels=request.max_megapixels)
             check_readable(mask, why)
-        if kind.alpha and request.strength < 1:
+        if request.strength < 1 and not kind.strength_in_strips:
             raise OptionError(f"this network has no `strength` when painting by strips, and {why}: use `alpha`")
         if not kind.resumable and self.folder is not None:
             raise OptionError(f"this network's paintings ({kind.method}) cannot be resumed: leave out `run`", "run")
 
     def _plan_tiling(self) -> TilingPlan:
         request, limit = self.request, self.engine.limit(self.request)
+        release_blocks()  # what reading styles has left
         options = tiling_options(request, _budget(limit), held_memory() + LIBRARY, keeps=self.folder is not None)
         new = plan_for(self.model.network, self.sizes.seen, options)
         begun = None if self._journal is None else self._journal.plan
@@ -152,16 +169,23 @@ class StripJob(Job):
                 strips = decode_strips(path, max_megapixels=request.max_megapixels)
                 stack.enter_context(strips.pixels)
                 mask = Resized(_Mask(strips), self.sizes.painting)
-            self.notes += lost(self.output.path, alpha=photo.has_alpha, bits=photo.bits)
-            canvas = _Canvas(photo, self.sizes.painting, request, mask, place / _PAINTING, self.output.path)
+            output, options = self.output, self.output.options
+            kept = photo.metadata if options.keep_metadata else None
+            self.notes += format_warnings_for(output.path, alpha=photo.has_alpha, bits=photo.bits, metadata=kept)
+            canvas = _Canvas(photo, self.sizes.painting, request, mask, place / _PAINTING, output.path)
             stack.enter_context(canvas.pixels)
             for record in self._paint(canvas, place, journal):
                 yield Progress("painting", record.done, 1.0, left=record.left, size=self.sizes.seen)
             yield Progress("writing", 0, 1)
             release_blocks()  # for pyvips, which does not share them
-            options = self.output.options
             encode_strips(
-                canvas.pixels, self.output.path, quality=options.jpeg_quality, compression=options.png_compression
+                canvas.pixels,
+                output.path,
+                quality=options.jpeg_quality,
+                compression=options.png_compression,
+                metadata=photo.metadata,
+                keep_metadata=options.keep_metadata,
+                recipe=self._recipe_text(),
             )
         if journal is not None:
             journal.remove()
@@ -172,10 +196,10 @@ class StripJob(Job):
     def _paint(self, canvas: _Canvas, place: Path, journal: Journal | None) -> Generator[BandProgress, None, None]:
         seen = self.sizes.seen
         if seen == self.sizes.painting:
-            yield from self._walk(canvas.photo, canvas.lay, journal)
+            yield from self._walk(canvas.seen, canvas.lay, journal)
             return
         # Strokes of another size: a smaller painting, enlarged.
-        small, strength = Resized(canvas.photo, seen), self.request.strength
+        small, strength = Resized(canvas.seen, seen), self.request.strength
         path = place / _SMALL if journal is not None else None
         with RowStore(MapShape(3, *seen, torch.float32), 0, path=path) as store:
 
@@ -207,16 +231,6 @@ class _Mask:
         return light.clamp(0, 1)
 
 
-class _Alpha:
-    """A photo's transparency."""
-
-    def __init__(self, strips: Strips) -> None:
-        self.strips, self.height, self.width = strips, strips.height, strips.width
-
-    def read(self, top: int, bottom: int) -> Tensor:
-        return self.strips.read_alpha(top, bottom)
-
-
 class _Stored:
     """The rows of a store."""
 
@@ -240,8 +254,10 @@ class _Canvas:
         output: str | os.PathLike[str],
     ) -> None:
         held = FORMATS[find_format(output)]
-        self.photo, self.request, self.mask = Resized(photo, size), request, mask
-        self.alpha = Resized(_Alpha(photo), size) if photo.has_alpha else None
+        ground = find_ground(photo)
+        self.photo, self.request, self.mask = Clear(photo, size, ground), request, mask
+        self.seen: Photo = self.photo if ground is None else Seen(self.photo, ground)
+        self.alpha = Resized(Alpha(photo), size) if photo.has_alpha else None
         self.bits, self.with_alpha = min(photo.bits, held.bits), held.alpha
         channels = 4 if photo.has_alpha and held.alpha else 3
         self.pixels = PixelFile(size, channels, self.bits, path=path)

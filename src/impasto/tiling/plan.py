@@ -19,6 +19,7 @@ import torch
 
 from impasto.core.memory import release_blocks
 from impasto.errors import OptionError, nearest
+from impasto.types import Statistics
 from impasto.tiling.passes import Pass
 
 __all__ = [
@@ -37,7 +38,6 @@ __all__ = [
     "shown_seconds",
 ]
 
-Statistics = Literal["exact", "sampled"]
 
 BANDS = (512, 384, 256, 192, 128, 96, 64, 48, 32, 16)  # px of picture rows; multiples of every stride there is
 LARGEST_WORK = 160 << 20  # bytes alive in a pass; larger bands are no faster
