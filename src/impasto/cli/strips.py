@@ -13,13 +13,14 @@ import typer
 from impasto.cli.common import show_note
 from impasto.cli.jobs import Keep
 from impasto.cli.looks import Look, bar
+from impasto.core.memory import parse_memory
 from impasto.errors import DataError
 from impasto.imaging import check_output
 from impasto.networks.shipped import find_model
 from impasto.recording import RunFolder, describe_file, same_file
 from impasto.stylizer import Finish, Model, StripPainting, Task, load, parse_style
 from impasto.tiling.bands import BandProgress
-from impasto.tiling.plan import TilingOptions, parse_memory
+from impasto.tiling.plan import TilingOptions
 
 if TYPE_CHECKING:
     from impasto.batch import Work

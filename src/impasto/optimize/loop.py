@@ -58,7 +58,7 @@ class Optimization:
 
     `room` is how many bytes painting may take beside what the process holds already: where the picture cannot be
     looked at as a whole within it, it is looked at by blocks, with the same result. What blocks are compared with
-    goes to a temporary file in `folder` if there is no room for that either.
+    goes to a temporary file if there is no room for that either.
 
     OptionError if there is no style, unless `settings.style_weight` is 0, or its weights are not positive;
     LayerError for a layer the backbone lacks; OptionError if there is no room for even the smallest blocks.
@@ -72,7 +72,6 @@ class Optimization:
         backbone: VGG,
         start: Tensor | None = None,
         room: int | None = None,
-        folder: str | None = None,
     ) -> None:
         missing = not styles and settings.style_weight > 0
         if missing or any(not (w > 0 and math.isfinite(w)) for _, w in styles):
@@ -84,7 +83,7 @@ class Optimization:
         self.steps = sum(steps for _, steps in self.scales)
         self.step = 0
         self.restarts = 0
-        self.start, self.room, self.folder = start, room, folder
+        self.start, self.room = start, room
         self.layouts = [self._layout(size) for size, _ in self.scales]
         self.canvas = self._canvas_at(next(i for i, (_, steps) in enumerate(self.scales) if steps))
         self.scale: int | None = None  # index of the one being painted
@@ -194,7 +193,7 @@ class Optimization:
         photo, layout = resize(self.content, size), self._layout(size)
         if layout is None:
             return Objective(self.backbone, photo, styles, s, self.multipliers).to(self.photo.device)
-        pool = Pool((self.room or 0) - self._state_bytes() - layout.bytes, self.folder, self.photo.device)
+        pool = Pool((self.room or 0) - self._state_bytes() - layout.bytes, device=self.photo.device)
         blocks = BlockObjective(self.backbone, photo, styles, s, self.multipliers, layout=layout, pool=pool)
         return blocks.to(self.photo.device)
 

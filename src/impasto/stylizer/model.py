@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from impasto.core.memory import reuse_large_blocks
+from impasto.core.memory import parse_memory, reuse_large_blocks
 from impasto.core.precision import Precision, PrecisionName, choose_precision, pick_device
 from impasto.errors import OptionError
 from impasto.imaging import Picture, as_picture, fit_long_side, resize, to_pil
@@ -27,7 +27,7 @@ from impasto.stylizer.strokes import factor_for_network, parse_scale
 from impasto.stylizer.styles import Style, as_styles
 from impasto.tiling.bands import BandProgress
 from impasto.tiling.fitting import paint, plan_bands
-from impasto.tiling.plan import Statistics, TilingOptions, TilingPlan, parse_memory
+from impasto.tiling.plan import Statistics, TilingOptions, TilingPlan
 
 if TYPE_CHECKING:
     from PIL.Image import Image

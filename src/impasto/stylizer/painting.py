@@ -11,7 +11,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from impasto.core.memory import reuse_large_blocks
+from impasto.core.memory import available_memory, held_memory, parse_memory, reuse_large_blocks
 from impasto.core.precision import Precision, PrecisionName, choose_precision, pick_device
 from impasto.core.weights import Input, load_backbone
 from impasto.errors import OptionError
@@ -23,7 +23,6 @@ from impasto.stylizer.finishing import Finish, cover, read_masks
 from impasto.stylizer.model import load
 from impasto.stylizer.route import UNIVERSAL
 from impasto.stylizer.styles import Style
-from impasto.tiling.plan import available_memory, held_memory, parse_memory
 
 __all__ = ["Painting", "parse_layers", "prepare", "split_init"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from impasto.core.memory import release_blocks
+from impasto.core.memory import held_memory, release_blocks
 from impasto.core.rows import MapShape, RowStore
 from impasto.core.streams import split_rows
 from impasto.errors import DataError, OptionError
@@ -33,7 +33,7 @@ from impasto.tiling.bands import BandProgress
 from impasto.tiling.fitting import fits_in_memory, paint_rows, plan_for
 from impasto.tiling.journal import Journal
 from impasto.tiling.photos import Photo
-from impasto.tiling.plan import TilingOptions, TilingPlan, held_memory
+from impasto.tiling.plan import TilingOptions, TilingPlan
 from impasto.tiling.resized import Resized
 
 __all__ = ["StripPainting", "Task", "needs_strips"]

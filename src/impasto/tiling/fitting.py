@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto.core.memory import held_memory, shown_bytes, shown_seconds
 from impasto.errors import OptionError
 from impasto.networks.adain import AdaIN, AdaINForward
 from impasto.networks.bound import BoundStyle, ForwardPass, StagedForward
@@ -22,7 +23,7 @@ from impasto.tiling.bands import BandProgress, PutRows, paint_staged
 from impasto.tiling.cost import StagedCost
 from impasto.tiling.journal import Journal
 from impasto.tiling.photos import Photo, TensorPhoto
-from impasto.tiling.plan import Machine, TilingOptions, TilingPlan, choose, held_memory, shown_bytes, shown_seconds
+from impasto.tiling.plan import Machine, TilingOptions, TilingPlan, choose
 
 __all__ = ["fits_in_memory", "measured", "message_at_once", "paint", "paint_rows", "plan_bands", "plan_for"]
 
