@@ -29,30 +29,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common import child, machine, parser, peak_memory, show
-from impasto.core.memory import reuse_large_blocks
+from impasto.core.memory import held_memory, parse_memory, reuse_large_blocks
 from impasto.core.precision import choose_precision
 from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.core.streams import split_rows
 from impasto.core.vgg import VGG
 from impasto.imaging import read
 from impasto.imaging.pixelfile import PixelFile
-from impasto.networks.adain import AdaIN, AdaINConfig
+from impasto.networks.adain import AdaINConfig
+from impasto.networks.bound import BoundStyle
 from impasto.networks.brisk import BriskConfig
 from impasto.networks.checkpoint import load_model
-from impasto.networks.inference import ready
+from impasto.networks.inference import bind, ready
 from impasto.networks.registry import Network, build
 from impasto.networks.shipped import find_model, shipped_models
-from impasto.networks.staged import StagedNetwork
-from impasto.networks.universal import Universal, UniversalConfig
+from impasto.networks.universal import UniversalConfig
 from impasto.optimize.blockwise import BlockObjective, layout_for, state_bytes
 from impasto.optimize.objective import Objective
 from impasto.optimize.presets import preset
 from impasto.stylizer import StripPainting, Task
 from impasto.stylizer.model import Model
-from impasto.tiling.adain_bands import paint_adain
-from impasto.tiling.bands import paint_staged
-from impasto.tiling.fitting import plan_for
-from impasto.tiling.plan import TilingOptions, held_memory, parse_memory
+from impasto.tiling.fitting import paint_rows, plan_for
+from impasto.tiling.plan import TilingOptions
 
 PHOTOS = Path(__file__).resolve().parents[1] / "examples" / "photos"
 ASPECT = 4 / 3
@@ -87,30 +85,26 @@ def size_of(megapixels: float) -> tuple[int, int]:
 def network(name: str, precision: str) -> Network:
     torch.manual_seed(0)
     found = load_model(find_model(name))[0] if name in shipped_models() else build(UNTRAINED[name])
-    found = ready(found, choose_precision("cpu", precision))  # type: ignore[arg-type]
-    return found.bind_parameters([found.encode_style(photo())]) if isinstance(found, Universal) else found
+    return ready(found, choose_precision("cpu", precision))  # type: ignore[arg-type]
 
 
-def walk(found: Network, source: Enlarged, wishes: TilingOptions, out: RowStore) -> tuple[float, str]:
+def bound(found: Network) -> BoundStyle:
+    """With the first of its styles, or a photo as style."""
+    return bind(found, [(found.styles[0] if found.styles else photo(), 1.0)])
+
+
+def walk(found: Network, source: Enlarged, options: TilingOptions, out: RowStore) -> tuple[float, str]:
     """Paint in bands; -> seconds and the plan."""
 
     def put(top: int, rows: Tensor) -> None:
         out.write(top, rows.clamp(0, 1).mul(255).round_())
 
-    plan = plan_for(found, (source.height, source.width), replace(wishes, held=held_memory()))
+    painter = bound(found)
+    plan = plan_for(found, (source.height, source.width), replace(options, held=held_memory()))
     began = time.perf_counter()
-    if isinstance(found, AdaIN):
-        styles = [found.encode_style(photo())]
-        records = paint_adain(found, source, plan, put, styles)
-    else:
-        records = paint_staged(found, source, plan, put, mix=mix_of(found))
-    for _ in records:
+    for _ in paint_rows(painter, source, plan, put):
         pass
     return time.perf_counter() - began, str(plan)
-
-
-def mix_of(found: Network) -> Tensor | None:
-    return found.mix(found.styles[0]) if hasattr(found, "styles") else None
 
 
 @torch.inference_mode()
@@ -129,8 +123,8 @@ def paint_case(case: dict[str, Any]) -> dict[str, Any]:
         return {"seconds": time.perf_counter() - began, "peak": peak_memory(), "plan": ""}
     if case["how"] == "compare":
         return compare(found, source, out, at_once=case["at_once"])
-    wishes = TilingOptions(parse_memory(case["budget"]), statistics=case["how"])
-    seconds, plan = walk(found, source, wishes, out)
+    options = TilingOptions(parse_memory(case["budget"]), statistics=case["how"])
+    seconds, plan = walk(found, source, options, out)
     return {"seconds": seconds, "peak": peak_memory(), "plan": plan}
 
 
@@ -165,22 +159,19 @@ def file_case(case: dict[str, Any]) -> dict[str, Any]:
     """From a file to a file."""
     folder, name = Path(case["folder"]), case["network"]
     found, precision = network(name, case["precision"]), choose_precision("cpu", case["precision"])
-    style: Any = found.styles[0] if hasattr(found, "styles") else next(PHOTOS.glob("*.jpg"))
+    style: Any = found.styles[0] if found.styles else next(PHOTOS.glob("*.jpg"))
     description = {"styles": [{"name": style}]}
     model = Model(found, description, name, torch.device("cpu"), precision)
-    wishes = TilingOptions(parse_memory(case["budget"]), statistics=case["statistics"])
+    options = TilingOptions(parse_memory(case["budget"]), statistics=case["statistics"])
     began = time.perf_counter()
-    painting = StripPainting(model, Task(folder / "photo.tif", style, wishes=wishes), folder / "painting.tif")
+    painting = StripPainting(model, Task(folder / "photo.tif", style, wishes=options), folder / "painting.tif")
     for _ in painting.run():
         pass
     return {"seconds": time.perf_counter() - began, "peak": peak_memory(), "plan": str(painting.plan)}
 
 
 def whole(found: Network, image: Tensor) -> Tensor:
-    if isinstance(found, AdaIN):
-        return found(image, [photo()]).clamp(0, 1)
-    assert isinstance(found, StagedNetwork)
-    return found.paint(image, mix_of(found)).clamp(0, 1)
+    return bound(found).whole().at_once(image).clamp(0, 1)
 
 
 def optimise_case(case: dict[str, Any]) -> dict[str, Any]:

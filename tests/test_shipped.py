@@ -19,7 +19,7 @@ from impasto.core.store import SHIPPED
 from impasto.core.weights import load_backbone
 from impasto.evaluation import measure
 from impasto.imaging import Picture, fit_long_side, read, resize, write
-from impasto.networks.shipped import MODELS, find_model, shipped_models, style_picture
+from impasto.networks.shipped import MODELS, find_model, place_of_picture, shipped_models
 from impasto.stylizer.model import Model
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -74,10 +74,8 @@ def test_the_gallery_knows_what_it_shows() -> None:
         assert record.title
         assert record.artist
         assert record.year
-        assert read(style_picture(record.name, "swatch")).rgb.shape == (1, 3, 256, 256)
-        assert max(read(style_picture(record.name, "thumbnail")).rgb.shape) == 256
-    with pytest.raises(impasto.ImpastoError, match="no swatch of a style 'nobody'"):
-        style_picture("nobody", "swatch")
+        assert read(place_of_picture(record.name, "swatch")).rgb.shape == (1, 3, 256, 256)
+        assert max(read(place_of_picture(record.name, "thumbnail")).rgb.shape) == 256
 
 
 def test_styles_differ_from_each_other_and_from_the_photo() -> None:

@@ -330,7 +330,8 @@ from impasto.core.memory import reuse_large_blocks
 sys.path.insert(0, sys.argv[1])
 from test_strips import gallery
 from impasto.imaging.strips import load_pyvips
-from impasto.tiling.plan import TilingOptions, held_memory
+from impasto.core.memory import held_memory
+from impasto.tiling.plan import TilingOptions
 from impasto.stylizer import StripPainting, Task, needs_strips
 reuse_large_blocks()
 torch.set_num_threads(1)

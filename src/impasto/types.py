@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 PictureSource: TypeAlias = "str | PathLike[str] | BinaryIO | Image | NDArray[Any] | Tensor | Picture"
-"""A path (``"-"`` is standard input), an open file, a PIL image, an array (H, W, C), a tensor (C, H, W), a `Picture`."""
+"""A path (``"-"`` is standard input), an open file, PIL image, array (H, W, C), tensor (C, H, W), or `Picture`."""
 
 StyleSource: TypeAlias = "PictureSource | tuple[PictureSource, float] | Style"
 """The name of a style or a picture, alone, with its weight, or as ``"NAME:0.7"``."""

@@ -256,7 +256,7 @@ def test_untrained_it_knows_nothing_of_a_style_but_its_colours() -> None:
 
 
 @torch.no_grad()
-def test_untrained_it_is_a_brisk_dressed_with_the_style() -> None:
+def test_untrained_it_is_a_brisk_bound_to_the_style() -> None:
     network, style, photo = untrained(), picture(seed=3), picture(44, 36, 4)
     brisk = Brisk(SMALL.brisk(("a",))).eval()
     brisk.load_state_dict(network.painter.state_dict())

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from impasto.core.memory import parse_memory
 from impasto.core.rows import Pool
 from impasto.core.vgg import VGG
 from impasto.errors import OptionError
@@ -27,7 +28,6 @@ from impasto.optimize.blockwise import (
 from impasto.optimize.loop import Optimization
 from impasto.optimize.objective import Objective
 from impasto.optimize.presets import OptimizeSettings, preset
-from impasto.tiling.plan import parse_memory
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

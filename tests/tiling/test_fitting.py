@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from impasto.core.memory import available_memory, held_memory
 from impasto.core.rows import Pool, RowStore
 from impasto.core.vgg import VGG
 from impasto.errors import OptionError
@@ -24,7 +25,7 @@ from impasto.tiling.bands import BandProgress
 from impasto.tiling.fitting import paint, paint_rows, plan_bands, plan_for
 from impasto.tiling.journal import Journal
 from impasto.tiling.photos import TensorPhoto
-from impasto.tiling.plan import SLACK, TilingOptions, available_memory, held_memory
+from impasto.tiling.plan import SLACK, TilingOptions
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -163,7 +164,7 @@ def test_there_is_some_memory() -> None:
 
 
 def test_the_tighter_limit_of_a_control_group_counts(tmp_path) -> None:
-    from impasto.tiling.plan import _free_in_group
+    from impasto.core.memory import _free_in_group
 
     assert _free_in_group(tmp_path) is None
     (tmp_path / "memory.max").write_text("max\n")

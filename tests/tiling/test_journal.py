@@ -157,3 +157,13 @@ def test_a_damaged_state_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="maps"):
         Journal(tmp_path / "file").begin(plan)
+
+
+def test_a_plan_of_an_earlier_version_is_read(tmp_path) -> None:
+    """It had a seed and a folder, which nothing could set."""
+    journal = Journal(tmp_path)
+    plan = journal.begin(plan_staged(network_of("brisk", 1), (64, 48), torch.float32))
+    kept = torch.load(tmp_path / "state.pt", weights_only=True)
+    kept["plan"] |= {"seed": 0, "folder": None}
+    torch.save(kept, tmp_path / "state.pt")
+    assert Journal(tmp_path).plan == plan

@@ -71,7 +71,7 @@ def given_on(ctx: typer.Context) -> dict[str, Any]:
 
 
 def dashed(sentence: str) -> str:
-    """A sentence of the library with its options as they are written on the command line: `max_memory` -> --max-memory."""
+    """A sentence of the library with options as the command line has them: `max_memory` -> --max-memory."""
     return re.sub(r"`([a-z][a-z_]*)`", lambda match: "--" + match[1].replace("_", "-"), sentence)
 
 

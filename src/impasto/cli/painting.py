@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from impasto.stylizer.engine import Engine
-    from impasto.stylizer.job import Job, Output, Progress
+    from impasto.stylizer.job import Output, Progress
     from impasto.stylizer.request import StylizeRequest
 
 __all__ = ["paint_one", "paint_quietly", "resume_one", "show_plan"]

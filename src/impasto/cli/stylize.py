@@ -15,7 +15,6 @@ from impasto.stylizer.request import OutputOptions, StylizeRequest
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
     from impasto.stylizer.job import Output
-    from impasto.stylizer.recorder import Records
 
 __all__ = ["stylize"]
 
@@ -66,9 +65,7 @@ FILES: dict[str, Any] = {
         "Keep frames, log and state, or a network's strips, in this folder, so that the run can be resumed.",
         metavar="DIR",
     ),
-    "resume": _option(
-        Path | None, "resume", "Go on with the run in this folder; takes no PHOTO.", metavar="DIR"
-    ),
+    "resume": _option(Path | None, "resume", "Go on with the run in this folder; takes no PHOTO.", metavar="DIR"),
 }
 NOT_FOR_MANY = ("save_every", "timeline", "loss_plot", "log", "run", "resume", "dry_run")  # they are about one painting
 WITH_RESUME = ("resume", "output", "timeline", "loss_plot", "log", "force")  # the run knows all the rest
@@ -140,9 +137,7 @@ def _output(given: dict[str, Any], path: str) -> Output:
     )
 
 
-def _paint_many(
-    engine: Engine, photos: list[str], folder: str, request: StylizeRequest, given: dict[str, Any]
-) -> None:
+def _paint_many(engine: Engine, photos: list[str], folder: str, request: StylizeRequest, given: dict[str, Any]) -> None:
     from impasto.cli.many import paint_many
     from impasto.cli.painting import paint_quietly
 

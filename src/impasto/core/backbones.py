@@ -8,10 +8,10 @@ whose conversion script takes them from ``sha256sum``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 from impasto.types import BackboneInput as Input
 
 __all__ = ["BACKBONES", "Backbone", "Input"]
-
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from impasto.core.precision import in_float64
 from impasto.core.statistics import Divisor, covariance, gram, moments, total_variation, trace_of_root
 from impasto.core.statistics import TotalVariation as TotalVariationKind
 
@@ -99,7 +100,8 @@ class WassersteinLoss(nn.Module):
     """Squared Wasserstein-2 distance of the features to a Gaussian given by mean (1, C) and second moment.
 
     The style's own root is taken once, by eigendecomposition; the one that depends on the result by
-    Newton–Schulz, which has a gradient (see `core.statistics.wasserstein2` for the formula).
+    Newton–Schulz, which has a gradient: |μ - μ_s|² + tr(Σ + Σ_s - 2 (Σ_s^½ Σ Σ_s^½)^½) (Olkin & Pukelsheim 1982),
+    both terms as means over C, with `eps` on the diagonals so that both roots exist.
     """
 
     mean: Tensor
@@ -109,11 +111,11 @@ class WassersteinLoss(nn.Module):
     def __init__(self, mean: Tensor, second: Tensor, eps: float = 1e-4) -> None:
         super().__init__()
         cov = covariance(mean, second) + eps * torch.eye(mean.shape[-1], device=mean.device)
-        values, vectors = torch.linalg.eigh(cov.double())
+        values, vectors = torch.linalg.eigh(in_float64(cov))
         root = (vectors * values.clamp_min(0).sqrt().unsqueeze(-2)) @ vectors.mT
         self.register_buffer("mean", mean.detach())
-        self.register_buffer("root", root.float().detach())
-        self.register_buffer("trace", values.clamp_min(0).mean(-1).float().detach())
+        self.register_buffer("root", root.float().to(mean.device).detach())
+        self.register_buffer("trace", values.clamp_min(0).mean(-1).float().to(mean.device).detach())
         self.eps = eps
 
     def forward(self, features: Tensor) -> Tensor:

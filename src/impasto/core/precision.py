@@ -6,20 +6,29 @@ import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
+from torch import Tensor
 
 from impasto.errors import OptionError
 from impasto.types import PrecisionName
 
-__all__ = ["Precision", "PrecisionName", "choose_precision", "multiplies_in_tiles", "pick_device"]
+__all__ = [
+    "Precision",
+    "PrecisionName",
+    "accumulator_dtype",
+    "choose_precision",
+    "in_float64",
+    "multiplies_in_tiles",
+    "pick_device",
+]
 
 
 # oneDNN, which does torch's convolutions on x86, can be held below what the processor has. Names are
 # those of its "CPU dispatcher control"; any that it does not know means no limit, as it does to oneDNN.
 _LIMIT_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")  # in oneDNN's own order of precedence
 _BELOW_BFLOAT16 = frozenset({"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI"})
+_WITHOUT_FLOAT64 = frozenset({"mps"})
 _AMX = "_is_amx_tile_supported", "amx_bf16"
 _BELOW_AMX = _BELOW_BFLOAT16 | {"AVX512_CORE_BF16", "AVX512_CORE_FP16", "AVX10_1_512", "AVX10_2_512"}
 
@@ -62,6 +71,16 @@ def choose_precision(device: torch.device | str, requested: PrecisionName = "aut
         told = "bfloat16 was asked for" + ("" if native else f", though {reason}")
         return Precision(torch.bfloat16, channels_last, told)
     return Precision(torch.bfloat16 if native else torch.float32, channels_last, reason)
+
+
+def accumulator_dtype(device: torch.device) -> torch.dtype:
+    """The widest numbers to sum in on a device: float64, or float32 where there are none (Apple's GPUs)."""
+    return torch.float32 if device.type in _WITHOUT_FLOAT64 else torch.float64
+
+
+def in_float64(x: Tensor) -> Tensor:
+    """The same values in float64: where they are, or on the processor if their device has no such numbers."""
+    return x.double() if accumulator_dtype(x.device) == torch.float64 else x.cpu().double()
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -17,17 +17,14 @@ __all__ = [
     "Divisor",
     "TotalVariation",
     "adain",
-    "coral",
     "covariance",
     "gram",
     "mean_std",
     "moments",
     "shares_of",
     "split_weights",
-    "sqrtm_newton_schulz",
     "total_variation",
     "trace_of_root",
-    "wasserstein2",
 ]
 
 Divisor = Literal["none", "positions", "all"]
@@ -137,17 +134,12 @@ def covariance(mean: Tensor, second: Tensor) -> Tensor:
     return second - mean.unsqueeze(-1) * mean.unsqueeze(-2)
 
 
-def sqrtm_newton_schulz(matrix: Tensor, steps: int = 12) -> Tensor:
-    """Square root of symmetric positive definite matrices, (..., C, C), by the coupled Newton–Schulz iteration.
-
-    Higham, "Functions of Matrices", eq. 6.35. Products only, so it has a gradient and runs on any device;
-    dividing by the Frobenius norm first brings every eigenvalue into the region where it converges.
-    """
-    return _roots(matrix, steps)[0]
-
-
 def _roots(matrix: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """The square root and its inverse, which the iteration gives as well."""
+    """Square roots of symmetric positive definite matrices, (..., C, C), and their inverses.
+
+    By the coupled Newton–Schulz iteration (Higham, "Functions of Matrices", eq. 6.35). Products only, so it runs on
+    any device; dividing by the Frobenius norm first brings every eigenvalue into the region where it converges.
+    """
     norm = matrix.square().sum(dim=(-2, -1), keepdim=True).sqrt().clamp_min(torch.finfo(matrix.dtype).tiny)
     eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     y, z = _iterate(matrix / norm, eye, torch.matmul, steps)
@@ -201,21 +193,6 @@ class _TraceOfRoot(torch.autograd.Function):
         return grads[0][..., None, None] * inverse / 2, None
 
 
-def wasserstein2(
-    mean: Tensor, cov: Tensor, mean_style: Tensor, cov_style: Tensor, eps: float = 1e-4, steps: int = 12
-) -> Tensor:
-    """Squared Wasserstein-2 distance of two Gaussians, (..., C), (..., C, C), same for the style -> (...).
-
-    |μ-μ_s|² + tr(Σ + Σ_s - 2(Σ_s^½ Σ Σ_s^½)^½) (Olkin & Pukelsheim 1982), both terms as means over C, with
-    `eps` on the diagonals so that both roots exist.
-    """
-    eye = eps * torch.eye(cov.shape[-1], dtype=cov.dtype, device=cov.device)
-    a, b = cov + eye, cov_style + eye
-    root = sqrtm_newton_schulz(b, steps)
-    traces = torch.diagonal(a + b, dim1=-2, dim2=-1).sum(-1) - 2 * trace_of_root(root @ a @ root, steps)
-    return (mean - mean_style).square().mean(-1) + traces / mean.shape[-1]
-
-
 def total_variation(image: Tensor, kind: TotalVariation = "l2", *, mean: bool = False) -> Tensor:
     """How much neighbouring pixels differ, (B, C, H, W) -> scalar: a sum, or a mean over the picture's values.
 
@@ -238,28 +215,3 @@ def total_variation(image: Tensor, kind: TotalVariation = "l2", *, mean: bool = 
     else:
         raise ValueError(f"kind is 'l1', 'l2' or 'nine-point', got {kind!r}")
     return total / image.numel() if mean else total
-
-
-def coral(source: Tensor, target: Tensor) -> Tensor:
-    """`source` with the second-order statistics of `target`, (3, ...) both, -> the shape of `source`.
-
-    Correlation alignment as both published AdaIN codes do it (Sun et al. 2016, with their choices): channels
-    z-scored, scatter Z·Zᵀ + I not divided by the number of pixels, roots by eigendecomposition.
-    """
-    s, t = source.double().flatten(1), target.double().flatten(1)
-    (s, _, _), (t, mean, std) = _z_score(s), _z_score(t)
-    eye = torch.eye(s.shape[0], dtype=s.dtype, device=s.device)
-    matched = _power(t @ t.T + eye, 0.5) @ _power(s @ s.T + eye, -0.5) @ s
-    return (matched * std + mean).to(source.dtype).reshape(source.shape)
-
-
-def _z_score(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    mean, std = x.mean(1, keepdim=True), x.std(1, keepdim=True)
-    # A flat channel has no deviation to divide by; as a target it makes the result flat.
-    return (x - mean) / torch.where(std > 1e-9, std, torch.ones_like(std)), mean, std
-
-
-def _power(matrix: Tensor, exponent: float) -> Tensor:
-    values, vectors = torch.linalg.eigh(matrix)
-    root: Tensor = (vectors * values.clamp_min(1e-12).pow(exponent)) @ vectors.T
-    return root

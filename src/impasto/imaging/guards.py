@@ -12,9 +12,9 @@ from types import TracebackType
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from impasto.types import MAX_MEGAPIXELS
 from impasto.errors import ImageError, ImpastoError
 from impasto.files import shown
+from impasto.types import MAX_MEGAPIXELS
 
 __all__ = ["MAX_MEGAPIXELS", "MIN_SIDE", "QUIET", "Limits", "decoding"]
 

@@ -100,19 +100,19 @@ def decode_strips(
             raise ImageError(f"{label}: only JPEG, PNG and TIFF are read by strips; convert it")
         if not header.by_vips:
             with path.open("rb") as file:
-                return _gather(tiff_strips(file, label), header, path.name, folder)
+                return _gather(tiff_strips(file, label), header, path, folder)
         try:
             options = {"page": header.page[0], "subifd": header.page[1]} if loader == "tiffload" else {}
             image = getattr(vips.Image, loader)(str(path), access="sequential", fail_on="error", **options)
             if (image.width, image.height) != (header.width, header.height):
                 size = f"{header.width}x{header.height} px"
                 raise ValueError(f"{image.width}x{image.height} px, but {size} at a second look")
-            return _gather(_from_vips(vips, image, header, label), header, path.name, folder)
+            return _gather(_from_vips(vips, image, header, label), header, path, folder)
         except vips.Error as error:
             raise ValueError(_reason(error)) from error
 
 
-def _gather(decoded: Iterator[Pixels], header: Header, name: str, folder: str | os.PathLike[str] | None) -> Strips:
+def _gather(decoded: Iterator[Pixels], header: Header, path: Path, folder: str | os.PathLike[str] | None) -> Strips:
     """All strips of a picture, from the top, in a temporary file: upright and in sRGB."""
     opened = next(decoded)
     first = _developed(opened)
@@ -124,9 +124,9 @@ def _gather(decoded: Iterator[Pixels], header: Header, name: str, folder: str | 
         # Where the camera was turned, a strip of rows is one of columns.
         pixels.write(0 if header.turned else place, upright(strip, header.orientation), place if header.turned else 0)
         top = bottom
-    with Path(path).open("rb") as file:
+    with path.open("rb") as file:
         metadata = find_metadata(file)
-    return Strips(pixels, opened.bits, name, metadata)
+    return Strips(pixels, opened.bits, path.name, metadata)
 
 
 def _developed(pixels: Pixels) -> NDArray[Any]:

@@ -33,9 +33,9 @@ __all__ = [
     "check_range",
     "check_side",
     "encode",
-    "full_chroma",
     "format_warnings",
     "format_warnings_for",
+    "full_chroma",
     "write",
 ]
 
@@ -110,7 +110,9 @@ def format_warnings(
 ) -> tuple[str, ...]:
     """What of ``picture`` the format cannot hold, a sentence each: for a front end to say."""
     metadata = picture.metadata if keep_metadata else None
-    return format_warnings_for(path, alpha=picture.alpha is not None, bits=picture.bits, format=format, metadata=metadata)
+    return format_warnings_for(
+        path, alpha=picture.alpha is not None, bits=picture.bits, format=format, metadata=metadata
+    )
 
 
 def format_warnings_for(
@@ -121,7 +123,7 @@ def format_warnings_for(
     format: str | None = None,  # noqa: A002
     metadata: Metadata | None = None,
 ) -> tuple[str, ...]:
-    """`format_warnings` of a picture with or without alpha, with so many bits per channel and metadata that is to be kept."""
+    """`format_warnings` of a picture with or without alpha, of so many bits a channel, and of metadata to be kept."""
     key = find_format(path, format)
     row = FORMATS[key]
     told = []

@@ -1,7 +1,7 @@
 """What of a picture survives in a layer: the picture that the layer's features lead back to.
 
 Mahendran & Vedaldi 2015 (arXiv:1412.0035), eq. 1: minimise the error of the features plus a little total variation,
-nothing else. It is the optimisation of `methods.optimize` with content alone. We begin with plain grey, where they
+nothing else. It is the optimisation of `optimize` with content alone. We begin with plain grey, where they
 begin with noise: what a layer cannot see then stays grey, and noise would stay noise. And we go from coarse to fine,
 without which large areas take hundreds of steps to find their colour.
 """

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from impasto.core.precision import in_float64
+
 __all__ = [
     "EPS",
     "ConditionalInstanceNorm",
@@ -45,7 +47,7 @@ class RunningMoments:
         # Σ x and Σ x² in float64, (2, C). Changed in place: thousands of little tensors that stay, between large ones
         # that go, would leave the heap in pieces.
         self._sums: Tensor | None = None
-        self._dtype = torch.float32
+        self._like = torch.empty(0)  # of the type and on the device of the result
 
     def add(self, x: Tensor) -> None:
         """Count (1, C, n, w) in: the next rows, in any floating type."""
@@ -72,8 +74,8 @@ class RunningMoments:
     def _take(self, x: Tensor, parts: int = 0) -> None:
         """(1, C, n, w), so many parts of as many rows each; 0 is the rest of a map."""
         means, variances = _moments_of_parts(x, parts)
-        self._dtype, positions = means.dtype, x.shape[2] * x.shape[3]
-        means, variances = means.double(), variances.double()
+        self._like, positions = means[0, :0], x.shape[2] * x.shape[3]
+        means, variances = in_float64(means), in_float64(variances)
         terms = torch.stack((means, variances.addcmul_(means, means)), 1).mul_(positions / len(means))
         if self._sums is None:
             self._sums = torch.zeros_like(terms[0])
@@ -89,7 +91,7 @@ class RunningMoments:
         if self._sums is None:
             raise RuntimeError("no piece has been counted in")
         mean, square = self._sums / self.count
-        return mean.to(self._dtype), (square - mean.square()).clamp_min(0).to(self._dtype)
+        return mean.to(self._like), (square - mean.square()).clamp_min(0).to(self._like)
 
 
 def _moments_of_parts(x: Tensor, parts: int) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from impasto.core.metadata import read_manifest
 from impasto.core.store import SHIPPED
 from impasto.errors import WeightsError, nearest
 
-__all__ = ["MODELS", "find_model", "place_of_picture", "shipped_models", "style_picture"]
+__all__ = ["MODELS", "find_model", "place_of_picture", "shipped_models"]
 
 MODELS: Mapping[str, str] = MappingProxyType(
     {"gallery": "gallery.safetensors", "universal": "universal.safetensors"},
@@ -26,20 +26,11 @@ def shipped_models() -> tuple[str, ...]:
 
 
 def place_of_picture(name: str, kind: Literal["swatch", "thumbnail"]) -> Path:
-    """Where the package has the picture of a style of the gallery, whether it is there or not."""
-    return SHIPPED / "gallery" / f"{name}-{kind}.jpg"
+    """Where the package has the JPEG of a style of the gallery, whether it is there or not.
 
-
-def style_picture(name: str, kind: Literal["swatch", "thumbnail"]) -> Path:
-    """The JPEG of a style of the gallery: 256 px of its texture, synthesised, or an example photo painted in it.
-
-    Raises:
-        WeightsError: there is none.
+    A swatch is 256 px of its texture, synthesised; a thumbnail an example photo painted in it.
     """
-    path = place_of_picture(name, kind)
-    if not path.is_file():
-        raise WeightsError(f"no {kind} of a style {name!r} ships: `impasto styles` lists those that do")
-    return path
+    return SHIPPED / "gallery" / f"{name}-{kind}.jpg"
 
 
 def find_model(model: str | PathLike[str]) -> Path:

@@ -1,7 +1,7 @@
 """Feed-forward networks as a sequence of stages.
 
 A stage is one convolution and what follows it: convolve, take statistics, normalise, rectify, add. Spelled
-out like this, a network can be walked by more than its own `forward`: whoever works through a picture in
+out like this, a network can be run by more than its own `forward`: whoever works through a picture in
 tiles needs to stop at every normalisation until the statistics of all tiles are known.
 """
 

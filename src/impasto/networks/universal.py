@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from impasto.core.precision import in_float64
 from impasto.core.statistics import mean_std, split_weights
 from impasto.core.vgg import VGG
 from impasto.errors import OptionError
@@ -106,7 +107,7 @@ class Predictor(nn.Module):
         mean, basis = self.mean, self.basis
         mean.copy_(features.mean(0))
         scale = features.std(0).clamp_min(1e-3)
-        standard = ((features - mean) / scale).double()
+        standard = in_float64((features - mean) / scale)
         _, values, directions = torch.linalg.svd(standard, full_matrices=False)
         variance = values.square() / len(features)
         kept = min(basis.shape[1], len(values))
@@ -121,8 +122,8 @@ class Predictor(nn.Module):
         wanted = {**trained}
         wanted["palette.matrix"] = wanted["palette.matrix"] - signatures.matrix
         wanted["palette.offset"] = wanted["palette.offset"] - signatures.offset
-        flat = torch.cat([wanted[name].flatten(1) for name in self.shapes], 1).double()
-        x = self._summaries(signatures).double()
+        flat = in_float64(torch.cat([wanted[name].flatten(1) for name in self.shapes], 1))
+        x = in_float64(self._summaries(signatures))
         mean_x, mean = x.mean(0), flat.mean(0)
         centred = x - mean_x
         products = centred @ centred.T

@@ -19,13 +19,14 @@ from torch.autograd.function import once_differentiable
 
 from impasto.core import winograd
 from impasto.core.losses import ContentLoss, error_divisor
+from impasto.core.memory import ceiling, shown_bytes
+from impasto.core.precision import accumulator_dtype
 from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.core.statistics import gram, shares_of, split_weights
 from impasto.core.vgg import VGG, Layer
 from impasto.errors import OptionError
 from impasto.optimize.objective import Objective
 from impasto.optimize.presets import OptimizeSettings
-from impasto.tiling.plan import ceiling, shown_bytes
 
 __all__ = [
     "Block",
@@ -37,6 +38,7 @@ __all__ = [
     "margin_of",
     "split",
     "state_bytes",
+    "step_cost",
     "transformed_bytes",
 ]
 
@@ -166,7 +168,10 @@ class BlockObjective(Objective):
     def _content(self, photo: Tensor) -> dict[str, ContentLoss]:
         """Take the targets of every block; there is no loss that has the whole of one."""
         taps = tuple(self.settings.content_layers)
-        norms, counts = {tap: photo.new_zeros((), dtype=torch.float64) for tap in taps}, dict.fromkeys(taps, 0)
+        norms, counts = (
+            {tap: photo.new_zeros((), dtype=accumulator_dtype(photo.device)) for tap in taps},
+            dict.fromkeys(taps, 0),
+        )
         for block in self.blocks(self.size):
             stores = {}
             for tap, f in look(self.backbone, block.cut(photo), block, taps):
@@ -213,7 +218,7 @@ class BlockObjective(Objective):
         """Weighted content and style of a picture, scalars, and the gradient of their sum, like the picture."""
         blocks = self.blocks(self.size)
         sums, kept = _Sums(), dict[int, _Seen]()
-        errors = {tap: image.new_zeros((), dtype=torch.float64) for tap in self.divisors}
+        errors = {tap: image.new_zeros((), dtype=accumulator_dtype(image.device)) for tap in self.divisors}
         for n, block in enumerate(blocks):
             retain = with_gradient and n < self.layout.retained
             with torch.set_grad_enabled(retain):
@@ -347,6 +352,15 @@ def transformed_bytes(backbone: VGG, taps: Iterable[str]) -> int:
     """What convolutions up to the deepest tap hold beside their weights once they were used."""
     kernels = [kernel for layer in _layers(backbone, taps) for kernel in layer.kernels]
     return sum(winograd.kernel_bytes(kernel.weight, kernel.padding) for kernel in kernels)
+
+
+def step_cost(backbone: VGG, settings: OptimizeSettings) -> float:
+    """Multiply-adds of a step, per pixel: features, and their gradient with respect to the picture."""
+    cost, positions = 0.0, 1.0
+    for layer in _layers(backbone, (*settings.content_layers, *settings.style_layers)):
+        cost += positions * sum(kernel.weight.numel() for kernel in layer.kernels)
+        positions /= 4 if layer.pool else 1
+    return 2 * cost
 
 
 def _layers(backbone: VGG, taps: Iterable[str]) -> Iterator[Layer]:

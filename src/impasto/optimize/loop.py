@@ -37,7 +37,7 @@ from impasto.optimize.objective import Objective, Terms, activation_factors, wei
 from impasto.optimize.parameterisation import Canvas, Fourier, Pixels, Pyramid
 from impasto.optimize.presets import OptimizeSettings
 
-__all__ = ["Optimization", "Progress"]
+__all__ = ["Optimization", "StepProgress", "scales_of"]
 
 RESTARTS = 6  # halvings of the step before a diverging run is given up
 BLOW_UP = 20.0  # times the best loss so far
@@ -46,7 +46,7 @@ SMALLEST = 16  # px on the short side of a coarse scale: what four pools still l
 
 
 @dataclass(frozen=True)
-class Progress:
+class StepProgress:
     """One step done. `losses` are the weighted terms by name; `note` is there when something must be told."""
 
     step: int
@@ -67,7 +67,7 @@ class Optimization:
 
     `room` is how many bytes painting may take beside what the process holds already: where the picture cannot be
     looked at as a whole within it, it is looked at by blocks, with the same result. What blocks are compared with
-    goes to a temporary file in `folder` if there is no room for that either.
+    goes to a temporary file if there is no room for that either.
 
     OptionError if there is no style, unless `settings.style_weight` is 0, or its weights are not positive;
     LayerError for a layer the backbone lacks; OptionError if there is no room for even the smallest blocks.
@@ -82,7 +82,6 @@ class Optimization:
         backbone: VGG,
         start: Tensor | None = None,
         room: int | None = None,
-        folder: str | None = None,
     ) -> None:
         missing = not styles and settings.style_weight > 0
         if missing or any(not (w > 0 and math.isfinite(w)) for _, w in styles):
@@ -92,11 +91,11 @@ class Optimization:
         start = None if start is None else trainable(start)
         self.settings, self.backbone, self.photo = settings, backbone, photo
         self.content, self.styles = _recolour(photo, styles, settings)
-        self.scales = _scales(photo, settings)
+        self.scales = scales_of((photo.shape[2], photo.shape[3]), settings)
         self.steps = sum(steps for _, steps in self.scales)
         self.step = 0
         self.restarts = 0
-        self.start, self.room, self.folder = start, room, folder
+        self.start, self.room = start, room
         self.layouts = [self._layout(size) for size, _ in self.scales]
         self.canvas = self._canvas_at(next(i for i, (_, steps) in enumerate(self.scales) if steps))
         self.scale: int | None = None  # index of the one being painted
@@ -108,7 +107,7 @@ class Optimization:
         self.multipliers = self._multipliers()
 
     @in_our_settings
-    def run(self) -> Iterator[Progress]:
+    def run(self) -> Iterator[StepProgress]:
         """Paint, yielding a record after every step. Closing the iterator stops; `image()` stays."""
         began, done = time.perf_counter(), 0
         for index, (size, steps) in enumerate(self.scales):
@@ -131,7 +130,7 @@ class Optimization:
                 note = " ".join(self._notes) or None
                 self._notes.clear()
                 losses = {name: float(value) for name, value in terms._asdict().items()}
-                yield Progress(self.step, self.steps, size, losses, time.perf_counter() - began, note)
+                yield StepProgress(self.step, self.steps, size, losses, time.perf_counter() - began, note)
 
     @in_our_settings
     @torch.no_grad()
@@ -213,7 +212,7 @@ class Optimization:
         photo, layout = resize(self.content, size), self._layout(size)
         if layout is None:
             return Objective(self.backbone, photo, styles, s, self.multipliers).to(self.photo.device)
-        pool = Pool((self.room or 0) - self._state_bytes() - layout.bytes, self.folder, self.photo.device)
+        pool = Pool((self.room or 0) - self._state_bytes() - layout.bytes, device=self.photo.device)
         blocks = BlockObjective(self.backbone, photo, styles, s, self.multipliers, layout=layout, pool=pool)
         return blocks.to(self.photo.device)
 
@@ -400,9 +399,9 @@ def _recolour(
     return luminance(photo).expand(three), matched
 
 
-def _scales(photo: Tensor, settings: OptimizeSettings) -> list[tuple[tuple[int, int], int]]:
-    """((height, width), steps) of every scale, coarse to fine; the last is the photo's own size."""
-    s, full = settings, (photo.shape[2], photo.shape[3])
+def scales_of(full: tuple[int, int], settings: OptimizeSettings) -> list[tuple[tuple[int, int], int]]:
+    """((height, width), steps) of every scale of a painting of this size, coarse to fine; the last is its own size."""
+    s = settings
     longs = [max(full)] if s.start is None else scale_schedule(max(full), s.start, s.factor)
     if s.parameterisation == "pyramid":
         sizes = [full]

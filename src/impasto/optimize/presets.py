@@ -16,8 +16,8 @@ from impasto.core.statistics import Divisor
 from impasto.core.statistics import TotalVariation as TotalVariationKind
 from impasto.core.vgg import Pool
 from impasto.errors import OptionError, nearest
-from impasto.types import Init
 from impasto.optimize.parameterisation import Parameterisation
+from impasto.types import Init
 
 __all__ = ["DEFAULT_PRESET", "PRESETS", "Init", "KeepColors", "OptimizeSettings", "preset"]
 

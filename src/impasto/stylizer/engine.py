@@ -88,9 +88,7 @@ class Engine:
         return NetworkJob(self, photo, request, model, output)
 
     @in_our_settings
-    def model(
-        self, name: str | PathLike[str], *, device: str = "auto", precision: PrecisionName = "auto"
-    ) -> Model:
+    def model(self, name: str | PathLike[str], *, device: str = "auto", precision: PrecisionName = "auto") -> Model:
         """A trained network ready to paint, loaded once: one that ships, by name, or a file of `impasto train`.
 
         Raises:
@@ -110,7 +108,12 @@ class Engine:
 
     @in_our_settings
     def backbone(
-        self, settings: OptimizeSettings, *, input: Input | None, device: str, precision: PrecisionName  # noqa: A002
+        self,
+        settings: OptimizeSettings,
+        *,
+        input: Input | None,  # noqa: A002
+        device: str,
+        precision: PrecisionName,
     ) -> VGG:
         """The network that sees, loaded once; errors as of `load_backbone`."""
         where = pick_device(device)
@@ -175,7 +178,7 @@ _default_lock = threading.Lock()
 
 def default_engine() -> Engine:
     """The one that `impasto.load` and `impasto.stylize` use."""
-    global _default  # noqa: PLW0603  made when first asked for: it loads the libraries that paint
+    global _default
     with _default_lock:
         if _default is None:
             _default = Engine()

@@ -1,4 +1,4 @@
-"""How anything is painted: a job tells its plan, runs with progress, shows the picture so far, and stops at any time."""
+"""How anything is painted: a job tells its plan, runs with progress, shows the picture so far, stops at any time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from impasto.core.host import step_by_step
 from impasto.core.memory import room_within
 from impasto.errors import OptionError
+from impasto.files import sha256
 from impasto.imaging import Picture, as_picture, check_output, format_warnings, write
 from impasto.imaging.reading import read_header
 from impasto.imaging.reduced import read_reduced
-from impasto.files import sha256
 from impasto.stylizer.budget import Grant
 from impasto.stylizer.recipe import picture_hash, recipe_of
 from impasto.stylizer.request import OutputOptions, StylizeRequest

@@ -7,17 +7,16 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from impasto.core.host import in_our_settings
+from impasto.core.memory import room_within
 from impasto.core.precision import Precision
 from impasto.errors import OptionError
 from impasto.files import sha256
-from impasto.core.memory import room_within
 from impasto.imaging import Picture, fit_long_side, resize, to_pil
 from impasto.imaging.reduced import read_reduced, reading_bytes
 from impasto.networks.checkpoint import Network
@@ -25,7 +24,7 @@ from impasto.networks.inference import EncodedStyle, bind, encode
 from impasto.networks.registry import kind_of
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.strokes import factor_for_network
-from impasto.stylizer.styles import Style, StyleRecord, records
+from impasto.stylizer.styles import Style, records
 
 if TYPE_CHECKING:
     from PIL.Image import Image

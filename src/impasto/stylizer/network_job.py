@@ -162,9 +162,7 @@ class NetworkJob(Job):
             ) from error
 
     @torch.inference_mode()
-    def _paint(
-        self, picture: Picture, bound: BoundStyle, phase: Any, room: int
-    ) -> Generator[Progress, None, Picture]:
+    def _paint(self, picture: Picture, bound: BoundStyle, phase: Any, room: int) -> Generator[Progress, None, Picture]:
         request, goal, seen = self.request, self.sizes.painting, self.sizes.seen
         photo, shown = picture.rgb.to(self.model.device), picture.seen().to(self.model.device)
         masks = [

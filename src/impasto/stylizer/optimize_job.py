@@ -124,9 +124,7 @@ class OptimizeJob(Job):
         """See `Job.summary`."""
         height, width = self._size()
         dtype = str(self.precision.dtype).removeprefix("torch.")
-        return (
-            f"{width}x{height} px, {self.step} steps on {self._backbone().name} in {dtype} ({self.precision.reason})"
-        )
+        return f"{width}x{height} px, {self.step} steps on {self._backbone().name} in {dtype} ({self.precision.reason})"
 
     def networks(self) -> dict[str, str]:
         """See `Job.networks`."""
@@ -205,9 +203,7 @@ class OptimizeJob(Job):
                 yield Progress("writing", 0, 1)
                 self.write()
 
-    def _draft(
-        self, picture: Picture, styles: Sequence[tuple[Picture, float]]
-    ) -> Generator[Progress, None, Picture]:
+    def _draft(self, picture: Picture, styles: Sequence[tuple[Picture, float]]) -> Generator[Progress, None, Picture]:
         seen = picture.seen()
         request = StylizeRequest.of(
             style=[Style(_in_colours_of(seen, style, self.settings), weight) for style, weight in styles],

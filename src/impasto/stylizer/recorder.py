@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
     from impasto.stylizer.request import StylizeRequest
 
-__all__ = ["Records", "Recorder", "begin_run", "resume_run"]
+__all__ = ["Recorder", "Records", "begin_run", "resume_run"]
 
 SAVE_EVERY = 25  # steps between states of a run that can be resumed
 
@@ -208,9 +208,7 @@ def begin_run(
     job = engine.job(os.fspath(photo), request, output=output, folder=folder.folder)
     recorder = Recorder(job, records, folder, force=output.force)
     settings, beginning = (job.settings, job.beginning) if isinstance(job, OptimizeJob) else (None, None)
-    folder.create(
-        RunDescription(str(job.photo), request, output, settings, beginning, save_every=records.save_every)
-    )
+    folder.create(RunDescription(str(job.photo), request, output, settings, beginning, save_every=records.save_every))
     return recorder
 
 

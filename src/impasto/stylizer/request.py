@@ -245,15 +245,11 @@ class StylizeRequest(_Options):
         None, "How it moves", NETWORK, "Of a network trained by `train adain`: how far features are restyled.", "X",
         ge=0, le=1,
     )  # fmt: skip
-    steps: int | None = option(
-        None, "How it moves", OPTIMIZE, "Steps in all, shared among the scales.", "N", ge=1
-    )
+    steps: int | None = option(None, "How it moves", OPTIMIZE, "Steps in all, shared among the scales.", "N", ge=1)
     start_size: int | None = option(
         None, "How it moves", OPTIMIZE, "Longest side of the first, coarsest scale.", "PX", ge=1
     )
-    optimizer: Literal["adam", "lbfgs"] | None = option(
-        None, "How it moves", OPTIMIZE, "What decides on the steps."
-    )
+    optimizer: Literal["adam", "lbfgs"] | None = option(None, "How it moves", OPTIMIZE, "What decides on the steps.")
     lr: float | None = option(None, "How it moves", OPTIMIZE, "Learning rate, the length of a step.", "X", gt=0)
     parameterisation: Literal["pixels", "pyramid", "fourier"] | None = option(
         None, "How it moves", OPTIMIZE, "What the optimiser moves."

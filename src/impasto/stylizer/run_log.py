@@ -34,7 +34,9 @@ class Log:
         self.cut(int(record.done) - 1)
         height, width = record.size or (0, 0)
         seconds = self._seconds + record.seconds
-        self.rows.append({"step": int(record.done), "height": height, "width": width, **record.losses, "seconds": seconds})
+        self.rows.append(
+            {"step": int(record.done), "height": height, "width": width, **record.losses, "seconds": seconds}
+        )
 
     def cut(self, up_to: int) -> None:
         """Leave out the rows of steps after one, to which the run went back."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from impasto.core import frozen
 from impasto.core.host import in_our_settings
+from impasto.core.precision import in_float64
 from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.core.streams import Pieces, Window, slide, split_rows
 from impasto.core.vgg import VGG, Layer
@@ -162,7 +163,7 @@ def paint_adain(
     encoded = encode_pieces(network.encoder, TAPS[-1], (x.to(device) for x in padded.pieces(plan.band)), padded.height)
     began, total = time.perf_counter(), sum(cost for _, cost in plan.passes)
     model = AdaINCost(network, (photo.height, photo.width), network.encoder.dtype)
-    with closing(Pool(plan.pool, plan.folder, device).take(model.features)) as store:
+    with closing(Pool(plan.pool, device=device).take(model.features)) as store:
         if plan.statistics == "sampled" and small is None:
             moments = RunningMoments()
             moments.add(
@@ -233,9 +234,9 @@ class _Regions:
             yield row / store.shape.height
 
     def _add(self, x: Tensor, row: int) -> None:
-        wide = x.double()
+        wide = in_float64(x)
         for i, mask in enumerate(self.masks or ()):
-            m = mask[:, :, row : row + x.shape[2]].double()
+            m = in_float64(mask[:, :, row : row + x.shape[2]])
             weighted = wide * m
             parts = [m.sum((2, 3), keepdim=True), weighted.sum((2, 3), keepdim=True)]
             parts.append((weighted * wide).sum((2, 3), keepdim=True))
@@ -246,10 +247,9 @@ class _Regions:
         if self.masks is None:
             return [_known(self.whole)]
         out = []
-        for area, first, second in self.sums:
+        for (area, first, second), mask in zip(self.sums, self.masks, strict=True):
             area = area.clamp_min(1e-6)
             mean = first / area
-            out.append(
-                FeatureMoments(mean.float(), ((second / area - mean.square()).clamp_min(0) + EPS).sqrt().float())
-            )
+            std = ((second / area - mean.square()).clamp_min(0) + EPS).sqrt()
+            out.append(FeatureMoments(mean.float().to(mask.device), std.float().to(mask.device)))
         return out

@@ -105,7 +105,7 @@ class _Walk:
         self.state = State() if journal is None else journal.state
         self.affines: list[Affine | None] = [None] * len(self.stages)
         if journal is None:
-            self.maps = Maps(self.stages, self.shapes, Pool(plan.pool, plan.folder, self.device))
+            self.maps = Maps(self.stages, self.shapes, Pool(plan.pool, device=self.device))
             return
         pool = FilePool(journal.maps, self.device)
         self.maps = Maps(self.stages, self.shapes, pool)

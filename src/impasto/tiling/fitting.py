@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.core.host import in_our_settings
+from impasto.core.memory import held_memory
 from impasto.errors import OptionError
 from impasto.networks.adain import AdaIN, AdaINForward
 from impasto.networks.bound import BoundStyle, ForwardPass, StagedForward
@@ -23,9 +24,18 @@ from impasto.tiling.bands import BandProgress, PutRows, paint_staged
 from impasto.tiling.cost import StagedCost
 from impasto.tiling.journal import Journal
 from impasto.tiling.photos import Photo, TensorPhoto
-from impasto.tiling.plan import Machine, TilingOptions, TilingPlan, choose, held_memory, shown_bytes, shown_seconds
+from impasto.tiling.plan import Machine, TilingOptions, TilingPlan, choose
 
-__all__ = ["fits_in_memory", "measured", "message_at_once", "paint", "paint_rows", "plan_bands", "plan_for"]
+__all__ = [
+    "bytes_at_once",
+    "fits_in_memory",
+    "measured",
+    "paint",
+    "paint_rows",
+    "plan_bands",
+    "plan_for",
+    "seconds_at_once",
+]
 
 READ = 16  # bytes per pixel of a photo in memory: float32, with transparency
 MASK = 4  # bytes per pixel of a mask in memory
@@ -155,13 +165,15 @@ def fits_in_memory(
     return True
 
 
-def message_at_once(network: Network, size: tuple[int, int], machine: Machine) -> str:
-    """What painting at once needs of memory and time, as a `TilingPlan` in words."""
+def bytes_at_once(network: Network, size: tuple[int, int]) -> int:
+    """Bytes that painting a photo of this (height, width) at once takes, photo and painting aside."""
+    return _cost_model(network, size).at_once()
+
+
+def seconds_at_once(network: Network, size: tuple[int, int], machine: Machine) -> float:
+    """How long that should take."""
     model = _cost_model(network, size)
-    passes = model.pass_choices(sampled=True)[0]
-    peak = held_memory() + READ * math.prod(size) + model.at_once()
-    seconds = 2 * sum(model.cost(step) for step in passes) / machine.flops
-    return f"{size[1]}x{size[0]} px at once: about {shown_bytes(peak)} of memory, {shown_seconds(seconds)}"
+    return 2 * sum(model.cost(step) for step in model.pass_choices(sampled=True)[0]) / machine.flops
 
 
 @in_our_settings

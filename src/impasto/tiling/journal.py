@@ -22,6 +22,9 @@ from impasto.tiling.plan import TilingPlan
 __all__ = ["FilePool", "Journal", "State"]
 
 _STATE, _MAPS = "state.pt", "maps"
+_OLD_FIELDS = frozenset(
+    {"seed", "folder"}
+)  # of plans in folders of earlier versions, where they were always 0 and None
 
 
 @dataclass
@@ -131,9 +134,9 @@ def _plain_plan(plan: TilingPlan) -> dict[str, Any]:
 
 def _plan(found: dict[str, Any]) -> TilingPlan:
     passes = tuple((Pass(*row[:4]), float(row[4])) for row in found["passes"])
-    return TilingPlan(
-        **found | {"dtype": getattr(torch, found["dtype"]), "passes": passes, "sample": tuple(found["sample"])}
-    )
+    values = {key: value for key, value in found.items() if key not in _OLD_FIELDS}
+    dtype, sample = getattr(torch, found["dtype"]), tuple(found["sample"])
+    return TilingPlan(**values | {"dtype": dtype, "passes": passes, "sample": sample})
 
 
 def _plain_state(state: State) -> dict[str, Any]:

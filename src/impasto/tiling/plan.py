@@ -8,19 +8,16 @@ through a pass.
 from __future__ import annotations
 
 import math
-import os
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Literal, Protocol, get_args, overload
+from dataclasses import dataclass, replace
+from typing import Protocol, get_args
 
 import torch
 
-from impasto.core.memory import release_blocks
+from impasto.core.memory import available_memory, ceiling, held_memory, shown_bytes, shown_seconds
 from impasto.errors import OptionError, nearest
-from impasto.types import Statistics
 from impasto.tiling.passes import Pass
+from impasto.types import Statistics
 
 __all__ = [
     "CostModel",
@@ -28,14 +25,7 @@ __all__ = [
     "Statistics",
     "TilingOptions",
     "TilingPlan",
-    "available_memory",
-    "ceiling",
     "choose",
-    "held_memory",
-    "parse_memory",
-    "room_within",
-    "shown_bytes",
-    "shown_seconds",
 ]
 
 
@@ -44,7 +34,6 @@ LARGEST_WORK = 160 << 20  # bytes alive in a pass; larger bands are no faster
 SLACK = 48 << 20  # what libraries allocate besides, and what freed blocks leave unused between them
 # px that are sampled: more would tell little; less than that of a small picture, which is as soon painted exactly.
 SAMPLE, MOST, SMALLEST_SAMPLE = 8_000_000, 0.25, 600_000
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 
 @dataclass(frozen=True)
@@ -72,9 +61,8 @@ class TilingPlan:
         moved: bytes written to and read from it.
         peak: bytes of memory that the process is expected to need at most.
         seconds: expected.
-        sample, tile, seed: rows and columns of the grid of sampled tiles (0 tiles for exact statistics), their
-            side in px, and what places them within their cells.
-        folder: for the temporary file; None is the system's.
+        sample, tile: rows and columns of the grid of sampled tiles (0 tiles for exact statistics), and their side in
+            px.
     """
 
     height: int
@@ -90,8 +78,6 @@ class TilingPlan:
     seconds: float
     sample: tuple[int, int] = (0, 0)
     tile: int = 0
-    seed: int = 0
-    folder: str | None = None
     moved: int = 0
 
     def seconds_on(self, machine: Machine) -> float:
@@ -123,9 +109,6 @@ class TilingOptions:
         tile: rows of a band, px; None chooses.
         statistics: ``exact``, or ``sampled`` from some tiles, but for those of a network's first layers. A picture
             that is hardly larger than its sample is painted exactly.
-        machine: rates, for choosing and for the expected time.
-        seed: of the places of sampled tiles.
-        folder: for the temporary file; None is the system's.
         keeps: maps between passes are files with names, so that another process can go on from them (`journal`).
     """
 
@@ -133,9 +116,6 @@ class TilingOptions:
     held: int = 0
     tile: int | None = None
     statistics: Statistics = "exact"
-    machine: Machine = field(default_factory=Machine)
-    seed: int = 0
-    folder: str | None = None
     keeps: bool = False
 
     def __post_init__(self) -> None:
@@ -224,11 +204,9 @@ def _plan(
         seconds=0.0,
         sample=sample,
         tile=model.tile,
-        seed=options.seed,
-        folder=options.folder,
         moved=moved,
     )
-    return replace(plan, seconds=plan.seconds_on(options.machine))
+    return replace(plan, seconds=plan.seconds_on(Machine()))
 
 
 def _sample_grid(model: CostModel, room: int | None) -> tuple[int, int]:
@@ -246,88 +224,3 @@ def _sample_grid(model: CostModel, room: int | None) -> tuple[int, int]:
 
 def _share(model: CostModel, sample: tuple[int, int]) -> float:
     return sample[0] * sample[1] * model.tile**2 / (model.padded[0] * model.padded[1])
-
-
-@overload
-def parse_memory(amount: str | int) -> int: ...
-@overload
-def parse_memory(amount: None) -> None: ...
-@overload
-def parse_memory(amount: str | int | None) -> int | None: ...
-def parse_memory(amount: str | int | None) -> int | None:
-    """``2GB``, ``600M``, ``1.5GiB`` or a number of bytes -> bytes; None stays None.
-
-    Raises:
-        OptionError: it is none.
-    """
-    if amount is None:
-        return None
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]i?|)b?\s*", str(amount).lower())
-    count = int(float(match[1]) * _UNITS[match[2]]) if match else 0
-    if count < 1:
-        raise OptionError(f"memory {amount!r}: write a number with its unit, such as 600MB, 2GB or 1.5GiB")
-    return count
-
-
-def shown_bytes(count: float) -> str:
-    """``1.8 GB``, ``640 MB``."""
-    return f"{count / 1e9:.2g} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"
-
-
-def ceiling(count: float) -> str:
-    """The next amount that `parse_memory` understands and that is not smaller."""
-    return f"{math.ceil(count / 1e8) / 10:g}GB" if count >= 1e9 else f"{math.ceil(count / 1e7) * 10}MB"
-
-
-def shown_seconds(seconds: float) -> str:
-    """``about 40 s``, ``about 12 min``, ``about 1.5 h``."""
-    if seconds < 100:
-        return f"about {max(1, round(seconds))} s"
-    return f"about {round(seconds / 60)} min" if seconds < 6000 else f"about {seconds / 3600:.1f} h"
-
-
-def held_memory() -> int:
-    """Bytes that this process has in memory now; 0 where the system does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    except (OSError, ValueError, IndexError):
-        return 0
-    return pages * os.sysconf("SC_PAGESIZE")
-
-
-def available_memory() -> int:
-    """Bytes that this process may still take, with a margin left to others: four fifths of what is free.
-
-    What counts is the system's, and the limit of the control group if there is a tighter one (Linux). Where
-    neither tells, 2 GiB.
-    """
-    free = [room for room in (_free_in_system(), _free_in_group()) if room is not None]
-    return int(0.8 * min(free)) if free else 2 << 30
-
-
-def room_within(budget: int | None) -> int:
-    """Bytes that are left of a budget of the whole process; where there is none, `available_memory`.
-
-    Blocks that are free are handed back first, or they would count as held.
-    """
-    if budget is None:
-        return available_memory()
-    release_blocks()
-    return budget - held_memory()
-
-
-def _free_in_system() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
-
-
-def _free_in_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
-    try:
-        limit = (folder / "memory.max").read_text("ascii").strip()
-        used = int((folder / "memory.current").read_text("ascii"))
-    except (OSError, ValueError):
-        return None
-    return None if limit == "max" else max(0, int(limit) - used)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from impasto.core.host import in_our_settings
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.metadata import record, save
-from impasto.core.precision import Precision, choose_precision
+from impasto.core.precision import Precision, choose_precision, in_float64
 from impasto.core.statistics import gram
 from impasto.core.vgg import NORMALISATIONS, VGG, WIDTHS, FactoredConv2d
 from impasto.core.weights import load_backbone
@@ -141,7 +141,7 @@ def _layerwise(network: VGG, last: str) -> Iterable[tuple[str, bool]]:
 def _columns(features: Tensor) -> Tensor:
     """(B, C, h, w) -> (at most 240,000 positions, C) in float64, evenly sampled."""
     rows = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-    return rows[:: max(1, len(rows) // 120_000)].double()
+    return in_float64(rows[:: max(1, len(rows) // 120_000)])
 
 
 @torch.no_grad()
