@@ -26,7 +26,7 @@ from impasto.imaging.pixels import Pixels, exif_orientation, from_pillow
 from impasto.imaging.png16 import is_png16, read_png16
 from impasto.imaging.tiff import is_tiff, read_tiff, tiff_header
 
-__all__ = ["Header", "as_picture", "read", "read_header"]
+__all__ = ["Header", "as_picture", "decode", "header_of", "identified", "read", "read_header"]
 
 _PILLOW = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
@@ -53,10 +53,10 @@ def read(
     file, name = open_source(source)
     label = shown(source if isinstance(source, str | os.PathLike) else name)
     with file, decoding(label):
-        pixels = _decode(file, label, Limits(max_megapixels, min_side))
+        pixels = decode(file, label, Limits(max_megapixels, min_side))
         rgb, alpha = pixels.develop()
         metadata = find_metadata(file)
-    return Picture(rgb, alpha, pixels.bits, name, metadata)
+    return Picture(rgb, alpha, pixels.bits, name, metadata=metadata)
 
 
 def read_header(
@@ -66,19 +66,20 @@ def read_header(
     file, _ = open_source(source)
     label = shown(source)
     with file, decoding(label):
-        header = _header(file, first_bytes(file, label), label)
+        header = header_of(file, first_bytes(file, label), label)
         Limits(max_megapixels, min_side).check(label, header.width, header.height)
     return header
 
 
-def _header(file: BinaryIO, head: bytes, label: str) -> Header:
+def header_of(file: BinaryIO, head: bytes, label: str) -> Header:
+    """What a file that begins with `head` tells; raises whatever its library does."""
     if is_heif(head):
         heif = load_pillow_heif().open_heif(file)
         width, height = heif.size
         return Header(width, height, profile=nclx_profile(heif.info))  # turned upright by the library
     if is_tiff(head):
         return tiff_header(file, label)
-    with _identified(file, head) as image:
+    with identified(file, head) as image:
         profile = container_profile(image)
         # Asking Pillow for the EXIF of a PNG decodes it, so only where it was met before the pixels.
         if image.format == "PNG" and "exif" not in image.info and "XML:com.adobe.xmp" not in image.info:
@@ -86,7 +87,8 @@ def _header(file: BinaryIO, head: bytes, label: str) -> Header:
         return Header(*image.size, exif_orientation(image), profile=profile or exif_profile(image))
 
 
-def _decode(file: BinaryIO, label: str, limits: Limits) -> Pixels:
+def decode(file: BinaryIO, label: str, limits: Limits) -> Pixels:
+    """The pixels in a file of any kind; raises whatever its library does."""
     head = first_bytes(file, label)
     if is_heif(head):
         return read_heif(file, label, limits)
@@ -94,13 +96,13 @@ def _decode(file: BinaryIO, label: str, limits: Limits) -> Pixels:
         return read_png16(file, label, limits)
     if is_tiff(head):
         return read_tiff(file, label, limits)
-    with _identified(file, head) as image:
+    with identified(file, head) as image:
         limits.check(label, *image.size)
         deep = read_deep_avif(image, file) if image.format == "AVIF" else None
         return from_pillow(image, label) if deep is None else deep
 
 
-def _identified(file: BinaryIO, head: bytes) -> Image.Image:
+def identified(file: BinaryIO, head: bytes) -> Image.Image:
     """The header alone; what begins like a picture but cannot be understood is damaged, not something else."""
     try:
         return Image.open(file, formats=_PILLOW)

@@ -17,14 +17,15 @@ from PIL import Image
 from torch import Tensor
 
 from impasto.files import shown
-from impasto.imaging.formats import is_heif, load_pillow_heif
+from impasto.imaging.formats import is_heif
 from impasto.imaging.guards import Limits, decoding
+from impasto.imaging.metadata_files import find_metadata
+from impasto.imaging.opening import first_bytes, open_source
 from impasto.imaging.picture import Picture
-from impasto.imaging.pixels import exif_orientation, from_pillow
+from impasto.imaging.pixels import Pixels, exif_orientation, from_pillow
 from impasto.imaging.pngrows import PngRows, is_png
-from impasto.imaging.reading import Header, _decode, _first_bytes, _header, _identified, _open, as_picture
-from impasto.imaging.tiff import is_tiff
-from impasto.imaging.tiffrows import TiffRows
+from impasto.imaging.reading import Header, as_picture, decode, header_of, identified
+from impasto.imaging.tiff import is_tiff, strip_bytes, tiff_strips
 
 __all__ = ["Piece", "Rows", "open_rows"]
 
@@ -76,9 +77,17 @@ class _InFile(Rows):
 
     def whole(self) -> Picture:
         self.file.seek(0)
-        pixels = _decode(self.file, self.label, self.limits)
+        pixels = decode(self.file, self.label, self.limits)
         rgb, alpha = pixels.develop()
-        return Picture(rgb, alpha, pixels.bits, self.name)
+        return Picture(rgb, alpha, pixels.bits, self.name, metadata=find_metadata(self.file))
+
+    def _developed(self, pixels: Pixels, rows: int) -> Iterator[Piece]:
+        """What is decoded, in pieces of so many rows, as it is stored."""
+        self.bits = pixels.bits
+        for top in range(0, len(pixels.colour), rows):
+            part = slice(top, top + rows)
+            alpha = None if pixels.alpha is None else pixels.alpha[part]
+            yield replace(pixels, colour=pixels.colour[part], alpha=alpha, orientation=1).develop()
 
 
 class _Png(_InFile):
@@ -90,18 +99,15 @@ class _Png(_InFile):
 
     def prepare(self) -> None:
         """The orientation may stand after the pixels."""
-        first = _decode(io.BytesIO(self.png.first()), self.label, Limits(self.limits.max_megapixels, 1))
+        first = decode(io.BytesIO(self.png.first()), self.label, Limits(self.limits.max_megapixels, 1))
         self.header, self.bits = replace(self.header, orientation=first.orientation), first.bits
 
     def pieces(self, rows: int, least: tuple[int, int]) -> Iterator[Piece]:
         files: Iterator[BinaryIO] = map(io.BytesIO, self.png.pieces(rows)) if self._in_pieces else iter([self.file])
         self.file.seek(0)
         for file in files:
-            pixels = _decode(file, self.label, Limits(self.limits.max_megapixels, 1))
-            for top in range(0, len(pixels.colour), rows):
-                part = slice(top, top + rows)
-                alpha = None if pixels.alpha is None else pixels.alpha[part]
-                yield replace(pixels, colour=pixels.colour[part], alpha=alpha, orientation=1).develop()
+            pixels = decode(file, self.label, Limits(self.limits.max_megapixels, 1))
+            yield from self._developed(pixels, rows)
 
     @property
     def _in_pieces(self) -> bool:
@@ -115,30 +121,27 @@ class _Png(_InFile):
 class _Tiff(_InFile):
     kind = "TIFF"
 
-    @cached_property
-    def tiff(self) -> TiffRows:
-        return TiffRows(self.file, self.label, self.limits)
-
     def pieces(self, rows: int, least: tuple[int, int]) -> Iterator[Piece]:
-        if self.tiff.in_pieces:
-            found = self.tiff.pieces(rows)
-        else:
-            self.file.seek(0)
-            whole = _decode(self.file, self.label, self.limits)
-            found = (
-                replace(
-                    whole,
-                    colour=whole.colour[top : top + rows],
-                    alpha=None if whole.alpha is None else whole.alpha[top : top + rows],
-                )
-                for top in range(0, len(whole.colour), rows)
-            )
-        for pixels in found:
-            self.bits = pixels.bits
-            yield replace(pixels, orientation=1).develop()
+        self.file.seek(0)
+        for pixels in tiff_strips(self.file, self.label):
+            yield from self._developed(pixels, rows)
 
     def held(self, least: tuple[int, int]) -> int:
-        return self.tiff.bytes
+        self.file.seek(0)
+        return 3 * strip_bytes(self.file)
+
+
+class _Whole(_InFile):
+    """One whose library knows no parts."""
+
+    kind = "HEIC or AVIF"
+
+    def pieces(self, rows: int, least: tuple[int, int]) -> Iterator[Piece]:
+        self.file.seek(0)
+        yield from self._developed(decode(self.file, self.label, self.limits), rows)
+
+    def held(self, least: tuple[int, int]) -> int:
+        return _HELD_BY_OTHERS * self.header.height * self.header.width
 
 
 class _ByPillow(_InFile):
@@ -150,11 +153,7 @@ class _ByPillow(_InFile):
 
     def _image(self, least: tuple[int, int]) -> Image.Image:
         self.file.seek(0)
-        if is_heif(self.head):
-            heif = load_pillow_heif().open_heif(self.file)
-            image: Image.Image = heif.to_pillow()
-            return image
-        image = _identified(self.file, self.head)
+        image = identified(self.file, self.head)
         image.draft(image.mode, (least[1], least[0]))
         return image
 
@@ -163,15 +162,10 @@ class _ByPillow(_InFile):
             image.load()
             for top in range(0, image.height, rows):
                 part = image.crop((0, top, image.width, min(image.height, top + rows)))
-                pixels = from_pillow(part, self.label)
-                self.bits = pixels.bits
-                yield replace(pixels, orientation=1).develop()
+                yield from self._developed(from_pillow(part, self.label), rows)
 
     def held(self, least: tuple[int, int]) -> int:
         pixels = self.header.height * self.header.width
-        if is_heif(self.head):
-            self.kind = "HEIC"
-            return _HELD_BY_OTHERS * pixels
         with self._image(least) as image:
             self.kind = str(image.format)
             held = _HELD.get(self.kind, _HELD_BY_OTHERS) * image.height * image.width
@@ -224,15 +218,17 @@ def open_rows(image: Any, limits: Limits) -> Iterator[Rows]:
     if not (isinstance(image, str | os.PathLike) or hasattr(image, "read")):
         yield _InMemory(image, limits)
         return
-    file, name = _open(image)
+    file, name = open_source(image)
     label = shown(image if isinstance(image, str | os.PathLike) else name)
     with file, decoding(label):
-        head = _first_bytes(file, label)
-        header = _header(file, head, label)
+        head = first_bytes(file, label)
+        header = header_of(file, head, label)
         limits.check(label, header.width, header.height)
         if is_png(head):
             yield _Png(file, label, name, header, limits)
         elif is_tiff(head):
             yield _Tiff(file, label, name, header, limits)
+        elif is_heif(head) or head[4:8] == b"ftyp":
+            yield _Whole(file, label, name, header, limits)
         else:
             yield _ByPillow(file, label, name, header, limits, head)

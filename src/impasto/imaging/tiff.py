@@ -20,7 +20,7 @@ from impasto.imaging.profiles import LAB
 from impasto.imaging.tiff_pages import TiffPage, find_picture
 from impasto.imaging.tiff_rows import by_libtiff, decode_rows
 
-__all__ = ["XMP_TAG", "encode_tiff", "is_tiff", "read_tiff", "tiff_header", "tiff_strips"]
+__all__ = ["XMP_TAG", "encode_tiff", "is_tiff", "read_tiff", "strip_bytes", "tiff_header", "tiff_strips"]
 
 _KIND = tifffile.PHOTOMETRIC
 _CHANNELS = {  # what the decoder hands out; YCbCr arrives as RGB
@@ -128,6 +128,14 @@ def tiff_strips(file: BinaryIO, name: str) -> Iterator[Pixels]:
         profile = found.profile(file)
         for array in decode_rows(page):
             yield _to_pixels(array, found, name, profile)
+
+
+def strip_bytes(file: BinaryIO) -> int:
+    """Bytes of the largest strip, or row of tiles, once it is decoded."""
+    with tifffile.TiffFile(file) as tiff:
+        page = find_picture(tiff, frozenset(_CHANNELS)).page
+        rows = min(int(page.tilelength if page.is_tiled else page.rowsperstrip), int(page.imagelength))
+        return rows * int(page.imagewidth) * int(page.samplesperpixel) * int(page.dtype.itemsize)
 
 
 def _check_strip(page: Any, name: str) -> None:

@@ -89,8 +89,9 @@ def stylize(
     Raises:
         ImpastoError: one of its children for everything a user can mend.
     """
-    given = {name: value for name, value in locals().items() if name in StylizeRequest.model_fields}
-    request = StylizeRequest.of(**{**settings, **given})
+    options = locals()
+    named = [name for name in StylizeRequest.model_fields if name != "settings"]
+    request = StylizeRequest.of(**settings, **{name: options[name] for name in named})
     engine = default_engine()
     if run is None:
         place = None if output is None else Output(str(output))

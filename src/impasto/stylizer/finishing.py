@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from impasto.core.memory import room_within
 from impasto.errors import OptionError
 from impasto.imaging import transfer_luminance
 from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.imaging.reduced import read_light
-from impasto.tiling.plan import room_within
 
 __all__ = ["cover", "read_masks"]
 
