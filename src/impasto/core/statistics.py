@@ -46,7 +46,7 @@ def shares_of(weights: Tensor | None, size: tuple[int, int]) -> Tensor | None:
     """Weights of pixels (B, 1, H, W) for features of this height and width: (B, 1, h, w), their mean 1; None stays."""
     if weights is None:
         return None
-    small = F.adaptive_avg_pool2d(weights.float(), size)
+    small = F.adaptive_avg_pool2d(_at_least_float32(weights), size)
     return small / small.mean((2, 3), keepdim=True).clamp_min(torch.finfo(small.dtype).tiny)
 
 
@@ -58,7 +58,7 @@ def gram(features: Tensor, divisor: Divisor = "positions", shares: Tensor | None
     Positions count by their `shares`, see `shares_of`, all the same by default.
     """
     if shares is not None:
-        features = features * shares.sqrt().to(features.dtype)
+        features = features * shares.to(features.dtype).sqrt()
     product: Tensor = _Gram.apply(features)  # type: ignore[no-untyped-call]
     return _at_least_float32(product) / _divide_by(features, divisor)
 
