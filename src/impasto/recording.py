@@ -171,11 +171,12 @@ class RunFolder:
 
     def _why_not(self) -> str:
         """Why there is no run here, and which command goes on."""
+        found = f"holds no run to resume (no {_DESCRIPTION})"
         if not self.folder.exists():
-            return "is not there; if the run was moved, name its new folder: impasto stylize --resume DIR"
-        if (self.folder / "run.toml").exists():
-            return f"holds a training, not a painting; go on with impasto train --resume {self.folder}"
-        return f"holds no run to resume (no {_DESCRIPTION}); name the folder that --run was given"
+            return f"{found}, it is not there; if the run was moved: impasto stylize --resume NEW_FOLDER"
+        if (self.folder / "recipe.toml").exists():
+            return f"{found}, but a training; go on with impasto train --resume {self.folder}"
+        return f"{found}; name the folder that --run was given"
 
     def close(self) -> None:
         """End a run of which nothing is left to resume: its description goes, and the folder if it is empty then."""
@@ -221,16 +222,16 @@ def describe_file(path: str | Path) -> dict[str, Any]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def same_file(row: Mapping[str, Any], folder: Path) -> str:
+def same_file(row: Mapping[str, Any], folder: Path | None = None) -> str:
     """The path of a file that `describe_file` described for a run; DataError if it is gone or another by now.
 
     `folder` is the run's, for the command that goes on.
     """
     path = str(row["path"])
     if not Path(path).is_file():
+        then = "" if folder is None else f", then go on with impasto stylize --resume {folder}"
         raise DataError(
-            f"{path}: is not there any more, and the run needs it; put it back there (or a link to where it is now), "
-            f"then go on with impasto stylize --resume {folder}"
+            f"{path}: is not there any more, so the run cannot go on; put it back, or a link to where it is now{then}"
         )
     if describe_file(path)["sha256"] != row["sha256"]:
         raise DataError(f"{path}: has changed since the run began; start a new run")

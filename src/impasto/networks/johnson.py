@@ -48,7 +48,7 @@ class JohnsonConfig:
 
 
 class JohnsonLayout(StagedNetwork):
-    """The layers of ALGORITHMS section 4, whatever normalises between them; `last` normalises the output."""
+    """The layers of Johnson 2016 (its supplement), whatever normalises between them; `last` normalises the output."""
 
     def lay_out(self, width: int, blocks: int, norm: Callable[[int], Norm], last: Norm | None = None) -> None:
         """Make the layers: two steps down, `blocks` residual blocks at 1/4 resolution, two steps up."""
