@@ -99,7 +99,7 @@ class PlainStage(nn.Module):
 
 
 class PlainJohnson(nn.Module):
-    """Section 4 of ALGORITHMS with conditional instance normalisation."""
+    """The network of Johnson 2016 with conditional instance normalisation."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -74,11 +74,11 @@ def seen(path: Path) -> tuple[Image.Exif, bytes, Any]:
     """EXIF, XMP and resolution as Pillow finds them."""
     with Image.open(path) as image:
         image.load()
-        xmp = image.info.get("xmp", b"")
+        xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp", b"")  # the second in zTXt, as of libvips
         return image.getexif(), xmp.encode() if isinstance(xmp, str) else xmp, image.info.get("dpi")
 
 
-@pytest.mark.parametrize(("source", "goal"), itertools.product(("jpg", "png", "tif", "webp"), FORMATS))
+@pytest.mark.parametrize(("source", "goal"), [*itertools.product(("jpg", "png", "tif", "webp"), FORMATS)])
 def test_what_describes_the_photo_is_kept_and_what_betrays_it_never(tmp_path: Path, source: str, goal: str) -> None:
     picture, out = read(photo(tmp_path, source)), tmp_path / f"out.{goal}"
     write(picture, out, keep_metadata=True)
@@ -89,7 +89,7 @@ def test_what_describes_the_photo_is_kept_and_what_betrays_it_never(tmp_path: Pa
         "2020:01:02 03:04:05", 400
     )  # fmt: skip
     assert tags.get(ExifTags.Base.Orientation, 1) == 1
-    assert (details[ExifTags.Base.ExifImageWidth], details[ExifTags.Base.ExifImageHeight]) == Image.open(out).size
+    assert (details[ExifTags.Base.ExifImageWidth], details[ExifTags.Base.ExifImageHeight]) == (36, 48)
     assert details[ExifTags.Base.ColorSpace] == 1
     assert not tags.get_ifd(0x8825)
     assert b"Boats &amp; gulls" in xmp
@@ -131,7 +131,7 @@ def test_iptc_goes_into_jpeg_and_tiff_without_its_preview(tmp_path: Path) -> Non
     assert not losses(picture, "out.png")
 
 
-@pytest.mark.parametrize(("source", "goal"), itertools.product(BY_STRIPS, BY_STRIPS))
+@pytest.mark.parametrize(("source", "goal"), [*itertools.product(BY_STRIPS, BY_STRIPS)])
 def test_by_strips_the_same_is_kept(tmp_path: Path, source: str, goal: str) -> None:
     pytest.importorskip("pyvips")
     strips, out = decode_strips(photo(tmp_path, source)), tmp_path / f"out.{goal}"

@@ -108,7 +108,7 @@ def test_values_in_short() -> None:
 
 
 def test_the_seeds_five_experiments() -> None:
-    """Weights, pooling, batch sizes and the proportions of epochs are those of ALGORITHMS, section 4."""
+    """Weights, pooling, batch sizes and the proportions of epochs are those of Johnson 2016."""
     path = PROJECT / "recipes" / "seed-grid.toml"
     found = read_grid(path)
     rows = [

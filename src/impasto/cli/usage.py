@@ -14,7 +14,7 @@ from impasto.errors import OptionError, nearest
 
 __all__ = ["Commands"]
 
-# By whom they are needed: everybody, who trains, who compares and looks inside, who builds this package.
+# For everybody, for those who train, who compare and look inside, who build this package.
 ORDER = ("stylize", "styles", "info", "train", "weights", "dataset", "evaluate", "lab", "compress")
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # of click, or of the copy that typer brings along
 

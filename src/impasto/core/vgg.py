@@ -18,7 +18,7 @@ __all__ = ["NORMALISATIONS", "TOPOLOGIES", "VGG", "Layer", "Normalisation", "Pad
 Pool = Literal["max", "average", "l2"]
 Padding = Literal["zeros", "replicate"]
 
-# Activations shrink when a maximum becomes a mean; these factors undo it (ALGORITHMS: 1 / 2 / 0.78).
+# Activations shrink when a maximum becomes a mean; these factors undo it.
 POOL_SCALES: dict[Pool, float] = {"max": 1.0, "average": 2.0, "l2": 0.78}
 
 

@@ -136,6 +136,8 @@ def _of_png(file: BinaryIO) -> Metadata:
             dpi = _valid((x * 0.0254, y * 0.0254))
         elif kind == b"iTXt" and data.startswith(_PNG_XMP + b"\0"):
             xmp = _text(data[len(_PNG_XMP) + 1 :])
+        elif kind == b"zTXt" and data.startswith(_PNG_XMP + b"\0"):  # as libvips has it
+            xmp = zlib.decompressobj().decompress(data[len(_PNG_XMP) + 2 :], _MOST)
     return _upright(Metadata(_bytes(exif), _bytes(xmp), None, dpi))
 
 
@@ -144,7 +146,7 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     file.seek(len(_PNG))
     while len(head := file.read(8)) == 8:
         size, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if kind in (b"eXIf", b"pHYs", b"iTXt") and size <= _MOST:
+        if kind in (b"eXIf", b"pHYs", b"iTXt", b"zTXt") and size <= _MOST:
             yield kind, file.read(size)
             file.seek(4, io.SEEK_CUR)
         else:

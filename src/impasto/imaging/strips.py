@@ -23,7 +23,8 @@ from impasto.imaging.embedded import KEYWORD, recipe_xmp
 from impasto.imaging.formats import FORMATS, find_format
 from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, QUIET, decoding
 from impasto.imaging.header import Header
-from impasto.imaging.metadata import Metadata
+from impasto.imaging.ifd import Entry, pack_exif
+from impasto.imaging.metadata import COLOUR_SPACE, Metadata, resolution
 from impasto.imaging.metadata_files import find_metadata, no_room, photoshop_block, tag_tiff
 from impasto.imaging.pixelfile import PixelFile, Strips
 from impasto.imaging.pixels import Pixels, upright
@@ -37,7 +38,6 @@ __all__ = ["FORMATS_BY_STRIPS", "check_readable", "check_writable", "decode_stri
 
 STRIP = 1 << 20  # px that are decoded at a time
 FORMATS_BY_STRIPS = ("jpeg", "png", "tiff")
-_KEPT = "icc|exif|xmp|iptc|other"  # of what was set, for the pixels come with nothing
 _BIG = 3 << 30  # bytes of pixels from which on a TIFF is written as BigTIFF
 _DTYPES: dict[str, np.dtype[Any]] = {"uchar": np.dtype(np.uint8), "ushort": np.dtype(np.uint16)}
 
@@ -198,7 +198,7 @@ def encode_strips(
             # As a TIFF and not as raw pixels, which would be mapped and then count as memory of the process.
             image = vips.Image.tiffload(str(pixels.file.path), access="sequential", fail_on="error").copy()
             image.set_type(vips.GValue.blob_type, "icc-profile-data", SRGB)
-            _describe(vips, image, held, key)
+            image = _described(vips, image, held, key)
             if recipe is not None and key == "png":  # becomes a zTXt chunk of Latin-1: what is stored is ASCII
                 image.set_type(vips.GValue.gstr_type, f"png-comment-0-{KEYWORD}", stored(recipe))
             _save(image, key, str(temporary), quality, compression, big=pixels.bytes > _BIG)
@@ -209,23 +209,30 @@ def encode_strips(
                 tag_tiff(file, held)
 
 
-def _describe(vips: Any, image: Any, metadata: Metadata, key: str) -> None:
-    """Tell pyvips what a JPEG or PNG is to say; TIFF is told afterwards, since pyvips writes no EXIF there."""
+def _described(vips: Any, image: Any, metadata: Metadata, key: str) -> Any:
+    """The image with what a JPEG or PNG is to say; TIFF is told afterwards, since pyvips writes no EXIF there."""
     x, y = metadata.dpi or (72.0, 72.0)  # pyvips knows no "unknown"
-    image.set_type(vips.GValue.gdouble_type, "xres", x / 25.4)  # px per mm
-    image.set_type(vips.GValue.gdouble_type, "yres", y / 25.4)
+    image = image.copy(xres=x / 25.4, yres=y / 25.4)  # px per mm
+    image.set_type(vips.GValue.gstr_type, "resolution-unit", "in")
     left_out = no_room(metadata, key)
-    parts = {"exif": metadata.exif and b"Exif\0\0" + metadata.exif, "xmp": metadata.xmp}
+    exif = metadata.exif
+    if exif is None and metadata.dpi and key == "jpeg":  # where pyvips writes it nowhere else
+        exif = pack_exif(resolution(metadata.dpi), {COLOUR_SPACE: Entry.shorts(1)})
+    parts = {"exif": exif and b"Exif\0\0" + exif, "xmp": metadata.xmp}
     parts["iptc"] = metadata.iptc and photoshop_block(metadata.iptc)
     for name, data in parts.items():
         if data and name not in left_out and key != "tiff":
             image.set_type(vips.GValue.blob_type, f"{name}-data", data)
+    return image
 
 
 def _save(image: Any, key: str, path: str, quality: int, compression: int, *, big: bool) -> None:
+    # Asked to keep EXIF, pyvips makes some up where there is none.
+    parts = (part for part in ("exif", "xmp", "iptc") if image.get_typeof(f"{part}-data"))
+    keep = "|".join(["icc", "other", *parts])  # other: comments of PNG
     if key == "jpeg":
-        image.jpegsave(path, Q=quality, subsample_mode="off" if full_chroma(quality) else "on", keep=_KEPT)
+        image.jpegsave(path, Q=quality, subsample_mode="off" if full_chroma(quality) else "on", keep=keep)
     elif key == "png":
-        image.pngsave(path, compression=compression, keep=_KEPT)
+        image.pngsave(path, compression=compression, keep=keep)
     else:
-        image.tiffsave(path, compression="deflate", level=compression, predictor="horizontal", bigtiff=big, keep=_KEPT)
+        image.tiffsave(path, compression="deflate", level=compression, predictor="horizontal", bigtiff=big, keep=keep)

@@ -71,10 +71,10 @@ class RunDescription:
         }
 
     @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> RunDescription:
-        """The inverse. Raises whatever a damaged one makes it stumble over."""
+    def from_json(cls, found: Mapping[str, Any], folder: Path) -> RunDescription:
+        """The inverse, of a run in this folder. Raises whatever a damaged one makes it stumble over."""
         for row in found["files"]:
-            same_file(row)
+            same_file(row, folder)
         settings, output = found["settings"], found["output"]
         return cls(
             photo=found["photo"],
@@ -158,18 +158,19 @@ class RunFolder:
         else:
             raise DataError(f"{path}: is not the description of a run, or of a later version of impasto")
         try:
-            return read(known)
+            return read(known, self.folder)
         except (KeyError, TypeError, ValueError, AttributeError, OptionError) as error:
             reason = f"the description of the run is damaged ({error}); start a new run"
             raise DataError(f"{self.folder}: {reason}") from error
 
     def _why_not(self) -> str:
-        """Why there is no run here, and what goes on."""
+        """Why there is no run here, and which command goes on."""
+        found = f"holds no run to resume (no {_DESCRIPTION})"
         if not self.folder.exists():
-            return "is not there; if the run was moved, `resume` its new folder"
-        if (self.folder / "run.toml").exists():
-            return f"holds a training, not a painting; go on with impasto train --resume {self.folder}"
-        return f"holds no run to resume (no {_DESCRIPTION}); name the folder that `run` was given"
+            return f"{found}, it is not there; if the run was moved: impasto stylize --resume NEW_FOLDER"
+        if (self.folder / "recipe.toml").exists():
+            return f"{found}, but a training; go on with impasto train --resume {self.folder}"
+        return f"{found}; name the folder that `run` was given"
 
     def close(self) -> None:
         """End a run of which nothing is left to resume: its description goes, and the folder if it is empty then."""
@@ -216,13 +217,16 @@ def describe_file(path: str | Path) -> dict[str, Any]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def same_file(row: Mapping[str, Any]) -> str:
-    """The path of a file that `describe_file` described; DataError if it is gone or another by now."""
+def same_file(row: Mapping[str, Any], folder: Path) -> str:
+    """The path of a file that `describe_file` described for a run; DataError if it is gone or another by now.
+
+    `folder` is the run's, for the command that goes on.
+    """
     path = str(row["path"])
     if not Path(path).is_file():
         raise DataError(
-            f"{path}: is not there any more, and the run needs it; put it back there (or a link to where it is now), "
-            "then `resume` the run"
+            f"{path}: is not there any more, so the run cannot go on; put it back, or a link to where it is now, then "
+            f"go on with impasto stylize --resume {folder}"
         )
     if describe_file(path)["sha256"] != row["sha256"]:
         raise DataError(f"{path}: has changed since the run began; start a new run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from impasto.optimize.presets import OptimizeSettings
@@ -22,14 +23,14 @@ def is_format_1(found: Mapping[str, Any]) -> bool:
     return "format" not in found and any(found.keys() >= names for names in (_OPTIMISATION, _NETWORK))
 
 
-def upgraded(found: Mapping[str, Any]) -> RunDescription:
+def upgraded(found: Mapping[str, Any], folder: Path) -> RunDescription:
     """The same run as it is described now. Raises whatever a damaged one makes it stumble over."""
-    return _network(found) if "look" in found else _optimisation(found)
+    return _network(found, folder) if "look" in found else _optimisation(found, folder)
 
 
-def _network(found: Mapping[str, Any]) -> RunDescription:
+def _network(found: Mapping[str, Any], folder: Path) -> RunDescription:
     for row in found["files"]:
-        same_file(row)
+        same_file(row, folder)
     look = dict(found["look"])
     style = [Style(*parse_style(text)) for text in look.pop("style")]
     alpha = look.pop("alpha")
@@ -38,20 +39,20 @@ def _network(found: Mapping[str, Any]) -> RunDescription:
     return RunDescription(found["photo"], request, output, files=tuple(found["files"]))
 
 
-def _optimisation(found: Mapping[str, Any]) -> RunDescription:
+def _optimisation(found: Mapping[str, Any], folder: Path) -> RunDescription:
     settings: dict[str, Any] = dict(found["settings"])
     if found["backbone"]:
-        settings["backbone"] = same_file(found["backbone"])
+        settings["backbone"] = same_file(found["backbone"], folder)
     stored: OptimizeSettings = stored_settings(settings)
-    mask, beginning = (found[name] and same_file(found[name]) for name in ("mask", "beginning"))
+    mask, beginning = (found[name] and same_file(found[name], folder) for name in ("mask", "beginning"))
     request = StylizeRequest.of(
         **found["how"],
-        style=[Style(same_file(row), float(row["weight"])) for row in found["styles"]],
+        style=[Style(same_file(row, folder), float(row["weight"])) for row in found["styles"]],
         mask=mask,
         method="optimize",
     )
     return RunDescription(
-        same_file(found["photo"]),
+        same_file(found["photo"], folder),
         request,
         _output(found, force=False),
         stored,
@@ -62,5 +63,7 @@ def _optimisation(found: Mapping[str, Any]) -> RunDescription:
 
 def _output(found: Mapping[str, Any], *, force: bool) -> Output:
     keep = found["keep"]
-    options = OutputOptions.of(jpeg_quality=keep["quality"], png_compression=keep["compression"])
+    options = OutputOptions.of(
+        jpeg_quality=keep["quality"], png_compression=keep["compression"], keep_metadata=keep.get("metadata")
+    )
     return Output(str(found["output"]), options, force=force)

@@ -136,7 +136,7 @@ class TrainSettings(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class GramSettings(TrainSettings):
-    """Networks that learn Gram matrices (Johnson 2016, Dumoulin 2017); ALGORITHMS sections 4 and 5.
+    """Networks that learn Gram matrices (Johnson 2016, Dumoulin 2017).
 
     By default every term is divided by its target's squared norm: content + style_balance · mean over layers of
     style + tv_weight · mean squared difference of neighbours. With explicit weights the terms are the papers':
@@ -222,7 +222,7 @@ class AddStyleSettings(GramSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class AdaINSettings(TrainSettings):
-    """Any style (Huang & Belongie 2017); ALGORITHMS section 6: content 1, style λ = 10, unless balanced.
+    """Any style (Huang & Belongie 2017, eq. 11): content 1, style λ = 10, unless balanced.
 
     With --style-balance every term is divided by its target's squared norm, and those of style are averaged.
     """

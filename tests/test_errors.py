@@ -1,0 +1,59 @@
+"""The nearest name to one that is unknown, and everywhere that a name is looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from impasto.core.weights import load_backbone
+from impasto.errors import ImpastoError, nearest
+from impasto.networks.shipped import find_model
+from impasto.optimize.presets import preset
+from impasto.stylizer import paints_by_network
+from impasto.stylizer.painting import split_init
+from impasto.training.recipe import fill
+from impasto.training.settings import settings_class
+
+STYLES = ("great-wave", "starry-night", "the-scream")
+
+
+@pytest.mark.parametrize(
+    ("word", "found"),
+    [
+        ("grate-wave", "great-wave"),
+        ("Great_Wave", "great-wave"),
+        ("starry night", "starry-night"),
+        ("scream", "the-scream"),
+    ],
+)
+def test_the_nearest_name(word: str, found: str) -> None:
+    assert nearest(word, STYLES) == f" (did you mean {found!r}?)"
+
+
+@pytest.mark.parametrize("word", ["", "xyz", "e", "photograph"])
+def test_nothing_is_near(word: str) -> None:
+    assert nearest(word, STYLES) == ""
+
+
+LOOKED_UP: dict[str, tuple[Callable[[], Any], str]] = {
+    "preset": (lambda: preset("quik"), "quick"),
+    "setting": (lambda: preset(style_wieght=3), "style_weight"),
+    "value": (lambda: preset(optimizer="adams"), "adam"),
+    "backbone": (lambda: load_backbone("compakt"), "compact"),
+    "model": (lambda: find_model("galery"), "gallery"),
+    "style": (lambda: paints_by_network(["grate-wave"]), "great-wave"),
+    "beginning": (lambda: split_init("nois"), "noise"),
+    "network": (lambda: settings_class("jonson"), "johnson"),
+    "recipe": (lambda: fill("johnson", {}, {"style_wieght": 3}), "style_weight"),
+}
+
+
+@pytest.mark.parametrize("kind", LOOKED_UP)
+def test_who_looks_up_a_name_tells_the_nearest(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    call, name = LOOKED_UP[kind]
+    with pytest.raises(ImpastoError, match=f"did you mean '{name}'"):
+        call()
