@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import tifffile
@@ -90,4 +90,4 @@ class TiffRows:
         page.parent.filehandle.seek(page.dataoffsets[index])
         data = page.parent.filehandle.read(page.databytecounts[index])
         array, _, _ = page.decode(data, index, jpegtables=page.jpegtables, jpegheader=page.jpegheader)
-        return array[0]  # of several depths the only one
+        return cast("NDArray[Any]", array[0])  # of several depths the only one
