@@ -1,4 +1,4 @@
-"""Within `max_memory`: styles, masks, photos and beginnings of 25 Mpx, which would take 600 MB if they were read whole."""
+"""Within `max_memory`: styles, masks, photos and beginnings of 25 Mpx, which would take 600 MB if read whole."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -629,6 +630,32 @@ def test_global_settings_are_left_as_they_were(root: Path) -> None:
     run(johnson(root, deterministic=True), root / "run")
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("make", [johnson, multistyle])
+def test_a_program_with_other_settings_trains_the_same(root: Path, make: Callable[..., TrainSettings]) -> None:
+    """Inference mode, another default type and autocast; they are the program's own again between two steps."""
+    settings = make(root, deterministic=True)
+    run(settings, root / "alone")
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode(), torch.autocast("cpu"):
+            random, mine = torch.get_rng_state(), (True, torch.float64, True, False)
+            for resume in (False, True):
+                steps = train(settings, root / "run", resume=resume)
+                for number, _ in enumerate(steps):
+                    assert mine == (
+                        torch.is_inference_mode_enabled(),
+                        torch.get_default_dtype(),
+                        torch.is_autocast_enabled("cpu"),
+                        torch.are_deterministic_algorithms_enabled(),
+                    )
+                    if not resume and number == 2:
+                        steps.close()
+            assert torch.equal(torch.get_rng_state(), random)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert same(weights(root / "alone"), weights(root / "run"))
 
 
 def test_initial_weights_are_the_seeds(root: Path) -> None:

@@ -264,10 +264,7 @@ class _Run:
         return all(bool(p.isfinite().all()) for p in self.parameters)
 
     def _state(self) -> dict[str, Any]:
-        """All that decides what comes next. The data's position is the step: batches are made from it alone."""
-        random = {"cpu": torch.get_rng_state()}
-        if self.fabric.device.type == "cuda":
-            random["cuda"] = torch.cuda.get_rng_state(self.fabric.device)
+        """All that decides what comes next. The data's position is the step: batches are made from it and the seed."""
         return {
             "family": self.settings.FAMILY,
             "settings": self.settings.values(),
@@ -276,7 +273,6 @@ class _Run:
             "network": dict(self.task.network.state_dict()),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
-            "random": random,
             "restarts": self.restarts,
             "best": self.best,
         }
@@ -285,9 +281,6 @@ class _Run:
         self.task.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
-        torch.set_rng_state(state["random"]["cpu"])
-        if "cuda" in state["random"] and self.fabric.device.type == "cuda":
-            torch.cuda.set_rng_state(state["random"]["cuda"], self.fabric.device)
         self.step = self.saved = int(state["step"])
         self.restarts, self.best, self.window = max(self.restarts, state["restarts"]), state["best"], []
 

@@ -116,7 +116,7 @@ class Task(ABC):
         """A network with the initial weights that the seed decides; sizes that are None are the config's own."""
         config = config_from(method, {key: value for key, value in sizes.items() if value is not None})
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.settings.seed)
+            torch.default_generator.manual_seed(self.settings.seed)  # and not those of GPUs
             return build(config, encoder)
 
     def in_working_precision(self, backbone: VGG) -> VGG:
