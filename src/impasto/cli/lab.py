@@ -240,7 +240,7 @@ def _name(path: str) -> str:
 
 
 def _paths(styles: list[str] | None) -> list[str]:
-    from impasto.stylizer import parse_style
+    from impasto.stylizer.styles import parse_style
 
     return [parse_style(text)[0] for text in styles or []]
 
@@ -269,7 +269,8 @@ def _painter(model: str, styles: list[str], device: str, precision: Any) -> Laye
     """A network that paints, by a shipped name or a file, with its styles."""
     from impasto.imaging import read
     from impasto.lab.layers import PainterLayers
-    from impasto.stylizer import load, parse_style
+    from impasto.stylizer.api import load
+    from impasto.stylizer.styles import parse_style
 
     loaded = load(model, device=device, precision=precision)
     chosen = [parse_style(text) for text in styles]

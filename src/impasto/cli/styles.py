@@ -13,7 +13,7 @@ from impasto.errors import OptionError
 
 if TYPE_CHECKING:
     from impasto.core.precision import PrecisionName
-    from impasto.stylizer import StyleRecord
+    from impasto.stylizer.styles import StyleRecord
 
 __all__ = ["styles"]
 
@@ -43,7 +43,7 @@ def styles(
     """List the styles that `impasto stylize --style NAME` knows, or show them all on one photo."""
     from impasto.core.metadata import read_metadata
     from impasto.networks.shipped import find_model
-    from impasto.stylizer.model import records
+    from impasto.stylizer.styles import records
 
     if (sheet is None) != (output is None):
         raise OptionError("a sheet needs a photo and a place: impasto styles --sheet PHOTO -o FILE")
@@ -82,7 +82,7 @@ def _paint_sheet(
 ) -> None:
     from impasto.imaging import as_picture, check_output, write
     from impasto.imaging.sheets import Cell, contact_sheet
-    from impasto.stylizer import load
+    from impasto.stylizer.api import load
 
     inputs = [photo, model]
     check_output(output, force=force, inputs=inputs)

@@ -121,8 +121,9 @@ def _request(given: dict[str, Any]) -> StylizeRequest:
         return StylizeRequest.of(**options)
     from impasto.stylizer.recipe import read_recipe
 
-    recipe = read_recipe(given["recipe"])
-    return recipe.request_with(options)
+    roles = ("style", "mask", "init", "model", "backbone")
+    by_role: dict[str, Any] = {name: options.pop(name) for name in roles if name in options}
+    return read_recipe(given["recipe"]).to_request(by_role, **options)
 
 
 def _output(given: dict[str, Any], path: str) -> Output:

@@ -13,10 +13,9 @@ from impasto.core.precision import PrecisionName, choose_precision, pick_device
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError, ImageError
 from impasto.imaging import Picture, read, resize
-from impasto.networks.registry import kind_of
 from impasto.optimize.loop import Optimization
 from impasto.optimize.presets import preset
-from impasto.stylizer import load
+from impasto.stylizer.api import load
 from impasto.stylizer.route import UNIVERSAL
 from impasto.training.archives import is_photo
 from impasto.training.styles import unique_names
@@ -146,8 +145,9 @@ class ModelContender:
         if self._names is None:
             wanted: Any = _as_style(style[1])
         else:  # the only style of a network goes without a name
-            wanted = None if kind_of(self._model.network).styled_by == "single" else self._names[style[0]]
-        return self._model.paint(photo[1], wanted).rgb.to(photo[1])
+            wanted = None if self._model.kind.styled_by == "single" else self._names[style[0]]
+        painted: Tensor = self._model.paint(photo[1], wanted).rgb
+        return painted.to(photo[1])
 
 
 @dataclass(frozen=True)

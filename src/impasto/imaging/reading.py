@@ -148,7 +148,7 @@ def _from_image(image: Image.Image, limits: Limits) -> Picture:
     with decoding(label):
         pixels = from_pillow(image, label)
         rgb, alpha = pixels.develop()
-    return Picture(rgb, alpha, pixels.bits, name, of_info(image.info, image.format))
+    return Picture(rgb, alpha, pixels.bits, name, metadata=of_info(image.info, image.format))
 
 
 def _from_array(array: NDArray[Any], limits: Limits) -> Picture:

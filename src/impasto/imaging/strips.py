@@ -32,7 +32,7 @@ from impasto.imaging.profiles import SRGB, to_srgb
 from impasto.imaging.reading import read_header
 from impasto.imaging.tiff import is_tiff, tiff_strips
 from impasto.imaging.writing import COMPRESSION, QUALITY, check_range, check_side, full_chroma
-from impasto.imaging.xmp import stored
+from impasto.imaging.xmp import stored, without_recipe
 
 __all__ = ["FORMATS_BY_STRIPS", "check_readable", "check_writable", "decode_strips", "encode_strips", "load_pyvips"]
 
@@ -191,6 +191,8 @@ def encode_strips(
     size = (pixels.height, pixels.width)
     check_side(path, size, key)
     held = (metadata or Metadata()).of_painting(size, everything=keep_metadata)
+    if held.xmp is not None:
+        held = replace(held, xmp=without_recipe(held.xmp))
     if recipe is not None and key != "png":
         held = replace(held, xmp=recipe_xmp(recipe, key, held.xmp))
     with QUIET, atomic_path(path) as temporary:

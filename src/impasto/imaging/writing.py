@@ -25,6 +25,7 @@ from impasto.imaging.picture import Picture
 from impasto.imaging.png16 import encode_png16, insert_chunks
 from impasto.imaging.profiles import SRGB
 from impasto.imaging.tiff import encode_tiff
+from impasto.imaging.xmp import without_recipe
 
 __all__ = [
     "COMPRESSION",
@@ -213,6 +214,8 @@ def encode(
     bits = min(picture.bits, FORMATS[key].bits)
     array = picture.integers(bits, with_alpha=FORMATS[key].alpha)  # (H, W, 3 or 4)
     metadata = picture.metadata.of_painting((picture.height, picture.width), everything=keep_metadata)
+    if metadata.xmp is not None:  # a photo that was painted before may carry another picture's
+        metadata = replace(metadata, xmp=without_recipe(metadata.xmp))
     if key == "png":
         png = encode_png16(array, compression, SRGB) if bits == 16 else _encode_png(array, compression)
         png = insert_chunks(png, png_chunks(metadata))

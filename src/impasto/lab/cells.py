@@ -32,9 +32,11 @@ from impasto.networks.bound import WeightedStyles
 from impasto.networks.checkpoint import load_model
 from impasto.networks.inference import bind, ready
 from impasto.networks.registry import kind_of
-from impasto.optimize.loop import Progress
-from impasto.recording import Log
-from impasto.stylizer import Style, prepare
+from impasto.stylizer.engine import Engine
+from impasto.stylizer.job import Progress
+from impasto.stylizer.optimize_job import OptimizeJob
+from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.run_log import Log
 from impasto.training.loop import train
 from impasto.training.sources import gather_styles
 
@@ -110,17 +112,19 @@ def _optimize(values: Mapping[str, Any], folder: Path) -> _Outcome:
     settings = optimize_settings(values)
     styles = values["style"] if isinstance(values["style"], list) else [values["style"]]
     how = {key: values[key] for key in HOW if key in values}
-    painting = prepare(values["photo"], [Style(path) for path in styles], settings, **how)
+    request = StylizeRequest.of(style=[(path, 1.0) for path in styles], method="optimize", **how)
     log, last = Log(), None
     weights = {"content": settings.content_weight, "style": settings.style_weight, "tv": settings.tv_weight}
-    for record in painting.optimization.run():
-        last = _without_weights(record, weights)
-        log.add(last)
-    log.write(folder / LOSSES)
-    if last is None:
-        raise DataError("no step was taken: raise steps")
-    painted = painting.result().rgb
-    return _Outcome(painting.photo.seen(), _shown(read(styles[0]), max(painted.shape)), painted, last.step, last.losses)
+    with OptimizeJob(Engine(), values["photo"], request, settings) as job:
+        for record in job.run():
+            if record.losses:
+                last = _without_weights(record, weights)
+                log.add(last)
+        log.write(folder / LOSSES)
+        if last is None:
+            raise DataError("no step was taken: raise steps")
+        photo, painted = job.picture().seen(), job.result().rgb
+    return _Outcome(photo, _shown(read(styles[0]), max(painted.shape)), painted, int(last.done), last.losses)
 
 
 def _without_weights(record: Progress, weights: Mapping[str, float]) -> Progress:

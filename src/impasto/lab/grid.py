@@ -33,14 +33,14 @@ from impasto.core.backbones import BACKBONES
 from impasto.errors import DataError, ImpastoError, nearest
 from impasto.files import sha256
 from impasto.optimize.presets import DEFAULT_PRESET, OptimizeSettings, preset
-from impasto.stylizer import parse_layers
+from impasto.stylizer.request import parse_layers
 from impasto.training.settings import FAMILIES, TrainSettings, settings_class
 
 __all__ = ["OPTIMIZE", "Cell", "Grid", "optimize_settings", "read_grid", "shown_value", "train_settings"]
 
 OPTIMIZE = "optimize"
 METHODS = (OPTIMIZE, *FAMILIES)
-HOW = ("backbone_input", "device", "precision", "upscale")  # arguments of `stylizer.prepare`
+HOW = ("backbone_input", "device", "precision", "upscale")  # options of a request
 TOP = ("method", "judge", "settings", "axes", "cells")
 PLACES = ("photo", "photos", "style", "backbone", "encoder", "model")  # keys that hold paths
 SIZE = 512  # px at which a trained network paints the photo, where `size` is left out

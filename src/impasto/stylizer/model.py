@@ -19,9 +19,9 @@ from impasto.errors import OptionError
 from impasto.files import sha256
 from impasto.imaging import Picture, fit_long_side, resize, to_pil
 from impasto.imaging.reduced import read_reduced, reading_bytes
-from impasto.networks.checkpoint import Network
-from impasto.networks.inference import EncodedStyle, bind, encode
-from impasto.networks.registry import kind_of
+from impasto.networks.encoded import EncodedStyle
+from impasto.networks.inference import bind, encode
+from impasto.networks.registry import Network, kind_of
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.strokes import factor_for_network
 from impasto.stylizer.styles import Style, records
@@ -29,7 +29,7 @@ from impasto.stylizer.styles import Style, records
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from impasto.networks.inference import BoundStyle
+    from impasto.networks.bound import BoundStyle
     from impasto.stylizer.engine import Engine
     from impasto.stylizer.job import JobPlan
     from impasto.types import PictureSource, Styles

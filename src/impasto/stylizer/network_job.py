@@ -30,7 +30,7 @@ from impasto.tiling.fitting import (
 from impasto.tiling.plan import TilingOptions
 
 if TYPE_CHECKING:
-    from impasto.networks.inference import BoundStyle
+    from impasto.networks.bound import BoundStyle
     from impasto.stylizer.engine import Engine
 
 __all__ = ["NetworkJob", "Sizes", "sizes_of", "tiling_options"]

@@ -88,7 +88,7 @@ class OptimizeJob(Job):
     def preview(self) -> Picture:
         """See `Job.preview`."""
         if self.optimization is None or not self.optimization.step:
-            return self._photo or self.read_photo(self._size())
+            return self.picture()
         return self.result()
 
     def result(self) -> Picture:
@@ -113,6 +113,10 @@ class OptimizeJob(Job):
     def steps(self) -> int:
         """Steps in all."""
         return sum(steps for _, steps in scales_of(self._size(), self.settings))
+
+    def picture(self) -> Picture:
+        """The photo at the size of the painting."""
+        return self._photo or self.read_photo(self._size())
 
     def image(self) -> Tensor:
         """What the optimisation has painted so far, without strength and mask, (1, 3, H, W) in [0, 1]."""

@@ -232,8 +232,9 @@ def resume_run(
     force = force or (output is None and (optimised or found.output.force))
     place = Output(output or found.output.path, found.output.options, force=force, recipe=found.output.recipe)
     if found.settings is not None:
-        job: Job = OptimizeJob(engine, found.photo, found.request, found.settings, found.beginning, place)
-        job.state = folder.state()
+        painted = OptimizeJob(engine, found.photo, found.request, found.settings, found.beginning, place)
+        painted.state = folder.state()
+        job: Job = painted
         kept = Records(given.timeline, given.loss_plot, given.log, found.save_every)
     else:
         model = engine.model(

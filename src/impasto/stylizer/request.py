@@ -101,7 +101,7 @@ _Picture = Annotated[Any, PlainSerializer(lambda value: None if value is None el
 
 def option(default: Any, group: str, obeyed_by: tuple[Obeyed, ...], help: str, metavar: str = "", **limits: Any) -> Any:  # noqa: A002
     """A field of a request; `metavar` stands for its value on the command line."""
-    facts = {"group": group, "obeyed_by": list(obeyed_by), "metavar": metavar}
+    facts: dict[str, Any] = {"group": group, "obeyed_by": list(obeyed_by), "metavar": metavar}
     return Field(default, description=help, json_schema_extra=facts, **limits)
 
 
