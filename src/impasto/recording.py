@@ -18,7 +18,7 @@ from torch import Tensor
 from impasto.errors import DataError
 from impasto.files import atomic_path, sha256
 from impasto.imaging import Picture, fit_long_side, resize, to_pil, write
-from impasto.optimize.loop import Optimization, Progress
+from impasto.optimize.loop import Optimization, StepProgress
 from impasto.optimize.presets import OptimizeSettings
 
 __all__ = [
@@ -47,7 +47,7 @@ class Log:
         self.rows: list[dict[str, float]] = []
         self._seconds = 0.0  # that earlier parts of the run took
 
-    def add(self, record: Progress) -> None:
+    def add(self, record: StepProgress) -> None:
         """Append a record; the rows of steps that are taken again are replaced."""
         self.cut(record.step - 1)
         height, width = record.scale
@@ -113,7 +113,7 @@ class Timeline:
         self.images: list[Any] = []
         self.last: int | None = None  # step of the last frame
 
-    def due(self, record: Progress) -> bool:
+    def due(self, record: StepProgress) -> bool:
         """Frames come on a square-root scale: most happens at the beginning."""
         share = [(record.step - 1) / record.steps, record.step / record.steps]
         first, last = (int(self.frames * s**0.5) for s in share)

@@ -19,7 +19,7 @@ from impasto.cli.common import show_note
 from impasto.cli.jobs import Job
 from impasto.errors import DivergenceError, OptionError
 from impasto.imaging import Picture, check_output, losses, write
-from impasto.optimize.loop import Progress
+from impasto.optimize.loop import StepProgress
 from impasto.recording import Log, RunFolder, Timeline, plot_losses
 from impasto.stylizer import Painting
 
@@ -107,7 +107,7 @@ class _Keeper:
             for step in range(self.job.keep.save_every, steps + 1, self.job.keep.save_every):
                 check_output(self._beside(step), force=self.force, inputs=self.job.inputs)
 
-    def after(self, record: Progress) -> None:
+    def after(self, record: StepProgress) -> None:
         """Called after every step."""
         self.log.add(record)
         if self.film is not None and self.film.due(record):
@@ -202,7 +202,7 @@ def _run(painting: Painting, keeper: _Keeper) -> bool:
     return optimization.step >= optimization.steps
 
 
-def _with_bar(painting: Painting) -> Generator[Progress, None, None]:
+def _with_bar(painting: Painting) -> Generator[StepProgress, None, None]:
     """The records of the optimisation, shown on the terminal as they come."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn

@@ -32,7 +32,7 @@ from impasto.networks.bound import WeightedStyles
 from impasto.networks.checkpoint import load_model
 from impasto.networks.inference import bind, ready
 from impasto.networks.registry import kind_of
-from impasto.optimize.loop import Progress
+from impasto.optimize.loop import StepProgress
 from impasto.recording import Log
 from impasto.stylizer import Style, prepare
 from impasto.training.loop import train
@@ -123,7 +123,7 @@ def _optimize(values: Mapping[str, Any], folder: Path) -> _Outcome:
     return _Outcome(painting.photo.rgb, _shown(read(styles[0]), max(painted.shape)), painted, last.step, last.losses)
 
 
-def _without_weights(record: Progress, weights: Mapping[str, float]) -> Progress:
+def _without_weights(record: StepProgress, weights: Mapping[str, float]) -> StepProgress:
     """Terms of different weights compare only without them; `total` is what was minimised."""
     losses = {name: value / (weights.get(name) or 1.0) for name, value in record.losses.items()}
     return replace(record, losses=losses)

@@ -28,7 +28,7 @@ from impasto.optimize.objective import Objective, Terms, activation_factors, wei
 from impasto.optimize.parameterisation import Canvas, Fourier, Pixels, Pyramid
 from impasto.optimize.presets import OptimizeSettings
 
-__all__ = ["Optimization", "Progress"]
+__all__ = ["Optimization", "StepProgress"]
 
 RESTARTS = 6  # halvings of the step before a diverging run is given up
 BLOW_UP = 20.0  # times the best loss so far
@@ -37,7 +37,7 @@ SMALLEST = 16  # px on the short side of a coarse scale: what four pools still l
 
 
 @dataclass(frozen=True)
-class Progress:
+class StepProgress:
     """One step done. `losses` are the weighted terms by name; `note` is there when something must be told."""
 
     step: int
@@ -94,7 +94,7 @@ class Optimization:
         self._notes = [] if settings.activations == "as-they-are" else [self._rescale_note()]
         self.multipliers = self._multipliers()
 
-    def run(self) -> Iterator[Progress]:
+    def run(self) -> Iterator[StepProgress]:
         """Paint, yielding a record after every step. Closing the iterator stops; `image()` stays."""
         began, done = time.perf_counter(), 0
         for index, (size, steps) in enumerate(self.scales):
@@ -117,7 +117,7 @@ class Optimization:
                 note = " ".join(self._notes) or None
                 self._notes.clear()
                 losses = {name: float(value) for name, value in terms._asdict().items()}
-                yield Progress(self.step, self.steps, size, losses, time.perf_counter() - began, note)
+                yield StepProgress(self.step, self.steps, size, losses, time.perf_counter() - began, note)
 
     @torch.no_grad()
     def image(self) -> Tensor:

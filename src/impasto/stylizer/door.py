@@ -11,7 +11,7 @@ from impasto.core.weights import Input
 from impasto.errors import OptionError
 from impasto.imaging import to_pil
 from impasto.imaging.guards import MAX_MEGAPIXELS
-from impasto.optimize.loop import Progress
+from impasto.optimize.loop import StepProgress
 from impasto.optimize.presets import DEFAULT_PRESET
 from impasto.optimize.presets import preset as settings_of
 from impasto.stylizer.finishing import Finish, as_masks
@@ -51,7 +51,7 @@ def stylize(
     upscale: bool = False,
     max_megapixels: float = MAX_MEGAPIXELS,
     max_memory: str | int | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[StepProgress], None] | None = None,
     **settings: Any,
 ) -> Image:
     """Repaint `photo` in the manner of `style` and return a PIL image.

@@ -141,7 +141,7 @@ class StripPainting:
 
     def _plan(self) -> TilingPlan:
         wishes = self.task.wishes
-        wishes = replace(wishes, budget=wishes.limit, held=held_memory() + LIBRARY, keeps=self.folder is not None)
+        wishes = replace(wishes, budget=wishes.limit, held=held_memory() + LIBRARY, resumable=self.folder is not None)
         return plan_for(self.model.network, self.work, wishes)
 
     def run(self) -> Generator[BandProgress, None, None]:
