@@ -1,19 +1,28 @@
 """Shortcuts for processors: torch's kernels of other operations, which happen to give what we want, and sooner.
 
-Each stands for a plain reference in `norms`, which a test holds it against; that runs on all other devices.
-Feature maps are channels-last.
+Each stands for a plain way in `norms` or `layers`, which a test holds it against. Normalisation's are taken on every
+processor; convolution's in training alone, since they sum in another order, and in use the bits of a picture must not
+depend on how it is cut. Feature maps are channels-last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from impasto.core import winograd
+from impasto.networks.pixel_shuffle import depth_to_space, space_to_depth
 
 __all__ = [
     "at_least_float32",
+    "convolve_by_winograd",
+    "convolve_doubled",
+    "convolve_in_blocks",
     "gradients",
     "in_whole_vectors",
     "moments_of_parts",
@@ -154,3 +163,86 @@ def _joined(maps: Sequence[Tensor], like: Tensor) -> Tensor:
     for i, part in enumerate(maps):
         out[i : i + 1].copy_(part)
     return out
+
+
+class _Convolve(torch.autograd.Function):
+    """``conv2d(x, weight, bias)`` and its gradient to x by `winograd`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight, bias)
+        return winograd.convolve(x, weight, None if bias is None else bias.to(x.dtype), padding=0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        (x, weight, bias), (of_x, *of_rest) = ctx.saved_tensors, ctx.needs_input_grad
+        dx = winograd.input_gradient(grad, weight, padding=0) if of_x else None
+        if not any(of_rest):
+            return dx, None, None
+        how = [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, *of_rest]
+        _, dweight, dbias = torch.ops.aten.convolution_backward(grad, x, weight, [len(weight)], *how)
+        return dx, dweight, dbias if bias is None or dbias is None else dbias.to(bias.dtype)
+
+
+def convolve_by_winograd(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``conv2d(x, weight, bias)`` where `winograd.pays`, with a gradient."""
+    out: Tensor = _Convolve.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return out
+
+
+def convolve_in_blocks(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``conv2d(x, weight, bias)``, four neighbouring pixels at a time as four times the channels; sides are even."""
+    shifted = [F.pad(weight, (right, 1 - right, down, 1 - down)) for down in (0, 1) for right in (0, 1)]
+    kernels = torch.cat([space_to_depth(kernel, 2) for kernel in shifted])
+    return depth_to_space(F.conv2d(space_to_depth(x, 2), kernels, _repeated(bias)), 2)
+
+
+def convolve_doubled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x enlarged twice by repetition, then convolved, at 4/9 of the products.
+
+    (B, I, h + 2, w + 2), (O, I, 3, 3) -> (B, O, 2 h, 2 w). x has a border that repeats one pixel, which is what
+    reflection makes of the border of the enlarged map. Of three neighbours in that two are the same pixel, so each of
+    the four positions within a pixel has a 2x2 kernel of its own, the sums of rows and columns.
+    """
+    kernels = torch.cat([kernel for rows in _pairs(weight, 2) for kernel in _pairs(rows, 3)])
+    maps = F.conv2d(x, kernels, _repeated(bias))
+    rows: Tensor = _Interleave.apply(maps)  # type: ignore[no-untyped-call]
+    return rows.permute(0, 3, 1, 2)
+
+
+def _pairs(kernel: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Of a kernel three wide what falls on two pixels, for the first and for the second position within a pixel."""
+    a, b, c = kernel.unbind(dim)
+    return torch.stack((a, b + c), dim), torch.stack((a + b, c), dim)
+
+
+def _repeated(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.repeat(4)
+
+
+class _Interleave(torch.autograd.Function):
+    """(B, 4 C, h + 1, w + 1) -> (B, 2 h, 2 w, C): of each position within a pixel the map, one row or column apart."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> Tensor:
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        ctx.shape = maps.shape
+        b, c, h, w = maps.shape
+        return _by_position(maps).reshape(b, 2 * h - 2, 2 * w - 2, c // 4)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        maps = torch.empty(ctx.shape, dtype=grad.dtype, device=grad.device, memory_format=torch.channels_last).zero_()
+        view = _by_position(maps)
+        view.copy_(grad.reshape(view.shape))
+        return maps
+
+
+def _by_position(maps: Tensor) -> Tensor:
+    """Channels-last (B, 4 C, h + 1, w + 1) seen as (B, h, 2, w, 2, C): pixels of the interleaved map in their order."""
+    b, channels, h, w = maps.shape
+    c = channels // 4
+    picture, _, row, column = maps.stride()
+    return maps.as_strided((b, h - 1, 2, w - 1, 2, c), (picture, row, row + 2 * c, column, column + c, 1))

@@ -17,17 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.errors import OptionError
-from impasto.networks.layers import (
-    ReflectConv,
-    bordered,
-    depth_to_space,
-    less_colours,
-    pad_to_multiple,
-    space_to_depth,
-    sum_colours,
-    working_dtype,
-)
+from impasto.networks.layers import ReflectConv, bordered, less_colours, pad_to_multiple, sum_colours, working_dtype
 from impasto.networks.norms import ConditionalInstanceNorm, InstanceNorm
+from impasto.networks.pixel_shuffle import depth_to_space, space_to_depth
 
 __all__ = ["Norm", "ResidualBlock", "Stage", "StagedNetwork", "check_size", "run_stages"]
 

@@ -79,6 +79,7 @@ def paint(
         except StopIteration as end:
             result: Tensor = end.value
             return result
+        del painted  # or it would live on beside the next
 
 
 def paint_rows(

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.core.streams import Pieces, Window, slide
-from impasto.networks.layers import depth_to_space, space_to_depth
 from impasto.networks.norms import normalise
+from impasto.networks.pixel_shuffle import depth_to_space, space_to_depth
 from impasto.networks.staged import Stage
 
 __all__ = [
