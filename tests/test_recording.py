@@ -18,7 +18,7 @@ from PIL import Image
 
 from impasto.errors import DataError, OutputError
 from impasto.imaging import read
-from impasto.optimize.loop import Optimization, Progress
+from impasto.optimize.loop import Optimization, StepProgress
 from impasto.optimize.presets import PRESETS, preset
 from impasto.recording import (
     Log,
@@ -37,11 +37,11 @@ pytestmark = pytest.mark.usefixtures("one_thread", "folder")
 LOSSES = {"total": 2.5, "content": 0.5, "style": 2.0, "tv": 0.0, "range": 0.0}
 
 
-def record(step: int, steps: int = 10, *, total: float = 2.5, scale: tuple[int, int] = (36, 40)) -> Progress:
-    return Progress(step, steps, scale, {**LOSSES, "total": total}, seconds=step / 8)
+def record(step: int, steps: int = 10, *, total: float = 2.5, scale: tuple[int, int] = (36, 40)) -> StepProgress:
+    return StepProgress(step, steps, scale, {**LOSSES, "total": total}, seconds=step / 8)
 
 
-def log_of(*records: Progress) -> Log:
+def log_of(*records: StepProgress) -> Log:
     log = Log()
     for one in records:
         log.add(one)

@@ -16,7 +16,7 @@ from PIL import Image
 import impasto
 from impasto.errors import ImageError, ImpastoError, LayerError, OptionError, WeightsError
 from impasto.imaging import Picture, read, write
-from impasto.optimize.loop import Progress
+from impasto.optimize.loop import StepProgress
 from impasto.optimize.presets import DEFAULT_PRESET, PRESETS, preset
 from impasto.stylizer import Style, as_styles, parse_layers, parse_style, prepare, split_init, stylize
 
@@ -364,7 +364,7 @@ def test_an_absent_backbone_says_how_to_get_it_and_what_could_stand_in(
 
 
 def test_progress_is_told_after_every_step(paint: Paint) -> None:
-    records: list[Progress] = []
+    records: list[StepProgress] = []
     paint(steps=5, start_size=20, progress=records.append)
     assert [record.step for record in records] == [1, 2, 3, 4, 5]
     assert {record.steps for record in records} == {5}
@@ -377,7 +377,7 @@ def test_an_error_of_the_listener_stops_the_painting(paint: Paint) -> None:
     class EnoughError(Exception):
         pass
 
-    def stop(record: Progress) -> None:
+    def stop(record: StepProgress) -> None:
         if record.step == 2:
             raise EnoughError
 

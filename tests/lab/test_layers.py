@@ -14,7 +14,7 @@ from impasto.networks.inference import bind
 from impasto.networks.johnson import Johnson, JohnsonConfig
 from impasto.networks.layers import pad_to_multiple
 from impasto.networks.multistyle import MultiStyle, MultiStyleConfig
-from impasto.networks.staged import walk
+from impasto.networks.staged import run_stages
 from impasto.networks.universal import Universal, UniversalConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -63,7 +63,7 @@ def test_the_last_layer_is_what_the_picture_is_made_of(brisk: Brisk) -> None:
     with torch.no_grad():
         padded = pad_to_multiple(IMAGE, 4, 8)
         mix = brisk.mix("wave")
-        assert torch.equal(walk(brisk.stages(), brisk.centre(padded), mix), seen["head"])
+        assert torch.equal(run_stages(brisk.stages(), brisk.centre(padded), mix), seen["head"])
         painted = brisk.to_picture(seen["head"], padded, mix)[..., :26, :37]
         assert torch.allclose(painted, brisk(IMAGE, mix), atol=1e-6)
     assert list(seen) == ["head", "stem"]

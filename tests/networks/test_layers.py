@@ -14,18 +14,9 @@ from torch import Tensor
 
 from impasto.core import winograd
 from impasto.core.precision import Precision
-from impasto.networks.layers import (
-    ReflectConv,
-    bordered,
-    depth_to_space,
-    icnr_,
-    less_colours,
-    pad_to_multiple,
-    space_to_depth,
-    use_precision,
-    working_dtype,
-)
+from impasto.networks.layers import ReflectConv, bordered, less_colours, pad_to_multiple, use_precision, working_dtype
 from impasto.networks.norms import InstanceNorm
+from impasto.networks.pixel_shuffle import depth_to_space, icnr_, space_to_depth
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

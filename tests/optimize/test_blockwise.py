@@ -18,8 +18,8 @@ from impasto.optimize.blockwise import (
     BlockObjective,
     Layout,
     block_bytes,
+    block_features,
     layout_for,
-    look,
     margin_of,
     split,
     state_bytes,
@@ -173,7 +173,7 @@ def test_features_of_blocks_are_those_of_the_picture(vgg) -> None:
     assert len(blocks) == 12
     counted = dict.fromkeys(taps, 0)
     for block in blocks:
-        for tap, f in look(vgg, block.cut(image), block, taps):
+        for tap, f in block_features(vgg, block.cut(image), block, taps):
             step = 2 ** (int(tap[4]) - 1)
             top, left = block.top // step, block.left // step
             part = whole[tap][:, :, top : top + f.shape[2], left : left + f.shape[3]]

@@ -20,7 +20,7 @@ from impasto.core.vgg import NORMALISATIONS, VGG
 from impasto.errors import DivergenceError, LayerError, OptionError
 from impasto.imaging import luminance
 from impasto.optimize import loop as optimize
-from impasto.optimize.loop import Optimization, Progress
+from impasto.optimize.loop import Optimization, StepProgress
 from impasto.optimize.parameterisation import Pixels, Pyramid
 from impasto.optimize.presets import PRESETS, OptimizeSettings, preset
 
@@ -135,7 +135,7 @@ def is_picture(x: Tensor, like: Tensor = PHOTO) -> bool:
     return x.shape == like.shape and x.dtype == torch.float32 and bool(((x >= 0) & (x <= 1)).all())
 
 
-def paint(s: OptimizeSettings, backbone: nn.Module, **given: Any) -> tuple[Optimization, list[Progress]]:
+def paint(s: OptimizeSettings, backbone: nn.Module, **given: Any) -> tuple[Optimization, list[StepProgress]]:
     photo = given.pop("photo", PHOTO)
     if s.init == "draft":  # which whoever calls has painted
         given.setdefault("start", photo.flip(1))

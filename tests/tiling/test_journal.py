@@ -56,7 +56,7 @@ class Canvas:
 
 
 def plan_of(network: StagedNetwork, image: Tensor, tile: int) -> TilingPlan:
-    return plan_staged(network, tuple(image.shape[2:]), torch.float32, TilingOptions(tile=tile, keeps=True))
+    return plan_staged(network, tuple(image.shape[2:]), torch.float32, TilingOptions(tile=tile, resumable=True))
 
 
 @settings(max_examples=10, deadline=None)
@@ -73,7 +73,7 @@ def test_stopped_anywhere_it_goes_on(tmp_path_factory, kind, blocks, size, tile,
     canvas, whole = Canvas(picture(*size)), Canvas(picture(*size))
     plan = plan_of(network, canvas.image, tile)
     if statistics == "sampled":
-        passes = StagedCost(network, size, torch.float32, keeps=True).pass_choices(sampled=True)[0]
+        passes = StagedCost(network, size, torch.float32, resumable=True).pass_choices(sampled=True)[0]
         costs = tuple((step, 1.0) for step in passes)
         plan = replace(plan, statistics="sampled", sample=(2, 1), tile=8, passes=costs)
     for _ in whole.walk(network, plan, None):
@@ -143,7 +143,9 @@ def test_the_plan_stays_that_of_the_beginning(tmp_path: Path) -> None:
 
 def test_what_is_kept_is_planned_for() -> None:
     network, size = network_of("brisk"), (4000, 3000)
-    usual, kept = (plan_staged(network, size, torch.float32, TilingOptions(keeps=keeps)) for keeps in (False, True))
+    usual, kept = (
+        plan_staged(network, size, torch.float32, TilingOptions(resumable=resumable)) for resumable in (False, True)
+    )
     assert (usual.spilled, kept.pool) == (0, 0)
     assert kept.peak < usual.peak
     assert kept.spilled >= 2 * 4 * 8 * 4000 * 3000 / 16  # two maps are needed at once

@@ -100,7 +100,7 @@ class PainterLayers:
         return {layer: found[layer] for layer in layers}
 
     def _walk(self, x: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
-        """As `networks.staged.walk`, stopping after the last stage that is wanted."""
+        """As `networks.staged.run_stages`, stopping after the last stage that is wanted."""
         found: dict[str, Tensor] = {}
         kept: Tensor | None = None
         for name, stage in self.stages.items():

@@ -16,7 +16,7 @@ from impasto.networks.bound import BoundStyle, ForwardPass, WeightedStyles, chec
 from impasto.networks.encoded import SMALLEST, STRIDE, TAPS, EncodedConfig, EncodedNetwork, FeatureMoments
 from impasto.networks.layers import ReflectConv, pad_to_multiple, working_dtype
 from impasto.networks.restyling import EPS, fill_regions, match, normalised_weights, shrink_mask
-from impasto.networks.staged import Stage, walk
+from impasto.networks.staged import Stage, run_stages
 
 __all__ = ["AdaIN", "AdaINConfig", "AdaINForward", "BoundAdaIN"]
 
@@ -161,7 +161,7 @@ class AdaIN(EncodedNetwork):
         In training values are left free, because a clamped one has no gradient that could bring it back.
         """
         stages = self.stages()
-        x = walk(stages, features.to(working_dtype(stages[0].conv.conv2d.weight))).float()
+        x = run_stages(stages, features.to(working_dtype(stages[0].conv.conv2d.weight))).float()
         return x if self.training else x.clamp(0, 1)
 
     def forward(

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from impasto.errors import OptionError
-from impasto.networks.layers import ReflectConv, icnr_, level_phases_
+from impasto.networks.layers import ReflectConv
 from impasto.networks.norms import ConditionalInstanceNorm
 from impasto.networks.palette import ConditionalPalette, colour_map
+from impasto.networks.pixel_shuffle import icnr_, level_phases_
 from impasto.networks.staged import ResidualBlock, Stage, check_size
 from impasto.networks.styled import StyledConfig, StyledNetwork
 

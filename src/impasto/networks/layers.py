@@ -1,30 +1,25 @@
-"""Pieces that the feed-forward networks share: convolution at a mirrored border, moving pixels into channels
-and back, padding to a multiple of the stride, and the precision of the weights.
+"""Pieces that the feed-forward networks share: convolution at a mirrored border, padding to a multiple of the
+stride, and the precision of the weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from impasto.core import winograd
 from impasto.core.precision import Precision
 from impasto.core.streams import fill_border
+from impasto.networks import fast_cpu
 
 __all__ = [
     "ReflectConv",
     "bordered",
-    "depth_to_space",
-    "icnr_",
     "less_colours",
-    "level_phases_",
     "pad_to_multiple",
-    "space_to_depth",
     "state_dict_mismatch",
     "sum_colours",
     "use_precision",
@@ -48,19 +43,19 @@ class ReflectConv(nn.Module):
         """(B, I, h, w), both sides larger than the halo -> (B, O, ceil(h / stride), ceil(w / stride))."""
         padded = _continued(x, self.halo, "reflect", self.conv2d.weight)
         if self._learns() and self._is_thin(padded):
-            return _convolve_in_blocks(padded, self.conv2d.weight, self.conv2d.bias)
+            return fast_cpu.convolve_in_blocks(padded, self.conv2d.weight, self.conv2d.bias)
         if self._learns() and self.conv2d.stride == (1, 1):
             weight = self.conv2d.weight.to(padded.dtype)
             if winograd.pays(padded.shape, weight, 0):
-                half: Tensor = _Convolve.apply(padded, weight, self.conv2d.bias)  # type: ignore[no-untyped-call]
-                return half
+                return fast_cpu.convolve_by_winograd(padded, weight, self.conv2d.bias)
         out: Tensor = self.conv2d(padded)
         return out
 
     def upsampled(self, x: Tensor, factor: int) -> Tensor:
         """`forward` of x enlarged by a whole factor, each pixel repeated."""
         if self._learns() and factor == 2 and self.conv2d.kernel_size == (3, 3) and self.conv2d.stride == (1, 1):
-            return _convolve_doubled(x, self.conv2d.weight, self.conv2d.bias)
+            padded = _continued(x, 1, "replicate", self.conv2d.weight)
+            return fast_cpu.convolve_doubled(padded, self.conv2d.weight, self.conv2d.bias)
         out: Tensor = self(F.interpolate(x, scale_factor=factor, mode="nearest"))
         return out
 
@@ -103,146 +98,6 @@ def bordered(x: Tensor, border: int, *, rectify: bool, plus: Tensor | None = Non
         fill_border(field, dim, border, "reflect", low=True)
         fill_border(field, dim, border, "reflect", low=False)
     return out
-
-
-class _Convolve(torch.autograd.Function):
-    """``conv2d(x, weight, bias)`` and its gradient to x by `winograd`."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight, bias)
-        return winograd.convolve(x, weight, None if bias is None else bias.to(x.dtype), padding=0)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        (x, weight, bias), (of_x, *of_rest) = ctx.saved_tensors, ctx.needs_input_grad
-        dx = winograd.input_gradient(grad, weight, padding=0) if of_x else None
-        if not any(of_rest):
-            return dx, None, None
-        how = [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, *of_rest]
-        _, dweight, dbias = torch.ops.aten.convolution_backward(grad, x, weight, [len(weight)], *how)
-        return dx, dweight, dbias if bias is None or dbias is None else dbias.to(bias.dtype)
-
-
-def _convolve_in_blocks(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``conv2d(x, weight, bias)``, four neighbouring pixels at a time as four times the channels; sides are even."""
-    shifted = [F.pad(weight, (right, 1 - right, down, 1 - down)) for down in (0, 1) for right in (0, 1)]
-    kernels = torch.cat([space_to_depth(kernel, 2) for kernel in shifted])
-    return depth_to_space(F.conv2d(space_to_depth(x, 2), kernels, _repeated(bias)), 2)
-
-
-def _convolve_doubled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """(B, I, h, w), (O, I, 3, 3) -> (B, O, 2 h, 2 w): x twice as large by repetition, convolved, 4/9 of the products.
-
-    Of three neighbours in the enlarged map two are the same pixel, so each of the four positions within a pixel has
-    a 2x2 kernel of its own, the sums of rows and columns. Reflected at its border, the enlarged map repeats it.
-    """
-    kernels = torch.cat([kernel for rows in _pairs(weight, 2) for kernel in _pairs(rows, 3)])
-    maps = F.conv2d(_continued(x, 1, "replicate", weight), kernels, _repeated(bias))
-    rows: Tensor = _Interleave.apply(maps)  # type: ignore[no-untyped-call]
-    return rows.permute(0, 3, 1, 2)
-
-
-def _pairs(kernel: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Of a kernel three wide what falls on two pixels, for the first and for the second position within a pixel."""
-    a, b, c = kernel.unbind(dim)
-    return torch.stack((a, b + c), dim), torch.stack((a + b, c), dim)
-
-
-def _repeated(bias: Tensor | None) -> Tensor | None:
-    return None if bias is None else bias.repeat(4)
-
-
-class _Interleave(torch.autograd.Function):
-    """(B, 4 C, h + 1, w + 1) -> (B, 2 h, 2 w, C): of each position within a pixel the map, one row or column apart."""
-
-    @staticmethod
-    def forward(ctx: Any, maps: Tensor) -> Tensor:
-        maps = maps.contiguous(memory_format=torch.channels_last)
-        ctx.shape = maps.shape
-        b, c, h, w = maps.shape
-        return _by_position(maps).reshape(b, 2 * h - 2, 2 * w - 2, c // 4)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        maps = torch.empty(ctx.shape, dtype=grad.dtype, device=grad.device, memory_format=torch.channels_last).zero_()
-        view = _by_position(maps)
-        view.copy_(grad.reshape(view.shape))
-        return maps
-
-
-def _by_position(maps: Tensor) -> Tensor:
-    """Channels-last (B, 4 C, h + 1, w + 1) seen as (B, h, 2, w, 2, C): pixels of the interleaved map in their order."""
-    b, channels, h, w = maps.shape
-    c = channels // 4
-    picture, _, row, column = maps.stride()
-    return maps.as_strided((b, h - 1, 2, w - 1, 2, c), (picture, row, row + 2 * c, column, column + c, 1))
-
-
-def space_to_depth(x: Tensor, block: int) -> Tensor:
-    """(B, C, h, w) -> (B, block² C, h / block, w / block); channels come in the order (row, column, C).
-
-    With that order neighbouring columns stay neighbours in channels-last memory, which makes this two to
-    three times as fast as `F.pixel_unshuffle`, whose order is (C, row, column).
-    """
-    b, c, h, w = x.shape
-    rows = x.permute(0, 2, 3, 1).reshape(b, h // block, block, w // block, block * c)
-    return _swapped(rows).reshape(b, h // block, w // block, block * block * c).permute(0, 3, 1, 2)
-
-
-def depth_to_space(x: Tensor, block: int) -> Tensor:
-    """The inverse of `space_to_depth`: (B, block² C, h, w) -> (B, C, h · block, w · block)."""
-    b, c, h, w = x.shape
-    c //= block * block
-    rows = x.permute(0, 2, 3, 1).reshape(b, h, w, block, block * c)
-    return _swapped(rows).reshape(b, h * block, w * block, c).permute(0, 3, 1, 2)
-
-
-def _swapped(rows: Tensor) -> Tensor:
-    """(b, h, u, v, c) -> (b, h, v, u, c), copied.
-
-    Copied as numbers of eight or four bytes, where that many lie together: a CPU takes two thirds of the time for
-    fewer of them.
-    """
-    together = rows.shape[4] * rows.element_size()
-    wide = torch.int64 if together % 8 == 0 else torch.int32
-    aligned = rows.is_contiguous() and rows.data_ptr() % 8 == 0 and together % wide.itemsize == 0
-    if rows.device.type != "cpu" or rows.requires_grad or not aligned:
-        return rows.transpose(2, 3).contiguous()
-    return rows.view(wide).transpose(2, 3).contiguous().view(rows.dtype)
-
-
-@torch.no_grad()
-def icnr_(conv: nn.Conv2d, block: int) -> None:
-    """Give the channels that `depth_to_space` puts side by side the same weights, in place.
-
-    So the untrained layer upsamples by nearest neighbour and has no checkerboard that training would have to
-    unlearn (Aitken et al. 2017, arXiv:1707.02937).
-    """
-    if conv.weight.is_meta:  # about to be replaced; and torch would load its compiler, a second's work, to repeat it
-        return
-    base = conv.weight[: conv.out_channels // block**2]
-    conv.weight.copy_(base.repeat(block**2, 1, 1, 1))
-    if conv.bias is not None:
-        conv.bias.copy_(conv.bias[: len(base)].repeat(block**2))
-
-
-@torch.no_grad()
-def level_phases_(conv: nn.Conv2d, block: int) -> None:
-    """Make the channels that `depth_to_space` puts side by side answer alike to flat features, in place.
-
-    Their filters may differ in shape but not in sum, nor in bias, so that where nothing changes no pattern of
-    `block` pixels appears: the condition of Sugawara et al. 2018 (arXiv:1806.02658) for layers without
-    checkerboards. The least change of the weights that brings it is made.
-    """
-    phases = conv.weight.view(block**2, -1, *conv.weight.shape[1:])  # (block², O, I, k, k)
-    sums = phases.mean((3, 4), keepdim=True)
-    phases.add_(sums.mean(0, keepdim=True) - sums)
-    if conv.bias is not None:
-        biases = conv.bias.view(block**2, -1)
-        biases.copy_(biases.mean(0, keepdim=True).expand_as(biases))
 
 
 def pad_to_multiple(image: Tensor, multiple: int, smallest: int) -> Tensor:

@@ -6,7 +6,6 @@ result, which is how the networks call it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +14,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from impasto.core.precision import in_float64
+from impasto.networks import fast_cpu
+from impasto.networks.fast_cpu import at_least_float32
 
 __all__ = [
     "EPS",
@@ -96,63 +97,12 @@ class RunningMoments:
 
 def _moments_of_parts(x: Tensor, parts: int) -> tuple[Tensor, Tensor]:
     """Means and variances of (1, C, n, w), of which each part has as many rows; (k · parts, C) each."""
-    seen = _in_whole_vectors(x, max(1, parts))
-    if x.device.type != "cpu":
-        variances, means = torch.var_mean(_at_least_float32(seen), (2, 3), correction=0)
-    elif parts:
-        means, variances = _by_group_norm(seen)
+    seen = fast_cpu.in_whole_vectors(x, max(1, parts))
+    if x.device.type == "cpu":
+        means, variances = fast_cpu.moments_of_parts(seen, parts, EPS)
     else:
-        means, variances = _by_batch_norm(seen)
+        variances, means = torch.var_mean(at_least_float32(seen), (2, 3), correction=0)
     return means.view(-1, x.shape[1]), variances.view(-1, x.shape[1])
-
-
-def _by_group_norm(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Of (parts, C, n, 1), channels-last, on a CPU: (parts, C) each.
-
-    The statistics that group normalisation takes with a channel a group; what it normalises is thrown away. Every
-    thread reads a stretch of the map, the one that it wrote and will write again: where the processor's cores have
-    caches of their own, reading each part with all of them makes the next pass three times as slow.
-    """
-    parts, channels, positions, _ = x.shape
-    one = _at_least_float32(x.new_ones(channels))  # its type is that of the result
-    _, means, inverse = torch.native_group_norm(x, one, one, parts, channels, positions, channels, 0.0)
-    variances = inverse.square().reciprocal()
-    # It takes E[x²] - μ², of which too little is left where a part is nearly flat and far from 0.
-    _take_exactly(x, means, variances, means.square() > 1e3 * (variances + EPS))
-    return means, variances
-
-
-def _by_batch_norm(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Of (1, C, n, 1), channels-last, on a CPU: (1, C) each.
-
-    What batch normalisation takes is ten times as fast as `var_mean` on channels-last features. It also updates a
-    running average, by nothing here, and its type is that of the result.
-    """
-    unused = _at_least_float32(x.new_zeros(2, x.shape[1]))
-    means, variances = (value[None] for value in torch.ops.aten.batch_norm_update_stats(x, *unused, 0.0))
-    # Thousands of values are summed one by one in float32: the mean of what is flat and far from 0 is off by more than
-    # such channels vary.
-    _take_exactly(x, means, variances, means.square() > 1e6 * (variances + EPS))
-    return means, variances
-
-
-def _take_exactly(x: Tensor, means: Tensor, variances: Tensor, vague: Tensor) -> None:
-    """Go through some channels of (parts, C, n, 1) again, the slow way; statistics are changed in place."""
-    for i in vague.any(1).nonzero()[:, 0].tolist():
-        exact = torch.var_mean(x[i, vague[i]].double(), (1, 2), correction=0)
-        variances[i, vague[i]], means[i, vague[i]] = (part.to(means.dtype) for part in exact)
-
-
-def _in_whole_vectors(x: Tensor, parts: int = 1) -> Tensor:
-    """(B, C, n, w) seen as (parts, k · C, positions, 1), channels-last: of k neighbours the channels fill vectors.
-
-    Of 24 channels torch takes the last 8 one by one, five times as slow, and rounds them in another way. So k depends
-    on nothing that a piece of a map has not in common with all of it.
-    """
-    channels, positions = x.shape[1], x.shape[0] * x.shape[2] * x.shape[3] // parts
-    k = 2 if channels % 32 and x.shape[3] % 2 == 0 else 1
-    x = x.contiguous(memory_format=torch.channels_last)
-    return x.permute(0, 2, 3, 1).reshape(parts, positions // k, 1, channels * k).permute(0, 3, 1, 2)
 
 
 def normalise(
@@ -165,23 +115,12 @@ def normalise(
     """
     if x.device.type != "cpu" or not x.is_contiguous(memory_format=torch.channels_last):
         return F.batch_norm(x, mean, variance, gamma, beta, eps=EPS)
-    seen = _in_whole_vectors(x)
-    k = seen.shape[1] // x.shape[1]
-    gamma, beta, mean, variance = torch.stack((gamma, beta, mean, variance)).repeat(1, k)
-    if overwrite:
-        unused = {"save_mean": mean.new_empty(0), "save_invstd": mean.new_empty(0)}
-        torch.ops.aten.native_batch_norm.out(
-            seen, gamma, beta, mean, variance, training=False, momentum=0.0, eps=EPS, out=seen, **unused
-        )
-        return x
-    out = F.batch_norm(seen, mean, variance, gamma, beta, eps=EPS)
-    b, channels, rows, width = x.shape
-    return out.permute(0, 2, 3, 1).reshape(b, rows, width, channels).permute(0, 3, 1, 2)
+    return fast_cpu.normalise(x, mean, variance, gamma, beta, EPS, overwrite=overwrite)
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of each channel over positions, (B, C, h, w) -> two of (B, C), at least float32."""
-    variance, mean = torch.var_mean(_at_least_float32(x), dim=(2, 3), correction=0)
+    variance, mean = torch.var_mean(at_least_float32(x), dim=(2, 3), correction=0)
     return mean, variance
 
 
@@ -218,7 +157,7 @@ def instance_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, overwrite: bool = F
     if torch.is_grad_enabled() and (x.requires_grad or gamma.requires_grad or beta.requires_grad):
         out: Tensor = _Normalise.apply(x, gamma, beta)  # type: ignore[no-untyped-call]
         return out
-    wide = _at_least_float32(x.new_empty(0)).dtype
+    wide = at_least_float32(x.new_empty(0)).dtype
     gamma, beta = gamma.to(wide), beta.to(wide)
     return (
         _normalise_on_cpu(x, gamma, beta, overwrite)
@@ -249,36 +188,16 @@ def _normalise_in_parts(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor,
     return (x * _maps(scale) + _maps(shift)).to(x.dtype), mean, torch.rsqrt(variance + EPS)
 
 
-def _normalise_in_training(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """As `_normalise_in_parts`, of a whole batch: group normalisation with one channel a group.
-
-    Half the time of `_normalise_on_cpu` for many small maps. In channels-last the variance is E[x²] - μ², good to
-    some 1e-5 (μ/σ)² of itself; normalised features have μ/σ of order one, and pictures are centred before the first
-    convolution (`staged`), so that is enough to train by. Pictures with γ of their own go one by one.
-    """
-    wide = _at_least_float32(x.new_empty(0)).dtype
-    gamma, beta = gamma.to(wide), beta.to(wide)
-    if x.device.type != "cpu":
-        return _normalise_in_parts(x, gamma, beta)
-    b, c, h, w = x.shape
-    if len(gamma) > 1:
-        parts = [_normalise_in_training(x[i : i + 1], gamma[i : i + 1], beta[i : i + 1]) for i in range(b)]
-        outs, *statistics = zip(*parts, strict=True)
-        mean, inverse = map(torch.cat, statistics)
-        return _joined(outs, x), mean, inverse
-    if _is_thin(x):
-        out, mean, inverse = _normalise_in_training(x.contiguous(), gamma, beta)
-        return out.contiguous(memory_format=torch.channels_last), mean, inverse
-    out, mean, inverse = torch.native_group_norm(x, gamma[0], beta[0], b, c, h * w, c, EPS)
-    return out, mean.view(b, c), inverse.view(b, c)
-
-
 class _Normalise(torch.autograd.Function):
     """The gradient in closed form: a few passes, where autograd's own takes many, and group normalisation's more."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        out, mean, inverse = _normalise_in_training(x, gamma, beta)
+        wide = at_least_float32(x.new_empty(0)).dtype
+        if x.device.type == "cpu":
+            out, mean, inverse = fast_cpu.normalise_in_training(x, gamma.to(wide), beta.to(wide), EPS)
+        else:
+            out, mean, inverse = _normalise_in_parts(x, gamma.to(wide), beta.to(wide))
         ctx.save_for_backward(x, gamma, mean, inverse)
         return out
 
@@ -286,8 +205,10 @@ class _Normalise(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x, gamma, mean, inverse = ctx.saved_tensors
-        gradients = _gradients_on_cpu if x.device.type == "cpu" else _gradients_in_parts
-        dx, dgamma, dbeta = gradients(grad, x, gamma, mean, inverse)
+        if x.device.type == "cpu":
+            dx, dgamma, dbeta = fast_cpu.gradients(grad, x, gamma, mean, inverse, EPS)
+        else:
+            dx, dgamma, dbeta = _gradients_in_parts(grad, x, gamma, mean, inverse)
         return dx, _like(dgamma, gamma), _like(dbeta, gamma)
 
 
@@ -304,40 +225,6 @@ def _gradients_in_parts(
     dx.addcmul_(grad, _maps(a).to(x.dtype))
     positions = x.shape[2] * x.shape[3]
     return dx, mean_gx * positions, mean_g * positions
-
-
-def _gradients_on_cpu(
-    grad: Tensor, x: Tensor, gamma: Tensor, mean: Tensor, inverse: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The same: batch normalisation's gradient of one picture after the other, in two fifths of the time."""
-    if _is_thin(x):
-        dx, dgamma, dbeta = _gradients_on_cpu(grad.contiguous(), x.contiguous(), gamma, mean, inverse)
-        return dx.contiguous(memory_format=torch.channels_last), dgamma, dbeta
-    gamma = gamma.to(mean.dtype).expand(len(x), -1)
-    parts = [
-        torch.ops.aten.native_batch_norm_backward(
-            grad[i : i + 1], x[i : i + 1], gamma[i], None, None, mean[i], inverse[i], True, EPS, [True, True, True]
-        )
-        for i in range(len(x))
-    ]
-    maps, dgammas, dbetas = zip(*parts, strict=True)
-    return _joined(maps, x), torch.stack(dgammas), torch.stack(dbetas)
-
-
-def _is_thin(x: Tensor) -> bool:
-    """Whether torch's kernels, for which channels lie side by side, would find too few to fill a vector.
-
-    Three channels take them 3 ms for 256 px, and plane by plane .04.
-    """
-    return x.shape[1] < 16 and not x.is_contiguous()
-
-
-def _joined(maps: Sequence[Tensor], like: Tensor) -> Tensor:
-    """``torch.cat`` of one map for each of `like`'s, in its layout; torch's own copies with one thread on a CPU."""
-    out = torch.empty_like(like)
-    for i, part in enumerate(maps):
-        out[i : i + 1].copy_(part)
-    return out
 
 
 class InstanceNorm(nn.Module):
@@ -373,16 +260,12 @@ class ConditionalInstanceNorm(nn.Module):
         """
         if mix is None:
             raise ValueError("a network of several styles needs their weights")
-        weights = _at_least_float32(mix)[:, :, None]
+        weights = at_least_float32(mix)[:, :, None]
         return (weights * self.gamma).sum(1), (weights * self.beta).sum(1)
 
     def forward(self, x: Tensor, mix: Tensor | None, *, overwrite: bool = False) -> Tensor:
         """(B, C, h, w), (B, N) or (1, N) weights -> (B, C, h, w), normalised; see `instance_norm`."""
         return instance_norm(x, *self.affine(mix), overwrite=overwrite)
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
 def _maps(values: Tensor) -> Tensor:

@@ -17,19 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.errors import OptionError
-from impasto.networks.layers import (
-    ReflectConv,
-    bordered,
-    depth_to_space,
-    less_colours,
-    pad_to_multiple,
-    space_to_depth,
-    sum_colours,
-    working_dtype,
-)
+from impasto.networks.layers import ReflectConv, bordered, less_colours, pad_to_multiple, sum_colours, working_dtype
 from impasto.networks.norms import ConditionalInstanceNorm, InstanceNorm
+from impasto.networks.pixel_shuffle import depth_to_space, space_to_depth
 
-__all__ = ["Norm", "ResidualBlock", "Stage", "StagedNetwork", "check_size", "walk"]
+__all__ = ["Norm", "ResidualBlock", "Stage", "StagedNetwork", "check_size", "run_stages"]
 
 Norm = InstanceNorm | ConditionalInstanceNorm
 
@@ -93,7 +85,7 @@ class Stage:
         return x.add_(kept) if kept is not None else x
 
 
-def walk(stages: Sequence[Stage], x: Tensor, mix: Tensor | None = None) -> Tensor:
+def run_stages(stages: Sequence[Stage], x: Tensor, mix: Tensor | None = None) -> Tensor:
     """Send features (B, C, h, w) through all stages; `mix` (B, N) weighs the styles of conditional norms."""
     kept: Tensor | None = None
     border = 0  # that x has
@@ -163,5 +155,5 @@ class StagedNetwork(nn.Module, ABC):
     def paint(self, image: Tensor, mix: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) float32 in [0, 1], any size -> the same, painted."""
         padded = pad_to_multiple(image, self.STRIDE, self.SMALLEST)
-        features = walk(self.stages(), self.centre(padded), mix)
+        features = run_stages(self.stages(), self.centre(padded), mix)
         return self.to_picture(features, padded, mix)[..., : image.shape[-2], : image.shape[-1]]

@@ -33,8 +33,8 @@ __all__ = [
     "BlockObjective",
     "Layout",
     "block_bytes",
+    "block_features",
     "layout_for",
-    "look",
     "margin_of",
     "split",
     "state_bytes",
@@ -114,7 +114,7 @@ def _cuts(side: int, parts: int, grid: int) -> list[tuple[int, int]]:
     return list(zip(edges, [*edges[1:], side], strict=True))
 
 
-def look(backbone: VGG, image: Tensor, block: Block, taps: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+def block_features(backbone: VGG, image: Tensor, block: Block, taps: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
     """The features of a block alone, from `image` as `Block.cut` cuts it: name and (1, C, h, w), as `VGG.each`."""
     return ((tap, _own(f, tap, block)) for tap, f in backbone.each(image, taps))
 
@@ -174,7 +174,7 @@ class BlockObjective(Objective):
         )
         for block in self.blocks(self.size):
             stores = {}
-            for tap, f in look(self.backbone, block.cut(photo), block, taps):
+            for tap, f in block_features(self.backbone, block.cut(photo), block, taps):
                 stores[tap] = self.pool.take(MapShape(f.shape[1], f.shape[2], f.shape[3], f.dtype))
                 stores[tap].write(0, f)
                 norms[tap] += f.float().square().sum()
@@ -188,7 +188,7 @@ class BlockObjective(Objective):
         size, taps = (picture.shape[2], picture.shape[3]), tuple(self.settings.style_layers)
         sums, (rgb, weights) = _Sums(), split_weights(picture)
         for block in self.blocks(size):
-            for tap, f in look(self.backbone, block.cut(rgb), block, taps):
+            for tap, f in block_features(self.backbone, block.cut(rgb), block, taps):
                 step = _step(tap)
                 shares = shares_of(weights, (size[0] // step, size[1] // step))
                 if shares is not None:
@@ -249,7 +249,7 @@ class BlockObjective(Objective):
         """What counts of a block, taken of its features as they come (see `VGG.each`)."""
         piece = block.cut(image.detach())
         seen = _Seen(piece.clone().requires_grad_() if with_gradient else piece, {}, {}, {})
-        for tap, f in look(self.backbone, seen.piece, block, [*self.divisors, *self.style_losses]):
+        for tap, f in block_features(self.backbone, seen.piece, block, [*self.divisors, *self.style_losses]):
             if tap in self.style_losses:
                 seen.parts[tap], seen.shapes[tap] = self._summed(f), _shape(f)
             if tap in self.divisors:

@@ -1,1 +1,1 @@
-"""Pictures of any size within a budget of memory: what it costs, a plan, and the walk in bands."""
+"""Pictures of any size within a budget of memory: what it costs, a plan, and painting in bands."""

@@ -62,9 +62,9 @@ def paint_staged(
         photo: of any size.
         plan: from `cost.plan_staged`, made for this network and this size.
         mix: (1, N) weights of a network of several styles.
-        journal: where the walk keeps how far it is, for another process to go on; it is given no rows that `put_rows`
-            had before, and gives the same. `plan` is the journal's then, and rows given to `put_rows` are durable
-            when it returns.
+        journal: where to keep how far the painting is, so that another process can go on and give the same picture;
+            it skips the rows that `put_rows` had before. `plan` must be the journal's, and rows given to `put_rows`
+            must be safely stored when that returns.
 
     Closing the iterator stops, and gives memory and disk back.
 
@@ -72,22 +72,22 @@ def paint_staged(
         OutputError: the disk has no room for what memory cannot hold.
     """
     began, total = time.perf_counter(), sum(cost for _, cost in plan.passes)
-    with closing(_Walk(network, photo, plan, mix, journal)) as walk:
-        if walk.flat:
-            walk.paint_flat(put_rows)
+    with closing(_BandPainter(network, photo, plan, mix, journal)) as painter:
+        if painter.flat:
+            painter.paint_flat(put_rows)
             return
-        done = sum(cost for _, cost in plan.passes[: walk.state.passes])
-        begun = (done + plan.passes[-1][1] * walk.state.rows / walk.photo.height) / total
-        for step, cost in plan.passes[walk.state.passes :]:
+        done = sum(cost for _, cost in plan.passes[: painter.state.passes])
+        begun = (done + plan.passes[-1][1] * painter.state.rows / painter.photo.height) / total
+        for step, cost in plan.passes[painter.state.passes :]:
             if step.paints and plan.statistics == "sampled":
-                walk.sample(step.first)
-            for share in walk.paint(step, put_rows) if step.paints else walk.measure(step):
+                painter.sample(step.first)
+            for share in painter.paint(step, put_rows) if step.paints else painter.measure(step):
                 part = min(1.0, (done + share * cost) / total)
                 yield BandProgress(part, time.perf_counter() - began, begun)
             done += cost
 
 
-class _Walk:
+class _BandPainter:
     """What is known between passes."""
 
     def __init__(
@@ -197,7 +197,7 @@ class _Walk:
         """How many pieces need not be read again for what is left to paint, and how many rows of them.
 
         The first pieces that are read give `wrong` rows that are not to be used, and are otherwise cut than those
-        of a walk from the top; by the rows that are used, both are over, so these are the same bit for bit.
+        of a painting from the top; by the rows that are used, both are over, so these are the same bit for bit.
         """
         height, used = self._height(), self.state.rows - 2 * wrong
         splits = split_rows(height, self._piece(height))

@@ -20,7 +20,7 @@ def plan_staged(
 ) -> TilingPlan:
     """How a picture of this (height, width) is painted; OptionError if the budget is too small."""
     options = options or TilingOptions()
-    return choose(StagedCost(network, size, dtype, keeps=options.keeps), options)
+    return choose(StagedCost(network, size, dtype, resumable=options.resumable), options)
 
 
 def padded_size(size: tuple[int, int], multiple: int, smallest: int) -> tuple[int, int]:
@@ -39,15 +39,15 @@ class StagedCost:
         network: whose weights may be anywhere, also on no device at all.
         size: height and width of the picture, px.
         dtype: of the features.
-        keeps: see `plan.TilingOptions`.
+        resumable: see `plan.TilingOptions`.
     """
 
     tile = 48
 
     def __init__(
-        self, network: StagedNetwork, size: tuple[int, int], dtype: torch.dtype, *, keeps: bool = False
+        self, network: StagedNetwork, size: tuple[int, int], dtype: torch.dtype, *, resumable: bool = False
     ) -> None:
-        self.keeps = keeps
+        self.resumable = resumable
         self.size, self.stride, self.dtype, self.stages = size, network.STRIDE, dtype, network.stages()
         self.padded = padded_size(size, network.STRIDE, network.SMALLEST)
         self.shapes = raw_shapes(self.stages, *self.padded, dtype)
@@ -92,8 +92,8 @@ class StagedCost:
     def storage(self, passes: Sequence[Pass], room: int | None) -> tuple[int, int, int]:
         """Bytes of pool and of file at the most, and bytes read and written in files, with so much room."""
         size = sum(shape.bytes for shape in self.shapes) if room is None else max(0, room)
-        size = 0 if self.keeps else size
-        pool = Pool(size, overwrites=not self.keeps)
+        size = 0 if self.resumable else size
+        pool = Pool(size, overwrites=not self.resumable)
         maps = Maps(self.stages, self.shapes, pool)
         most, spilled, moved = 0, 0, 0
         for step in passes:

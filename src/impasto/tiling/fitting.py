@@ -90,6 +90,7 @@ def paint(
         except StopIteration as end:
             result: Tensor = end.value
             return result
+        del painted  # or it would live on beside the next
 
 
 def paint_rows(
@@ -123,7 +124,7 @@ def paint_rows(
 def plan_for(network: Network, size: tuple[int, int], options: TilingOptions | None = None) -> TilingPlan:
     """How a picture of this (height, width) is painted in bands; OptionError if the budget is too small."""
     options = options or TilingOptions()
-    return choose(_cost_model(network, size, keeps=options.keeps), options)
+    return choose(_cost_model(network, size, resumable=options.resumable), options)
 
 
 def plan_bands(network: Network, size: tuple[int, int], options: TilingOptions | None = None) -> TilingPlan | None:
@@ -202,9 +203,9 @@ def _holding(options: TilingOptions, size: tuple[int, int]) -> TilingOptions:
     return replace(options, held=held_memory() + PER_PIXEL * size[0] * size[1])
 
 
-def _cost_model(network: Network, size: tuple[int, int], *, keeps: bool = False) -> StagedCost | AdaINCost:
+def _cost_model(network: Network, size: tuple[int, int], *, resumable: bool = False) -> StagedCost | AdaINCost:
     adain = as_adain(network)
-    return _staged_cost(painter_of(network), size, keeps=keeps) if adain is None else _adain_cost(adain, size)
+    return _staged_cost(painter_of(network), size, resumable=resumable) if adain is None else _adain_cost(adain, size)
 
 
 def _cost_of(one: ForwardPass, size: tuple[int, int]) -> StagedCost | AdaINCost:
@@ -216,8 +217,8 @@ def _cost_of(one: ForwardPass, size: tuple[int, int]) -> StagedCost | AdaINCost:
     raise TypeError(f"no cost model for {type(one).__name__}")
 
 
-def _staged_cost(network: StagedNetwork, size: tuple[int, int], *, keeps: bool = False) -> StagedCost:
-    return StagedCost(network, size, network.stages()[0].conv.conv2d.weight.dtype, keeps=keeps)
+def _staged_cost(network: StagedNetwork, size: tuple[int, int], *, resumable: bool = False) -> StagedCost:
+    return StagedCost(network, size, network.stages()[0].conv.conv2d.weight.dtype, resumable=resumable)
 
 
 def _adain_cost(network: AdaIN, size: tuple[int, int]) -> AdaINCost:

@@ -1,4 +1,4 @@
-"""What a walk through a large picture leaves in a folder, so that another process can go on where it stopped.
+"""What painting a large picture leaves in a folder, so that another process can go on where it stopped.
 
 ``state.pt`` tells how far it is: which passes are done, the statistics they took, how many rows are painted, and
 which files of ``maps/`` hold what the next pass reads. A file that it names is never written to again.
@@ -29,7 +29,7 @@ _OLD_FIELDS = frozenset(
 
 @dataclass
 class State:
-    """How far a walk is.
+    """How far a painting is.
 
     Attributes:
         passes: how many are done.
@@ -65,7 +65,9 @@ class FilePool(Pool):
 
 
 class Journal:
-    """The folder of a walk. What is in it is trusted to be of this picture and this network: the caller sees to that.
+    """The folder of a painting in progress.
+
+    The caller sees to it that what is in it is of this picture and this network.
 
     Raises:
         DataError: it is damaged.
@@ -89,9 +91,9 @@ class Journal:
         return self.plan
 
     def save(self, state: State) -> None:
-        """Tell how far the walk is, whole or not at all, and remove maps that nobody will read."""
+        """Tell how far the painting is, whole or not at all, and remove maps that nobody will read."""
         if self.plan is None:
-            raise RuntimeError("a walk is saved that has not begun")
+            raise RuntimeError("a painting is saved that has not begun")
         self.state = state
         buffer = io.BytesIO()
         torch.save({"plan": _plain_plan(self.plan), **_plain_state(state)}, buffer)

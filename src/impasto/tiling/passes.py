@@ -1,4 +1,4 @@
-"""Walking a network whose normalisations need the whole picture, without having the whole picture in memory.
+"""Running a network whose normalisations need the whole picture, without having the whole picture in memory.
 
 A pass goes over the picture from top to bottom, from a map that is stored to one that is to be, and measures the
 statistics that the next pass normalises with. Maps that are dearer to store than to compute again are passed
@@ -17,8 +17,8 @@ from torch import Tensor
 
 from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.core.streams import Pieces, Window, slide
-from impasto.networks.layers import depth_to_space, space_to_depth
 from impasto.networks.norms import normalise
+from impasto.networks.pixel_shuffle import depth_to_space, space_to_depth
 from impasto.networks.staged import Stage
 
 __all__ = [

@@ -109,14 +109,14 @@ class TilingOptions:
         tile: rows of a band, px; None chooses.
         statistics: ``exact``, or ``sampled`` from some tiles, but for those of a network's first layers. A picture
             that is hardly larger than its sample is painted exactly.
-        keeps: maps between passes are files with names, so that another process can go on from them (`journal`).
+        resumable: maps between passes are files with names, so that another process can go on from them (`journal`).
     """
 
     budget: int | None = None
     held: int = 0
     tile: int | None = None
     statistics: Statistics = "exact"
-    keeps: bool = False
+    resumable: bool = False
 
     def __post_init__(self) -> None:
         if self.statistics not in get_args(Statistics):
