@@ -19,12 +19,12 @@ PROJECT = Path(__file__).resolve().parents[1]
 SOURCES = PROJECT / "src"
 
 LEVELS = [
-    {"errors"},
+    {"errors", "types"},
     {"files"},
     {"imaging", "core"},
-    {"methods"},
-    {"training", "stylizer", "recording", "evaluation", "lab", "export"},
-    {"video", "batch"},
+    {"networks", "optimize", "tiling"},
+    {"stylizer", "light"},
+    {"training", "evaluation", "lab", "export", "video", "batch", "bulk"},
     {"studio", "cli"},
 ]
 LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}
@@ -38,7 +38,7 @@ def modules(sources: Path) -> dict[str, ast.Module]:
     for path in sorted(sources.rglob("*.py")):
         parts = path.relative_to(sources).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        found[name] = ast.parse(path.read_text(encoding="utf-8"), str(path))
+        found[name] = WithoutTypes().visit(ast.parse(path.read_text(encoding="utf-8"), str(path)))
     return found
 
 
@@ -54,15 +54,19 @@ def imports(module: str, tree: ast.AST, known: dict[str, ast.Module]) -> Iterato
                 yield deeper if deeper in known else str(node.module)
 
 
-def at_import_time(tree: ast.Module) -> ast.Module:
-    """The statements that run when the module is imported: no function bodies, no ``if TYPE_CHECKING``."""
+class WithoutTypes(ast.NodeTransformer):
+    """Leaves out what is for type checkers alone."""
 
-    class Pruner(ast.NodeTransformer):
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
+
+
+def at_import_time(tree: ast.Module) -> ast.Module:
+    """The statements that run when the module is imported: no function bodies."""
+
+    class Pruner(WithoutTypes):
         def visit_FunctionDef(self, node: ast.FunctionDef) -> None: ...
         def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None: ...
-
-        def visit_If(self, node: ast.If) -> ast.AST | None:
-            return None if "TYPE_CHECKING" in ast.unparse(node.test) else self.generic_visit(node)
 
     return Pruner().visit(ast.parse(ast.unparse(tree)))
 

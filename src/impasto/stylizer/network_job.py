@@ -57,10 +57,12 @@ def sizes_of(photo: tuple[int, int], request: StylizeRequest) -> Sizes:
     return Sizes(photo, painting, scaled(painting, request.style_scale))
 
 
-def tiling_options(request: StylizeRequest, budget: int | None, held: int = 0, *, keeps: bool = False) -> TilingOptions:
+def tiling_options(
+    request: StylizeRequest, budget: int | None, held: int = 0, *, resumable: bool = False
+) -> TilingOptions:
     """How a network may divide a picture, as a request and a budget have it."""
     return TilingOptions(
-        budget=budget, held=held, tile=request.tile, statistics=request.statistics or "exact", keeps=keeps
+        budget=budget, held=held, tile=request.tile, statistics=request.statistics or "exact", resumable=resumable
     )
 
 

@@ -14,7 +14,8 @@ from impasto.errors import DivergenceError, OptionError
 from impasto.imaging import check_output, write
 from impasto.stylizer.job import Job, Output, Progress, Steps
 from impasto.stylizer.optimize_job import OptimizeJob
-from impasto.stylizer.run_folder import RunDescription, RunFolder
+from impasto.stylizer.run_description import RunDescription
+from impasto.stylizer.run_folder import RunFolder
 from impasto.stylizer.run_log import Log, Timeline, plot_losses
 from impasto.stylizer.strip_job import StripJob
 

@@ -145,7 +145,7 @@ class StripJob(Job):
     def _plan_tiling(self) -> TilingPlan:
         request, limit = self.request, self.engine.limit(self.request)
         release_blocks()  # what reading styles has left
-        options = tiling_options(request, _budget(limit), held_memory() + LIBRARY, keeps=self.folder is not None)
+        options = tiling_options(request, _budget(limit), held_memory() + LIBRARY, resumable=self.folder is not None)
         new = plan_for(self.model.network, self.sizes.seen, options)
         begun = None if self._journal is None else self._journal.plan
         if begun is None:

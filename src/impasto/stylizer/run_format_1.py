@@ -9,7 +9,7 @@ from typing import Any
 from impasto.optimize.presets import OptimizeSettings
 from impasto.stylizer.job import Output
 from impasto.stylizer.request import OutputOptions, StylizeRequest
-from impasto.stylizer.run_folder import RunDescription, same_file, stored_settings
+from impasto.stylizer.run_description import RunDescription, same_file, stored_settings
 from impasto.stylizer.styles import Style, parse_style
 
 __all__ = ["is_format_1", "upgraded"]

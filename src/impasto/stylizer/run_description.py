@@ -1,0 +1,135 @@
+"""What a run's folder says of the run: whatever it takes to go on, from any folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from impasto.core.backbones import BACKBONES
+from impasto.errors import DataError
+from impasto.files import sha256
+from impasto.networks.shipped import find_model
+from impasto.optimize.presets import OptimizeSettings
+from impasto.stylizer.job import Output
+from impasto.stylizer.request import OutputOptions, StylizeRequest
+
+__all__ = ["FORMAT", "RunDescription", "describe_file", "describe_settings", "same_file", "stored_settings"]
+
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """Whatever it takes to go on with a run, from any folder.
+
+    Attributes:
+        photo: path of the photo.
+        request: what is asked for, with whole paths.
+        output: where the painting goes.
+        settings: of an optimisation; None for a network.
+        beginning: picture that an optimisation begins with, instead of what `settings` say.
+        save_every: steps between the frames that are kept.
+        files: every file that the run needs, with its hash.
+    """
+
+    photo: str
+    request: StylizeRequest
+    output: Output
+    settings: OptimizeSettings | None = None
+    beginning: str | None = None
+    save_every: int | None = None
+    files: tuple[Mapping[str, Any], ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """For run.json."""
+        request = self.request.anywhere()
+        return {
+            "format": FORMAT,
+            "version": version("impasto"),
+            "photo": str(Path(self.photo).resolve()),
+            "request": request.to_json(),
+            "settings": None if self.settings is None else describe_settings(self.settings),
+            "beginning": None if self.beginning is None else str(Path(self.beginning).resolve()),
+            "output": {
+                "path": str(Path(self.output.path).absolute()),
+                "options": self.output.options.model_dump(mode="json"),
+                "force": self.output.force,
+                "recipe": self.output.recipe,
+            },
+            "save_every": self.save_every,
+            "files": [describe_file(path) for path in self._paths(request)],
+        }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any], folder: Path) -> RunDescription:
+        """The inverse, of a run in this folder. Raises whatever a damaged one makes it stumble over."""
+        for row in found["files"]:
+            same_file(row, folder)
+        settings, output = found["settings"], found["output"]
+        return cls(
+            photo=found["photo"],
+            request=StylizeRequest.from_json(found["request"]),
+            output=Output(
+                output["path"], OutputOptions.of(**output["options"]), force=output["force"], recipe=output["recipe"]
+            ),
+            settings=None if settings is None else stored_settings(settings),
+            beginning=found["beginning"],
+            save_every=found["save_every"],
+            files=tuple(found["files"]),
+        )
+
+    def _paths(self, request: StylizeRequest) -> list[str]:
+        """The files that must be as they were."""
+        styles = [str(row.image) for row in request.style]
+        backbone = None if self.settings is None else self.settings.backbone
+        paths = [self.photo, *request.mask, *([self.beginning] if self.beginning else [])]
+        paths += [style for style in styles if self.settings is not None or Path(style).is_file()]
+        if self.settings is None and request.model is not None:
+            paths.append(str(find_model(request.model)))
+        if backbone is not None and backbone not in BACKBONES:
+            paths.append(str(Path(backbone).expanduser()))
+        return list(dict.fromkeys(str(path) for path in paths))
+
+
+def describe_file(path: str | Path) -> dict[str, Any]:
+    """Where a file lies and what is in it, for the description of a run. DataError if it cannot be read."""
+    try:
+        return {"path": str(Path(path).resolve()), "sha256": sha256(Path(path))}
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def same_file(row: Mapping[str, Any], folder: Path) -> str:
+    """The path of a file that `describe_file` described for a run; DataError if it is gone or another by now.
+
+    `folder` is the run's, for the command that goes on.
+    """
+    path = str(row["path"])
+    if not Path(path).is_file():
+        raise DataError(
+            f"{path}: is not there any more, so the run cannot go on; put it back, or a link to where it is now, then "
+            f"go on with impasto stylize --resume {folder}"
+        )
+    if describe_file(path)["sha256"] != row["sha256"]:
+        raise DataError(f"{path}: has changed since the run began; start a new run")
+    return path
+
+
+def describe_settings(settings: OptimizeSettings) -> dict[str, Any]:
+    """Settings as plain values, for JSON."""
+    return {key: dict(value) if isinstance(value, Mapping) else value for key, value in _plain(settings).items()}
+
+
+def _plain(settings: OptimizeSettings) -> dict[str, Any]:
+    return {f.name: getattr(settings, f.name) for f in fields(settings)}
+
+
+def stored_settings(stored: Mapping[str, Any]) -> OptimizeSettings:
+    """The inverse of `describe_settings`. DataError if they are of another version of this program."""
+    odd = sorted(stored.keys() ^ {f.name for f in fields(OptimizeSettings)})
+    if odd:
+        raise DataError(f"the run was begun by another version, whose settings differ in {', '.join(odd)}")
+    return OptimizeSettings(**{**stored, "betas": tuple(stored["betas"])})
