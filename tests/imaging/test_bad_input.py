@@ -12,6 +12,7 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -23,8 +24,10 @@ from impasto.errors import ImageError
 from impasto.imaging import as_picture, read
 from impasto.imaging.guards import QUIET
 
+from .corpus import CORPUS
 from .imaging_samples import gradient, gradient16, orientation_exif, plain_tiff, png16, saved, tiff
 
+RARE = ("group3 0 1", "group4 1 2", "tiff_ccitt 0 1", "ycbcr 2x2", "ycbcr tiff_lzw", "thumbnail, then the picture")
 KINDS = {
     **{fmt: saved(gradient(), fmt) for fmt in ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "HEIC")},
     "JPEG progressive": saved(gradient(), "JPEG", progressive=True),
@@ -35,6 +38,11 @@ KINDS = {
     "PNG 16": png16(gradient16()),
     "TIFF 16": tiff(gradient16(), rowsperstrip=8),
     "TIFF 16 lzw tiles": tiff(gradient16(), compression="lzw", tile=(16, 16)),
+    "TIFF tiled planes": tiff(np.moveaxis(gradient(), 2, 0).copy(), planarconfig="separate", tile=(16, 16)),
+    **{f"TIFF {name}": CORPUS[name].data for name in RARE},
+    "AVIF 10": bytes(
+        imagecodecs.avif_encode(gradient16() >> 6, level=90, bitspersample=10, primaries=12, transfer=13, matrix=6)
+    ),
 }
 
 

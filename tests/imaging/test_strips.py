@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from impasto.errors import ImageError, MissingExtraError, OptionError, OutputError
-from impasto.imaging import Picture, read, strips
+from impasto.imaging import Picture, read, strips, tiff_checks, tiff_rows
 from impasto.imaging.pixelfile import PixelFile, Strips
 from impasto.imaging.profiles import SRGB
 from impasto.imaging.reading import read_header
@@ -251,7 +251,8 @@ def test_a_file_cut_short_is_one_sentence(tmp_path: Path, name: str, capfd: pyte
     ("name", "data", "told"),
     [
         ("a.webp", saved(gradient(), "WEBP"), "only JPEG, PNG and TIFF are read by strips"),
-        ("a.tif", tiff((gradient() / 255).astype(np.float32)), "samples of type float"),
+        ("a.tif", tiff(gradient().astype(np.int16)), "samples of type int16, need RGB"),
+        ("b.tif", tiff((gradient() / 25).astype(np.float32)), "float samples from .*, need 0 to 1"),
         ("a.png", b"", "empty"),
         ("b.png", b"no picture at all", "not a picture"),
     ],
@@ -298,3 +299,24 @@ def test_nothing_stays_in_the_folder(tmp_path: Path) -> None:
     assert (found.read_alpha(3, 9)[0, 0] * 255).round().byte().numpy().tolist() == ramp_alpha()[3:9].tolist()
     assert os.listdir(work) == []  # noqa: PTH208
     found.pixels.file.close()
+
+
+def test_strips_that_would_fill_the_memory_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiff_checks, "_LARGE_STRIP", 1000)
+    path = tmp_path / "photo.tif"
+    path.write_bytes(tiff(gradient(), compression="zstd", rowsperstrip=HEIGHT))
+    with pytest.raises(ImageError, match="a TIFF in strips of 36 rows, 0 MB each; save it with smaller ones"):
+        strips.decode_strips(path)
+
+
+def test_a_long_strip_without_compression_is_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiff_rows, "_PIECE", 5 * WIDTH * 3 * 4)
+    values = (gradient16() / 65535).astype(np.float32)
+    path = tmp_path / "photo.tif"
+    path.write_bytes(tiff(values, rowsperstrip=HEIGHT))
+    with tifffile.TiffFile(path) as file:
+        assert [len(rows) for rows in tiff_rows.decode_rows(file.pages.first)] == [5] * 7 + [1]
+    assert_same(decoded(path), read(path))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ImageError, match="damaged or cut short"):
+        strips.decode_strips(path)

@@ -42,8 +42,10 @@ def read(
     """The picture in a file, of several the first; ``"-"`` means standard input.
 
     Reads JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP and, with the extra ``heif``, HEIC. EXIF orientation is applied,
-    an embedded ICC profile is converted to sRGB, alpha is kept apart, PNG and TIFF keep 16 bits. Grey, palette
-    and CMYK become RGB. The size is checked on the header, before any pixel is decoded.
+    colours are converted to sRGB from the embedded ICC profile, or from what else describes them (``colour_tags``;
+    PQ and HLG are brought to a screen's range by the EETF of ITU-R BT.2390), alpha is kept apart, PNG, TIFF, AVIF
+    and HEIC keep more than 8 bits. Grey, palette, CIELab and CMYK become RGB. The size is checked on the
+    header, before any pixel is decoded.
 
     Raises:
         ImageError: missing, a folder, empty, cut short, damaged, not a picture, of more than

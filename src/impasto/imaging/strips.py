@@ -85,10 +85,12 @@ def decode_strips(
     min_side: int = MIN_SIDE,
     folder: str | os.PathLike[str] | None = None,
 ) -> Strips:
-    """Decode a JPEG, PNG or TIFF of 8 or 16 bits into a temporary file in `folder`, as `reading.read` would.
+    """Decode a JPEG, PNG or TIFF into a temporary file in `folder`, as `reading.read` would.
+
+    By pyvips; a TIFF of a kind that it cannot read, or takes for another, strip by strip by `tiff_strips`.
 
     Raises:
-        ImageError: as `read`; also TIFF with other than 8 or 16 bits.
+        ImageError: as `read`; also a TIFF that must be decoded so and whose strips fill more than 1 GB each.
         MissingExtraError: pyvips is not installed.
         OutputError: the disk has no room.
     """

@@ -3,58 +3,28 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 
 from impasto.errors import ImageError
 from impasto.imaging.guards import Limits
 from impasto.imaging.header import Header
 from impasto.imaging.pixels import Pixels, unpremultiplied
 from impasto.imaging.profiles import LAB
+from impasto.imaging.tiff_checks import ALPHAS, CHANNELS, LABS, check_coding, check_header, check_kind, check_strip
 from impasto.imaging.tiff_pages import TiffPage, find_picture
-from impasto.imaging.tiff_rows import by_libtiff, decode_rows
+from impasto.imaging.tiff_rows import by_libtiff, decode_page, decode_rows
 
 __all__ = ["XMP_TAG", "encode_tiff", "is_tiff", "read_tiff", "strip_bytes", "tiff_header", "tiff_strips"]
 
-_KIND = tifffile.PHOTOMETRIC
-_CHANNELS = {  # what the decoder hands out; YCbCr arrives as RGB
-    _KIND.MINISWHITE: 1,
-    _KIND.MINISBLACK: 1,
-    _KIND.PALETTE: 1,
-    _KIND.RGB: 3,
-    _KIND.YCBCR: 3,
-    _KIND.CIELAB: 3,
-    _KIND.ICCLAB: 3,
-    _KIND.SEPARATED: 4,
-}
-_LABS = (_KIND.CIELAB, _KIND.ICCLAB)
-_ALPHAS = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
-_MOST_SAMPLES = 16
 XMP_TAG = 700
-_LARGE_TILE = 1024 * 1024
-_LARGE_STRIP = 1 << 30  # bytes, decoded, of what must be in memory at once
-_CODING = tifffile.COMPRESSION
-_JPEG = _CODING.JPEG
+
+_KIND, _CODING = tifffile.PHOTOMETRIC, tifffile.COMPRESSION
 _SEPARATE = tifffile.PLANARCONFIG.SEPARATE
-# Those in use for pictures. The decoders of others are not safe against damaged files.
-_CODINGS = {
-    _CODING.NONE: "none",
-    _CODING.LZW: "LZW",
-    _CODING.ADOBE_DEFLATE: "deflate",
-    _CODING.DEFLATE: "old deflate",
-    _CODING.PACKBITS: "PackBits",
-    _CODING.ZSTD: "ZSTD",
-    _JPEG: "JPEG",
-    _CODING.CCITTRLE: "fax RLE",
-    _CODING.CCITTFAX3: "fax group 3",
-    _CODING.CCITTFAX4: "fax group 4",
-}
 _BY_VIPS = (_KIND.MINISWHITE, _KIND.MINISBLACK, _KIND.RGB, _KIND.SEPARATED)
 
 
@@ -66,10 +36,10 @@ def is_tiff(head: bytes) -> bool:
 def tiff_header(file: BinaryIO, name: str) -> Header:
     """What the file tells about its picture: the first page that is no thumbnail."""
     with tifffile.TiffFile(file) as tiff:
-        found = find_picture(tiff, frozenset(_CHANNELS))
+        found = find_picture(tiff, frozenset(CHANNELS))
         page = found.page
-        _check_coding(page, name)
-        _check_header(page, tiff.filehandle.size)
+        check_coding(page, name)
+        check_header(page, tiff.filehandle)
         return Header(
             int(page.imagewidth),
             int(page.imagelength),
@@ -83,7 +53,7 @@ def tiff_header(file: BinaryIO, name: str) -> Header:
 
 def _suits_vips(page: Any) -> bool:
     """Whether pyvips reads the page, and as we mean it; its libtiff has no ZSTD, and it takes YCbCr for RGB."""
-    known = page.photometric in _BY_VIPS or (page.photometric == _KIND.YCBCR and page.compression == _JPEG)
+    known = page.photometric in _BY_VIPS or (page.photometric == _KIND.YCBCR and page.compression == _CODING.JPEG)
     whole = page.bitspersample in (1, 8, 16) and page.dtype is not None and page.dtype.kind in "bu"
     planes = page.is_tiled and page.samplesperpixel > 1 and page.planarconfig == _SEPARATE
     return bool(known and whole and not planes and page.compression != _CODING.ZSTD)
@@ -97,16 +67,14 @@ def read_tiff(file: BinaryIO, name: str, limits: Limits) -> Pixels:
     transparency, others are left out.
     """
     with tifffile.TiffFile(file) as tiff:
-        found = find_picture(tiff, frozenset(_CHANNELS))
+        found = find_picture(tiff, frozenset(CHANNELS))
         page = found.page
         # a damaged header may hold a list here, and a list times a number is a long list
         limits.check(name, int(page.imagewidth), int(page.imagelength))
-        _check_kind(page, name)
-        _check_header(page, tiff.filehandle.size)
-        if page.compression == _JPEG:
-            _check_jpeg(page, tiff.filehandle)
+        check_kind(page, name)
+        check_header(page, tiff.filehandle)
         if by_libtiff(page):
-            array = np.concatenate(list(decode_rows(page)))
+            array = decode_page(page)
         else:
             array = page.asarray()
             if page.samplesperpixel > 1 and page.planarconfig == _SEPARATE:
@@ -118,85 +86,19 @@ def read_tiff(file: BinaryIO, name: str, limits: Limits) -> Pixels:
 def tiff_strips(file: BinaryIO, name: str) -> Iterator[Pixels]:
     """What `read_tiff` reads, from the top in strips of full width, with little more than one of them in memory."""
     with tifffile.TiffFile(file) as tiff:
-        found = find_picture(tiff, frozenset(_CHANNELS))
+        found = find_picture(tiff, frozenset(CHANNELS))
         page = found.page
-        _check_kind(page, name)
-        _check_header(page, tiff.filehandle.size)
-        if page.compression == _JPEG:
-            _check_jpeg(page, tiff.filehandle)
-        _check_strip(page, name)
+        check_kind(page, name)
+        check_header(page, tiff.filehandle)
+        check_strip(page, name)
         profile = found.profile(file)
         for array in decode_rows(page):
             yield _to_pixels(array, found, name, profile)
 
 
-def strip_bytes(file: BinaryIO) -> int:
-    """Bytes of the largest strip, or row of tiles, once it is decoded."""
-    with tifffile.TiffFile(file) as tiff:
-        page = find_picture(tiff, frozenset(_CHANNELS)).page
-        rows = min(int(page.tilelength if page.is_tiled else page.rowsperstrip), int(page.imagelength))
-        return rows * int(page.imagewidth) * int(page.samplesperpixel) * int(page.dtype.itemsize)
-
-
-def _check_strip(page: Any, name: str) -> None:
-    """ImageError where a strip, or a row of tiles, would fill the memory."""
-    rows = min(int(page.tilelength if page.is_tiled else page.rowsperstrip), int(page.imagelength))
-    size = rows * int(page.imagewidth) * int(page.samplesperpixel) * page.dtype.itemsize
-    if size > _LARGE_STRIP and page.compression != _CODING.NONE:
-        raise ImageError(f"{name}: a TIFF in strips of {rows} rows, {size >> 20} MB each; save it with smaller ones")
-
-
-def _check_kind(page: Any, name: str) -> None:
-    """ImageError for what is well made but cannot be read."""
-    _check_coding(page, name)
-    kind, dtype = page.photometric, page.dtype
-    known = kind in _CHANNELS and dtype is not None and dtype.kind in "buf"
-    if kind in _LABS or (kind == _KIND.YCBCR and page.compression != _JPEG):
-        known = known and dtype.kind == "u" and page.bitspersample in ((8, 16) if kind in _LABS else (8,))
-    if not known or (by_libtiff(page) and kind == _KIND.YCBCR and page.planarconfig == _SEPARATE):
-        raise ImageError(
-            f"{name}: a TIFF of kind {getattr(kind, 'name', kind)} with {page.bitspersample}-bit samples of type "
-            f"{dtype}, need RGB, grey, CMYK or palette with unsigned or float samples, YCbCr with 8 bits or CIELab "
-            "with 8 or 16; convert it first"
-        )
-
-
-def _check_coding(page: Any, name: str) -> None:
-    if page.compression not in _CODINGS:
-        raise ImageError(
-            f"{name}: a TIFF compressed by {getattr(page.compression, 'name', page.compression)}, "
-            f"need one of {', '.join(_CODINGS.values())}; save it again"
-        )
-
-
-def _check_header(page: Any, size: int) -> None:
-    """Refuse what asks for far more memory than the picture needs, and what is cut short.
-
-    tifffile itself fills what is missing with zeros.
-    """
-    if int(page.samplesperpixel) > _MOST_SAMPLES:
-        raise ValueError(f"{page.samplesperpixel} samples per pixel")
-    if int(page.tilewidth) * int(page.tilelength) > max(4 * page.imagewidth * page.imagelength, _LARGE_TILE):
-        raise ValueError(f"tiles of {page.tilewidth}x{page.tilelength} px")
-    segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
-    if len(segments) < math.prod(page.chunked):
-        raise ValueError(f"{math.prod(page.chunked)} strips or tiles announced, {len(segments)} found")
-    if any(offset <= 0 or count <= 0 or offset + count > size for offset, count in segments):
-        raise ValueError("a strip or tile lies outside the file")
-
-
-def _check_jpeg(page: Any, file: Any) -> None:
-    """Each strip or tile is a JPEG with a size of its own, which the decoder would believe."""
-    width, height = max(page.imagewidth, page.tilewidth), max(page.imagelength, page.tilelength)
-    for segment, _ in file.read_segments(page.dataoffsets, page.databytecounts, flat=True):
-        with Image.open(io.BytesIO(segment), formats=["JPEG"]) as image:
-            if image.width > width or image.height > height:
-                raise ValueError(f"{image.width}x{image.height} px within {width}x{height}")
-
-
 def _to_pixels(array: NDArray[Any], found: TiffPage, name: str, profile: bytes | None) -> Pixels:
     """Rows (n, W, samples) as they are stored -> as we have them."""
-    page, orientation, wanted = found.page, found.orientation, _CHANNELS[found.page.photometric]
+    page, orientation, wanted = found.page, found.orientation, CHANNELS[found.page.photometric]
     if array.ndim != 3 or array.shape[2] < wanted:
         raise ImageError(f"{name}: a TIFF of shape {array.shape}, need height x width x {wanted} channels")
     alpha = None if _alpha(page) is None else wanted + int(_alpha(page) or 0)
@@ -209,11 +111,11 @@ def _to_pixels(array: NDArray[Any], found: TiffPage, name: str, profile: bytes |
     colour, opacity = array[:, :, :wanted], None
     if page.photometric == _KIND.MINISWHITE:
         colour = np.iinfo(colour.dtype).max - colour
-    if page.photometric in _LABS:
+    if page.photometric in LABS:
         colour, profile = _icc_lab(colour, signed=page.photometric == _KIND.CIELAB), LAB
     if alpha is not None and array.shape[2] > alpha:
         opacity = array[:, :, alpha]
-        if page.extrasamples[alpha - wanted] == _ALPHAS[0]:
+        if page.extrasamples[alpha - wanted] == ALPHAS[0]:
             colour = unpremultiplied(colour, opacity)
     return Pixels(colour, opacity, profile, orientation)
 
@@ -235,7 +137,7 @@ def _icc_lab(lab: NDArray[Any], *, signed: bool) -> NDArray[Any]:
 
 def _alpha(page: Any) -> int | None:
     """Which of the channels after the colours is alpha, the first that is marked so."""
-    return next((place for place, kind in enumerate(page.extrasamples or ()) if kind in _ALPHAS), None)
+    return next((place for place, kind in enumerate(page.extrasamples or ()) if kind in ALPHAS), None)
 
 
 def _to_unsigned(array: NDArray[Any], bits: int, name: str) -> NDArray[Any]:
@@ -251,6 +153,14 @@ def _to_unsigned(array: NDArray[Any], bits: int, name: str) -> NDArray[Any]:
         top, full = 2**bits - 1, 255 if bits < 8 else 65535
         array = (array.astype(np.uint32) * full + top // 2) // top
     return array.astype(np.uint8 if bits <= 8 else np.uint16, copy=False)
+
+
+def strip_bytes(file: BinaryIO) -> int:
+    """Bytes of the largest strip, or row of tiles, once it is decoded."""
+    with tifffile.TiffFile(file) as tiff:
+        page = find_picture(tiff, frozenset(CHANNELS)).page
+        rows = min(int(page.tilelength if page.is_tiled else page.rowsperstrip), int(page.imagelength))
+        return rows * int(page.imagewidth) * int(page.samplesperpixel) * int(page.dtype.itemsize)
 
 
 def encode_tiff(array: NDArray[Any], compression: int, profile: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import imagecodecs
@@ -12,7 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-__all__ = ["by_libtiff", "decode_rows"]
+__all__ = ["by_libtiff", "decode_page", "decode_rows"]
 
 _KIND, _CODING = tifffile.PHOTOMETRIC, tifffile.COMPRESSION
 # Whose decoders in imagecodecs crash the program, or go astray, on damaged files.
@@ -28,6 +29,20 @@ def by_libtiff(page: Any) -> bool:
 def _is_ycbcr(page: Any) -> bool:
     """YCbCr that is not within JPEG, whose decoder makes RGB of it."""
     return bool(page.photometric == _KIND.YCBCR and page.compression != _CODING.JPEG)
+
+
+def decode_page(page: Any) -> NDArray[Any]:
+    """(H, W, samples), all that `decode_rows` gives."""
+    strips = decode_rows(page)
+    first = next(strips)
+    if len(first) == page.imagelength:
+        return first
+    whole = np.empty((page.imagelength, *first.shape[1:]), first.dtype)
+    top = 0
+    for strip in chain([first], strips):
+        whole[top : top + len(strip)] = strip
+        top += len(strip)
+    return whole
 
 
 def decode_rows(page: Any) -> Iterator[NDArray[Any]]:
