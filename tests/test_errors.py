@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from impasto.stylizer.painting import split_init
 
 from impasto.core.weights import load_backbone
 from impasto.errors import ImpastoError, nearest
 from impasto.networks.shipped import find_model
 from impasto.optimize.presets import preset
 from impasto.stylizer import paints_by_network
-from impasto.stylizer.painting import split_init
 from impasto.training.recipe import fill
 from impasto.training.settings import settings_class
 

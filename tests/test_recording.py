@@ -14,12 +14,6 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
-
-from impasto.errors import DataError, OutputError
-from impasto.imaging import read
-from impasto.optimize.loop import Optimization, StepProgress
-from impasto.optimize.presets import PRESETS, preset
 from impasto.recording import (
     Log,
     RunFolder,
@@ -30,6 +24,12 @@ from impasto.recording import (
     same_file,
     stored_settings,
 )
+from PIL import Image
+
+from impasto.errors import DataError, OutputError
+from impasto.imaging import read
+from impasto.optimize.loop import Optimization, StepProgress
+from impasto.optimize.presets import PRESETS, preset
 from impasto.stylizer import Style, prepare
 
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")

@@ -24,6 +24,7 @@ from impasto.networks.registry import build
 from impasto.training import loop, universal_task
 from impasto.training.adain_task import AdaINTask
 from impasto.training.checkpoint import Checkpoints
+from impasto.training.data import BatchPlan, open_photos
 from impasto.training.gram_task import GramTask, style_numbers
 from impasto.training.loop import TrainProgress, train
 from impasto.training.recipe import fill
@@ -496,13 +497,19 @@ def notes(records: list[TrainProgress]) -> list[str]:
     return [note for record in records for note in record.notes]
 
 
+def photos(root: Path, step: int) -> str:
+    """Names of the photos of a step, from 0, as notes tell them."""
+    source = open_photos([str(root / "photos")])
+    return ", ".join(source.name(place.photo) for place in BatchPlan(len(source), 2, 0).places(step))
+
+
 def test_a_step_without_a_finite_loss_is_skipped_and_told_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad_terms(monkeypatch, {2, 3, 5}.__contains__)
     records = run(johnson(root), root / "run")
     assert [record.step for record in records] == [*range(7), 6]
     assert notes(records) == [
-        "step 2 is skipped: its loss is infinite or no number",
-        "step 5 is skipped: its loss is infinite or no number",
+        f"step 2 is skipped: its loss (total) is infinite or no number (photos: {photos(root, 1)})",
+        f"step 5 is skipped: its loss (total) is infinite or no number (photos: {photos(root, 4)})",
     ]
     assert Checkpoints(root / "run" / "checkpoints").steps() == [4, 6]  # none of step 2
 

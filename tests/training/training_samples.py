@@ -98,7 +98,8 @@ def universal(root: Path, **changes: Any) -> UniversalSettings:
         "backbone": str(root / "tiny.safetensors"),
         "encoder": str(root / "deep.safetensors"),
     }
-    return UniversalSettings.from_values({**SMALL, **given, **NETWORK, "parts": 8, "hidden": 8, **changes})
+    small = {key: value for key, value in SMALL.items() if key != "style_size" or "begin_style" in changes}
+    return UniversalSettings.from_values({**small, **given, **NETWORK, "parts": 8, "hidden": 8, **changes})
 
 
 def flags(settings: Any) -> list[str]:

@@ -144,13 +144,17 @@ for _kind, _about in COMMANDS.items():
 def _run(settings: TrainSettings, out: Path, *, resume: bool) -> None:
     from rich.console import Console
 
+    from impasto.cli.advice import advice
     from impasto.training.loop import train as begin
 
     main = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
     console = Console(file=sys.stderr, quiet=not main)
     model = None
     with _interruption() as interrupted, closing(begin(settings, out, resume=resume)) as records:
-        for record in _shown(records, console):
+        for place, record in enumerate(_shown(records, console)):
+            if place == 0:  # nothing was wrong with the settings
+                for line in advice(settings, out):
+                    console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
             if record.model is not None:
                 model = record.model
             elif number := interrupted():

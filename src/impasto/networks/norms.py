@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 EPS = 1e-5
+FAINT = 1e-2 * EPS  # variance of which a training learns nothing
 # Positions, at most, whose statistics are taken together, but for a row alone. That makes more than 2048, and half of
 # them, more than the 1024 below which torch goes another way, a hundred times as slow.
 PART = 4096
@@ -130,8 +131,11 @@ def without_noise(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     Divided by √eps, that noise would grow 300 times at every layer, until a flat map, or a picture of two pixels, had
     a pattern that depends on the order of sums.
     """
-    flat = variance < 1e-10 * mean.square() + 1e-12
-    return mean, variance.masked_fill(flat, torch.inf)
+    return mean, variance.masked_fill(_is_flat(mean, variance), torch.inf)
+
+
+def _is_flat(mean: Tensor, variance: Tensor) -> Tensor:
+    return variance < 1e-10 * mean.square() + 1e-12
 
 
 def scale_shift(mean: Tensor, variance: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
@@ -181,11 +185,29 @@ def _normalise_on_cpu(x: Tensor, gamma: Tensor, beta: Tensor, overwrite: bool) -
     return outs[0] if len(outs) == 1 else torch.cat(outs)
 
 
-def _normalise_in_parts(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalised x, and the (B, C) mean and 1/σ of it."""
-    mean, variance = moments(x)
+def _normalise_in_parts(x: Tensor, gamma: Tensor, beta: Tensor, faint: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalised x, and the (B, C) mean and 1/σ of it; a variance below `faint` is none."""
+    mean, variance = without_noise(*moments(x))
+    variance = variance.masked_fill(variance < faint, torch.inf)
     scale, shift = scale_shift(mean, variance, gamma, beta)
     return (x * _maps(scale) + _maps(shift)).to(x.dtype), mean, torch.rsqrt(variance + EPS)
+
+
+def _silence_flat(x: Tensor, out: Tensor, mean: Tensor, inverse: Tensor, beta: Tensor) -> None:
+    """Flat channels become β and pass no gradient on, as if their variance were infinite; changed in place.
+
+    Those that are flat in use (`without_noise`), and those that are so faint that they would be a tenth of a deviation
+    at most. Otherwise a blank photo's gradients would grow by 1/√eps at every normalisation.
+    """
+    variance = inverse.double().pow(-2) - EPS  # to some 1e-5 of the mean's square: what may be flat is taken again
+    doubtful = variance < 1e-4 * mean.double().square() + 2 * FAINT
+    for i in doubtful.any(1).nonzero()[:, 0].tolist():
+        channels = doubtful[i].nonzero()[:, 0]
+        exact, centre = torch.var_mean(x[i, channels].double(), (1, 2), correction=0)
+        flat = channels[_is_flat(centre, exact) | (exact < FAINT)]
+        row = beta[min(i, len(beta) - 1)]
+        out[i, flat] = row[flat, None, None].to(out.dtype)
+        inverse[i, flat] = 0.0
 
 
 class _Normalise(torch.autograd.Function):
@@ -196,8 +218,9 @@ class _Normalise(torch.autograd.Function):
         wide = at_least_float32(x.new_empty(0)).dtype
         if x.device.type == "cpu":
             out, mean, inverse = fast_cpu.normalise_in_training(x, gamma.to(wide), beta.to(wide), EPS)
+            _silence_flat(x, out, mean, inverse, beta)
         else:
-            out, mean, inverse = _normalise_in_parts(x, gamma.to(wide), beta.to(wide))
+            out, mean, inverse = _normalise_in_parts(x, gamma.to(wide), beta.to(wide), FAINT)
         ctx.save_for_backward(x, gamma, mean, inverse)
         return out
 

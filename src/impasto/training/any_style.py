@@ -13,7 +13,7 @@ from torch import Tensor
 from impasto.errors import DataError, ImpastoError
 from impasto.imaging import read
 from impasto.training.data import PhotoSource
-from impasto.training.task import SHOWN, Exhibit, Shard, Task
+from impasto.training.task import BAD_PHOTOS, SHOWN, Exhibit, Shard, Task
 
 __all__ = ["AnyStyleTask"]
 
@@ -37,7 +37,7 @@ class AnyStyleTask(Task):
         """Batches without end from step `start` on: photos, and as many style pictures."""
         seed = self.settings.seed
         with (
-            closing(self.photo_batches(self.photos, start, shard, seed=seed, bad="bad_photos.tsv")) as photos,
+            closing(self.photo_batches(self.photos, start, shard, seed=seed, bad=BAD_PHOTOS)) as photos,
             closing(
                 self.photo_batches(self.pictures, start, shard, seed=seed + STYLE_SEED, bad="bad_styles.tsv")
             ) as styles,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,16 @@ from impasto.training.crops import Crop, cut
 from impasto.training.photos import PhotoSource, open_photos
 from impasto.training.workers import begin, start_method, start_worker
 
-__all__ = ["BadPhotos", "BatchPlan", "Crop", "PhotoSource", "open_photos", "photo_batches", "steps_per_epoch"]
+__all__ = [
+    "BadPhotos",
+    "BatchPlan",
+    "Crop",
+    "PhotoSource",
+    "open_photos",
+    "photo_batches",
+    "photos_of",
+    "steps_per_epoch",
+]
 
 MAX_BAD = 0.05
 ORDER, CROP = 0, 1  # keep the random numbers of orders and of crops apart
@@ -130,6 +139,15 @@ class BadPhotos:
 
 def _one_line(text: str) -> str:
     return " ".join(text.encode("utf-8", "replace").decode().split())
+
+
+def photos_of(source: PhotoSource, plan: BatchPlan, step: int, bad: Collection[str] = ()) -> list[str]:
+    """Names of the photos of a step, those in `bad` replaced by the next that are not, as `photo_batches` does it."""
+    names = []
+    for place in plan.places(step):
+        following = (source.name((place.photo + offset) % len(source)) for offset in range(len(source)))
+        names.append(next((name for name in following if name not in bad), source.name(place.photo)))
+    return names
 
 
 class _Batch(NamedTuple):

@@ -22,7 +22,7 @@ from impasto.training.objectives import GramObjective, Terms
 from impasto.training.settings import AddStyleSettings, GramSettings, JohnsonSettings, MultiStyleSettings
 from impasto.training.sources import StyleSource, gather_styles, gram_targets
 from impasto.training.targets import backbone_identity
-from impasto.training.task import Batch, Exhibit, Paint, Shard, Task
+from impasto.training.task import BAD_PHOTOS, Batch, Exhibit, Paint, Shard, Task
 
 __all__ = ["GramTask", "style_numbers"]
 
@@ -101,7 +101,7 @@ class GramTask(Task):
     def batches(self, start: int, shard: Shard) -> Generator[Batch, None, None]:
         """Photos, with the numbers (among those to be learned) of the styles they are to be painted in."""
         s, n = self.settings, len(self.sources)
-        with closing(self.photo_batches(self.photos, start, shard, seed=s.seed, bad="bad_photos.tsv")) as photos:
+        with closing(self.photo_batches(self.photos, start, shard, seed=s.seed, bad=BAD_PHOTOS)) as photos:
             for step, pictures in enumerate(photos, start):
                 first = (step * shard.world_size + shard.rank) * s.batch_size
                 numbers = style_numbers(s.seed, first, s.batch_size, n)

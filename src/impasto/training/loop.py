@@ -20,6 +20,7 @@ from impasto.errors import DivergenceError
 from impasto.networks.checkpoint import save_model
 from impasto.training.adain_task import AdaINTask
 from impasto.training.data import steps_per_epoch
+from impasto.training.gradients import GradientLimit
 from impasto.training.gram_task import GramTask
 from impasto.training.logging import RunLog
 from impasto.training.processes import Place, running
@@ -112,11 +113,14 @@ class _Run:
         if place.precision.channels_last:
             trained.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.task.network.to(place.device).train()
-        self.parameters = [p for p in trained.parameters() if p.requires_grad]
+        self.learning = {name: p for name, p in trained.named_parameters() if p.requires_grad}
+        self.parameters = list(self.learning.values())
         self.optimizer = torch.optim.Adam(self.parameters, lr=settings.lr)
         self.scheduler = LambdaLR(self.optimizer, self._factor)
         self.paint, self.stepper = self.fabric.setup(trained, self.optimizer)
+        self.limit = GradientLimit()
         self.step = self.restarts = self.bad = 0
+        self.wrong = ""  # what was not finite in the last step that was skipped
         self.best: tuple[int, float] | None = None
         self.window: list[float] = []  # losses since the last checkpoint
         self.saved: int | None = None
@@ -160,7 +164,10 @@ class _Run:
         self.step += 1
         self.bad = 0 if good else self.bad + 1
         if self.bad == 1:
-            self.notes.append(f"step {self.step} is skipped: its loss is infinite or no number")
+            photos = self.task.photo_names(self.step - 1, self.world, self.folder.path)
+            self.notes.append(
+                f"step {self.step} is skipped: its {self.wrong} is infinite or no number (photos: {photos})"
+            )
         if good:
             self.window.append(losses["total"])
         self._measure()
@@ -177,17 +184,16 @@ class _Run:
         terms = self.task.terms(self.paint, batch)
         values: Any = self.fabric.all_reduce(torch.stack([t.detach() for t in terms.values()]), reduce_op="mean")
         losses = dict(zip(terms, values.tolist(), strict=True))
-        good = all(map(math.isfinite, losses.values()))
-        if good:
+        self.wrong = _wrong_terms(losses)
+        if not self.wrong:
             self.fabric.backward(terms["total"])
-            gradients = [p.grad for p in self.parameters if p.grad is not None]
-            good = bool(torch.nn.utils.get_total_norm(gradients).isfinite())
-        if good:
+            self.wrong = self.limit.apply({k: p.grad for k, p in self.learning.items() if p.grad is not None})
+        if not self.wrong:
             self.stepper.step()
             self.task.constrain()
             self.scheduler.step()
         self.optimizer.zero_grad()
-        return losses, good
+        return losses, not self.wrong
 
     def _measure(self) -> None:
         before, self.clock = self.clock, time.perf_counter()
@@ -274,6 +280,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "restarts": self.restarts,
+            "gradient": self.limit.usual,
             "best": self.best,
         }
 
@@ -281,6 +288,7 @@ class _Run:
         self.task.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
+        self.limit = GradientLimit(state.get("gradient"))  # older versions did not keep it
         self.step = self.saved = int(state["step"])
         self.restarts, self.best, self.window = max(self.restarts, state["restarts"]), state["best"], []
 
@@ -294,14 +302,16 @@ class _Run:
         self.restarts += 1
         if self.restarts > RESTARTS:
             raise DivergenceError(
-                f"the loss is infinite or no number at step {self.step}, after going back {RESTARTS} times with half "
-                "the rate: lower --lr or --style-weight, or use --precision float32"
+                f"the {self.wrong or 'network'} is infinite or no number at step {self.step}, after going back "
+                f"{RESTARTS} times with half the rate: lower --lr or --style-weight, or use --precision float32"
             )
         failed = self.step
         state = self.folder.checkpoints.load_latest()[0] if self.fabric.is_global_zero else None
         state = self.fabric.broadcast(state)
         if state is None:
-            raise DivergenceError(f"the loss is no number at step {failed}, and there is no checkpoint to go back to")
+            raise DivergenceError(
+                f"the {self.wrong or 'network'} is no number at step {failed}, and there is no checkpoint to go back to"
+            )
         self._restore(state)
         share = 0.5 ** (self.restarts - state["restarts"])
         self.scheduler.base_lrs = [rate * share for rate in self.scheduler.base_lrs]
@@ -314,3 +324,9 @@ class _Run:
             f"after {PATIENCE} such steps in a row, or at the end, training goes back from step {failed} to "
             f"{self.step}, with {share:g} of the learning rate it had there"
         )
+
+
+def _wrong_terms(losses: Mapping[str, float]) -> str:
+    """Which terms of a loss are not finite, in words, or nothing; the total only where it alone is."""
+    names = [name for name, value in losses.items() if not math.isfinite(value)]
+    return f"loss ({', '.join([name for name in names if name != 'total'] or names)})" if names else ""

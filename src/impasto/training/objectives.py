@@ -15,22 +15,29 @@ from impasto.core.vgg import VGG
 from impasto.networks.encoded import TAPS
 from impasto.training.settings import Weights
 
-__all__ = ["AdaINObjective", "GramObjective", "Terms", "per_picture"]
+__all__ = ["FAINT", "AdaINObjective", "GramObjective", "Terms", "per_picture"]
 
+FAINT = 0.01  # of a mean square: what is fainter has no share of its own
 Terms = dict[str, Tensor]
 """Scalars: ``total`` is minimised; ``content``, ``style``, ``tv`` are unweighted, ``style/relu1_2`` … by layer."""
 
 
-def per_picture(got: Tensor, target: Tensor, *, relative: bool) -> Tensor:
+def per_picture(got: Tensor, target: Tensor, *, relative: bool, least: Tensor | float = 0.0) -> Tensor:
     """Squared error of each picture as a mean, or as a share of its target's squared norm; (B, ...) -> (B,).
 
-    The share makes weights comparable across layers, backbones and styles.
+    The share makes weights comparable across layers, backbones and styles. A target whose mean square is below `least`,
+    a number or one of each picture, counts as having that: a blank picture would divide by nothing.
     """
     error = _squared_norm(got.float() - target.float())
     if not relative:
         return error / target[0].numel()
-    # A flat target (a black photo's deepest features) would divide by nothing.
-    return error / _squared_norm(target.float()).clamp_min(1e-12)
+    norm = _squared_norm(target.float())
+    return error / torch.maximum(norm, torch.as_tensor(least, device=norm.device) * target[0].numel()).clamp_min(1e-12)
+
+
+def _content(got: Tensor, wanted: Tensor, *, relative: bool) -> Tensor:
+    """The mean over a batch; a photo in which a backbone sees nothing is measured by what it sees in the others."""
+    return per_picture(got, wanted, relative=relative, least=FAINT * wanted.float().square().mean()).mean()
 
 
 def _squared_norm(x: Tensor) -> Tensor:
@@ -89,7 +96,7 @@ class GramObjective:
         content, layers = painted.new_zeros(()), dict.fromkeys(self.style_layers, painted.new_zeros(()))
         for tap, features in self.backbone.each(painted, self.taps):
             if tap == self.content_layer:
-                content = per_picture(features, wanted, relative=relative).mean()
+                content = _content(features, wanted, relative=relative)
             if tap in layers:
                 own = gram(features, self.divisor)
                 layers[tap] = per_picture(own, targets[tap], relative=relative).mean()
@@ -116,12 +123,14 @@ class AdaINObjective:
         """The paintings (B, 3, H, W), what relu4_1 should be (B, 512, h, w), `moments` of the styles -> terms."""
         relative = self.weights.relative
         features = self.encoder(painted, TAPS)
-        content = per_picture(features[TAPS[-1]], wanted, relative=relative).mean()
+        content = _content(features[TAPS[-1]], wanted, relative=relative)
         layers = {tap: self._layer(mean_std(features[tap]), style[tap]) for tap in TAPS}
         total = torch.stack(list(layers.values())).sum() / (len(layers) if relative else 1)
         return _sum_up(content, total, layers, painted, self.weights)
 
     def _layer(self, got: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
         relative = self.weights.relative
-        errors = [per_picture(a, b, relative=relative).mean() for a, b in zip(got, wanted, strict=True)]
+        # A blank style's deviations are next to nothing; paintings' are a tenth of their means and more.
+        least = FAINT * wanted[0].float().square().flatten(1).mean(1)
+        errors = [per_picture(a, b, relative=relative, least=least).mean() for a, b in zip(got, wanted, strict=True)]
         return torch.stack(errors).sum() / (len(errors) if relative else 1)

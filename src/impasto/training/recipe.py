@@ -82,7 +82,8 @@ def from_table(table: Mapping[str, Any], source: object) -> TrainSettings:
         DataError: it is no such table; `source` says whose it is.
     """
     try:
-        return fill(str(table["train"]), {}, table, source)
+        family = str(table["train"])
+        return fill(family, {}, settings_class(family).as_begun(table), source)
     except KeyError as error:
         raise DataError(f"{source}: does not say what it trains: add train = ...") from error
     except OptionError as error:

@@ -71,7 +71,8 @@ def refuse_changes(
 ) -> None:
     """DataError that names what differs from the run as it began, if anything does."""
     try:
-        before = settings_class(state["family"]).from_values(state["settings"])
+        kind = settings_class(state["family"])
+        before = kind.from_values(kind.as_begun(state["settings"]))
     except OptionError as error:
         raise DataError(f"{folder}: was begun by another version of this program: {error}") from error
     found = changes(before, settings) + _content_changes(state["contents"], contents)

@@ -119,6 +119,11 @@ class TrainSettings(ABC):
                 raise OptionError(f"{flag(one[0])} and {flag(other[0])} exclude each other: give one of them")
         return cls(**values)
 
+    @classmethod
+    def as_begun(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What a run was begun with, by this version or an earlier one, without what had no effect on it."""
+        return dict(values)
+
     def values(self) -> dict[str, Any]:
         """What `from_values` makes the same settings from; fields without effect are left out."""
         given = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -271,7 +276,7 @@ class AdaINSettings(TrainSettings):
 class UniversalSettings(GramSettings):
     """Any style by a network that looks at the style once; ours, after Ghiasi et al. 2017.
 
-    Style pictures are cut and scaled like photos, so --style-size has no part in it.
+    Style pictures are cut and scaled like photos; --style-size is for those of --begin-style alone.
     """
 
     FAMILY: ClassVar[str] = "universal"
@@ -291,6 +296,7 @@ class UniversalSettings(GramSettings):
         None, "Input normalisation of the second backbone's file, if that does not tell."
     )
     second_every: int = option(4, "How often the second backbone has its turn.", least=1)
+    style_size: int = option(512, "Long side in px at which the pictures of --begin-style are looked at.", least=32)
     steps: int = option(20000, "Steps in all.", least=1)
     lr: float = option(2e-3, "Adam's learning rate, at its highest.", above=0, most=100)
     style_layer: tuple[str, ...] = option(
@@ -309,6 +315,17 @@ class UniversalSettings(GramSettings):
         super().__post_init__()
         if self.begin_style and not self.begin_with:
             raise OptionError("--begin-style tells what --begin-with has learned: give both or none")
+        if self.style_size != GramSettings.style_size and not self.begin_style:
+            raise OptionError(
+                f"--style-size {self.style_size} is for the pictures of --begin-style, and there are none: what "
+                "`train universal` practises on is scaled by --image-size and --crop-enlarge"
+            )
+
+    @classmethod
+    def as_begun(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Earlier versions took a --style-size that had no effect."""
+        idle = () if values.get("begin_style") else ("style_size",)
+        return {name: value for name, value in values.items() if name not in idle}
 
 
 FAMILIES: dict[str, type[TrainSettings]] = {

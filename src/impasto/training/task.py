@@ -19,14 +19,15 @@ from impasto.errors import DataError, ImpastoError, OptionError
 from impasto.imaging import Picture, read, resize
 from impasto.networks.registry import Network, build, config_from
 from impasto.training.crops import Crop
-from impasto.training.data import BadPhotos, PhotoSource, open_photos, photo_batches
+from impasto.training.data import BadPhotos, BatchPlan, PhotoSource, open_photos, photo_batches, photos_of
 from impasto.training.objectives import Terms
 from impasto.training.settings import TrainSettings
 from impasto.training.sources import names_digest
 
-__all__ = ["Batch", "Exhibit", "Paint", "Shard", "Task", "square"]
+__all__ = ["BAD_PHOTOS", "Batch", "Exhibit", "Paint", "Shard", "Task", "square"]
 
 SAMPLES = 4  # photos on a sheet
+BAD_PHOTOS = "bad_photos.tsv"
 SHOWN = 6  # styles on a sheet
 SHEET_SIDE = 256  # px of a picture on it, at most
 Paint = Callable[..., Tensor]
@@ -154,6 +155,14 @@ class Task(ABC):
         if not found:
             raise DataError("none of the photos for the sheet of samples can be read")
         return torch.stack(found).contiguous(memory_format=self.precision.memory_format)
+
+    def photo_names(self, step: int, world_size: int, folder: Path | None = None) -> str:
+        """The photos of all processes at a step (from 0), the first four by name, for people to read."""
+        plan = BatchPlan(len(self.photos), self.settings.batch_size * world_size, self.settings.seed)
+        bad = BadPhotos(len(self.photos), folder and folder / BAD_PHOTOS)
+        names = photos_of(self.photos, plan, step, set(bad))
+        more = f" and {len(names) - SAMPLES} more" if len(names) > SAMPLES else ""
+        return ", ".join(names[:SAMPLES]) + more
 
     def photo_batches(
         self, source: PhotoSource, start: int, shard: Shard, *, seed: int, bad: str
