@@ -1,7 +1,7 @@
 """Seconds per step and peak memory of optimisation on a VGG-19, ours beside a plain implementation.
 
 (a) plain: eager float32, contiguous layout, torchvision-like Sequential, Gram by reshape and mm, as a tutorial
-writes it. (b) ours: `impasto.optimize`. Same losses (Gram MSE at relu1_1 ... relu5_1, content MSE at relu4_2),
+writes it. (b) ours: `impasto.methods`. Same losses (Gram MSE at relu1_1 ... relu5_1, content MSE at relu4_2),
 same random weights. Each runs in a process of its own; (a) and (b) alternate, and the best of `--rounds` counts.
 With the processor's bfloat16 units, and without (ONEDNN_MAX_CPU_ISA=AVX2).
 
@@ -10,6 +10,9 @@ With the processor's bfloat16 units, and without (ONEDNN_MAX_CPU_ISA=AVX2).
 
 from __future__ import annotations
 
+import before_torch  # noqa: F401
+
+# isort: split
 import json
 import time
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The one-way order of imports, read from the sources without running them.
 
-``errors <- files <- imaging, core <- networks, optimize, tiling <- training, stylizer, evaluation, lab, export
-<- video, batch <- studio, cli``
+``errors <- files <- imaging, core <- methods <- training, stylizer, evaluation, lab, export <- video, batch
+<- studio, cli``
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEVELS = [
     {"errors"},
     {"files"},
     {"imaging", "core"},
-    {"networks", "optimize", "tiling"},
+    {"methods"},
     {"training", "stylizer", "recording", "evaluation", "lab", "export"},
     {"video", "batch"},
     {"studio", "cli"},
@@ -177,7 +177,7 @@ def parsed(**files: str) -> dict[str, ast.Module]:
 
 def test_the_checks_see_what_they_are_for() -> None:
     core = "impasto_core_a"
-    assert wrong_way(parsed(**{core: "def f():\n    import impasto.networks.b"}))
+    assert wrong_way(parsed(**{core: "def f():\n    import impasto.methods.b"}))
     assert wrong_way(parsed(**{core: "from impasto import stylize"}))
     assert wrong_way(parsed(**{core: "from impasto.imaging import read"}))
     assert wrong_way(parsed(impasto_helpers="import os"))
