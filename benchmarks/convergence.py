@@ -8,6 +8,9 @@ pairs divided by the mean of the copies. Seconds are those spent in steps.
 
 from __future__ import annotations
 
+import before_torch  # noqa: F401
+
+# isort: split
 import time
 
 from common import console, judge, machine, need_shared, pairs, parser, show, step_gflop, throughput

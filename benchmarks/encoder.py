@@ -8,6 +8,9 @@ Backbones alternate pair by pair, so that a noisy machine disturbs both alike.
 
 from __future__ import annotations
 
+import before_torch  # noqa: F401
+
+# isort: split
 import time
 from pathlib import Path
 

@@ -10,6 +10,9 @@ six minutes a pair at 512 px, and over an hour at 1920.
 
 from __future__ import annotations
 
+import before_torch  # noqa: F401
+
+# isort: split
 import time
 from collections.abc import Callable
 

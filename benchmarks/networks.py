@@ -10,6 +10,9 @@ Weights are random; times do not depend on them.
 
 from __future__ import annotations
 
+import before_torch  # noqa: F401
+
+# isort: split
 import argparse
 import time
 from collections.abc import Callable

@@ -10,6 +10,9 @@ With the processor's bfloat16 units, and without (ONEDNN_MAX_CPU_ISA=AVX2).
 
 from __future__ import annotations
 
+import before_torch  # noqa: F401
+
+# isort: split
 import json
 import time
 from collections.abc import Callable

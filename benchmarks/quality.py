@@ -17,6 +17,9 @@ divided by the copies' mean. What is not shipped or installed is left out, and s
 
 from __future__ import annotations
 
+import before_torch  # noqa: F401
+
+# isort: split
 import json
 import tempfile
 from collections.abc import Callable, Sequence

@@ -14,6 +14,9 @@ within budgets of 4 GB to 2 and 6 GB to 8 megapixels. Every figure comes from a 
 
 from __future__ import annotations
 
+import before_torch  # noqa: F401
+
+# isort: split
 import json
 import math
 import sys

@@ -20,6 +20,9 @@ Where other programs keep the processor busy, the threads of one wait for each o
 
 from __future__ import annotations
 
+import before_torch  # noqa: F401
+
+# isort: split
 import json
 import os
 import subprocess

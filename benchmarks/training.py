@@ -18,6 +18,9 @@ convolution of 256 to 256 channels at 64x64: no loop that does the same convolut
 
 from __future__ import annotations
 
+import before_torch  # noqa: F401
+
+# isort: split
 import argparse
 import math
 import tempfile

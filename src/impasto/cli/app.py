@@ -27,6 +27,7 @@ from impasto.cli.stylize import stylize
 from impasto.cli.train import train_app
 from impasto.cli.usage import Commands
 from impasto.cli.weights import weights_app
+from impasto.core.threads import apply_wait_settings
 from impasto.errors import ImpastoError
 
 __all__ = ["app", "main"]
@@ -99,6 +100,7 @@ app.command("info")(info)
 
 def main() -> None:
     """Entry point of the console script."""
+    apply_wait_settings()
     try:
         try:
             app()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from impasto.cli.common import DeviceOption, JsonOption, PrecisionOption
+from impasto.core.threads import openmp_library, usable_cores, waiting
 
 if TYPE_CHECKING:
     from impasto.core.precision import PrecisionName
@@ -26,7 +27,7 @@ _EXTRAS = {"heif": "pillow_heif", "huge": "pyvips", "lab": "ipywidgets", "parque
 
 
 def info(device: DeviceOption = "auto", precision: PrecisionOption = "auto", as_json: JsonOption = False) -> None:
-    """Show versions, devices, the precision chosen and why, and the weights present."""
+    """Show versions, devices, the precision chosen and why, how threads wait, and the weights present."""
     facts = gather(device, precision)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
@@ -51,13 +52,14 @@ def gather(device: str = "auto", precision: PrecisionName = "auto") -> dict[str,
         # torch by its own word, which names the build: 2.13.0+cpu, 2.13.0+cu130
         "versions": {"python": platform.python_version(), "torch": str(torch.__version__), **packages},
         "platform": platform.platform(),
-        "cores": _cores(),
+        "cores": usable_cores(),
         "memory_gib": _memory_gib(),
         "devices": _devices(),
         "device": str(chosen_device),
         "precision": str(chosen.dtype).removeprefix("torch."),
         "precision_reason": chosen.reason,
         "channels_last": chosen.channels_last,
+        "threads": _threads(),
         "weights": _weights(),
         "extras": {extra: find_spec(module) is not None for extra, module in _EXTRAS.items()},
     }
@@ -70,9 +72,10 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cores() -> int:
-    """Cores that this process may use, which in a container or under taskset are fewer than there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _threads() -> dict[str, Any]:
+    import torch
+
+    return {"number": torch.get_num_threads(), "library": openmp_library(), **waiting()._asdict()}
 
 
 def _memory_gib() -> float | None:
@@ -137,7 +140,16 @@ def _lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for device in facts["devices"]:
         yield "device", f"{device['name']}: {device['model']}"
     yield "uses", f"{facts['device']}, {facts['precision']} ({facts['precision_reason']})"
+    yield "threads", _told(facts["threads"])
     for row in facts["weights"]:
         yield "weights", f"{row['name']}: {row['path'] or 'absent'}"
     for extra, present in facts["extras"].items():
         yield "extra", f"{extra}: {'present' if present else 'absent'}"
+
+
+def _told(threads: dict[str, Any]) -> str:
+    """How many there are, and how they wait, where the library is one that listens to these settings."""
+    number = f"{threads['number']}, {threads['library'] or 'another library'}"
+    if threads["library"] != "libgomp":
+        return f"{number}, which waits in its own way"
+    return f"{number}: wait policy {threads['policy']}, spin count {threads['spin_count']} (set by {threads['set_by']})"

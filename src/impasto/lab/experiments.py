@@ -14,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from impasto.core.threads import usable_cores, wait_settings
 from impasto.errors import OptionError, OutputError
 from impasto.files import output_error
 from impasto.lab.cells import RESULT, Result, read_result, write_json
@@ -101,7 +102,7 @@ class _Runner:
         write_json(folder / "cell.json", told)
         (folder / RESULT).unlink(missing_ok=True)
         command = [sys.executable, "-m", "impasto.lab.cells", str(folder), str(self.threads)]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        environment = {**os.environ, **wait_settings(os.environ), "OMP_NUM_THREADS": str(self.threads)}
         with (folder / "cell.log").open("wb") as log:
             with self._lock:
                 if self._stopping:
@@ -146,4 +147,4 @@ def _threads() -> int:
     told = os.environ.get("OMP_NUM_THREADS", "")
     if told.isdecimal():
         return int(told)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from impasto.core.precision import Precision
+from impasto.core.threads import usable_cores
 from impasto.core.vgg import VGG
 from impasto.errors import DataError, ImpastoError, OptionError
 from impasto.imaging import Picture, read, resize
@@ -187,7 +188,7 @@ class Task(ABC):
 def _half_the_cores() -> int:
     """For each process on this machine: two batches ahead is all they decode, so that more would only take memory."""
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, min(8, (os.cpu_count() or 1) // 2 // processes))
+    return max(1, min(8, usable_cores() // 2 // processes))
 
 
 def square(image: Tensor, side: int) -> Tensor:
