@@ -42,7 +42,7 @@ class Progress:
         left: seconds that the rest should take; None where nothing is known of it yet.
         size: (height, width) in px of what is being painted.
         losses: the weighted terms of an optimisation by name; empty for networks.
-        note: a sentence that should be told.
+        note: a sentence for the user; None most of the time.
     """
 
     phase: Phase
@@ -56,7 +56,7 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """Of the phase, from 0 to 1."""
+        """How much of the phase is done, from 0 to 1."""
         return self.done / self.total if self.total else 1.0
 
 
@@ -99,7 +99,7 @@ class Output:
 
     @property
     def shown(self) -> str:
-        """For messages."""
+        """The path as messages name it."""
         return "standard output" if self.path == "-" else self.path
 
 
@@ -139,7 +139,7 @@ class Job(ABC):
         """
 
     def run(self) -> Steps:
-        """Paint, then write the output if there is one; tells how far that is between any two pieces of the work.
+        """Paint, then write the output if there is one; yields a record between any two pieces of the work.
 
         Closing the generator stops. An optimisation can be run again, and goes on where it stopped.
 
@@ -176,7 +176,7 @@ class Job(ABC):
 
     @abstractmethod
     def computed_by(self) -> dict[str, str]:
-        """What of this machine the picture depends on, for the recipe: device and precision."""
+        """What the bits of the picture depend on beside the request, for the recipe: device and precision."""
 
     @abstractmethod
     def result(self) -> Picture:

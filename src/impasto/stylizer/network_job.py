@@ -60,7 +60,7 @@ def sizes_of(photo: tuple[int, int], request: StylizeRequest) -> Sizes:
 def tiling_options(
     request: StylizeRequest, budget: int | None, held: int = 0, *, resumable: bool = False
 ) -> TilingOptions:
-    """How a network may divide a picture, as a request and a budget have it."""
+    """How a network may divide a picture, given a request, and a budget of which `held` bytes are taken."""
     return TilingOptions(
         budget=budget, held=held, tile=request.tile, statistics=request.statistics or "exact", resumable=resumable
     )
@@ -193,7 +193,7 @@ class NetworkJob(Job):
         return picture.with_rgb(cover(photo, painted, masks, keep_colors=request.keep_colors))
 
     def _told(self, walk: Generator[BandProgress, None, Tensor], phase: Any) -> Generator[Progress, None, Tensor]:
-        """The records of a walk in bands, as those of a job; gives back what it gives back."""
+        """Pass the records of painting in bands on as those of a job; returns the painting."""
         while True:
             try:
                 record = next(walk)

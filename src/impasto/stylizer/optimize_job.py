@@ -227,7 +227,7 @@ class OptimizeJob(Job):
     def _planned(
         self,
     ) -> tuple[tuple[int, int], Sequence[tuple[tuple[int, int], int]], Sequence[Layout | None], int]:
-        """The size, the scales with their steps, how each is looked at, and the memory of all."""
+        """The size, the scales with their steps, the blocks of each (None: at once), and the bytes of memory."""
         size = self._size()
         scales = scales_of(size, self.settings)
         state = state_bytes(self.settings, size)
@@ -269,7 +269,7 @@ class OptimizeJob(Job):
 
 
 def _in_colours_of(photo: Tensor, style: Picture, settings: OptimizeSettings) -> Picture:
-    """The style as a draft is to show it: in the photo's colours where they are kept so."""
+    """The style that a draft is painted in: in the photo's colours if `histogram` keeps them."""
     if settings.keep_colors != "histogram":
         return style
     style = style.cleared()

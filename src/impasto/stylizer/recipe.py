@@ -61,7 +61,7 @@ class Recipe:
 
     @classmethod
     def from_text(cls, text: str, where: str) -> Recipe:
-        """The inverse. DataError for what is none, or of a later version."""
+        """The recipe that `to_text` wrote; DataError for a damaged one, or one of a later version."""
         try:
             found = json.loads(text)
             if found["impasto"] != FORMAT:
@@ -93,7 +93,7 @@ class Recipe:
         return StylizeRequest.from_json({**values, "format": 1}).with_changes(**changes)
 
     def differences(self, job: Job) -> tuple[str, ...]:
-        """What is not as it was when the picture was made, each in a few words; empty where the same picture comes."""
+        """What is another now than when the picture was made, in a few words each; empty: the same picture comes."""
         now, told = recipe_of(job), []
         for role, digest in self.used.items():
             if now.used.get(role) not in (None, digest):

@@ -1,4 +1,4 @@
-"""Who paints what is asked for: a network in one pass, or optimisation with which settings."""
+"""Which method carries out a request: a network in one pass, or optimisation, and with which settings."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Route:
 
 
 def route(request: StylizeRequest, *, keeps_run: bool = False) -> Route:
-    """Who paints.
+    """Which method carries out a request.
 
     A name as style means the gallery, a picture the network of any style; options that only optimisation obeys, and
     a run that is kept, mean that a picture is optimised.
@@ -72,7 +72,7 @@ def route(request: StylizeRequest, *, keeps_run: bool = False) -> Route:
 
 
 def _network_for(request: StylizeRequest, *, tuned: bool) -> str | PathLike[str] | None:
-    """The network that paints; None is optimisation."""
+    """The network that paints, None if optimisation does."""
     model, quality, method = request.model, request.quality, request.method
     if model is not None or named_in_gallery(row.image for row in request.style):
         if quality is not None:

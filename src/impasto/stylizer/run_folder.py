@@ -59,7 +59,7 @@ class RunFolder:
             temporary.write_text(text, encoding="utf-8")
 
     def description(self) -> RunDescription:
-        """What `create` was told, or an earlier version of this program.
+        """The description that `create` wrote, or that an earlier version of this program did.
 
         Raises:
             DataError: there is no run here, it is damaged, or its files are gone or changed.

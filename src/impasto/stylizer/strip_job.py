@@ -113,7 +113,7 @@ class StripJob(Job):
         return as_picture(self.output.path, max_megapixels=MAX_MEGAPIXELS)
 
     def write(self) -> None:
-        """It is written by `run`."""
+        """Nothing: `run` writes the output as its last step."""
 
     def summary(self) -> str:
         """See `Job.summary`."""
