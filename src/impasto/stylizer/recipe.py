@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from impasto.core.backbones import BACKBONES
-from impasto.core.weights import locate
 from impasto.errors import DataError, OptionError
 from impasto.files import sha256
 from impasto.imaging import Picture, as_picture
@@ -223,12 +222,6 @@ def picture_hash(picture: Picture) -> str:
         if part is not None:
             digest.update(part.numpy().tobytes())
     return digest.hexdigest()
-
-
-def backbone_hash(name: str) -> str:
-    """SHA-256 of a backbone's file; empty where it is not here."""
-    path = locate(name) if name in BACKBONES else Path(name).expanduser()
-    return sha256(path) if path is not None and _exists(path) else ""
 
 
 @functools.cache
