@@ -14,7 +14,7 @@ from torch import Tensor
 from impasto.core.host import trainable
 from impasto.core.memory import available_memory, device_memory, held_memory, room_within, shown_seconds
 from impasto.core.precision import Precision, choose_precision, pick_device
-from impasto.errors import OptionError
+from impasto.errors import DataError, OptionError
 from impasto.imaging import Picture, fit_long_side, match_colours
 from impasto.imaging.reduced import read_reduced
 from impasto.optimize.blockwise import Layout, layout_for, state_bytes, step_cost
@@ -172,7 +172,12 @@ class OptimizeJob(Job):
         _check_styles([style for style, _ in styles], optimization.scales[0][0], settings)
         self._masks = read_masks(request.mask, size, max_megapixels=largest, budget=limit)
         if self.state is not None:
-            optimization.load_state_dict(self.state)
+            try:
+                optimization.load_state_dict(self.state)
+            except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                raise DataError(
+                    f"the state of the run is damaged or of another run ({error}); start a new run"
+                ) from error
             self.state = None
         self.optimization = optimization
 

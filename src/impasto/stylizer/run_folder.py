@@ -20,6 +20,7 @@ from impasto.stylizer.run_format_1 import is_format_1, upgraded
 
 __all__ = ["RunFolder"]
 
+_STATE_HAS = frozenset({"step", "scale", "parameters", "optimizer"})  # of `Optimization.state_dict`
 _DESCRIPTION, _STATE, _LOG = "run.json", "state.pt", "log.csv"
 
 
@@ -111,15 +112,13 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-            return dict(found)
+            found = dict(torch.load(path, map_location="cpu", weights_only=True))
+            if missing := _STATE_HAS - found.keys():
+                raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         except Exception as error:  # torch.load raises whatever a damaged file makes it stumble over
-            raise self.damaged(error) from error
-
-    def damaged(self, error: Exception) -> DataError:
-        """The error of a state that makes no sense."""
-        reason = str(error).partition("\n")[0][:200] or type(error).__name__
-        return DataError(f"{self.folder / _STATE}: is damaged or of another run ({reason}); start a new run")
+            reason = str(error).partition("\n")[0][:200] or type(error).__name__
+            raise DataError(f"{path}: is damaged or of another run ({reason}); start a new run") from error
+        return found
 
     def keep_frame(self, picture: Picture, step: int) -> None:
         """Keep the picture of a step."""
