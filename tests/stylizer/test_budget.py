@@ -19,7 +19,7 @@ HELD, LIMIT = 1000, 2000  # of which 1000 are to be given
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(module, "held_memory", lambda: HELD)
     monkeypatch.setattr(module, "available_memory", lambda: LIMIT - HELD)
-    yield
+    return
 
 
 def start(work: Callable[[], object]) -> threading.Thread:

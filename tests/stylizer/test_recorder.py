@@ -226,8 +226,8 @@ def test_a_run_is_begun_once(folder: Path) -> None:
     assert json.loads((folder / "a" / "run" / "run.json").read_text("utf-8"))["format"] == 2
     with pytest.raises(DataError, match=r"holds a run already; go on with `resume` .*run or choose another"):
         run.create(description())
-    with pytest.raises(DataError, match=r"holds a run already"):
-        run.make()
+    with pytest.raises(DataError, match=r"holds a run already"), run.making():
+        pass
 
 
 def test_a_description_comes_back_and_has_no_names_of_the_command_line(folder: Path, tiny_backbone: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +44,27 @@ class RunFolder:
         if self.folder.exists() and not self.folder.is_dir():
             raise DataError(f"{self.folder}: is not a folder; choose another name for the run")
 
-    def make(self) -> None:
-        """Make the folder, if need be. DataError if it holds a run already, OutputError if it cannot be made."""
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """Make the folder, if need be; if what is done within fails, it goes again, unless it is in use.
+
+        Raises:
+            DataError: it holds a run already.
+            OutputError: it cannot be made.
+        """
         self.check_free()
+        is_new = not self.folder.exists()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise output_error(self.folder, error) from error
+        try:
+            yield
+        except BaseException:
+            if is_new:
+                with suppress(OSError):  # something was kept
+                    self.folder.rmdir()
+            raise
 
     def create(self, description: RunDescription) -> None:
         """Begin a run. DataError if the folder holds one already, OutputError if it cannot be written."""
