@@ -1,11 +1,16 @@
-"""What the commands share: types of options that mean the same everywhere, and lines on the console."""
+"""What the commands share: types of options that mean the same everywhere, lines, tables and bars on the console."""
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
 
 import typer
+
+from impasto.cli.options import Written
 
 __all__ = [
     "BackboneInputOption",
@@ -16,6 +21,11 @@ __all__ = [
     "MaxMegapixelsOption",
     "PrecisionOption",
     "SeedOption",
+    "bar",
+    "options_of",
+    "print_facts",
+    "print_json",
+    "print_table",
     "show_error",
     "show_note",
 ]
@@ -39,6 +49,14 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same machine
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
+_written = Written({})
+
+
+def options_of(command: Any) -> None:
+    """From now on options in messages are written as this command has them."""
+    global _written
+    _written = Written.of_command(command)
+
 
 def show_error(error: BaseException | str) -> None:
     """Print ``error: ...`` as one red line on stderr."""
@@ -54,5 +72,78 @@ def _line(text: str, style: str) -> None:
     from rich.console import Console
 
     # soft_wrap: one line whatever the width, so that paths can be copied and programs can read it.
-    one_line = " ".join(text.split())
+    one_line = _written(" ".join(text.split()))
     Console(file=sys.stderr).print(one_line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_json(facts: Any) -> None:
+    """Print what JSON can hold, for programs."""
+    typer.echo(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """Print a line for each (name, value); a value stays in one piece, to be copied."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for name, value in facts:
+        console.print(Text.assemble((f"{name:<12} ", "bold"), value), soft_wrap=True)
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], whole: Sequence[str] = ("name",)) -> None:
+    """Print rows of text in columns; those called `whole` are not broken into lines."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading in whole, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(highlight=False, markup=False).print(table)
+
+
+@contextmanager
+def bar(
+    counts: Literal["share", "pieces", "bytes"] = "pieces", console: Any = None, *, stays: bool = False
+) -> Iterator[Callable[..., None]]:
+    """A bar on the terminal. It shows itself with the first call of what is given.
+
+    That takes ``(done, total, what, told)``: how much of how much is done, what it is that is done, and what else
+    there is to tell of it. A bar that `stays` is left standing, also where there is no terminal; it is for work of
+    hours, whose speed is that of minutes.
+    """
+    from rich import progress
+
+    console = console or _stderr()
+    count: dict[str, list[Any]] = {
+        "share": [progress.TaskProgressColumn()],
+        "pieces": [progress.MofNCompleteColumn()],
+        "bytes": [progress.DownloadColumn(), progress.TransferSpeedColumn()],
+    }
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        *count[counts],
+        progress.TimeRemainingColumn(elapsed_when_finished=True),
+        progress.TextColumn("{task.fields[told]}"),
+    )
+    period = 300 if stays else 30
+    silent = not console.is_terminal and not stays
+    with progress.Progress(
+        *columns, console=console, disable=silent, transient=not stays, speed_estimate_period=period
+    ) as shown:
+        task = shown.add_task("", total=None, visible=False, told="")
+
+        def show(done: float, total: float | None, what: str = "", told: str = "") -> None:
+            shown.update(task, completed=done, total=total, description=what, told=told, visible=True)
+
+        yield show
+
+
+def _stderr() -> Any:
+    from rich.console import Console
+
+    return Console(file=sys.stderr)

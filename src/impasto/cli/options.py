@@ -1,41 +1,105 @@
-"""Options of commands made from the fields of a request, so that each is described once."""
+"""Options of commands: made from fields that are described elsewhere, and how messages write their names."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
-from impasto.stylizer.request import OutputOptions, StylizeRequest
+if TYPE_CHECKING:
+    from impasto.stylizer.request import OutputOptions, StylizeRequest
+    from impasto.training.settings import TrainSettings
 
-__all__ = ["command_of", "dashed", "given_on", "option_parameters"]
+__all__ = ["Written", "command_of", "given_on", "option_parameters", "settings_parameters", "takes"]
 
 NOT_HERE = frozenset({"settings"})  # fields that only programs set
 AS_LIST = frozenset({"style", "mask"})
 SHORT = {"style": ("-s",), "output": ("-o",), "jobs": ("-j",)}
+METAVARS = {  # of the settings of a training
+    **dict.fromkeys(("backbone", "encoder", "second_backbone"), "NAME|PATH"),
+    **dict.fromkeys(("style", "begin_style"), "PICTURE"),
+    **dict.fromkeys(("model", "begin_with"), "MODEL"),
+    **dict.fromkeys(("leave_out", "content_layer", "style_layer", "device"), "NAME"),
+    "photos": "PATH",
+}
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+Parameters = Mapping[str, tuple[Any, Any]]
+"""Name -> (annotated type as typer reads it, default) of a command's options and arguments."""
 
 
-def option_parameters(*kinds: type[StylizeRequest | OutputOptions]) -> dict[str, Any]:
-    """Name -> annotated type, as typer wants it, of every field; None is what is not said."""
+class Written:
+    """Names of options in sentences of the library, as a command line has them: `max_memory` -> --max-memory.
+
+    Names of other things in backticks, and options that the command does not have, stay as they are.
+    """
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = dict(names)
+
+    @classmethod
+    def of_fields(cls, names: Iterable[str]) -> Written:
+        """For the help of options that are made from these fields."""
+        return cls({name: flags(name)[0] for name in names})
+
+    @classmethod
+    def of_command(cls, command: Any) -> Written:
+        """For what is told while a command runs."""
+        return cls({parameter.name: _as_typed(parameter) for parameter in command.params})
+
+    def __call__(self, sentence: str) -> str:
+        """The sentence, dashed."""
+        return re.sub(r"`([a-z][a-z_]*)`", lambda match: self._names.get(match[1], match[0]), sentence)
+
+
+def _as_typed(parameter: Any) -> str:
+    """``--style``; ``-o/--output``, which people know by its letter; ``PHOTO``."""
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar or parameter.name.upper()).strip("[].")
+    return "-o/--output" if parameter.name == "output" else str(parameter.opts[0])
+
+
+def option_parameters(*kinds: type[StylizeRequest | OutputOptions]) -> Parameters:
+    """The options of a request's fields; None is what is not said."""
+    dashed = Written.of_fields(name for kind in kinds for name in kind.model_fields)
     found = {}
     for kind in kinds:
         for name, field in kind.model_fields.items():
             if name in NOT_HERE:
                 continue
             facts: Mapping[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-            default = field.default if field.default not in (None, False, ()) else False
             shown = typer.Option(
                 *flags(name),
-                help=field.description,
+                help=dashed(field.description or ""),
                 metavar=facts["metavar"] or None,
                 rich_help_panel=facts["group"],
-                show_default=str(default) if default is not False else False,
+                show_default=_shown(field.default),
             )
-            found[name] = Annotated[_type_of(name, field.annotation), shown]
+            found[name] = (Annotated[_type_of(name, field.annotation), shown], None)
+    return found
+
+
+def settings_parameters(kind: type[TrainSettings]) -> Parameters:
+    """The options of a training's settings, and the argument MODEL; None is what is not said."""
+    hints, dashed = get_type_hints(kind), Written.of_fields(field.name for field in fields(kind))
+    found = {}
+    for field in fields(kind):
+        name, hint = field.name, hints[field.name]
+        facts = {"metavar": METAVARS.get(name), "help": dashed(field.metadata["help"])}
+        (flag,) = flags(name)[:1]
+        either = hint == (bool | None)  # not given is neither yes nor no
+        shown = (
+            typer.Argument(**facts, show_default=False)
+            if name == "model"
+            else typer.Option(
+                f"{flag}/--no-{flag[2:]}" if either else flag, **facts, show_default=_shown(field.default)
+            )
+        )
+        found[name] = (Annotated[list[str] | None if get_origin(hint) is tuple else hint | None, shown], None)
     return found
 
 
@@ -44,18 +108,39 @@ def flags(name: str) -> tuple[str, ...]:
     return ("--" + name.replace("_", "-"), *SHORT.get(name, ()))
 
 
-def command_of(options: Mapping[str, Any]) -> Callable[[F], F]:
-    """Give a function ``f(ctx, **given)`` the signature that typer reads, each option being None by default."""
+def command_of(parameters: Parameters) -> Callable[[F], F]:
+    """Give a function ``f(ctx, **given)``, or ``f(**given)``, the signature that typer reads."""
 
     def decorate(function: F) -> F:
-        parameters = [inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
-        for name, annotation in options.items():
-            parameters.append(
-                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-            )
-        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        context = {"ctx": (typer.Context, inspect.Parameter.empty)}
+        wanted = context if "ctx" in inspect.signature(function).parameters else {}
+        signed = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for name, (annotation, default) in {**wanted, **parameters}.items()
+        ]
+        function.__signature__ = inspect.Signature(signed)  # type: ignore[attr-defined]
+        function.__annotations__ = {parameter.name: parameter.annotation for parameter in signed}
         return function
+
+    return decorate
+
+
+def takes(kind: type[T]) -> Callable[[Callable[[T], None]], Callable[..., None]]:
+    """Make a command of ``f(options)``: its options are the fields of the dataclass `kind`, its own before inherited."""
+    hints = get_type_hints(kind, include_extras=True)
+    own = [field for field in fields(kind) if field.name in kind.__annotations__]  # type: ignore[arg-type]
+    inherited = [field for field in fields(kind) if field not in own]  # type: ignore[arg-type]
+    parameters = {
+        field.name: (hints[field.name], inspect.Parameter.empty if field.default is MISSING else field.default)
+        for field in (*own, *inherited)
+    }
+
+    def decorate(function: Callable[[T], None]) -> Callable[..., None]:
+        def command(**given: Any) -> None:
+            function(kind(**given))
+
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        return command_of(parameters)(command)
 
     return decorate
 
@@ -70,9 +155,11 @@ def given_on(ctx: typer.Context) -> dict[str, Any]:
     return found
 
 
-def dashed(sentence: str) -> str:
-    """A sentence of the library with options as the command line has them: `max_memory` -> --max-memory."""
-    return re.sub(r"`([a-z][a-z_]*)`", lambda match: "--" + match[1].replace("_", "-"), sentence)
+def _shown(default: Any) -> str | bool:
+    """What is there without an option, told in its help."""
+    if isinstance(default, tuple):
+        default = ", ".join(default)
+    return str(default) if default not in (None, "", False) else False
 
 
 def _type_of(name: str, annotation: Any) -> Any:

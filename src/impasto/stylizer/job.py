@@ -20,6 +20,7 @@ from impasto.imaging import Picture, as_picture, check_output, format_warnings, 
 from impasto.imaging.reading import read_header
 from impasto.imaging.reduced import read_reduced
 from impasto.stylizer.budget import Grant
+from impasto.stylizer.finishing import mask_notes
 from impasto.stylizer.recipe import picture_hash, recipe_of
 from impasto.stylizer.request import OutputOptions, StylizeRequest
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "JobPlan", "Output", "Progress", "Steps"]
 
-Phase = Literal["draft", "painting", "writing"]
+Phase = Literal["reading", "draft", "painting", "writing"]
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Job(ABC):
         request: what is asked for.
         output: where the painting goes; None leaves it in memory.
         notes: sentences about the result that should be told, such as what of the photo the output's format cannot
-            hold.
+            hold, or that a mask paints nothing; of masks a `Progress` tells as well, before anything is painted.
     """
 
     def __init__(self, engine: Engine, photo: Any, request: StylizeRequest, output: Output | None = None) -> None:
@@ -149,7 +150,7 @@ class Job(ABC):
         if self._running is not None or self._closed:
             raise RuntimeError("this job is running already, or closed")
         began = time.perf_counter()
-        steps = self._running = step_by_step(self._work())
+        steps = self._running = step_by_step(self._noted_work())
         try:
             while True:
                 with self.engine.turn():
@@ -225,6 +226,15 @@ class Job(ABC):
     @abstractmethod
     def _work(self) -> Steps:
         """Paint and write, from where it stopped."""
+
+    def _noted_work(self) -> Steps:
+        request = self.request
+        limits: dict[str, Any] = {"max_megapixels": request.max_megapixels, "budget": self.engine.limit(request)}
+        for note in mask_notes(request.mask, **limits):
+            if note not in self.notes:
+                self.notes.append(note)
+                yield Progress("reading", 0, 1, note=note)
+        yield from self._work()
 
     @functools.cached_property
     def photo_hash(self) -> str:

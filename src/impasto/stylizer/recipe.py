@@ -27,7 +27,7 @@ from impasto.imaging import Picture, as_picture
 from impasto.imaging.embedded import read_recipe as embedded_recipe
 from impasto.networks.shipped import MODELS
 from impasto.stylizer.request import StylizeRequest
-from impasto.stylizer.styles import Style
+from impasto.stylizer.styles import Style, as_styles
 
 if TYPE_CHECKING:
     from impasto.stylizer.job import Job
@@ -77,6 +77,7 @@ class Recipe:
         Args:
             pictures: files or pictures by their role, for what the recipe knows by name alone: `style`, `mask`, `init`,
                 `model`, `backbone`. Styles and masks are found among those given by their hash, else by their place.
+                What the recipe does not ask for wins over what it says.
             **changes: options that win over the recipe's.
 
         Raises:
@@ -84,13 +85,13 @@ class Recipe:
         """
         given, values = dict(pictures or {}), dict(self.request)
         if "style" not in changes:
-            values["style"] = self._styles(given.get("style", ()))
+            values["style"] = self._styles([*as_styles(list(given.pop("style", ())))])
         if "mask" in values and "mask" not in changes:
-            values["mask"] = self._found("mask", values["mask"], given.get("mask", ()))
+            values["mask"] = self._found("mask", values["mask"], given.pop("mask", ()))
         for name in ("init", "model", "backbone"):
             if name in self.used and name in values and name not in changes and _is_foreign(name, values[name]):
-                values[name] = self._found(name, [values[name]], [given[name]] if name in given else [])[0]
-        return StylizeRequest.from_json({**values, "format": 1}).with_changes(**changes)
+                values[name] = self._found(name, [values[name]], [given.pop(name)] if name in given else [])[0]
+        return StylizeRequest.from_json({**values, "format": 1}).with_changes(**{**given, **changes})
 
     def differences(self, job: Job) -> tuple[str, ...]:
         """What is not as it was when the picture was made, each in a few words; empty where the same picture comes."""
@@ -104,11 +105,13 @@ class Recipe:
         changed = {**self.request} != {**now.request}
         return (*told, "other options") if changed else tuple(told)
 
-    def _styles(self, given: Sequence[Any]) -> list[Style]:
+    def _styles(self, given: Sequence[Style]) -> list[Style]:
         rows = self.request.get("style", [])
         names = [row["style"] for row in rows]
         pictures = {i: name for i, name in enumerate(names) if f"style {i + 1}" in self.used}
-        found = iter(self._found("style", list(pictures.values()), given))
+        if len(given) > len(pictures):
+            return [*given]
+        found = iter(self._found("style", list(pictures.values()), [style.image for style in given]))
         return [Style(next(found) if i in pictures else row["style"], row["weight"]) for i, row in enumerate(rows)]
 
     def _found(self, role: str, names: Sequence[str], given: Sequence[Any]) -> list[Any]:
@@ -209,8 +212,6 @@ def _is_foreign(role: str, name: str) -> bool:
 
 def _hash(picture: Any) -> str:
     """SHA-256 of a file, or of a picture in memory."""
-    if isinstance(picture, Style):
-        picture = picture.image
     if isinstance(picture, str | os.PathLike) and _exists(Path(picture)):
         return sha256(Path(picture))
     return picture_hash(as_picture(picture))
