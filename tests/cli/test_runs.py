@@ -135,7 +135,7 @@ def test_ctrl_c_before_anything_is_painted(job: list[str], at_step: Any, folder:
 
 
 def test_ctrl_c_while_pictures_are_read(job: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("impasto.cli.jobs.prepare", lambda *_, **__: give_up())
+    monkeypatch.setattr("impasto.stylizer.optimize_job.OptimizeJob.read_photo", lambda *_, **__: give_up())
     result = impasto(*job, "-o", "out.png")
     assert (result.exit_code, result.stderr) == (130, "interrupted\n")
 

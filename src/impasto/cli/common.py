@@ -88,20 +88,34 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
     console = Console(highlight=False)
     for name, value in facts:
-        console.print(Text.assemble((f"{name:<12} ", "bold"), value), soft_wrap=True)
+        console.print(Text.assemble((f"{name:<11} ", "bold"), value), soft_wrap=True)
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], whole: Sequence[str] = ("name",)) -> None:
-    """Print rows of text in columns; those called `whole` are not broken into lines."""
+def print_table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    whole: Sequence[str] = ("name",),
+    *,
+    title: str | None = None,
+    controls: int = 0,
+) -> None:
+    """Print rows of text in columns.
+
+    Columns called `whole` are not broken into lines. With a title they are of numbers, after a first one of names; the
+    last rows are `controls`, which stand apart.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        table.add_column(heading, no_wrap=heading in whole, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    for number, heading in enumerate(headings):
+        numbers = title is not None and number > 0
+        kept = heading in whole or (title is not None and number == 0)
+        table.add_column(heading, no_wrap=kept, overflow="fold", justify="right" if numbers else "left")
+    for number, row in enumerate(rows):
+        left = len(rows) - controls - number
+        table.add_row(*map(Text, row), style="dim" if left <= 0 else None, end_section=controls > 0 and left == 1)
     Console(highlight=False, markup=False).print(table)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, Field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
@@ -64,7 +64,7 @@ def _as_typed(parameter: Any) -> str:
 
 
 def option_parameters(*kinds: type[StylizeRequest | OutputOptions]) -> Parameters:
-    """The options of a request's fields; None is what is not said."""
+    """The options of a request's fields; `given_on` tells what is said from a default."""
     dashed = Written.of_fields(name for kind in kinds for name in kind.model_fields)
     found = {}
     for kind in kinds:
@@ -72,14 +72,16 @@ def option_parameters(*kinds: type[StylizeRequest | OutputOptions]) -> Parameter
             if name in NOT_HERE:
                 continue
             facts: Mapping[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+            parsed, plain = _type_of(name, field.annotation), isinstance(field.default, bool | int | float | str)
             shown = typer.Option(
                 *flags(name),
                 help=dashed(field.description or ""),
                 metavar=facts["metavar"] or None,
                 rich_help_panel=facts["group"],
-                show_default=_shown(field.default),
+                show_default=plain and field.default is not False,
+                **_limits(field.metadata),
             )
-            found[name] = (Annotated[_type_of(name, field.annotation), shown], None)
+            found[name] = (Annotated[parsed, shown], field.default if plain else None)
     return found
 
 
@@ -130,10 +132,7 @@ def takes(kind: type[T]) -> Callable[[Callable[[T], None]], Callable[..., None]]
     hints = get_type_hints(kind, include_extras=True)
     own = [field for field in fields(kind) if field.name in kind.__annotations__]  # type: ignore[arg-type]
     inherited = [field for field in fields(kind) if field not in own]  # type: ignore[arg-type]
-    parameters = {
-        field.name: (hints[field.name], inspect.Parameter.empty if field.default is MISSING else field.default)
-        for field in (*own, *inherited)
-    }
+    parameters = {field.name: (hints[field.name], _default(field)) for field in (*own, *inherited)}
 
     def decorate(function: Callable[[T], None]) -> Callable[..., None]:
         def command(**given: Any) -> None:
@@ -155,6 +154,12 @@ def given_on(ctx: typer.Context) -> dict[str, Any]:
     return found
 
 
+def _default(field: Field[Any]) -> Any:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return inspect.Parameter.empty if field.default is MISSING else field.default
+
+
 def _shown(default: Any) -> str | bool:
     """What is there without an option, told in its help."""
     if isinstance(default, tuple):
@@ -162,12 +167,18 @@ def _shown(default: Any) -> str | bool:
     return str(default) if default not in (None, "", False) else False
 
 
+def _limits(metadata: Iterable[Any]) -> dict[str, Any]:
+    """A field's bounds, for help; those that a value must be above or below are told when it is given."""
+    bounds = {"min": "ge", "max": "le"}
+    return {key: getattr(row, name) for row in metadata for key, name in bounds.items() if hasattr(row, name)}
+
+
 def _type_of(name: str, annotation: Any) -> Any:
     """What typer is to parse; what a request takes as text, or is checked there, is text."""
     if name in AS_LIST:
         return list[str] | None
     kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not type(None)]
-    if get_origin(annotation) is Literal:
-        return annotation | None
+    if annotation is bool or get_origin(annotation) is Literal:
+        return annotation
     simple = [kind for kind in kinds if kind in (bool, int, float) or get_origin(kind) is Literal]
     return (simple[0] if len(kinds) == 1 and simple else str) | None

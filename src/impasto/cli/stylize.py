@@ -19,7 +19,7 @@ __all__ = ["stylize"]
 
 def _option(kind: Any, name: str, help: str, panel: str = "Files and runs", **more: Any) -> Any:  # noqa: A002
     shown = typer.Option(*flags(name), help=help, rich_help_panel=panel, show_default=False, **more)
-    return Annotated[kind, shown], None
+    return Annotated[kind, shown], False if kind is bool else None
 
 
 _photo = typer.Argument(
@@ -39,15 +39,15 @@ FILES: dict[str, Any] = {
     "jobs": _option(
         int | None, "jobs", "How many photos at the same time, 1 if not said.", "How it moves", metavar="N", min=1
     ),
-    "dry_run": _option(bool | None, "dry_run", "Tell how it would be painted, and stop.", "How it moves"),
-    "force": _option(bool | None, "force", "Replace files that exist, but never an input."),
+    "dry_run": _option(bool, "dry_run", "Tell how it would be painted, and stop.", "How it moves"),
+    "force": _option(bool, "force", "Replace files that exist, but never an input."),
     "recipe": _option(
         Path | None,
         "recipe",
         "Paint as this painted picture, or a recipe's JSON, tells; options given beside it win.",
         metavar="PICTURE",
     ),
-    "no_recipe": _option(bool | None, "no_recipe", "Leave out of the output how it was made."),
+    "no_recipe": _option(bool, "no_recipe", "Leave out of the output how it was made."),
     "save_every": _option(
         int | None,
         "save_every",

@@ -6,7 +6,7 @@ one of ours, or else by the user; never by its keys.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
@@ -44,6 +44,7 @@ __all__ = [
     "fetch",
     "identify",
     "import_file",
+    "inventory",
     "load_backbone",
     "locate",
     "verify",
@@ -112,6 +113,20 @@ def describe(row: Backbone) -> dict[str, Any]:
         "normalisation": row.normalisation or own.get("normalisation"),
         "sha256": list(hashes(row)),
     }
+
+
+def inventory() -> list[dict[str, Any]]:
+    """All rows of the table with what is here of them, in types that JSON has.
+
+    Beside the fields of `Backbone` and what `describe` says a row has ``path`` and ``bytes``; both are None if the
+    file is absent.
+    """
+    rows = []
+    for name, row in BACKBONES.items():
+        path = locate(name)
+        here = {"path": path and str(path), "bytes": path and path.stat().st_size}
+        rows.append({**asdict(row), **describe(row), **here})
+    return rows
 
 
 @dataclass(frozen=True)

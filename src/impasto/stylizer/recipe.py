@@ -6,7 +6,6 @@ of what computed it. `imaging.embedded` puts it into a file and finds it there.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from impasto.core.backbones import BACKBONES
+from impasto.core.environment import processor
 from impasto.core.weights import locate
 from impasto.errors import DataError, OptionError
 from impasto.files import sha256
@@ -230,17 +230,6 @@ def backbone_hash(name: str) -> str:
     """SHA-256 of a backbone's file; empty where it is not here."""
     path = locate(name) if name in BACKBONES else Path(name).expanduser()
     return sha256(path) if path is not None and _exists(path) else ""
-
-
-@functools.cache
-def processor() -> str:
-    """The processor's name, as its maker calls it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
 
 
 def _version(name: str) -> str:
