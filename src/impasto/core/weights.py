@@ -170,12 +170,12 @@ def _facts(path: Path, row: Backbone | None, given: Input | None) -> _Facts:
     else:
         raise WeightsError(
             f"{path}: nothing says what input it wants, and its keys cannot:"
-            " add --backbone-input torchvision, caffe or none (`input=` in Python)"
+            " give `backbone_input`: torchvision, caffe or none"
         )
     if given not in (None, facts.normalisation):
         raise WeightsError(
             f"{path}: this is {facts.name}, whose input is {facts.normalisation}, not {given}:"
-            " leave --backbone-input out"
+            " leave `backbone_input` out"
         )
     return facts
 

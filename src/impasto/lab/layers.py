@@ -69,11 +69,11 @@ class PainterLayers:
         kind = kind_of(network)
         if kind.styled_by == "pictures":
             if styles or not pictures:
-                raise OptionError(f"{name} paints in the manner of any picture: give it one with --style PICTURE")
+                raise OptionError(f"{name} paints in the manner of any picture: give it one as `style`")
         elif pictures or (styles and kind.styled_by == "single"):
-            raise OptionError(f"{name} paints in a manner of its own: leave --style PICTURE out")
+            raise OptionError(f"{name} paints in a manner of its own: leave `style` out")
         elif not styles and len(network.styles) > 1:
-            raise OptionError(f"which style? {name} has {', '.join(network.styles)}: add --style NAME")
+            raise OptionError(f"which style? {name} has {', '.join(network.styles)}: name one as `style`")
         self.device = next(network.parameters()).device
         shown = [(picture.to(self.device), weight) for picture, weight in pictures]
         self.bound = bind(network, shown or list((styles or {}).items()))

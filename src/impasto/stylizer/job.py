@@ -122,12 +122,12 @@ class Job(ABC):
     def __init__(self, engine: Engine, photo: Any, request: StylizeRequest, output: Output | None = None) -> None:
         self.engine, self.photo, self.request, self.output = engine, photo, request, output
         self.notes: list[str] = []
+        self._check_output()
         is_file = isinstance(photo, str | os.PathLike) and os.fspath(photo) != "-"
         self._original = None if is_file else as_picture(photo, max_megapixels=request.max_megapixels)
         self._grant: Grant | None = None
         self._running: Steps | None = None
         self._closed = False
-        self._check_output()
 
     # -- what others call -----------------------------------------------------------------------------------
 

@@ -261,7 +261,7 @@ class OptimizeJob(Job):
     def _check_size(self, picture: Picture) -> None:
         height, width = picture.height, picture.width
         if min(height, width) < MIN_SIDE:
-            need = math.ceil(max(height, width) * MIN_SIDE / min(height, width))
+            need = math.ceil(max(self.photo_size) * MIN_SIDE / min(self.photo_size))
             raise OptionError(
                 f"{picture.name}: would be painted at {width}x{height} px, need at least {MIN_SIDE} on the short side: "
                 f"use a `size` of {need} or more, or crop it"
