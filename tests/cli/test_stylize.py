@@ -80,7 +80,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     def ask(*arguments: str) -> dict[str, Any]:
         seen: dict[str, Any] = {}
 
-        def stop(self: OptimizeJob, _: Engine, photo: Any, request: Any, settings: Any, beginning: Any, *__: Any) -> None:
+        def stop(
+            self: OptimizeJob, _: Engine, photo: Any, request: Any, settings: Any, beginning: Any, *__: Any
+        ) -> None:
             seen.update(photo=photo, request=request, settings=settings, beginning=beginning)
             raise ImpastoError("seen")
 
@@ -161,7 +163,9 @@ def test_the_defaults_are_those_of_python(asked: Any) -> None:
     in_python: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
 
-        def stop(self: OptimizeJob, _: Engine, photo: Any, request: Any, settings: Any, beginning: Any, *__: Any) -> None:
+        def stop(
+            self: OptimizeJob, _: Engine, photo: Any, request: Any, settings: Any, beginning: Any, *__: Any
+        ) -> None:
             in_python.update(photo=photo, request=request, settings=settings, beginning=beginning)
             raise ImpastoError
 
@@ -188,7 +192,9 @@ def test_options_are_those_of_a_request_and_of_python() -> None:
     fields = StylizeRequest.model_fields | OutputOptions.model_fields
     for parameter in STYLIZE.params:
         if parameter.name in fields:
-            assert re.sub(r"--[a-z-]+", "", parameter.help) == re.sub("`[a-z_]+`", "", fields[parameter.name].description)
+            assert re.sub(r"--[a-z-]+", "", parameter.help) == re.sub(
+                "`[a-z_]+`", "", fields[parameter.name].description
+            )
 
 
 def test_every_option_is_tried_here() -> None:
@@ -241,8 +247,14 @@ def test_what_is_missing(arguments: list[str], message: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "gatys"], "preset 'gatys' is unknown (did you mean 'gatys-code'?): use quick, good, balanced, gatys-paper"),
-        (["--style-layers", "relu9_9"], "has no layer 'relu9_9' (did you mean 'relu2_1'?); its layers are conv1_1, relu1_1, conv1_2"),
+        (
+            ["--preset", "gatys"],
+            "preset 'gatys' is unknown (did you mean 'gatys-code'?): use quick, good, balanced, gatys-paper",
+        ),
+        (
+            ["--style-layers", "relu9_9"],
+            "has no layer 'relu9_9' (did you mean 'relu2_1'?); its layers are conv1_1, relu1_1, conv1_2",
+        ),
         (["--content-layers", "relu1_1:x"], "layer 'relu1_1:x': the weight after the colon must be a number"),
         (["--init", "nois"], "init 'nois': neither a picture's file nor one of content, noise"),
         (["--style", "wave.png:0"], "must be a number above 0, got '0'"),
@@ -430,7 +442,10 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
         (["-o", "out.png", "--timeline", "film.mp4"], "--timeline film.mp4: give the name of a file that ends in .gif"),
         (["-o", "out.png", "--loss-plot", "plot"], "ends in .png or .svg or .pdf or .jpg"),
         (["-o", "out.png", "--log", "none/log.csv"], "does not exist; create it first"),
-        (["-o", "out.png", "--run", "old"], "old: holds a run already; go on with --resume old or choose another folder"),
+        (
+            ["-o", "out.png", "--run", "old"],
+            "old: holds a run already; go on with --resume old or choose another folder",
+        ),
         (["-o", "out.png", "--run", "old.csv"], "old.csv: is not a folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

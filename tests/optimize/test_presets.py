@@ -288,7 +288,7 @@ def test_another_optimiser_brings_its_own_rate_unless_told() -> None:
 
 
 def test_what_does_not_fit_but_was_asked_for_is_an_error() -> None:
-    with pytest.raises(OptionError, match="leave start out"):
+    with pytest.raises(OptionError, match="leave `start` out"):
         preset("quick", parameterisation="fourier", start=128)
     with pytest.raises(OptionError, match="only pixels"):
         preset("multiscale", parameterisation="pyramid", clamp=True)

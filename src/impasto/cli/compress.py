@@ -18,7 +18,9 @@ __all__ = ["compress"]
 _Recipe = Annotated[Path, typer.Argument(help="A TOML file such as recipes/compact.toml.")]
 _Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write there, not to the recipe's own place, which is replaced."),
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="Write there, not to the recipe's own place, which is replaced."
+    ),
 ]
 
 

@@ -39,7 +39,9 @@ def _facts(found: Recipe) -> Iterator[tuple[str, str]]:
         rows = value if isinstance(value, list) else [value]
         for number, row in enumerate(rows, 1):
             role = f"{name} {number}" if f"{name} {number}" in used else name
-            said = f"{row['style']}, weight {row['weight']:g}" if isinstance(row, dict) and name == "style" else _said(row)
+            said = (
+                f"{row['style']}, weight {row['weight']:g}" if isinstance(row, dict) and name == "style" else _said(row)
+            )
             digest = used.pop(role, None)
             yield role, f"{said} (SHA-256 {digest})" if digest else said
     for role, digest in used.items():

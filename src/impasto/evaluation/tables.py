@@ -21,7 +21,9 @@ class ScoreTable(NamedTuple):
     controls: int
 
 
-def score_tables(rows: Sequence[Row], judges: Sequence[Judge], by_style: Sequence[str], about: str) -> Iterator[ScoreTable]:
+def score_tables(
+    rows: Sequence[Row], judges: Sequence[Judge], by_style: Sequence[str], about: str
+) -> Iterator[ScoreTable]:
     """For each judge: all methods, layer by layer, and style by style those named in `by_style`.
 
     Args:

@@ -89,7 +89,9 @@ class OptimizeSettings:
         for name in ("steps", "size", "history"):
             _require(getattr(self, name) >= 1, f"`{name}` must be at least 1, got {getattr(self, name)}")
         _require(self.later_steps >= 0, f"`later_steps` must not be negative, got {self.later_steps}")
-        _require(self.total_steps is None or self.total_steps >= 1, f"`steps` must be at least 1, got {self.total_steps}")
+        _require(
+            self.total_steps is None or self.total_steps >= 1, f"`steps` must be at least 1, got {self.total_steps}"
+        )
         _require(self.start is None or self.start >= 1, f"`start` must be at least 1 px, got {self.start}")
         for name in ("content_weight", "style_weight", "tv_weight", "range_weight"):
             value = getattr(self, name)

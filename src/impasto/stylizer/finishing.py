@@ -28,7 +28,7 @@ def mask_notes(
     Other arguments are those of `read_masks`, which tells what is wrong with a mask that cannot be read.
     """
     for mask in masks:
-        if mask == "-":  # can be read but once
+        if isinstance(mask, str) and mask == "-":  # can be read but once
             continue
         with suppress(ImageError, OptionError):
             picture = read_reduced(

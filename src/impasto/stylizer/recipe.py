@@ -188,7 +188,7 @@ def _plain(value: Any) -> Any:
 
 def _named(value: Any, role: str, used: dict[str, str]) -> str:
     """The name of a style, network or file without its folder; what a file or a picture holds is hashed."""
-    if value == "-":  # which is read once, and known by no name
+    if isinstance(value, str) and value == "-":  # which is read once, and known by no name
         used[role] = ""
         return "standard input"
     if isinstance(value, str | os.PathLike):

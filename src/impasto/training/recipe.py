@@ -107,9 +107,7 @@ def changes(before: TrainSettings, now: TrainSettings) -> list[str]:
     a, b = before.values(), now.values()
     names = [name for name in {**a, **b} if name not in now.ONLY_HOW and name not in PLACES]
     return [
-        f"`{name}` is {_shown(b.get(name))}, was {_shown(a.get(name))}"
-        for name in names
-        if a.get(name) != b.get(name)
+        f"`{name}` is {_shown(b.get(name))}, was {_shown(a.get(name))}" for name in names if a.get(name) != b.get(name)
     ]
 
 
