@@ -26,7 +26,7 @@ from impasto.imaging import Picture, read, write
 from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.imaging.writing import COMPRESSION, QUALITY
 from impasto.optimize.loop import Optimization
-from impasto.optimize.presets import DEFAULT_PRESET, PRESETS, OptimizeSettings
+from impasto.optimize.presets import DEFAULT_PRESET, PRESETS
 from impasto.stylizer.api import stylize as stylize_in_python
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.optimize_job import OptimizeJob

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from impasto.cli.options import Written
+from impasto.types import BackboneInput, PrecisionName
 
 __all__ = [
     "BackboneInputOption",
@@ -18,9 +19,7 @@ __all__ = [
     "DeviceOption",
     "ForceOption",
     "JsonOption",
-    "MaxMegapixelsOption",
     "PrecisionOption",
-    "SeedOption",
     "bar",
     "options_of",
     "print_facts",
@@ -30,22 +29,15 @@ __all__ = [
     "show_note",
 ]
 
-DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")]
+DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")]
 PrecisionOption = Annotated[
-    Literal["auto", "float32", "bfloat16"],
-    typer.Option("--precision", help="auto is bfloat16 where the processor multiplies it natively."),
+    PrecisionName, typer.Option(help="auto is bfloat16 where the processor multiplies it natively.")
 ]
-BackboneOption = Annotated[
-    str, typer.Option("--backbone", metavar="NAME|PATH", help="Network that sees; `impasto weights list`.")
-]
+BackboneOption = Annotated[str, typer.Option(metavar="NAME|PATH", help="Network that sees; `impasto weights list`.")]
 BackboneInputOption = Annotated[
-    Literal["torchvision", "caffe", "none"] | None,
-    typer.Option("--backbone-input", help="Input normalisation of a backbone file that is not in the table."),
+    BackboneInput | None,
+    typer.Option(help="Input normalisation of a backbone file that is not in the table."),
 ]
-MaxMegapixelsOption = Annotated[
-    float, typer.Option("--max-megapixels", min=0, help="Refuse to read larger pictures than this.")
-]
-SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same machine: same picture.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 

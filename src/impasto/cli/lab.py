@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,6 @@ from impasto.cli.common import (
     ForceOption,
     JsonOption,
     PrecisionOption,
-    SeedOption,
     bar,
     print_json,
     show_note,
@@ -36,14 +35,11 @@ lab_app = typer.Typer(
     cls=Commands, help="Look inside: layers, textures, Gram matrices, experiments, films.", no_args_is_help=True
 )
 
-PhotoArgument = Annotated[str, typer.Argument(metavar="PHOTO", help="A picture; - is standard input.")]
-PictureArgument = Annotated[str, typer.Argument(metavar="PICTURE", help="A picture; - is standard input.")]
-SheetOption = typer.Option("--output", "-o", metavar="FILE", help="The sheet: .png, .jpg, .svg or .pdf.")
-LayersOption = Annotated[
-    list[str] | None, typer.Option("--layer", "-l", metavar="NAME", help="Such as relu3_1; repeat it for more.")
-]
-SizeOption = Annotated[int, typer.Option("--size", min=16, help="Long side in px at which the picture is looked at.")]
-StepsOption = Annotated[int | None, typer.Option("--steps", min=1, help="Steps of the optimiser at each of its sizes.")]
+SHEET = {"metavar": "FILE", "help": "The sheet: .png, .jpg, .svg or .pdf."}
+PICTURE = "A picture; - is standard input."
+LayersOption = Annotated[list[str], typer.Option("--layer", "-l", metavar="NAME", help="Such as relu3_1; repeat it.")]
+SizeOption = Annotated[int, typer.Option(min=16, help="Long side in px at which the picture is looked at.")]
+StepsOption = Annotated[int | None, typer.Option(min=1, help="Steps of the optimiser at each of its sizes.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,26 +63,20 @@ class Seeing:
 class ActivationsOptions(Seeing):
     """The options of ``impasto lab activations``."""
 
-    photo: PhotoArgument
-    output: Annotated[Path, SheetOption]
-    layer: LayersOption = None
-    filters: Annotated[
-        str, typer.Option("--filters", metavar="N|all|strongest", help="Which channels: the first N, or so.")
-    ] = "6"
-    model: Annotated[
-        str | None, typer.Option("--model", metavar="NAME|FILE", help="A network that paints, instead of a backbone.")
-    ] = None
-    style: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--style",
-            "-s",
-            metavar="NAME|PICTURE[:WEIGHT]",
-            help="With --model: in which style it paints; its first unless given.",
-        ),
-    ] = None
+    photo: str = typer.Argument(metavar="PHOTO", help=PICTURE)
+    output: Path = typer.Option(..., "--output", "-o", **SHEET)
+    layer: LayersOption = field(default_factory=list)
+    filters: str = typer.Option("6", metavar="N|all|strongest", help="Which channels: the first N, or so.")
+    model: str | None = typer.Option(None, metavar="NAME|FILE", help="A network that paints, instead of a backbone.")
+    style: list[str] = typer.Option(
+        [],
+        "--style",
+        "-s",
+        metavar="NAME|PICTURE[:WEIGHT]",
+        help="With --model: in which style it paints; its first unless given.",
+    )
     size: SizeOption = 512
-    tensors: Annotated[Path | None, typer.Option("--tensors", metavar="NPZ", help="The maps as numbers.")] = None
+    tensors: Path | None = typer.Option(None, metavar="NPZ", help="The maps as numbers.")
 
 
 @lab_app.command()
@@ -102,7 +92,7 @@ def activations(options: ActivationsOptions) -> None:
     from impasto.lab.sheets import check_sheet, save_figure
     from impasto.stylizer.styles import as_styles
 
-    styles = list(as_styles(options.style or []))
+    styles = list(as_styles(options.style))
     inputs = [options.photo, *(style.image for style in styles)]
     check_sheet(options.output, force=options.force, inputs=inputs)
     if options.tensors is not None:
@@ -128,14 +118,12 @@ def activations(options: ActivationsOptions) -> None:
 class InvertOptions(Seeing):
     """The options of ``impasto lab invert``."""
 
-    photo: PhotoArgument
-    layer: LayersOption = None
-    output: Annotated[Path | None, SheetOption] = None
+    photo: str = typer.Argument(metavar="PHOTO", help=PICTURE)
+    layer: LayersOption = field(default_factory=list)
+    output: Path | None = typer.Option(None, "--output", "-o", **SHEET)
     size: SizeOption = 256
     steps: StepsOption = None
-    tv_weight: Annotated[
-        float | None, typer.Option("--tv-weight", metavar="X", help="How smooth the picture should be.")
-    ] = None
+    tv_weight: float | None = typer.Option(None, metavar="X", help="How smooth the picture should be.")
     precision: PrecisionOption = "float32"
     as_json: JsonOption = False
 
@@ -179,12 +167,12 @@ def invert(options: InvertOptions) -> None:
 class TextureOptions(Seeing):
     """The options of ``impasto lab texture``."""
 
-    picture: PictureArgument
-    output: Annotated[Path, SheetOption]
-    up_to: Annotated[str, typer.Option("--up-to", metavar="NAME", help="The last of the layers.")] = "relu4_1"
+    picture: str = typer.Argument(metavar="PICTURE", help=PICTURE)
+    output: Path = typer.Option(..., "--output", "-o", **SHEET)
+    up_to: str = typer.Option("relu4_1", metavar="NAME", help="The last of the layers.")
     size: SizeOption = 256
     steps: StepsOption = None
-    seed: SeedOption = 0
+    seed: int = typer.Option(0, help="Same seed, same machine: same picture.")
     precision: PrecisionOption = "float32"
 
 
@@ -213,12 +201,12 @@ def texture(options: TextureOptions) -> None:
 class GramOptions(Seeing):
     """The options of ``impasto lab gram``."""
 
-    picture: PictureArgument
-    output: Annotated[Path, SheetOption]
-    other: Annotated[
-        str | None, typer.Argument(metavar="[OTHER]", help="A second picture, to tell how far apart they are.")
-    ] = None
-    layer: LayersOption = None
+    picture: str = typer.Argument(metavar="PICTURE", help=PICTURE)
+    output: Path = typer.Option(..., "--output", "-o", **SHEET)
+    other: str | None = typer.Argument(
+        None, metavar="[OTHER]", help="A second picture, to tell how far apart they are."
+    )
+    layer: LayersOption = field(default_factory=list)
     size: SizeOption = 512
     as_json: JsonOption = False
 
@@ -264,7 +252,7 @@ def _said(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _named(layers: list[str] | None, network: Any) -> list[str]:
+def _named(layers: list[str], network: Any) -> list[str]:
     if not layers:
         raise OptionError(f"which layer? {network.name} has {', '.join(network.layers)}: add --layer NAME")
     return layers

@@ -128,7 +128,7 @@ def command_of(parameters: Parameters) -> Callable[[F], F]:
 
 
 def takes(kind: type[T]) -> Callable[[Callable[[T], None]], Callable[..., None]]:
-    """Make a command of ``f(options)``: its options are the fields of the dataclass `kind`, its own before inherited."""
+    """Make a command of ``f(options)``, whose options are the fields of the dataclass `kind`, its own first."""
     hints = get_type_hints(kind, include_extras=True)
     own = [field for field in fields(kind) if field.name in kind.__annotations__]  # type: ignore[arg-type]
     inherited = [field for field in fields(kind) if field not in own]  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated
 
 import typer
 
@@ -11,7 +10,6 @@ from impasto.cli.common import (
     DeviceOption,
     ForceOption,
     JsonOption,
-    MaxMegapixelsOption,
     PrecisionOption,
     print_json,
     print_table,
@@ -19,6 +17,7 @@ from impasto.cli.common import (
 )
 from impasto.cli.options import takes
 from impasto.errors import OptionError
+from impasto.types import MAX_MEGAPIXELS
 
 __all__ = ["styles"]
 
@@ -27,23 +26,15 @@ __all__ = ["styles"]
 class StylesOptions:
     """The options of ``impasto styles``."""
 
-    model: Annotated[
-        str, typer.Option("--model", metavar="NAME|FILE", help="The trained network whose styles are meant.")
-    ] = "gallery"
-    sheet: Annotated[
-        str | None, typer.Option("--sheet", metavar="PHOTO", help="Paint this photo in all styles, on one sheet.")
-    ] = None
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", metavar="FILE", help="Where the sheet goes.", show_default=False)
-    ] = None
-    size: Annotated[
-        int, typer.Option("--size", metavar="PX", min=32, help="Long side of each picture on the sheet.")
-    ] = 320
+    model: str = typer.Option("gallery", metavar="NAME|FILE", help="The trained network whose styles are meant.")
+    sheet: str | None = typer.Option(None, metavar="PHOTO", help="Paint this photo in all styles, on one sheet.")
+    output: str | None = typer.Option(None, "--output", "-o", metavar="FILE", help="Where the sheet goes.")
+    size: int = typer.Option(320, metavar="PX", min=32, help="Long side of each picture on the sheet.")
     force: ForceOption = False
     as_json: JsonOption = False
     device: DeviceOption = "auto"
     precision: PrecisionOption = "auto"
-    max_megapixels: MaxMegapixelsOption = 200
+    max_megapixels: float = typer.Option(MAX_MEGAPIXELS, min=0, help="Refuse to read larger pictures than this.")
 
 
 @takes(StylesOptions)
@@ -61,9 +52,9 @@ def styles(options: StylesOptions) -> None:
     found = records(read_metadata(find_model(options.model)))
     if options.as_json:
         print_json([asdict(record) for record in found])
-        return
-    rows = [(record.name, record.title or "", record.artist or "", record.year or "") for record in found]
-    print_table(("name", "title", "artist", "year"), rows)
+    else:
+        rows = [(record.name, record.title or "", record.artist or "", record.year or "") for record in found]
+        print_table(("name", "title", "artist", "year"), rows)
 
 
 def _paint(options: StylesOptions, photo: str, output: str) -> None:

@@ -6,6 +6,7 @@ style, `report` sums it up, `tables` and `sheet` show it.
 
 from __future__ import annotations
 
+from impasto.evaluation.comparison import Comparison, Sampling
 from impasto.evaluation.contenders import (
     Contender,
     Copied,
@@ -26,6 +27,7 @@ __all__ = [
     "CONTENT_TAPS",
     "CONTROLS",
     "STYLE_TAPS",
+    "Comparison",
     "Contender",
     "Copied",
     "Distances",
@@ -40,6 +42,7 @@ __all__ = [
     "PresetContender",
     "ResultsContender",
     "Row",
+    "Sampling",
     "ScoreTable",
     "Scored",
     "Verdict",
