@@ -1,33 +1,20 @@
-"""``impasto lab``: look inside networks and pictures; what looks at runs is in `lab_runs`."""
+"""``impasto lab``: look inside networks and pictures, by the tasks of `impasto.lab`; and at runs."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from impasto.cli.common import (
-    BackboneInputOption,
-    BackboneOption,
-    DeviceOption,
-    ForceOption,
-    JsonOption,
-    PrecisionOption,
-    bar,
-    print_json,
-    show_note,
-)
-from impasto.cli.lab_runs import experiment, timeline
-from impasto.cli.options import takes
+from impasto.cli.common import ForceOption, JsonOption, bar, print_json, show_note
+from impasto.cli.options import Written, command_of, described_parameters, given_on
 from impasto.cli.usage import Commands
 from impasto.errors import OptionError
-
-if TYPE_CHECKING:
-    from impasto.lab.layers import BackboneLayers
-    from impasto.optimize.loop import Optimization
+from impasto.lab.tasks import TASKS, LabResult, LabTask
 
 __all__ = ["lab_app"]
 
@@ -35,237 +22,83 @@ lab_app = typer.Typer(
     cls=Commands, help="Look inside: layers, textures, Gram matrices, experiments, films.", no_args_is_help=True
 )
 
-SHEET = {"metavar": "FILE", "help": "The sheet: .png, .jpg, .svg or .pdf."}
-PICTURE = "A picture; - is standard input."
-LayersOption = Annotated[list[str], typer.Option("--layer", "-l", metavar="NAME", help="Such as relu3_1; repeat it.")]
-SizeOption = Annotated[int, typer.Option(min=16, help="Long side in px at which the picture is looked at.")]
-StepsOption = Annotated[int | None, typer.Option(min=1, help="Steps of the optimiser at each of its sizes.")]
+
+def _command(kind: type[LabTask]) -> Callable[..., None]:
+    """A command with an argument or an option for every field of the task."""
+
+    def command(ctx: typer.Context, as_json: bool = False, **_options: Any) -> None:
+        given = given_on(ctx)
+        given.pop("as_json", None)
+        if not as_json and "output" not in given:
+            raise OptionError("what should come of it? add -o FILE for a sheet, --json for numbers, or both")
+        found = _follow(kind(**given))
+        if as_json:
+            print_json({"layers": found.facts})
+        for line in () if as_json else found.lines:
+            typer.echo(line)
+
+    own = {"as_json": (JsonOption, False)} if kind.TELLS else {}
+    parameters = described_parameters(kind, arguments=kind.ARGUMENTS, last=LabTask)
+    command.__doc__ = Written.of_fields(parameters)(inspect.cleandoc(kind.__doc__ or ""))
+    return command_of({**parameters, **own})(command)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Seeing:
-    """Options of a backbone that looks at pictures, which all commands of the lab have."""
-
-    backbone: BackboneOption = "compact"
-    backbone_input: BackboneInputOption = None
-    device: DeviceOption = "auto"
-    precision: PrecisionOption = "auto"
-    force: ForceOption = False
-
-    def layers(self) -> BackboneLayers:
-        """The backbone, ready."""
-        from impasto.lab.layers import BackboneLayers
-
-        return BackboneLayers.load(self.backbone, self.backbone_input, self.device, self.precision)
+def _follow(task: LabTask) -> LabResult:
+    with closing(task.run()) as steps, bar() as show:
+        while True:
+            try:
+                record = next(steps)
+            except StopIteration as end:
+                found: LabResult = end.value
+                return found
+            if record.note:
+                show_note(record.note)
+            show(record.done, record.total, record.name)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ActivationsOptions(Seeing):
-    """The options of ``impasto lab activations``."""
-
-    photo: str = typer.Argument(metavar="PHOTO", help=PICTURE)
-    output: Path = typer.Option(..., "--output", "-o", **SHEET)
-    layer: LayersOption = field(default_factory=list)
-    filters: str = typer.Option("6", metavar="N|all|strongest", help="Which channels: the first N, or so.")
-    model: str | None = typer.Option(None, metavar="NAME|FILE", help="A network that paints, instead of a backbone.")
-    style: list[str] = typer.Option(
-        [],
-        "--style",
-        "-s",
-        metavar="NAME|PICTURE[:WEIGHT]",
-        help="With --model: in which style it paints; its first unless given.",
-    )
-    size: SizeOption = 512
-    tensors: Path | None = typer.Option(None, metavar="NPZ", help="The maps as numbers.")
+for _kind in TASKS:
+    lab_app.command(_kind.NAME)(_command(_kind))
 
 
 @lab_app.command()
-@takes(ActivationsOptions)
-def activations(options: ActivationsOptions) -> None:
-    """Show what the channels of a layer answer to.
+def experiment(
+    grid: Annotated[Path, typer.Argument(metavar="TOML", help="The grid; recipes/seed-grid.toml is an example.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the cells and their results.")],
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Cells that run at once.")] = 1,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run cells again that failed before.")] = False,
+) -> None:
+    """Run a grid of settings, of painting or of training, and compare what comes of them.
 
-    Each map is coloured by its own largest value. Without --layer, the layers there are.
+    Leaves sheet.png, losses.png and cells.csv in DIR. Cells that are done already are not run again.
     """
-    from impasto.lab.activations import activation_sheet, check_maps, save_maps
-    from impasto.lab.activations import activations as look
-    from impasto.lab.layers import Layers, PainterLayers, read_picture
-    from impasto.lab.sheets import check_sheet, save_figure
-    from impasto.stylizer.styles import as_styles
+    from impasto.lab.experiments import run_grid
+    from impasto.lab.grid import read_grid
+    from impasto.lab.report import write_report
 
-    styles = list(as_styles(options.style))
-    inputs = [options.photo, *(style.image for style in styles)]
-    check_sheet(options.output, force=options.force, inputs=inputs)
-    if options.tensors is not None:
-        check_maps(options.tensors, force=options.force, inputs=[*inputs, options.output])
-    network: Layers
-    if options.model is None:
-        if styles:
-            raise OptionError("--style belongs to --model: a backbone sees the photo alone")
-        network = options.layers()
-    else:
-        network = PainterLayers.load(options.model, styles, options.device, options.precision)
-        if network.chosen is not None:
-            show_note(f"{network.name} paints in the style {network.chosen} here; another with --style NAME")
-    image = read_picture(options.photo, options.size)
-    found = look(network, image, _named(options.layer, network))
-    figure = activation_sheet(image, found, options.filters, title=f"{_name(options.photo)}, seen by {network.name}")
-    save_figure(figure, options.output, force=options.force, inputs=inputs)
-    if options.tensors is not None:
-        save_maps(found, options.filters, options.tensors, force=options.force, inputs=inputs)
-
-
-@dataclass(frozen=True, kw_only=True)
-class InvertOptions(Seeing):
-    """The options of ``impasto lab invert``."""
-
-    photo: str = typer.Argument(metavar="PHOTO", help=PICTURE)
-    layer: LayersOption = field(default_factory=list)
-    output: Path | None = typer.Option(None, "--output", "-o", **SHEET)
-    size: SizeOption = 256
-    steps: StepsOption = None
-    tv_weight: float | None = typer.Option(None, metavar="X", help="How smooth the picture should be.")
-    precision: PrecisionOption = "float32"
-    as_json: JsonOption = False
+    found, failed = read_grid(grid), 0
+    with closing(run_grid(found, out, jobs=jobs, retry=retry_failed)) as records:
+        for record in records:
+            failed += record.result.error is not None
+            what = "done before" if record.before else f"{record.result.seconds:.1f} s"
+            show_note(f"{record.done}/{record.total}  {record.cell.name}: {record.result.error or what}")
+    sheet = write_report(found, out, title=grid.stem)
+    if failed:
+        show_note(f"{failed} of {len(found.cells)} cells failed: {out / 'cells.csv'} says why")
+    typer.echo(sheet)
 
 
 @lab_app.command()
-@takes(InvertOptions)
-def invert(options: InvertOptions) -> None:
-    """Reconstruct PHOTO from what single layers know of it.
+def timeline(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `stylize --run` or `train --out` wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help=".gif, .png, .apng, or .mp4.")],
+    size: Annotated[int, typer.Option("--size", min=16, help="Long side in px, at most.")] = 480,
+    fps: Annotated[float, typer.Option("--fps", help="Frames a second.")] = 12,
+    force: ForceOption = False,
+) -> None:
+    """Turn the folder of a run into a film: a picture becoming a painting, or a network learning."""
+    from impasto.lab.timeline import check_film, find_frames, write_film
 
-    Prints the PSNR and the error that is left in the features. bfloat16 is faster and too coarse for the first
-    layers.
-    """
-    from impasto.lab.inversion import Inversion, inversion_sheet, reconstruction
-    from impasto.lab.layers import read_picture
-    from impasto.lab.sheets import check_sheet, save_figure
-
-    if options.output is None and not options.as_json:
-        raise OptionError("what should come of it? add -o FILE for a sheet, --json for numbers, or both")
-    if options.output is not None:
-        check_sheet(options.output, force=options.force, inputs=[options.photo])
-    network = options.layers()
-    layers, vgg = _named(options.layer, network), network.backbone
-    image = read_picture(options.photo, options.size).to(vgg.device)
-    given = _said(steps=options.steps, tv_weight=options.tv_weight)
-    jobs = [(name, Inversion(layer=name, **given).begin(image, vgg)) for name in dict.fromkeys(layers)]
-    _follow(jobs)
-    found = [reconstruction(job) for _, job in jobs]
-    if options.as_json:
-        rows = [{"layer": one.layer, "psnr": one.psnr, "feature_error": one.feature_error} for one in found]
-        print_json({"layers": rows})
-    else:
-        for one in found:
-            typer.echo(f"{one.layer}  PSNR {one.psnr:.2f} dB  feature error {one.feature_error:.3g}")
-    if options.output is not None:
-        title = f"{_name(options.photo)}, from single layers of {network.name}"
-        sheet = inversion_sheet(image.cpu(), found, title=title)
-        save_figure(sheet, options.output, force=options.force, inputs=[options.photo])
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextureOptions(Seeing):
-    """The options of ``impasto lab texture``."""
-
-    picture: str = typer.Argument(metavar="PICTURE", help=PICTURE)
-    output: Path = typer.Option(..., "--output", "-o", **SHEET)
-    up_to: str = typer.Option("relu4_1", metavar="NAME", help="The last of the layers.")
-    size: SizeOption = 256
-    steps: StepsOption = None
-    seed: int = typer.Option(0, help="Same seed, same machine: same picture.")
-    precision: PrecisionOption = "float32"
-
-
-@lab_app.command()
-@takes(TextureOptions)
-def texture(options: TextureOptions) -> None:
-    """Make textures from the style of PICTURE alone, from the first layer to more and more of them."""
-    from impasto.lab.layers import read_picture
-    from impasto.lab.sheets import check_sheet, save_figure
-    from impasto.lab.textures import Texture, cumulative_layers, texture_sheet
-
-    check_sheet(options.output, force=options.force, inputs=[options.picture])
-    network = options.layers()
-    vgg, size = network.backbone, options.size
-    image = read_picture(options.picture, size).to(vgg.device)
-    given, rows = _said(seed=options.seed, steps=options.steps), cumulative_layers(vgg, options.up_to)
-    jobs = [(layers[-1], Texture(layers=layers, **given).begin(image, vgg, size)) for layers in rows]
-    _follow(jobs)
-    found = [(layers, job.image().float().cpu()) for layers, (_, job) in zip(rows, jobs, strict=True)]
-    title = f"Textures of {_name(options.picture)}, from Gram matrices of {network.name}"
-    sheet = texture_sheet(image.cpu(), found, title=title)
-    save_figure(sheet, options.output, force=options.force, inputs=[options.picture])
-
-
-@dataclass(frozen=True, kw_only=True)
-class GramOptions(Seeing):
-    """The options of ``impasto lab gram``."""
-
-    picture: str = typer.Argument(metavar="PICTURE", help=PICTURE)
-    output: Path = typer.Option(..., "--output", "-o", **SHEET)
-    other: str | None = typer.Argument(
-        None, metavar="[OTHER]", help="A second picture, to tell how far apart they are."
-    )
-    layer: LayersOption = field(default_factory=list)
-    size: SizeOption = 512
-    as_json: JsonOption = False
-
-
-@lab_app.command()
-@takes(GramOptions)
-def gram(options: GramOptions) -> None:
-    """Show Gram matrices: as pictures, with the channels that answer together most.
-
-    With OTHER, prints the distance of the two layer by layer, |G - G'|² / |G'|².
-    """
-    from impasto.evaluation import STYLE_TAPS
-    from impasto.lab.grams import gram_distances, gram_facts, gram_sheet, gram_views
-    from impasto.lab.layers import read_picture
-    from impasto.lab.sheets import check_sheet, save_figure
-
-    names = [name for name in (options.picture, options.other) if name is not None]
-    check_sheet(options.output, force=options.force, inputs=names)
-    network = options.layers()
-    images = [read_picture(name, options.size) for name in names]
-    views = [gram_views(network, image, options.layer or STYLE_TAPS) for image in images]
-    distances = gram_distances(*views) if len(views) == 2 else {}
-    if options.as_json:
-        print_json({"layers": gram_facts(views[0], distances)})
-    else:
-        for name, distance in distances.items():
-            typer.echo(f"{name}  relative distance {distance:.4g}")
-    sheet = gram_sheet(
-        list(zip(map(_name, names), images, views, strict=True)), title=f"Gram matrices of {network.name}"
-    )
-    save_figure(sheet, options.output, force=options.force, inputs=names)
-
-
-lab_app.command()(experiment)
-lab_app.command()(timeline)
-
-
-def _name(path: str) -> str:
-    return "standard input" if path == "-" else Path(path).name
-
-
-def _said(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _named(layers: list[str], network: Any) -> list[str]:
-    if not layers:
-        raise OptionError(f"which layer? {network.name} has {', '.join(network.layers)}: add --layer NAME")
-    return layers
-
-
-def _follow(jobs: list[tuple[str, Optimization]]) -> None:
-    """Run optimisations one after the other, with a bar on a terminal."""
-    total, done = sum(job.steps for _, job in jobs), 0
-    with bar() as show:
-        for name, job in jobs:
-            with closing(job.run()) as records:  # type: ignore[type-var]
-                for record in records:
-                    if record.note:
-                        show_note(record.note)
-                    done += 1
-                    show(done, total, name)
+    check_film(output, force=force)
+    frames = find_frames(folder)
+    write_film(frames, output, size=size, fps=fps, force=force)
+    show_note(f"{output}: {len(frames)} frames")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -12,20 +12,12 @@ import typer
 
 if TYPE_CHECKING:
     from impasto.stylizer.request import OutputOptions, StylizeRequest
-    from impasto.training.settings import TrainSettings
 
-__all__ = ["Written", "command_of", "given_on", "option_parameters", "settings_parameters", "takes"]
+__all__ = ["Written", "command_of", "described_parameters", "given_on", "option_parameters", "takes"]
 
 NOT_HERE = frozenset({"settings"})  # fields that only programs set
 AS_LIST = frozenset({"style", "mask"})
-SHORT = {"style": ("-s",), "output": ("-o",), "jobs": ("-j",)}
-METAVARS = {  # of the settings of a training
-    **dict.fromkeys(("backbone", "encoder", "second_backbone"), "NAME|PATH"),
-    **dict.fromkeys(("style", "begin_style"), "PICTURE"),
-    **dict.fromkeys(("model", "begin_with"), "MODEL"),
-    **dict.fromkeys(("leave_out", "content_layer", "style_layer", "device"), "NAME"),
-    "photos": "PATH",
-}
+SHORT = {"style": "-s", "output": "-o", "layer": "-l", "jobs": "-j"}
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 Parameters = Mapping[str, tuple[Any, Any]]
@@ -85,29 +77,41 @@ def option_parameters(*kinds: type[StylizeRequest | OutputOptions]) -> Parameter
     return found
 
 
-def settings_parameters(kind: type[TrainSettings]) -> Parameters:
-    """The options of a training's settings, and the argument MODEL; None is what is not said."""
+def described_parameters(
+    kind: type[Any], arguments: Sequence[str] = (), last: type[Any] | None = None, *, short: bool = True
+) -> Parameters:
+    """The options and arguments of a dataclass whose fields are made by `impasto.fields.option`.
+
+    Args:
+        kind: the dataclass.
+        arguments: fields that go without a flag.
+        last: whose fields come last, of the classes that it inherits from.
+        short: whether flags have their letters.
+    """
     hints, dashed = get_type_hints(kind), Written.of_fields(field.name for field in fields(kind))
+    at_the_end = () if last is None else {field.name for field in fields(last)}
     found = {}
-    for field in fields(kind):
-        name, hint = field.name, hints[field.name]
-        facts = {"metavar": METAVARS.get(name), "help": dashed(field.metadata["help"])}
-        (flag,) = flags(name)[:1]
+    for field in sorted(fields(kind), key=lambda field: field.name in at_the_end):
+        hint, default, facts = hints[field.name], field.default, field.metadata
         either = hint == (bool | None)  # not given is neither yes nor no
-        shown = (
-            typer.Argument(**facts, show_default=False)
-            if name == "model"
-            else typer.Option(
-                f"{flag}/--no-{flag[2:]}" if either else flag, **facts, show_default=_shown(field.default)
-            )
+        flag, *letter = flags(field.name)
+        spelled = (f"{flag}/--no-{flag[2:]}" if either else flag, *(letter if short else ()))
+        is_argument = field.name in arguments
+        shown = (typer.Argument if is_argument else typer.Option)(
+            *(() if is_argument else spelled),
+            help=dashed(facts["help"]),
+            metavar=facts["metavar"] or None,
+            show_default=default not in (MISSING, None, "", (), False),
+            min=facts.get("least"),
         )
-        found[name] = (Annotated[list[str] | None if get_origin(hint) is tuple else hint | None, shown], None)
+        parsed = list[str] if get_origin(hint) is tuple else hint
+        found[field.name] = (Annotated[parsed, shown], _default(field))
     return found
 
 
 def flags(name: str) -> tuple[str, ...]:
     """``--style``, ``-s``."""
-    return ("--" + name.replace("_", "-"), *SHORT.get(name, ()))
+    return ("--" + name.replace("_", "-"), *([SHORT[name]] if name in SHORT else []))
 
 
 def command_of(parameters: Parameters) -> Callable[[F], F]:
@@ -155,16 +159,9 @@ def given_on(ctx: typer.Context) -> dict[str, Any]:
 
 
 def _default(field: Field[Any]) -> Any:
-    if field.default_factory is not MISSING:
-        return field.default_factory()
+    if isinstance(field.default, tuple):
+        return list(field.default)
     return inspect.Parameter.empty if field.default is MISSING else field.default
-
-
-def _shown(default: Any) -> str | bool:
-    """What is there without an option, told in its help."""
-    if isinstance(default, tuple):
-        default = ", ".join(default)
-    return str(default) if default not in (None, "", False) else False
 
 
 def _limits(metadata: Iterable[Any]) -> dict[str, Any]:

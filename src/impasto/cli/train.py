@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from impasto.cli.common import bar, show_note
-from impasto.cli.options import command_of, settings_parameters
+from impasto.cli.options import command_of, described_parameters, given_on
 from impasto.cli.usage import Commands
 from impasto.errors import OptionError
 from impasto.training.settings import (
@@ -68,18 +68,18 @@ def train(ctx: typer.Context, resume: _Resume = None) -> None:
 def _command(kind: type[TrainSettings], about: str) -> Callable[..., None]:
     """A command with an option for every field of the settings, so that defaults and help live there alone."""
 
-    def command(out: Path, recipe: Path | None, resume: bool, **given: Any) -> None:
+    def command(ctx: typer.Context, out: Path, recipe: Path | None, resume: bool, **_options: Any) -> None:
         from impasto.training.recipe import fill, inherited, read_recipe
 
+        given = {name: value for name, value in given_on(ctx).items() if name not in own}
         table = {} if recipe is None else read_recipe(recipe)
         model = given.get("model") or table.get("model")
         settings = fill(kind.FAMILY, given, inherited(model) | table if model else table, recipe or "recipe")
         _run(settings, out, resume=resume)
 
     command.__doc__ = about
-    needed = inspect.Parameter.empty
-    own = {"out": (_Out, needed), "recipe": (_Recipe, None), "resume": (_GoOn, False)}
-    return command_of({**settings_parameters(kind), **own})(command)
+    own = {"out": (_Out, inspect.Parameter.empty), "recipe": (_Recipe, None), "resume": (_GoOn, False)}
+    return command_of({**described_parameters(kind, arguments=("model",), short=False), **own})(command)
 
 
 COMMANDS: dict[type[TrainSettings], str] = {

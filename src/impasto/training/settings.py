@@ -10,10 +10,11 @@ import types
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, NamedTuple, Self, Union, get_args, get_origin
 
 from impasto.errors import OptionError, nearest
+from impasto.fields import option
 
 __all__ = [
     "AdaINSettings",
@@ -26,11 +27,6 @@ __all__ = [
     "Weights",
     "settings_class",
 ]
-
-
-def option(default: Any, help: str, **limits: float) -> Any:  # noqa: A002  the word that command lines use
-    """A field with a line of help; `least`, `above` and `most` bound its numbers."""
-    return field(default=default, metadata={"help": help, **limits})
 
 
 class Weights(NamedTuple):
@@ -56,12 +52,12 @@ class TrainSettings(ABC):
     FAMILY: ClassVar[str]
     ONLY_HOW: ClassVar[frozenset[str]] = frozenset({"device", "workers"})  # may change when a run is resumed
 
-    photos: tuple[str, ...] = option((), "Folder, archive or file of photos to train on; repeat it for more.")
+    photos: tuple[str, ...] = option((), "Folder, archive or file of photos to train on; repeat it for more.", "PATH")
     leave_out: tuple[str, ...] = option(
-        (), "Photo to leave out, by its name without suffix, which may hold wildcards; repeat it."
+        (), "Photo to leave out, by its name without suffix, which may hold wildcards; repeat it.", "NAME"
     )
     style: tuple[str, ...] = option(
-        (), "Style picture; repeat it for more. Also a folder, a style set, or a list in TSV."
+        (), "Style picture; repeat it for more. Also a folder, a style set, or a list in TSV.", "PICTURE"
     )
     batch_size: int = option(4, "Photos a step, in each process.", least=1)
     steps: int = option(4000, "Steps in all.", least=1)
@@ -87,7 +83,7 @@ class TrainSettings(ABC):
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto", "auto is bfloat16 where the processor multiplies it natively."
     )
-    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", "NAME")
     workers: int | None = option(
         None,
         "Processes that decode photos ahead; half as many as there are cores unless given; 0 does it in between.",
@@ -154,14 +150,14 @@ class GramSettings(TrainSettings):
     style_balance: float | None = option(
         30.0, "Style against content when every term is divided by its target's norm.", above=0
     )
-    backbone: str = option("compact", "Network that sees: `impasto weights list`, or a file.")
+    backbone: str = option("compact", "Network that sees: `impasto weights list`, or a file.", "NAME|PATH")
     backbone_input: Literal["torchvision", "caffe", "none"] | None = option(
         None, "Input normalisation of a backbone file that does not tell."
     )
     pool: Literal["max", "average"] = option("max", "How the backbone pools.")
-    content_layer: str = option("relu3_3", "Layer whose features should stay; relu2_2 in Johnson's paper.")
+    content_layer: str = option("relu3_3", "Layer whose features should stay; relu2_2 in Johnson's paper.", "NAME")
     style_layer: tuple[str, ...] = option(
-        ("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "Layer whose Gram matrix should match; repeat it."
+        ("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "Layer whose Gram matrix should match; repeat it.", "NAME"
     )
     style_size: int = option(512, "Long side in px at which styles are looked at; larger: finer strokes.", least=32)
 
@@ -203,7 +199,9 @@ class MultiStyleSettings(GramSettings):
     DIVISOR: ClassVar[Literal["positions", "all"]] = "positions"
 
     network: Literal["brisk", "johnson"] = option("brisk", "brisk is ours and fast; johnson is the paper's.")
-    begin_with: str = option("", "Trained network to begin with; styles that it knows by name begin where they are.")
+    begin_with: str = option(
+        "", "Trained network to begin with; styles that it knows by name begin where they are.", "MODEL"
+    )
     lr: float = option(2e-3, "Adam's learning rate, at its highest.", above=0, most=100)
     width: int | None = option(None, "johnson: channels at full resolution; 32 unless given.", least=1)
     blocks: int | None = option(None, "Residual blocks; 5 unless given.", least=1)
@@ -220,7 +218,7 @@ class AddStyleSettings(GramSettings):
     PAPER: ClassVar[Weights] = MultiStyleSettings.PAPER
     DIVISOR: ClassVar[Literal["positions", "all"]] = "positions"
 
-    model: str = option("", "The trained network.")
+    model: str = option("", "The trained network.", "MODEL")
     steps: int = option(800, "Steps in all.", least=1)
     lr: float = option(1e-2, "Adam's learning rate, at its highest.", above=0, most=100)
 
@@ -234,7 +232,7 @@ class AdaINSettings(TrainSettings):
 
     FAMILY: ClassVar[str] = "adain"
 
-    encoder: str = option("compact", "vgg19, vgg16, compact, or a file: sees, and is half of the network.")
+    encoder: str = option("compact", "vgg19, vgg16, compact, or a file: sees, and is half of the network.", "NAME|PATH")
     encoder_input: Literal["torchvision", "caffe", "none"] | None = option(
         None, "Input normalisation of an encoder file that does not tell."
     )
@@ -284,14 +282,18 @@ class UniversalSettings(GramSettings):
     DIVISOR: ClassVar[Literal["positions", "all"]] = "positions"
 
     begin_with: str = option(
-        "", "Network to begin with: of `train universal`, or of `train multistyle`, which learned `begin_style`."
+        "",
+        "Network to begin with: of `train universal`, or of `train multistyle`, which learned `begin_style`.",
+        "MODEL",
     )
-    begin_style: tuple[str, ...] = option((), "The styles of `begin_with`, as they were given to it.")
-    encoder: str = option("compact", "Network that looks at style pictures: a name, or a file.")
+    begin_style: tuple[str, ...] = option((), "The styles of `begin_with`, as they were given to it.", "PICTURE")
+    encoder: str = option("compact", "Network that looks at style pictures: a name, or a file.", "NAME|PATH")
     encoder_input: Literal["torchvision", "caffe", "none"] | None = option(
         None, "Input normalisation of an encoder file that does not tell."
     )
-    second_backbone: str = option("", "Network whose turn it is at every n-th step, n being `second_every`.")
+    second_backbone: str = option(
+        "", "Network whose turn it is at every n-th step, n being `second_every`.", "NAME|PATH"
+    )
     second_backbone_input: Literal["torchvision", "caffe", "none"] | None = option(
         None, "Input normalisation of the second backbone's file, if that does not tell."
     )
@@ -300,7 +302,7 @@ class UniversalSettings(GramSettings):
     steps: int = option(20000, "Steps in all.", least=1)
     lr: float = option(2e-3, "Adam's learning rate, at its highest.", above=0, most=100)
     style_layer: tuple[str, ...] = option(
-        ("relu1_1", "relu2_1", "relu3_1", "relu4_1"), "Layer whose Gram matrix should match; repeat it."
+        ("relu1_1", "relu2_1", "relu3_1", "relu4_1"), "Layer whose Gram matrix should match; repeat it.", "NAME"
     )
     crop_enlarge: float | None = option(
         1.8, "Bring pictures' short side to this x `image_size` and cut anywhere.", least=1
