@@ -163,7 +163,7 @@ def _run(recorder: Recorder, tell: Callable[[str | None], None]) -> bool:
                 last = record.share
                 tell(record.note)
                 _show(show, record)
-                if stop.asked:
+                if stop.asked and not (record.phase == "painting" and record.share == 1):
                     break
             else:
                 return True

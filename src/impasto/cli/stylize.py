@@ -17,55 +17,41 @@ if TYPE_CHECKING:
 __all__ = ["stylize"]
 
 
-def _option(kind: Any, name: str, help: str, panel: str = "Files and runs", **more: Any) -> Any:  # noqa: A002
-    shown = typer.Option(*flags(name), help=help, rich_help_panel=panel, show_default=False, **more)
-    return Annotated[kind, shown], False if kind is bool else None
-
-
-_photo = typer.Argument(
-    metavar="PHOTO...",
-    help="The photo; - reads standard input. Also several, folders, and patterns such as '*.jpg'.",
-    show_default=False,
-)
-FILES: dict[str, Any] = {
-    "output": _option(
-        str | None,
-        "output",
-        "Where the painting goes: .jpg, .png, .webp, .tif, .avif; - is standard output, as PNG. For several photos a "
-        "folder.",
-        "Pictures",
-        metavar="FILE|DIR",
-    ),
-    "jobs": _option(
-        int | None, "jobs", "How many photos at the same time, 1 if not said.", "How it moves", metavar="N", min=1
-    ),
-    "dry_run": _option(bool, "dry_run", "Tell how it would be painted, and stop.", "How it moves"),
-    "force": _option(bool, "force", "Replace files that exist, but never an input."),
-    "recipe": _option(
-        Path | None,
-        "recipe",
-        "Paint as this painted picture, or a recipe's JSON, tells; options given beside it win.",
-        metavar="PICTURE",
-    ),
-    "no_recipe": _option(bool, "no_recipe", "Leave out of the output how it was made."),
-    "save_every": _option(
-        int | None,
-        "save_every",
-        "Keep the picture of every N-th step, beside the output or in the folder of --run.",
-        metavar="N",
-        min=1,
-    ),
-    "timeline": _option(Path | None, "timeline", "A film of the picture being painted.", metavar="GIF"),
-    "loss_plot": _option(Path | None, "loss_plot", "The losses over the steps, drawn.", metavar="PNG"),
-    "log": _option(Path | None, "log", "The losses over the steps, as a table.", metavar="CSV"),
-    "run": _option(
-        Path | None,
-        "run",
-        "Keep frames, log and state, or a network's strips, in this folder, so that the run can be resumed.",
-        metavar="DIR",
-    ),
-    "resume": _option(Path | None, "resume", "Go on with the run in this folder; takes no PHOTO.", metavar="DIR"),
+# Name, type, value in help, panel, help; what is about painting itself is described in `StylizeRequest`.
+_FILES: tuple[tuple[str, Any, str | None, str, str], ...] = (
+    ("output", str | None, "FILE|DIR", "Pictures",
+     "Where the painting goes: .jpg, .png, .webp, .tif, .avif; - is standard output, as PNG. For several photos a "
+     "folder."),
+    ("jobs", int | None, "N", "How it moves", "How many photos at the same time, 1 if not said."),
+    ("dry_run", bool, None, "How it moves", "Tell how it would be painted, and stop."),
+    ("force", bool, None, "Files and runs", "Replace files that exist, but never an input."),
+    ("recipe", Path | None, "PICTURE", "Files and runs",
+     "Paint as this painted picture, or a recipe's JSON, tells; options given beside it win."),
+    ("no_recipe", bool, None, "Files and runs", "Leave out of the output how it was made."),
+    ("save_every", int | None, "N", "Files and runs",
+     "Keep the picture of every N-th step, beside the output or in the folder of --run."),
+    ("timeline", Path | None, "GIF", "Files and runs", "A film of the picture being painted."),
+    ("loss_plot", Path | None, "PNG", "Files and runs", "The losses over the steps, drawn."),
+    ("log", Path | None, "CSV", "Files and runs", "The losses over the steps, as a table."),
+    ("run", Path | None, "DIR", "Files and runs",
+     "Keep frames, log and state, or a network's strips, in this folder, so that the run can be resumed."),
+    ("resume", Path | None, "DIR", "Files and runs", "Go on with the run in this folder; takes no PHOTO."),
+)  # fmt: skip
+FILES = {
+    name: (
+        Annotated[
+            kind,
+            typer.Option(
+                *flags(name), help=text, metavar=metavar, rich_help_panel=panel, min=1 if metavar == "N" else None
+            ),
+        ],
+        False if kind is bool else None,
+    )
+    for name, kind, metavar, panel, text in _FILES
 }
+_photo = typer.Argument(
+    metavar="PHOTO...", help="The photo; - reads standard input. Also several, folders, and patterns such as '*.jpg'."
+)
 NOT_FOR_MANY = ("save_every", "timeline", "loss_plot", "log", "run", "resume", "dry_run")  # they are about one painting
 WITH_RESUME = ("resume", "output", "timeline", "loss_plot", "log", "force")  # the run knows all the rest
 ROLES = ("style", "mask", "init", "model", "backbone")  # what a recipe knows by name alone

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +17,7 @@ from impasto.core.precision import PrecisionName, choose_precision, pick_device
 from impasto.core.threads import openmp_library, usable_cores, waiting
 from impasto.core.weights import BACKBONES, locate
 
-__all__ = ["EXTRAS", "environment", "processor"]
+__all__ = ["EXTRAS", "describe", "environment", "processor"]
 
 EXTRAS = {"heif": "pillow_heif", "huge": "pyvips", "lab": "ipywidgets", "parquet": "pyarrow", "video": "av"}
 """Extra of this package -> module that it brings."""
@@ -55,6 +56,30 @@ def environment(device: str = "auto", precision: PrecisionName = "auto") -> dict
         "weights": [{"name": name, "path": str(path) if (path := locate(name)) else None} for name in BACKBONES],
         "extras": {extra: find_spec(module) is not None for extra, module in EXTRAS.items()},
     }
+
+
+def describe(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What `environment` found, for people: names and what there is to say of them, in words."""
+    for name, number in facts["versions"].items():
+        yield name, number or "not installed"
+    yield "platform", facts["platform"]
+    memory = f"{facts['memory_gib']} GiB memory" if facts["memory_gib"] else "memory unknown"
+    yield "machine", f"{facts['cores']} cores, {memory}"
+    for device in facts["devices"]:
+        yield "device", f"{device['name']}: {device['model']}"
+    yield "uses", f"{facts['device']}, {facts['precision']} ({facts['precision_reason']})"
+    yield "threads", _threads(**facts["threads"])
+    for row in facts["weights"]:
+        yield "weights", f"{row['name']}: {row['path'] or 'absent'}"
+    for extra, present in facts["extras"].items():
+        yield "extra", f"{extra}: {'present' if present else 'absent'}"
+
+
+def _threads(number: int, library: str | None, policy: str, spin_count: object, set_by: str) -> str:
+    """How many there are, and how they wait, where the library is one that listens to these settings."""
+    if library != "libgomp":
+        return f"{number}, {library or 'another library'}, which waits in its own way"
+    return f"{number}, {library}: wait policy {policy}, spin count {spin_count} (set by {set_by})"
 
 
 @functools.cache

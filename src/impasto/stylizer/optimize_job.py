@@ -27,6 +27,7 @@ from impasto.stylizer.network_job import NetworkJob
 from impasto.stylizer.recipe import backbone_hash
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.route import UNIVERSAL
+from impasto.stylizer.run_folder import RunFolder, damaged_state
 from impasto.stylizer.styles import Style
 from impasto.tiling.fitting import READ, measured
 
@@ -50,6 +51,7 @@ class OptimizeJob(Job):
         precision: in which features are computed, and why.
         optimization: what is under way; None until `run` or `prepare` was called.
         state: of an earlier run, for `prepare` to go on from.
+        state_of: the folder of that run.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class OptimizeJob(Job):
         self.precision: Precision = choose_precision(self.device, request.precision)
         self.optimization: Optimization | None = None
         self.state: Mapping[str, Any] | None = None
+        self.state_of: RunFolder | None = None
         self._photo: Picture | None = None  # at the size of the painting
         self._masks: list[Tensor] = []
 
@@ -179,7 +182,10 @@ class OptimizeJob(Job):
         _check_styles([style for style, _ in styles], optimization.scales[0][0], settings)
         self._masks = read_masks(request.mask, size, max_megapixels=largest, budget=limit)
         if self.state is not None:
-            optimization.load_state_dict(self.state)
+            try:
+                optimization.load_state_dict(self.state)
+            except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+                raise damaged_state(self.state_of, error) from error
         self.optimization = optimization
 
     # -- the work -------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -54,10 +54,26 @@ class Recipe:
     used: Mapping[str, str]
     made_by: Mapping[str, str]
 
+    def to_json(self) -> dict[str, Any]:
+        """In types that JSON has, with the version of the format."""
+        return {"impasto": FORMAT, "request": self.request, "used": self.used, "made_by": self.made_by}
+
     def to_text(self) -> str:
         """As JSON, which a file can carry."""
-        plain = {"impasto": FORMAT, "request": self.request, "used": self.used, "made_by": self.made_by}
-        return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(self.to_json(), ensure_ascii=False, separators=(",", ":"))
+
+    def describe(self) -> Iterator[tuple[str, str]]:
+        """For people: names and values of what was asked for, of what was used, and of what computed it."""
+        used = dict(self.used)
+        for name, value in self.request.items():
+            for number, row in enumerate(value if isinstance(value, list) else [value], 1):
+                role = f"{name} {number}" if f"{name} {number}" in used else name
+                said = f"{row['style']}, weight {row['weight']:g}" if name == "style" else _said(row)
+                digest = used.pop(role, None)
+                yield role, f"{said} (SHA-256 {digest or 'not known'})" if digest is not None else said
+        for role, digest in used.items():
+            yield role, f"SHA-256 {digest or 'not known'}"
+        yield from self.made_by.items()
 
     @classmethod
     def from_text(cls, text: str, where: str) -> Recipe:
@@ -122,9 +138,8 @@ class Recipe:
             digest = self.used.get(f"{role} {i}", self.used.get(role, ""))
             match = next((row for row in left if row[0] == digest), left[0] if left else None)
             if match is None:
-                raise OptionError(
-                    f"the recipe needs the {role} {name!r} (SHA-256 {digest[:16]}...): give its file as `{role}`", role
-                )
+                known = f"SHA-256 {digest[:16]}..." if digest else "whose SHA-256 is not known"
+                raise OptionError(f"the recipe needs the {role} {name!r} ({known}): give its file as `{role}`", role)
             left.remove(match)
             out.append(match[1])
         if left:
@@ -180,6 +195,10 @@ def _by_name(request: StylizeRequest) -> tuple[dict[str, Any], dict[str, str]]:
         else:
             values[name] = value
     return json.loads(json.dumps(values, default=_plain)), used
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _plain(value: Any) -> Any:

@@ -240,7 +240,7 @@ def resume_run(
     place = Output(output or found.output.path, found.output.options, force=force, recipe=found.output.recipe)
     if found.settings is not None:
         painted = OptimizeJob(engine, found.photo, found.request, found.settings, found.beginning, place)
-        painted.state = folder.state()
+        painted.state, painted.state_of = folder.state(), folder
         job: Job = painted
         kept = Records(given.timeline, given.loss_plot, given.log, found.save_every)
     else:

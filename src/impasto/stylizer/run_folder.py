@@ -18,7 +18,7 @@ from impasto.imaging import Picture, write
 from impasto.stylizer.run_description import FORMAT, RunDescription
 from impasto.stylizer.run_format_1 import is_format_1, upgraded
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "damaged_state"]
 
 _DESCRIPTION, _STATE, _LOG = "run.json", "state.pt", "log.csv"
 
@@ -112,14 +112,9 @@ class RunFolder:
             return None
         try:
             found = torch.load(path, map_location="cpu", weights_only=True)
-            return dict(found)
+            return {**found, "step": int(found["step"]), "scale": found["scale"]}
         except Exception as error:  # torch.load raises whatever a damaged file makes it stumble over
-            raise self.damaged(error) from error
-
-    def damaged(self, error: Exception) -> DataError:
-        """The error of a state that makes no sense."""
-        reason = str(error).partition("\n")[0][:200] or type(error).__name__
-        return DataError(f"{self.folder / _STATE}: is damaged or of another run ({reason}); start a new run")
+            raise damaged_state(self, error) from error
 
     def keep_frame(self, picture: Picture, step: int) -> None:
         """Keep the picture of a step."""
@@ -127,3 +122,10 @@ class RunFolder:
         with suppress(OSError):  # `write` says it better
             frames.mkdir(exist_ok=True)
         write(picture, frames / f"{step:06d}.jpg", force=True)
+
+
+def damaged_state(run: RunFolder | None, error: Exception) -> DataError:
+    """The error of a state that makes no sense, kept in a run's folder if there is one."""
+    reason = str(error).partition("\n")[0][:200] or type(error).__name__
+    where = "the state" if run is None else str(run.folder / _STATE)
+    return DataError(f"{where}: is damaged or of another run ({reason}); start a new run")
