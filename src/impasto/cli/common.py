@@ -78,9 +78,10 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
-    for name, value in facts:
-        console.print(Text.assemble((f"{name:<11} ", "bold"), value), soft_wrap=True)
+    console, rows = Console(highlight=False), list(facts)
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        console.print(Text.assemble((f"{name:<{width}} ", "bold"), value), soft_wrap=True)
 
 
 def print_table(

@@ -55,6 +55,7 @@ _photo = typer.Argument(
 NOT_FOR_MANY = ("save_every", "timeline", "loss_plot", "log", "run", "resume", "dry_run")  # they are about one painting
 WITH_RESUME = ("resume", "output", "timeline", "loss_plot", "log", "force")  # the run knows all the rest
 ROLES = ("style", "mask", "init", "model", "backbone")  # what a recipe knows by name alone
+NOWHERE = "impasto-dry-run.tif"  # stands for any output where there is none to be
 RECORDS = ("timeline", "loss_plot", "log", "save_every")
 
 
@@ -84,7 +85,7 @@ def stylize(ctx: typer.Context, **_options: Any) -> None:
         raise OptionError("a photo and at least one style are needed: impasto stylize PHOTO --style PICTURE -o FILE")
     if output is None and not given.get("dry_run"):
         raise OptionError("where should the painting go? add -o FILE, or -o - for standard output")
-    painter, place = _painter(given), output or "-"
+    painter, place = _painter(given), output or NOWHERE
     if is_many(photos):
         _not(given, NOT_FOR_MANY, "is about one painting, and there are several photos")
         painter.many(photos, place, given.get("jobs", 1))
