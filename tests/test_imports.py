@@ -19,7 +19,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 SOURCES = PROJECT / "src"
 
 LEVELS = [
-    {"errors", "types"},
+    {"errors", "fields", "types"},
     {"files"},
     {"imaging", "core"},
     {"networks", "optimize", "tiling"},

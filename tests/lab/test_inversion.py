@@ -67,7 +67,7 @@ def test_what_is_told_of_it_is_what_was_made(toy: VGG, photo: torch.Tensor) -> N
 def test_what_makes_no_sense(toy: VGG, photo: torch.Tensor) -> None:
     with pytest.raises(LayerError, match="no layer 'relu5_1'"):
         Inversion(layer="relu5_1").begin(photo, toy)
-    with pytest.raises(OptionError, match="steps must be at least 1"):
+    with pytest.raises(OptionError, match="`steps` must be at least 1"):
         Inversion(layer="relu1_1", steps=0).begin(photo, toy)
 
 

@@ -433,11 +433,11 @@ def test_an_existing_run_needs_resume(root: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"lr": 0.5}, r"--lr is 0\.5, was 0\.001"),
-        ({"style_layer": ["relu1_1"]}, "--style-layer is relu1_1, was relu1_1,relu2_1"),
-        ({"steps": 7, "seed": 3}, "--steps is 7, was 6; --seed is 3, was 0"),
-        ({"width": None}, "--width is not given, was 4"),
-        ({"style_weight": 2.0, "style_balance": None}, "--style-balance is not given, was 30"),
+        ({"lr": 0.5}, r"`lr` is 0\.5, was 0\.001"),
+        ({"style_layer": ["relu1_1"]}, "`style_layer` is relu1_1, was relu1_1,relu2_1"),
+        ({"steps": 7, "seed": 3}, "`steps` is 7, was 6; `seed` is 3, was 0"),
+        ({"width": None}, "`width` is not given, was 4"),
+        ({"style_weight": 2.0, "style_balance": None}, "`style_balance` is not given, was 30"),
     ],
 )
 def test_a_changed_recipe_is_refused_by_name(root: Path, changes: dict[str, Any], named: str) -> None:
@@ -581,7 +581,7 @@ def test_no_photos(root: Path) -> None:
     (root / "empty").mkdir()
     with pytest.raises(DataError, match="no photos found, need at least one"):
         run(johnson(root, photos=[str(root / "empty")]), root / "run")
-    with pytest.raises(OptionError, match="--photos is needed"):
+    with pytest.raises(OptionError, match="`photos` is needed"):
         run(johnson(root, photos=[]), root / "run")
     assert not (root / "run").exists()
 
@@ -614,9 +614,9 @@ def test_an_unreadable_style(root: Path) -> None:
 
 
 def test_styles_must_be_given_and_johnson_takes_one(root: Path) -> None:
-    with pytest.raises(OptionError, match="--style is needed"):
+    with pytest.raises(OptionError, match="`style` is needed"):
         run(multistyle(root, style=[]), root / "run")
-    with pytest.raises(OptionError, match="--style is needed"):
+    with pytest.raises(OptionError, match="`style` is needed"):
         run(adain(root, style=[]), root / "run")
     with pytest.raises(OptionError, match="johnson learns one style, got 2"):
         run(johnson(root, style=[str(root / "a.png"), str(root / "b.png")]), root / "run")

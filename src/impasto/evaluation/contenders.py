@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -27,6 +28,7 @@ __all__ = [
     "Pasted",
     "PresetContender",
     "ResultsContender",
+    "load_contenders",
 ]
 
 SEPARATOR = "--"  # between the photo's name and the style's, in the name of a result's file
@@ -191,3 +193,18 @@ class ResultsContender:
                 f"{file}: {w}x{h} px, while the photo has the proportions of {width}x{height}: not a painting of it"
             )
         return resize(painted, (height, width)).to(photo[1])
+
+
+def load_contenders(
+    models: Sequence[str | PathLike[str]] = (),
+    presets: Sequence[str] = (),
+    results: Sequence[Path] = (),
+    device: str = "auto",
+    precision: PrecisionName = "auto",
+) -> list[Contender]:
+    """Networks, presets and folders of results, ready to be compared; errors as of their classes."""
+    return [
+        *(ModelContender(name, device=device, precision=precision) for name in models),
+        *(PresetContender(name, device=device, precision=precision) for name in presets),
+        *map(ResultsContender, results),
+    ]

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from impasto.core.memory import room_within
-from impasto.errors import OptionError
-from impasto.imaging import transfer_luminance
+from impasto.errors import ImageError, OptionError
+from impasto.imaging import mask_note, transfer_luminance
 from impasto.imaging.guards import MAX_MEGAPIXELS
-from impasto.imaging.reduced import read_light
+from impasto.imaging.reduced import read_light, read_reduced
 
-__all__ = ["cover", "read_masks"]
+__all__ = ["cover", "mask_notes", "read_masks"]
+
+LOOKED_AT = 1024  # px of a large mask's long side, when it is looked at for what is odd about it
+
+
+def mask_notes(
+    masks: Sequence[Any], *, max_megapixels: float = MAX_MEGAPIXELS, budget: int | None = None
+) -> Iterator[str]:
+    """A sentence for each mask that paints next to nothing, or everything; see `imaging.mask_note`.
+
+    Other arguments are those of `read_masks`, which tells what is wrong with a mask that cannot be read.
+    """
+    for mask in masks:
+        if isinstance(mask, str) and mask == "-":  # can be read but once
+            continue
+        with suppress(ImageError, OptionError):
+            picture = read_reduced(
+                mask, long_side=LOOKED_AT, max_megapixels=max_megapixels, min_side=1, room=room_within(budget)
+            )
+            if note := mask_note(picture):
+                yield note
 
 
 def read_masks(

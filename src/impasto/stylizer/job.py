@@ -20,6 +20,7 @@ from impasto.imaging import Picture, as_picture, check_output, format_warnings, 
 from impasto.imaging.reading import read_header
 from impasto.imaging.reduced import read_reduced
 from impasto.stylizer.budget import Grant
+from impasto.stylizer.finishing import mask_notes
 from impasto.stylizer.recipe import Recipe, picture_hash, recipe_of
 from impasto.stylizer.request import OutputOptions, StylizeRequest
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "JobPlan", "Output", "Phase", "Progress", "Steps"]
 
-Phase = Literal["draft", "painting", "writing"]
+Phase = Literal["reading", "draft", "painting", "writing"]
 
 
 @dataclass(frozen=True)
@@ -115,18 +116,18 @@ class Job(ABC):
         request: what is asked for.
         output: where the painting goes; None leaves it in memory.
         notes: sentences about the result that should be told, such as what of the photo the output's format cannot
-            hold.
+            hold, or that a mask paints nothing; of masks a `Progress` tells as well, before anything is painted.
     """
 
     def __init__(self, engine: Engine, photo: Any, request: StylizeRequest, output: Output | None = None) -> None:
         self.engine, self.photo, self.request, self.output = engine, photo, request, output
         self.notes: list[str] = []
+        self._check_output()
         is_file = isinstance(photo, str | os.PathLike) and os.fspath(photo) != "-"
         self._original = None if is_file else as_picture(photo, max_megapixels=request.max_megapixels)
         self._grant: Grant | None = None
         self._running: Steps | None = None
         self._closed = False
-        self._check_output()
 
     # -- what others call -----------------------------------------------------------------------------------
 
@@ -148,7 +149,7 @@ class Job(ABC):
         """
         if self._running is not None or self._closed:
             raise RuntimeError("this job is running already, or closed")
-        steps = self._running = step_by_step(self._work())
+        steps = self._running = step_by_step(self._noted_work())
         try:
             with our_settings():
                 need = self._need()
@@ -255,6 +256,15 @@ class Job(ABC):
         if self._grant is None:
             raise RuntimeError("this job is not running")
         return self._grant.room
+
+    def _noted_work(self) -> Steps:
+        request = self.request
+        limits: dict[str, Any] = {"max_megapixels": request.max_megapixels, "budget": self.engine.limit(request)}
+        for note in mask_notes(request.mask, **limits):
+            if note not in self.notes:
+                self.notes.append(note)
+                yield Progress("reading", 0, 1, note=note)
+        yield from self._work()
 
     @functools.cached_property
     def photo_hash(self) -> str:

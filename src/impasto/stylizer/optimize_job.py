@@ -14,7 +14,7 @@ from torch import Tensor
 from impasto.core.host import trainable
 from impasto.core.memory import available_memory, device_memory, held_memory, room_within, shown_seconds
 from impasto.core.precision import Precision, choose_precision, pick_device
-from impasto.errors import DataError, OptionError
+from impasto.errors import OptionError
 from impasto.imaging import Picture, fit_long_side, match_colours
 from impasto.imaging.reduced import read_reduced
 from impasto.optimize.blockwise import Layout, layout_for, state_bytes, step_cost
@@ -26,6 +26,7 @@ from impasto.stylizer.model import Model
 from impasto.stylizer.network_job import NetworkJob
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.route import UNIVERSAL
+from impasto.stylizer.run_folder import RunFolder, damaged_state
 from impasto.stylizer.styles import Style
 from impasto.tiling.fitting import PER_PIXEL, READ, bytes_at_once, measured
 
@@ -49,6 +50,7 @@ class OptimizeJob(Job):
         precision: in which features are computed, and why.
         optimization: what is under way; None until `run` or `prepare` was called.
         state: of an earlier run, for `prepare` to go on from.
+        state_of: the folder of that run.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class OptimizeJob(Job):
         self.precision: Precision = choose_precision(self.device, request.precision)
         self.optimization: Optimization | None = None
         self.state: Mapping[str, Any] | None = None
+        self.state_of: RunFolder | None = None
         self._photo: Picture | None = None  # at the size of the painting
         self._masks: list[Tensor] = []
 
@@ -174,10 +177,8 @@ class OptimizeJob(Job):
         if self.state is not None:
             try:
                 optimization.load_state_dict(self.state)
-            except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-                raise DataError(
-                    f"the state of the run is damaged or of another run ({error}); start a new run"
-                ) from error
+            except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+                raise damaged_state(self.state_of, error) from error
             self.state = None
         self.optimization = optimization
 
@@ -304,7 +305,7 @@ class OptimizeJob(Job):
     def _check_size(self, picture: Picture) -> None:
         height, width = picture.height, picture.width
         if min(height, width) < MIN_SIDE:
-            need = math.ceil(max(height, width) * MIN_SIDE / min(height, width))
+            need = math.ceil(max(self.photo_size) * MIN_SIDE / min(self.photo_size))
             raise OptionError(
                 f"{picture.name}: would be painted at {width}x{height} px, need at least {MIN_SIDE} on the short side: "
                 f"use a `size` of {need} or more, or crop it"

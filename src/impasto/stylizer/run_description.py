@@ -69,6 +69,8 @@ class RunDescription:
         for row in found["files"]:
             same_file(row, folder)
         settings, output = found["settings"], found["output"]
+        if not all(isinstance(path, str) for path in (found["photo"], output["path"], found["beginning"] or "")):
+            raise TypeError("a path is no text")
         return cls(
             photo=found["photo"],
             request=StylizeRequest.from_json(found["request"]),
