@@ -1,5 +1,6 @@
-"""``impasto evaluate``: how close paintings are to photo and style. The work is in `impasto.evaluation`, the tables
-in `scores`.
+"""``impasto evaluate``: how close paintings are to photo and style.
+
+The work is in `impasto.evaluation`, the tables in `scores`.
 """
 
 from __future__ import annotations
