@@ -248,10 +248,12 @@ def _paths(styles: list[str] | None) -> list[str]:
 def _look_at(path: str, size: int) -> Tensor:
     """A picture (1, 3, H, W), no larger than `size`."""
     from impasto.core.memory import reuse_large_blocks
-    from impasto.imaging import fit_long_side, read, resize
+    from impasto.core.resizing import resize
+    from impasto.core.tensors import to_tensor
+    from impasto.imaging import fit_long_side, read
 
     reuse_large_blocks()
-    rgb = read(path).seen()
+    rgb = to_tensor(read(path).seen())
     return resize(rgb, fit_long_side((rgb.shape[2], rgb.shape[3]), size))
 
 
@@ -267,6 +269,7 @@ def _backbone(name: str, kind: Any, device: str, precision: Any) -> tuple[VGG, L
 
 def _painter(model: str, styles: list[str], device: str, precision: Any) -> Layers:
     """A network that paints, by a shipped name or a file, with its styles."""
+    from impasto.core.tensors import to_tensor
     from impasto.imaging import read
     from impasto.lab.layers import PainterLayers
     from impasto.stylizer.api import load
@@ -276,7 +279,8 @@ def _painter(model: str, styles: list[str], device: str, precision: Any) -> Laye
     chosen = [parse_style(text) for text in styles]
     name = Path(loaded.name).stem
     if loaded.any_style:
-        return PainterLayers(loaded.network, name, pictures=[(read(path).weighed(), weight) for path, weight in chosen])
+        pictures = [(to_tensor(read(path).weighed()), weight) for path, weight in chosen]
+        return PainterLayers(loaded.network, name, pictures=pictures)
     if not chosen and len(loaded.styles) > 1:
         chosen = [(loaded.styles[0].name, 1.0)]
         show_note(f"{name} paints in the style {chosen[0][0]} here; another with --style NAME")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.table import Table
-    from torch import Tensor
 
     from impasto.evaluation import Contender, Estimate, Judge, Painted, Plan, Row
     from impasto.imaging import Picture
@@ -37,19 +38,20 @@ class Sheet:
 
     def __init__(self, what: Plan, methods: Sequence[str], size: int) -> None:
         self._what, self._methods, self._side = what, methods, min(size, SHEET_SIDE)
-        self._small: dict[tuple[str, str, str], Tensor] = {}
-        self._photos: dict[str, Tensor] = {}
+        self._small: dict[tuple[str, str, str], NDArray[np.float32]] = {}
+        self._photos: dict[str, NDArray[np.float32]] = {}
 
     def add(self, painted: Painted) -> None:
         """Keep a thumbnail."""
+        from impasto.core.tensors import to_array
         from impasto.evaluation import Copied
         from impasto.imaging.sheets import thumbnail
 
         score = painted.score
         if score.method in self._methods:
-            self._small[score.method, score.photo, score.style] = thumbnail(painted.picture, self._side)
+            self._small[score.method, score.photo, score.style] = thumbnail(to_array(painted.picture), self._side)
         elif score.method == Copied.name and score.photo not in self._photos:
-            self._photos[score.photo] = thumbnail(painted.picture, self._side)
+            self._photos[score.photo] = thumbnail(to_array(painted.picture), self._side)
 
     def picture(self) -> Picture:
         """All that was added."""

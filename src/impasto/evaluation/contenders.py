@@ -10,9 +10,11 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from impasto.core.precision import PrecisionName, choose_precision, pick_device
+from impasto.core.resizing import resize
+from impasto.core.tensors import to_array, to_tensor
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError, ImageError
-from impasto.imaging import Picture, read, resize
+from impasto.imaging import Picture, read
 from impasto.optimize.loop import Optimization
 from impasto.optimize.presets import preset
 from impasto.stylizer.api import load
@@ -71,8 +73,8 @@ class _OfAnyStyle:
 
 def _as_style(style: Tensor) -> Picture:
     """A style picture (1, 3 or 4, h, w) as networks take it."""
-    style = style.float().cpu()
-    return Picture(style[:, :3], style[:, 3:] if style.shape[1] == 4 else None)
+    rows = to_array(style)
+    return Picture(rows[:, :, :3], rows[:, :, 3] if rows.shape[2] == 4 else None)
 
 
 class Copied(_OfAnyStyle):
@@ -184,7 +186,7 @@ class ResultsContender:
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
         file, (height, width) = self._files[photo[0], style[0]], photo[1].shape[2:]
-        painted = read(file).seen()
+        painted = to_tensor(read(file).seen())
         h, w = painted.shape[2:]
         if abs(h * width - w * height) > STRETCH * w * height:
             raise ImageError(
