@@ -1,7 +1,7 @@
 """The one-way order of imports, read from the sources without running them.
 
-``errors <- files <- imaging, core <- methods <- training, stylizer, evaluation, lab, export <- video, batch
-<- studio, cli``, and torch stands beside core: imaging works without.
+``errors, types <- files <- imaging, core <- networks, optimize, tiling <- stylizer <- training, evaluation, lab, batch
+<- cli``; parts that do not exist yet have their places as well. Torch is for core and what follows: imaging knows none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 SOURCES = PROJECT / "src"
 
 LEVELS = [
-    {"errors", "types"},
+    {"errors", "fields", "types"},
     {"files"},
     {"imaging", "core"},
     {"networks", "optimize", "tiling"},

@@ -16,9 +16,9 @@ from impasto.cli.app import app
 from impasto.networks.checkpoint import load_model
 from impasto.training import universal_task
 from impasto.training.loop import TrainProgress
-from impasto.training.settings import FAMILIES, flag
+from impasto.training.settings import FAMILIES
 
-from ..training.training_samples import adain, flags, johnson, multistyle, universal, workspace
+from ..training.training_samples import adain, flag, flags, johnson, multistyle, universal, workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PLAIN = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "160", "FORCE_COLOR": None, "GITHUB_ACTIONS": None}
@@ -113,7 +113,7 @@ def test_the_recipe_of_a_run_must_not_change(root: Path) -> None:
     recipe.write_text(recipe.read_text().replace("lr = 0.001", "lr = 0.5"))
     result = run("--resume", root / "run")
     assert result.exit_code == 2
-    assert "--lr is 0.5, was 0.001" in result.stderr
+    assert "`lr` is 0.5, was 0.001" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -363,7 +363,7 @@ def test_a_convolution_in_two_forms_is_refused(tmp_path: Path) -> None:
 
 def test_keys_never_decide_the_input(tmp_path: Path) -> None:
     path = written(tmp_path / "vgg_conv.pth", small())
-    with pytest.raises(WeightsError, match="add --backbone-input torchvision, caffe or none"):
+    with pytest.raises(WeightsError, match="give `backbone_input`: torchvision, caffe or none"):
         load_backbone(path)
     with pytest.raises(OptionError, match="'bgr' is unknown: use torchvision, caffe or none"):
         load_backbone(path, input="bgr")  # type: ignore[arg-type]

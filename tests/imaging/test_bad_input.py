@@ -160,7 +160,7 @@ def bomb_tiff(width: int, height: int) -> bytes:
 def test_decompression_bomb(data: bytes) -> None:
     sentence = refusal(io.BytesIO(data))
     assert sentence.startswith(("stream: 100000x90000 px is 9000 mega", "stream: 65000x65000 px is 4225 mega"))
-    assert sentence.endswith("at most 200 are read; scale it down or raise the limit (--max-megapixels)")
+    assert sentence.endswith("at most 200 are read; scale it down or raise the limit, `max_megapixels`")
 
 
 def with_tag(data: bytes, tag: int, value: int) -> bytes:

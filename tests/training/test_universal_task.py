@@ -131,12 +131,12 @@ def test_leave_out_is_for_styles_too(root: Path) -> None:
     assert [Path(task.pictures.name(i)).name for i in range(len(task.pictures))] == ["b.png"]
     assert len(task.photos) == 4
     assert task.contents["styles"]["count"] == 1
-    with pytest.raises(DataError, match="all style pictures are left out, need at least one: change --leave-out"):
+    with pytest.raises(DataError, match="all style pictures are left out, need at least one: change `leave_out`"):
         open_styles([str(root / "a.png")], ["a"])
 
 
 def test_styles_are_needed(root: Path) -> None:
-    with pytest.raises(OptionError, match="--style is needed"):
+    with pytest.raises(OptionError, match="`style` is needed"):
         make(root, style=[])
 
 
@@ -294,7 +294,7 @@ def test_a_run_may_begin_with_a_network_of_several_styles(root: Path) -> None:
     again = from_table(read_recipe(root / "run" / "recipe.toml"), "recipe.toml")
     assert again == settings
     for wrong in (styles[::-1], styles[:1], [str(root / "c.png")]):
-        with pytest.raises(OptionError, match="with the styles that --begin-style names, in the same order"):
+        with pytest.raises(OptionError, match="with the styles that `begin_style` names, in the same order"):
             make(root, begin_with=start, begin_style=wrong)
     with pytest.raises(OptionError, match=r"cannot begin one of 16, 1 and 4: give it the same sizes"):
         make(root, begin_with=start, begin_style=styles, channels=16)
@@ -317,10 +317,10 @@ def test_a_run_may_begin_with_a_network_of_any_style(root: Path) -> None:
 
 
 def test_a_beginning_of_several_styles_needs_them(root: Path) -> None:
-    with pytest.raises(OptionError, match="--begin-style tells what --begin-with has learned: give both or none"):
+    with pytest.raises(OptionError, match="`begin_style` tells what `begin_with` has learned: give both or none"):
         UniversalSettings.from_values({"begin_style": ["a.png"]})
     run(multistyle(root, steps=1), root / "start")
-    with pytest.raises(OptionError, match=r"is of method brisk: add --begin-style, the styles that it learned"):
+    with pytest.raises(OptionError, match=r"is of method brisk: give `begin_style`, the styles that it learned"):
         make(root, begin_with=str(root / "start" / "model.safetensors"))
 
 

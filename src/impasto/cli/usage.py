@@ -10,12 +10,13 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from impasto.cli.common import options_of
 from impasto.errors import OptionError, nearest
 
 __all__ = ["Commands"]
 
 # For everybody, for those who train, who compare and look inside, who build this package.
-ORDER = ("stylize", "styles", "info", "train", "weights", "dataset", "evaluate", "lab", "compress")
+ORDER = ("stylize", "styles", "recipe", "info", "train", "weights", "dataset", "evaluate", "lab", "compress")
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # of click, or of the copy that typer brings along
 
 
@@ -40,7 +41,10 @@ class Commands(TyperGroup):
             path = _path(ctx)
             near = nearest(name, self.list_commands(ctx))
             raise OptionError(f"{path} has no command {name!r}{near}: see `{path} --help`")
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        if found[1] is not None:
+            options_of(found[1])
+        return found
 
     def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
         with _told_by_us():

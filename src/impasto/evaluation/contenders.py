@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -29,6 +30,7 @@ __all__ = [
     "Pasted",
     "PresetContender",
     "ResultsContender",
+    "load_contenders",
 ]
 
 SEPARATOR = "--"  # between the photo's name and the style's, in the name of a result's file
@@ -117,7 +119,11 @@ class PresetContender(_OfAnyStyle):
         self._draft = load(UNIVERSAL, device=device, precision=precision) if begins else None
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
-        start = None if self._draft is None else self._draft.paint(photo[1], _as_style(style[1])).rgb.to(photo[1])
+        start = (
+            None
+            if self._draft is None
+            else to_tensor(self._draft.paint(photo[1], _as_style(style[1])).rgb).to(photo[1])
+        )
         optimization = Optimization(photo[1], [(style[1], 1.0)], self._settings, self._backbone, start)
         for _ in optimization.run():
             pass
@@ -148,7 +154,7 @@ class ModelContender:
             wanted: Any = _as_style(style[1])
         else:  # the only style of a network goes without a name
             wanted = None if self._model.kind.styled_by == "single" else self._names[style[0]]
-        painted: Tensor = self._model.paint(photo[1], wanted).rgb
+        painted = to_tensor(self._model.paint(photo[1], wanted).rgb)
         return painted.to(photo[1])
 
 
@@ -193,3 +199,18 @@ class ResultsContender:
                 f"{file}: {w}x{h} px, while the photo has the proportions of {width}x{height}: not a painting of it"
             )
         return resize(painted, (height, width)).to(photo[1])
+
+
+def load_contenders(
+    models: Sequence[str | PathLike[str]] = (),
+    presets: Sequence[str] = (),
+    results: Sequence[Path] = (),
+    device: str = "auto",
+    precision: PrecisionName = "auto",
+) -> list[Contender]:
+    """Networks, presets and folders of results, ready to be compared; errors as of their classes."""
+    return [
+        *(ModelContender(name, device=device, precision=precision) for name in models),
+        *(PresetContender(name, device=device, precision=precision) for name in presets),
+        *map(ResultsContender, results),
+    ]

@@ -22,7 +22,7 @@ from impasto.core.resizing import resize
 from impasto.core.tensors import to_tensor
 from impasto.errors import OptionError, nearest
 from impasto.evaluation.contenders import Contender, Copied, Pasted
-from impasto.evaluation.distances import Distances, Judge, Look
+from impasto.evaluation.distances import Distances, Judge, Look, check_names
 from impasto.imaging import Picture, fit_long_side, read
 from impasto.training.photos import PhotoSource
 from impasto.training.sources import StyleSource
@@ -103,8 +103,9 @@ def plan(
     A sample takes photos and styles as evenly as it can: photo i + k meets style i, in an order drawn from `seed`,
     for k = 0, 1, 2 ... until there are enough.
 
-    OptionError where `only` names a style that is not there, or no pair is left.
+    OptionError where `only` names a style that is not there, two contenders have one name, or no pair is left.
     """
+    check_names([contender.name for contender in (*contenders, *CONTROLS)])
     names = tuple(unique_names([PurePath(photos.name(i)).stem for i in range(len(photos))]))
     offered = [style.name for style in styles]
     if strangers := [name for name in only if name not in offered]:

@@ -81,9 +81,9 @@ def check_output(
         if not stat.S_ISREG(found.st_mode):
             raise OutputError(f"{name}: not a plain file; give another name, or - for standard output")
         if not allow_input and (same := _same_input(found, inputs)) is not None:
-            raise OutputError(f"{name}: is the input {same}, which would be format_warnings_for; give another name")
+            raise OutputError(f"{name}: is the input {same}, which would be lost; give another name")
         if not force:
-            raise OutputError(f"{name}: exists already; give another name, or --force to replace it")
+            raise OutputError(f"{name}: exists already; give another name, or `force` to replace it")
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
         raise OutputError(f"{name}: the folder {shown(folder)} does not exist; create it first")

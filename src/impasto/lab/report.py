@@ -18,12 +18,12 @@ from impasto.imaging import read
 from impasto.lab.cells import LOSSES, PAINTING, Result
 from impasto.lab.experiments import cell_folder, results
 from impasto.lab.grid import Cell, Grid, shown_value
-from impasto.lab.sheets import Sheet, Tile, new_figure, picture_tile
+from impasto.lab.sheets import Sheet, Tile, new_figure, picture_tile, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["experiment_sheet", "loss_figure", "table", "write_table"]
+__all__ = ["experiment_sheet", "loss_figure", "table", "write_report", "write_table"]
 
 TILE = 200  # px
 COLUMNS = 5  # of cells that were listed one by one
@@ -31,6 +31,17 @@ PANELS = ("total", "content", "style")
 # Okabe & Ito's colours, which readers of any colour vision can tell apart; dashes tell on.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", ":", "-.")
+
+
+def write_report(grid: Grid, out: Path, *, title: str = "") -> Path:
+    """Write cells.csv, sheet.png and losses.png into the folder of the grid's runs; gives the sheet's path.
+
+    OutputError if one cannot be written.
+    """
+    write_table(table(grid, out), out / "cells.csv")
+    save_figure(experiment_sheet(grid, out, title=title), out / "sheet.png", force=True)
+    save_figure(loss_figure(grid, out, title=title), out / "losses.png", force=True)
+    return out / "sheet.png"
 
 
 def table(grid: Grid, out: Path) -> list[dict[str, Any]]:

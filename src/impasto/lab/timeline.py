@@ -18,7 +18,7 @@ from impasto.imaging import check_output, fit_long_side, read, resize, to_pil
 __all__ = ["FILMS", "check_film", "find_frames", "write_film"]
 
 FILMS = (".gif", ".png", ".apng", ".mp4")
-KEPT = (("frames", "*.jpg"), ("samples", "step-*.jpg"))  # of `stylize --run`, and of a training
+KEPT = (("frames", "*.jpg"), ("samples", "step-*.jpg"))  # of a run of `stylize`, and of a training
 REST = 2.0  # seconds on the last frame
 
 
@@ -37,7 +37,7 @@ def find_frames(folder: str | PathLike[str]) -> list[Path]:
             return sorted(frames, key=_step)
     raise DataError(
         f"{folder}: no frames of a run are in it (frames/000025.jpg, samples/step-00000250.jpg): give a folder that "
-        "`impasto stylize --run` or `impasto train` wrote, with a smaller --save-every if the run was short"
+        "`impasto stylize --run` or `impasto train` wrote, with a smaller `save_every` if the run was short"
     )
 
 

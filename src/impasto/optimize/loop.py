@@ -277,10 +277,10 @@ class Optimization:
         if self.restarts > RESTARTS:
             raise DivergenceError(
                 f"the painting diverged at step {failed} (loss {float(terms.total):.3g}) in spite of {RESTARTS} "
-                "restarts with halved steps: lower --lr or --style-weight, or use --precision float32"
+                "restarts with halved steps: lower `lr` or `style_weight`, or use `precision` float32"
             )
         if self.restarts == 1:
-            self._notes.append(f"the loss blew up at step {failed}: going on from before with half the step;")
+            self._notes.append(f"the loss blew up at step {failed}: going on from before with half the step")
         self.optimizer = self._new_optimizer()
 
     def _is_finite(self) -> bool:
@@ -322,7 +322,7 @@ class Optimization:
 
     def _rescale_note(self) -> str:
         meant = "a mean activation of 1" if self.settings.activations == "unit" else "the original Caffe VGG"
-        return f"weights are rescaled by layer, from {meant} to the activations of {self.backbone.name};"
+        return f"weights are rescaled by layer, from {meant} to the activations of {self.backbone.name}"
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,8 @@ class Recorder:
         self.records.check(job.output, force=force, inputs=job.inputs)
         if self.records.save_every and folder is None and (job.output is None or job.output.path == "-"):
             raise OptionError("`save_every` needs `output` or `run` to know where to")
-        if folder is not None and "-" in (*job.inputs, job.output.path if job.output else ""):
-            raise OptionError("`run` needs files: standard input and output are gone when it is resumed")
+        if folder is not None:
+            _check_files([*job.inputs, job.output.path if job.output else ""])
 
     def run(self) -> Steps:
         """Run the job to its end, recording it. Closing the generator stops, and keeps what can be resumed."""
@@ -188,6 +188,11 @@ class Recorder:
         return str(path.with_name(f"{path.stem}-{step:06d}{path.suffix}"))
 
 
+def _check_files(names: Sequence[str]) -> None:
+    if "-" in names:
+        raise OptionError("`run` needs files: standard input and output are gone when it is resumed")
+
+
 def begin_run(
     engine: Engine,
     photo: Any,
@@ -206,6 +211,7 @@ def begin_run(
     folder.check_free()
     if not isinstance(photo, str | os.PathLike):
         raise OptionError("`run` needs the photo's file: a picture in memory is gone when it is resumed")
+    _check_files([os.fspath(photo), *request.file_names, output.path])
     job = engine.job(os.fspath(photo), request, output=output, folder=folder.folder)
     recorder = Recorder(job, records, folder, force=output.force)
     settings, beginning = (job.settings, job.beginning) if isinstance(job, OptimizeJob) else (None, None)
@@ -234,7 +240,7 @@ def resume_run(
     place = Output(output or found.output.path, found.output.options, force=force, recipe=found.output.recipe)
     if found.settings is not None:
         painted = OptimizeJob(engine, found.photo, found.request, found.settings, found.beginning, place)
-        painted.state = folder.state()
+        painted.state, painted.state_of = folder.state(), folder
         job: Job = painted
         kept = Records(given.timeline, given.loss_plot, given.log, found.save_every)
     else:

@@ -75,7 +75,7 @@ class Task(ABC):
 
     def __init__(self, settings: TrainSettings, device: torch.device, precision: Precision) -> None:
         if not settings.photos:
-            raise OptionError("--photos is needed: a folder, archive or file of photos")
+            raise OptionError("`photos` is needed: a folder, archive or file of photos")
         self.settings, self.device, self.precision = settings, device, precision
         self.photos = open_photos(settings.photos, settings.leave_out)
         self.contents: dict[str, Any] = {"photos": {"count": len(self.photos), "names": names_digest(self.photos)}}

@@ -118,12 +118,12 @@ class UniversalTask(AnyStyleTask):
             self.network.load_state_dict(universal.state_dict())
             return
         if not self.settings.begin_style:
-            raise OptionError(f"{start}: is of method {trained.METHOD}: add --begin-style, the styles that it learned")
+            raise OptionError(f"{start}: is of method {trained.METHOD}: give `begin_style`, the styles that it learned")
         sources = {source.name: source for source in gather_styles(self.settings.begin_style)}
         if brisk is None or list(brisk.styles) != list(sources):
             raise OptionError(
                 f"{start}: to begin with it, it must be a network of `train multistyle` with the styles that "
-                "--begin-style names, in the same order"
+                "`begin_style` names, in the same order"
             )
         signatures, size = [], self.settings.style_size
         for source in sources.values():
