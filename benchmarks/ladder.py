@@ -21,6 +21,7 @@ from torch import Tensor
 from common import console, judge, machine, need_shared, pairs, parser, show, tell
 from impasto import load
 from impasto.core.memory import reuse_large_blocks
+from impasto.core.tensors import to_tensor
 from impasto.evaluation import Distances, PresetContender, measure
 from impasto.stylizer.route import QUALITIES, UNIVERSAL
 
@@ -31,7 +32,7 @@ def painter(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     """What paints (photo, style) at this quality."""
     if name == "draft":
         network = load(UNIVERSAL)
-        return lambda photo, style: network.paint(photo, style).rgb
+        return lambda photo, style: to_tensor(network.paint(photo, style).rgb)
     contender = PresetContender(QUALITIES[name]["preset"], backbone=QUALITIES[name].get("backbone"))
     return lambda photo, style: contender.paint(("", photo), ("", style))
 

@@ -36,6 +36,7 @@ from impasto.core.memory import held_memory, parse_memory, reuse_large_blocks
 from impasto.core.precision import choose_precision
 from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.core.streams import split_rows
+from impasto.core.tensors import to_tensor
 from impasto.core.vgg import VGG
 from impasto.imaging import read
 from impasto.imaging.pixelfile import PixelFile
@@ -78,7 +79,7 @@ class Enlarged:
 
 def photo() -> Tensor:
     """The first of examples/photos, (1, 3, h, w)."""
-    return read(next(path for path in sorted(PHOTOS.iterdir()) if path.suffix == ".jpg")).rgb
+    return to_tensor(read(next(path for path in sorted(PHOTOS.iterdir()) if path.suffix == ".jpg")).rgb)
 
 
 def size_of(megapixels: float) -> tuple[int, int]:

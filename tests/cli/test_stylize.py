@@ -21,6 +21,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from impasto.cli.app import app
+from impasto.core.tensors import to_array
 from impasto.errors import DivergenceError, ImpastoError
 from impasto.imaging import Picture, read, write
 from impasto.imaging.guards import MAX_MEGAPIXELS
@@ -320,7 +321,7 @@ def test_a_picture_is_painted_and_told_about(paint: Run, folder: Path) -> None:
     result = paint("-o", "out.png")
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == "out.png: 40x36 px, 3 steps on tiny in float32 (float32 was asked for)\n"
-    assert not torch.equal(read("out.png").rgb, read("photo.png").rgb)
+    assert not np.array_equal(read("out.png").rgb, read("photo.png").rgb)
     assert names(folder) == ["night.png", "out.png", "photo.png", "wave.png"]
 
 
@@ -346,7 +347,7 @@ def test_several_styles_with_weights(paint: Run) -> None:
         assert paint("-o", f"{i}.png", "--steps", "8", *mixed, style=styles[0]).exit_code == 0
         paintings.append(read(f"{i}.png").rgb)
     only, mostly, hardly = paintings
-    assert 0 < (mostly - only).abs().mean() < (hardly - only).abs().mean()
+    assert 0 < np.abs(mostly - only).mean() < np.abs(hardly - only).mean()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no colons in file names")
@@ -362,11 +363,11 @@ def test_standard_input_and_output(paint: Run) -> None:
     result = paint("-o", "-", photo="-", stdin=Path("photo.png").read_bytes())
     assert result.exit_code == 0
     Path("streamed.png").write_bytes(result.stdout_bytes)
-    assert torch.equal(read("streamed.png").rgb, read("out.png").rgb)
+    assert np.array_equal(read("streamed.png").rgb, read("out.png").rgb)
     assert result.stderr.startswith("standard output: 40x36 px, 3 steps")
     again = paint("-o", "again.png", style="-:0.5", stdin=Path("night.png").read_bytes())
     assert again.exit_code == 0
-    assert torch.equal(read("again.png").rgb, read("out.png").rgb)
+    assert np.array_equal(read("again.png").rgb, read("out.png").rgb)
 
 
 @pytest.mark.parametrize(
@@ -385,13 +386,13 @@ def test_what_a_stream_cannot_do(paint: Run, arguments: list[str], photo: str, m
 
 
 def test_transparency_and_depth_are_carried(paint: Run) -> None:
-    alpha = torch.linspace(0, 1, 36 * 40).reshape(1, 1, 36, 40)
+    alpha = np.linspace(0, 1, 36 * 40, dtype=np.float32).reshape(36, 40)
     write(Picture(read("photo.png").rgb, alpha, bits=16), "deep.png")
     result = paint("-o", "out.png", photo="deep.png")
     got = read("out.png")
     assert got.bits == 16
     assert got.alpha is not None
-    assert (got.alpha - alpha).abs().max() < 1e-4
+    assert np.abs(got.alpha - alpha).max() < 1e-4
     assert result.stderr.count("\n") == 1
     result = paint("-o", "out.jpg", photo="deep.png")
     assert read("out.jpg").alpha is None
@@ -405,7 +406,7 @@ def test_quality_and_compression(paint: Run) -> None:
         assert paint("-o", f"b.{name}", option, value).exit_code == 0
     assert Path("b.jpg").stat().st_size < 0.8 * Path("a.jpg").stat().st_size
     assert Path("b.png").stat().st_size > 1.1 * Path("a.png").stat().st_size
-    assert torch.equal(read("a.png").rgb, read("b.png").rgb)
+    assert np.array_equal(read("a.png").rgb, read("b.png").rgb)
 
 
 # -- what is refused before the work --------------------------------------------------------------------------
@@ -479,7 +480,7 @@ def test_save_every_keeps_pictures_beside_the_output(paint: Run, folder: Path) -
     assert paint("-o", "out.png", "--steps", "5", "--save-every", "2").exit_code == 0
     assert sorted(path.name for path in folder.glob("out*")) == ["out-000002.png", "out-000004.png", "out.png"]
     assert paint("-o", "two.png", "--steps", "2", "--save-every", "2").exit_code == 0
-    assert torch.equal(read("two.png").rgb, read("two-000002.png").rgb)
+    assert np.array_equal(read("two.png").rgb, read("two-000002.png").rgb)
 
 
 def test_save_every_leaves_files_alone(paint: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -494,7 +495,7 @@ def test_save_every_with_a_run_keeps_them_there(paint: Run, folder: Path) -> Non
     assert names(folder / "run") == ["frames", "log.csv", "run.json", "state.pt"]
     assert names(folder / "run" / "frames") == ["000002.jpg", "000004.jpg", "000005.jpg"]
     assert [path.name for path in folder.glob("out*")] == ["out.png"]
-    assert (read("run/frames/000005.jpg").rgb - read("out.png").rgb).abs().mean() < 0.05
+    assert np.abs(read("run/frames/000005.jpg").rgb - read("out.png").rgb).mean() < 0.05
 
 
 @pytest.mark.parametrize("way", [[], ["--parameterisation", "pixels"]])
@@ -513,7 +514,7 @@ def test_the_timeline_is_a_film_of_one_size(paint: Run, way: list[str]) -> None:
 
 def test_the_loss_plot_is_a_picture(paint: Run) -> None:
     assert paint("-o", "out.png", "--loss-plot", "plot.png").exit_code == 0
-    assert min(read("plot.png").rgb.shape[2:]) > 300
+    assert min(read("plot.png").rgb.shape[:2]) > 300
 
 
 def table(path: str) -> list[dict[str, float]]:
@@ -547,7 +548,7 @@ def test_a_painting_that_diverges_keeps_its_last_good_picture(
             with torch.no_grad():
                 self.canvas.parameters[0].fill_(torch.nan)
             return terms._replace(total=terms.total * torch.nan)
-        images.append(self.image().cpu())
+        images.append(to_array(self.image()))
         return terms
 
     monkeypatch.setattr(Optimization, "_move", move)
@@ -557,7 +558,7 @@ def test_a_painting_that_diverges_keeps_its_last_good_picture(
     *notes, error = result.stderr.splitlines()
     assert error.startswith("error: the painting diverged at step 4")
     assert notes[-1] == "the picture of step 3, the last good one, was kept"
-    assert (read("out.png").rgb - images[2]).abs().max() < 0.003
+    assert np.abs(read("out.png").rgb - images[2]).max() < 0.003
     assert [row["step"] for row in table("log.csv")] == [1, 2, 3]
 
 

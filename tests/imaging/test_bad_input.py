@@ -111,7 +111,7 @@ def test_cut_short_is_never_taken_for_whole(kind: str) -> None:
         except ImageError:
             refused += 1
         else:
-            assert picture.rgb.equal(whole)
+            assert (picture.rgb == whole).all()
     assert refused > len(cuts) / 2
     assert "stream: damaged or cut short (" in refusal(io.BytesIO(data[: len(data) * 2 // 3]))
 

@@ -16,9 +16,9 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from impasto.core.colour import luminance
 from impasto.core.vgg import NORMALISATIONS, VGG
 from impasto.errors import DivergenceError, LayerError, OptionError
-from impasto.imaging import luminance
 from impasto.optimize import loop as optimize
 from impasto.optimize.loop import Optimization, StepProgress
 from impasto.optimize.parameterisation import Pixels, Pyramid

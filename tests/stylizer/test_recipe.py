@@ -78,7 +78,8 @@ def test_strips_carry_it_too(output: str) -> None:
     with ENGINE.job("photo.png", request, output=Output(output), folder=Path("run")) as job:
         list(job.run())
         assert read_recipe(output) == job.recipe
-    assert read_recipe(output).request == {"style": [{"style": "great-wave", "weight": 1.0}], "precision": "float32", "tile": 16}  # fmt: skip
+    style = [{"style": "great-wave", "weight": 1.0}]
+    assert read_recipe(output).request == {"style": style, "precision": "float32", "tile": 16}
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from impasto.core.metadata import save
 from impasto.core.precision import choose_precision
+from impasto.core.tensors import to_tensor
 from impasto.errors import DataError, DivergenceError, ImageError, OptionError, OutputError, WeightsError
 from impasto.files import sha256
 from impasto.imaging import read
@@ -264,7 +265,7 @@ def test_a_training_may_begin_with_another_ones_network(root: Path, network: str
     for old, new in zip(before.norms, after.norms, strict=True):  # new ones begin as the mean
         assert torch.allclose(new.gamma[0], old.gamma.mean(0), atol=1e-5)
     if network == "brisk":  # but in its own colours
-        matrix, offset = colour_map(read(root / "c.png").rgb)
+        matrix, offset = colour_map(to_tensor(read(root / "c.png").rgb))
         assert torch.allclose(after.palette.matrix[0], matrix, atol=1e-5)
         assert torch.allclose(after.palette.offset[0], offset, atol=1e-5)
 

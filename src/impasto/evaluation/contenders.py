@@ -11,9 +11,11 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from impasto.core.precision import PrecisionName, choose_precision, pick_device
+from impasto.core.resizing import resize
+from impasto.core.tensors import to_array, to_tensor
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError, ImageError
-from impasto.imaging import Picture, read, resize
+from impasto.imaging import Picture, read
 from impasto.optimize.loop import Optimization
 from impasto.optimize.presets import preset
 from impasto.stylizer.api import load
@@ -73,8 +75,8 @@ class _OfAnyStyle:
 
 def _as_style(style: Tensor) -> Picture:
     """A style picture (1, 3 or 4, h, w) as networks take it."""
-    style = style.float().cpu()
-    return Picture(style[:, :3], style[:, 3:] if style.shape[1] == 4 else None)
+    rows = to_array(style)
+    return Picture(rows[:, :, :3], rows[:, :, 3] if rows.shape[2] == 4 else None)
 
 
 class Copied(_OfAnyStyle):
@@ -120,7 +122,9 @@ class PresetContender(_OfAnyStyle):
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
         """See `Contender.paint`."""
-        start = None if self._draft is None else self._draft.paint(photo[1], _as_style(style[1])).rgb.to(photo[1])
+        start = None
+        if self._draft is not None:
+            start = to_tensor(self._draft.paint(photo[1], _as_style(style[1])).rgb).to(photo[1])
         optimization = Optimization(photo[1], [(style[1], 1.0)], self._settings, self._backbone, start)
         for _ in optimization.run():
             pass
@@ -154,7 +158,7 @@ class ModelContender:
             wanted: Any = _as_style(style[1])
         else:  # the only style of a network goes without a name
             wanted = None if self._model.kind.styled_by == "single" else self._names[style[0]]
-        painted: Tensor = self._model.paint(photo[1], wanted).rgb
+        painted = to_tensor(self._model.paint(photo[1], wanted).rgb)
         return painted.to(photo[1])
 
 
@@ -196,7 +200,7 @@ class ResultsContender:
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
         """See `Contender.paint`."""
         file, (height, width) = self._files[photo[0], style[0]], photo[1].shape[2:]
-        painted = read(file).seen()
+        painted = to_tensor(read(file).seen())
         h, w = painted.shape[2:]
         if abs(h * width - w * height) > STRETCH * w * height:
             raise ImageError(

@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+from impasto.core.colour import luminance
 from impasto.core.host import in_our_settings
 from impasto.core.memory import reuse_large_blocks
+from impasto.core.resizing import resize
+from impasto.core.tensors import to_tensor
 from impasto.errors import OptionError, nearest
 from impasto.evaluation.contenders import Contender, Copied, Pasted
 from impasto.evaluation.distances import Distances, Judge, Look, check_names
-from impasto.imaging import Picture, fit_long_side, luminance, read, resize
+from impasto.imaging import Picture, fit_long_side, read
 from impasto.training.photos import PhotoSource
 from impasto.training.sources import StyleSource
 from impasto.training.styles import unique_names
@@ -158,12 +161,12 @@ def evaluate(
 
     @lru_cache(maxsize=1)
     def seen_photo(index: int) -> tuple[Tensor, list[Look]]:
-        image = _fit(what.photo(index).seen(), size).to(device)
+        image = _fit(to_tensor(what.photo(index).seen()), size).to(device)
         return image, [judge.look(image) for judge in judges]
 
     @lru_cache(maxsize=STYLES_KEPT)
     def seen_style(index: int) -> tuple[Tensor, list[Look]]:
-        image = _fit(what.styles[index].picture().weighed(), size).to(device)
+        image = _fit(to_tensor(what.styles[index].picture().weighed()), size).to(device)
         return image, [judge.look(image) for judge in judges]
 
     for pair in what.pairs:

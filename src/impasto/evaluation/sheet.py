@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from impasto.core.tensors import to_array
 from impasto.evaluation.contenders import Copied
 from impasto.evaluation.run import Painted, Plan
 from impasto.imaging import Picture
@@ -27,16 +29,16 @@ class EvaluationSheet:
 
     def __init__(self, what: Plan, methods: Sequence[str], size: int) -> None:
         self._what, self._methods, self._side = what, methods, min(size, SIDE)
-        self._small: dict[tuple[str, str, str], Tensor] = {}
-        self._photos: dict[str, Tensor] = {}
+        self._small: dict[tuple[str, str, str], NDArray[np.float32]] = {}
+        self._photos: dict[str, NDArray[np.float32]] = {}
 
     def add(self, painted: Painted) -> None:
         """Keep a thumbnail of a painting, or of a photo if it is the control that copies it."""
         score = painted.score
         if score.method in self._methods:
-            self._small[score.method, score.photo, score.style] = thumbnail(painted.picture, self._side)
+            self._small[score.method, score.photo, score.style] = thumbnail(to_array(painted.picture), self._side)
         elif score.method == Copied.name and score.photo not in self._photos:
-            self._photos[score.photo] = thumbnail(painted.picture, self._side)
+            self._photos[score.photo] = thumbnail(to_array(painted.picture), self._side)
 
     def picture(self) -> Picture:
         """All that was added. OptionError if it is too much for one sheet."""

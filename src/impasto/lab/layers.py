@@ -14,10 +14,12 @@ from torch import Tensor
 from impasto.core.host import in_our_settings
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.precision import PrecisionName, choose_precision, pick_device
+from impasto.core.resizing import resize
+from impasto.core.tensors import to_tensor
 from impasto.core.vgg import VGG
 from impasto.core.weights import Input, load_backbone
 from impasto.errors import LayerError, OptionError, nearest
-from impasto.imaging import as_picture, fit_long_side, read, resize
+from impasto.imaging import as_picture, fit_long_side, read
 from impasto.networks.adain import AdaIN
 from impasto.networks.encoded import TAPS
 from impasto.networks.inference import bind
@@ -128,7 +130,7 @@ class PainterLayers:
         loaded = load(model, device=device, precision=precision)
         name, chosen = Path(loaded.name).stem, None
         if loaded.any_style:
-            pictures = [(as_picture(style.image).weighed(), style.weight) for style in styles]
+            pictures = [(to_tensor(as_picture(style.image).weighed()), style.weight) for style in styles]
             return cls(loaded.network, name, pictures=pictures)
         if not styles and len(loaded.styles) > 1:
             chosen = loaded.styles[0].name
@@ -173,7 +175,7 @@ class PainterLayers:
 def read_picture(path: str | PathLike[str], size: int) -> Tensor:
     """A picture (1, 3, H, W) in [0, 1] with a long side of at most `size` px. ImageError if it cannot be read."""
     reuse_large_blocks()
-    rgb = read(path).seen()
+    rgb = to_tensor(read(path).seen())
     return resize(rgb, fit_long_side((rgb.shape[2], rgb.shape[3]), size))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from impasto.core.tensors import to_tensor
 from impasto.files import atomic_path
 from impasto.imaging import read
 from impasto.lab.cells import LOSSES, PAINTING, Result
@@ -145,7 +146,7 @@ def _tile(cell: Cell, result: Result | None, out: Path, label: str) -> Tile:
     room = TILE // 6  # letters
     if result is not None and result.error is None:
         content, style = result.distances["content"], result.distances["style"]
-        picture = read(cell_folder(out, cell) / PAINTING).rgb
+        picture = to_tensor(read(cell_folder(out, cell) / PAINTING).rgb)
         return picture_tile(picture, TILE, f"{label[:room]}\nc {content:.3f}  s {style:.3f}")
     why = "not run yet" if result is None else f"failed: {result.error}"
     return Tile(np.full((TILE * 3 // 4, TILE, 3), 225, np.uint8), f"{label[:room]}\n{why[:room]}")

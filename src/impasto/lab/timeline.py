@@ -98,7 +98,7 @@ def _pictures(frames: Sequence[Path], size: int, *, even: bool) -> Iterator[Imag
     for frame in frames:
         rgb = read(frame).rgb
         if shape is None:
-            height, width = fit_long_side((rgb.shape[2], rgb.shape[3]), size)
+            height, width = fit_long_side((rgb.shape[0], rgb.shape[1]), size)
             # H.264 halves the resolution of colours, so it wants even sides.
             shape = (height // 2 * 2 or 2, width // 2 * 2 or 2) if even else (height, width)
         yield to_pil(resize(rgb, shape)).convert("RGB")

@@ -18,20 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto.core.colour import luminance, match_colours, match_luminance, tame_colours, transfer_luminance
 from impasto.core.host import in_our_settings, trainable
+from impasto.core.resizing import resize
 from impasto.core.rows import Pool
 from impasto.core.vgg import VGG
 from impasto.errors import DivergenceError, OptionError
-from impasto.imaging import (
-    fit_long_side,
-    luminance,
-    match_colours,
-    match_luminance,
-    resize,
-    scale_schedule,
-    tame_colours,
-    transfer_luminance,
-)
+from impasto.imaging import fit_long_side, scale_schedule
 from impasto.optimize.blockwise import BlockObjective, Layout, layout_for, state_bytes
 from impasto.optimize.objective import Objective, Terms, activation_factors, weight_multipliers
 from impasto.optimize.parameterisation import Canvas, Fourier, Pixels, Pyramid

@@ -9,9 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from impasto.core.colour import transfer_luminance
 from impasto.core.memory import room_within
+from impasto.core.resizing import bicubic_rows
+from impasto.core.tensors import to_tensor
 from impasto.errors import ImageError, OptionError
-from impasto.imaging import mask_note, transfer_luminance
+from impasto.imaging import mask_note
 from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.imaging.reduced import read_light, read_reduced
 
@@ -56,7 +59,9 @@ def read_masks(
     """
     if len(masks) not in (0, 1, styles):
         raise OptionError(f"{styles} styles with {len(masks)} masks: give one `mask`, or one to each style")
-    return [read_light(mask, size, max_megapixels=max_megapixels, room=room_within(budget)) for mask in masks]
+    room = room_within(budget)
+    lights = (read_light(mask, size, max_megapixels=max_megapixels, room=room, by=bicubic_rows) for mask in masks)
+    return [to_tensor(light) for light in lights]
 
 
 def cover(photo: Tensor, painted: Tensor, masks: Sequence[Tensor] = (), *, keep_colors: bool = False) -> Tensor:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from impasto.core.host import our_settings, step_by_step
 from impasto.core.memory import room_within
+from impasto.core.resizing import bicubic_rows
 from impasto.errors import OptionError
 from impasto.files import sha256
 from impasto.imaging import Picture, as_picture, check_output, format_warnings, write
@@ -294,8 +295,8 @@ class Job(ABC):
             self._check_open()
             room = room_within(self.engine.limit(self.request))
             largest = self.request.max_megapixels
-            picture = read_reduced(self.photo, long_side=max(size), max_megapixels=largest, room=room)
-        return picture.resized(size)
+            picture = read_reduced(self.photo, long_side=max(size), max_megapixels=largest, room=room, by=bicubic_rows)
+        return picture.resized(size, bicubic_rows)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -15,9 +15,11 @@ import torch
 from impasto.core.host import in_our_settings
 from impasto.core.memory import room_within
 from impasto.core.precision import Precision
+from impasto.core.resizing import bicubic_rows, resize
+from impasto.core.tensors import to_tensor
 from impasto.errors import OptionError
 from impasto.files import sha256
-from impasto.imaging import Picture, fit_long_side, resize, to_pil
+from impasto.imaging import Picture, fit_long_side, to_pil
 from impasto.imaging.reduced import read_reduced, reading_bytes
 from impasto.networks.encoded import EncodedStyle
 from impasto.networks.inference import bind, encode
@@ -134,8 +136,10 @@ class Model:
             if key is not None and (known := self._remembered(key)) is not None:
                 return known
             room = room_within(limit)
-            found = read_reduced(style.image, long_side=STYLE_SIZE, max_megapixels=max_megapixels, room=room)
-            picture = found.weighed()
+            found = read_reduced(
+                style.image, long_side=STYLE_SIZE, max_megapixels=max_megapixels, room=room, by=bicubic_rows
+            )
+            picture = to_tensor(found.weighed())
             small = resize(picture, fit_long_side((picture.shape[2], picture.shape[3]), STYLE_SIZE))
             key = key or hashlib.sha256(f"{tuple(small.shape)}".encode() + small.numpy().tobytes()).hexdigest()
             known = self._remembered(key)

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from impasto.core.memory import available_memory, device_memory, held_memory, shown_bytes, shown_seconds
+from impasto.core.resizing import resize
+from impasto.core.tensors import to_array, to_tensor
 from impasto.errors import OptionError
-from impasto.imaging import Picture, fit_long_side, resize
+from impasto.imaging import Picture, fit_long_side
 from impasto.stylizer.finishing import cover, read_masks
 from impasto.stylizer.job import Job, JobPlan, Output, Phase, Progress, Steps
 from impasto.stylizer.model import Model, scaled
@@ -172,7 +174,7 @@ class NetworkJob(Job):
     ) -> Generator[Progress, None, Picture]:
         """The painting, its features within so many bytes of the model's device."""
         request, goal, seen = self.request, self.sizes.painting, self.sizes.seen
-        photo, shown = picture.rgb.to(self.model.device), picture.seen().to(self.model.device)
+        photo, shown = (to_tensor(rows).to(self.model.device) for rows in (picture.rgb, picture.seen()))
         masks = [
             mask.to(self.model.device)
             for mask in read_masks(
@@ -196,7 +198,7 @@ class NetworkJob(Job):
                 painted = painted + (1 - request.strength) * (shown - resize(work, goal))
         if request.strength < 1 and picture.ground is not None:
             painted = painted + (1 - request.strength) * (photo - shown)  # where transparency begins, it was shown less
-        return picture.with_rgb(cover(photo, painted, masks, keep_colors=request.keep_colors))
+        return picture.with_rgb(to_array(cover(photo, painted, masks, keep_colors=request.keep_colors)))
 
     def _told(self, walk: Generator[BandProgress, None, Tensor], phase: Phase) -> Generator[Progress, None, Tensor]:
         """The records of a walk in bands, as those of a job; gives back what it gives back."""

@@ -290,9 +290,9 @@ def _hash(picture: Any) -> str:
 def picture_hash(picture: Picture) -> str:
     """SHA-256 of the pixels of a picture in memory."""
     digest = hashlib.sha256(f"{picture.height}x{picture.width}".encode())
-    for part in (picture.rgb, picture.alpha):
-        if part is not None:
-            digest.update(part.numpy().tobytes())
+    digest.update(picture.rgb.transpose(2, 0, 1).tobytes())
+    if picture.alpha is not None:
+        digest.update(picture.alpha.tobytes())
     return digest.hexdigest()
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from impasto.core.memory import available_memory, held_memory, release_blocks
 from impasto.core.rows import MapShape, RowStore
 from impasto.core.streams import split_rows
+from impasto.core.tensors import to_array, to_tensor
 from impasto.errors import DataError, OptionError
 from impasto.imaging import Picture, as_picture, fit_long_side, luminance
 from impasto.imaging.formats import FORMATS, find_format
@@ -243,7 +244,7 @@ class _Mask:
     def read(self, top: int, bottom: int) -> Tensor:
         light = luminance(self.strips.read(top, bottom))
         light = light * self.strips.read_alpha(top, bottom) if self.strips.has_alpha else light
-        return light.clamp(0, 1)
+        return to_tensor(light.clip(0, 1))
 
 
 class _Stored:
@@ -298,5 +299,5 @@ class _Canvas:
     def _put(self, top: int, photo: Tensor, painted: Tensor) -> None:
         masks = () if self.mask is None else (self.mask.read(top, top + photo.shape[2]),)
         rgb = cover(photo, painted, masks, keep_colors=self.request.keep_colors).clamp(0, 1)
-        alpha = None if self.alpha is None else self.alpha.read(top, top + photo.shape[2])
-        self.pixels.write(top, Picture(rgb, alpha).integers(self.bits, self.with_alpha))
+        alpha = None if self.alpha is None else to_array(self.alpha.read(top, top + photo.shape[2]))[:, :, 0]
+        self.pixels.write(top, Picture(to_array(rgb), alpha).integers(self.bits, self.with_alpha))
