@@ -135,7 +135,7 @@ class PainterLayers:
         if not styles and len(loaded.styles) > 1:
             chosen = loaded.styles[0].name
             styles = [Style(chosen)]
-        layers = cls(loaded.network, name, {style.image: style.weight for style in styles} or None)
+        layers = cls(loaded.network, name, {str(style.image): style.weight for style in styles} or None)
         layers.chosen = chosen
         return layers
 

@@ -122,7 +122,7 @@ class Activate(LabTask):
         from impasto.stylizer.styles import as_styles
 
         styles = list(as_styles([*self.style]))
-        inputs = [self.photo, *(style.image for style in styles)]
+        inputs = [self.photo, *(str(style.image) for style in styles)]
         self._check(self.output, inputs)
         if self.tensors is not None:
             check_maps(self.tensors, force=self.force, inputs=[*inputs, self.output])

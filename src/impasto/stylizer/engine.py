@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from impasto.core.host import in_our_settings
 from impasto.core.memory import parse_memory, reuse_large_blocks
@@ -30,6 +30,9 @@ from impasto.stylizer.optimize_job import OptimizeJob
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.route import route
 from impasto.stylizer.strip_job import StripJob, needs_strips
+
+if TYPE_CHECKING:
+    from impasto.types import PictureSource
 
 __all__ = ["Engine", "default_engine"]
 
@@ -58,7 +61,7 @@ class Engine:
     @in_our_settings
     def job(
         self,
-        photo: Any,
+        photo: PictureSource,
         request: StylizeRequest,
         *,
         output: Output | None = None,

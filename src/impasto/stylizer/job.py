@@ -27,6 +27,7 @@ from impasto.stylizer.request import OutputOptions, StylizeRequest
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
+    from impasto.types import PictureSource
 
 __all__ = ["Job", "JobPlan", "Output", "Phase", "Progress", "Steps"]
 
@@ -120,7 +121,9 @@ class Job(ABC):
             hold, or that a mask paints nothing; of masks a `Progress` tells as well, before anything is painted.
     """
 
-    def __init__(self, engine: Engine, photo: Any, request: StylizeRequest, output: Output | None = None) -> None:
+    def __init__(
+        self, engine: Engine, photo: PictureSource, request: StylizeRequest, output: Output | None = None
+    ) -> None:
         self.engine, self.photo, self.request, self.output = engine, photo, request, output
         self.notes: list[str] = []
         self._check_output()
@@ -270,7 +273,14 @@ class Job(ABC):
     @functools.cached_property
     def photo_hash(self) -> str:
         """SHA-256 of the photo's file, or of its pixels if it is in memory."""
-        return sha256(Path(self.photo)) if self._original is None else picture_hash(self._original)
+        return sha256(Path(self.photo_path)) if self._original is None else picture_hash(self._original)
+
+    @property
+    def photo_path(self) -> str:
+        """Where the photo lies. TypeError if it is in memory."""
+        if not isinstance(self.photo, str | os.PathLike):
+            raise TypeError("the photo of this job is in memory")
+        return os.fspath(self.photo)
 
     @functools.cached_property
     def recipe(self) -> Recipe:
@@ -286,7 +296,7 @@ class Job(ABC):
         if self._original is not None:
             return self._original.height, self._original.width
         self._check_open()
-        return read_header(self.photo, max_megapixels=self.request.max_megapixels).size
+        return read_header(self.photo_path, max_megapixels=self.request.max_megapixels).size
 
     def read_photo(self, size: tuple[int, int]) -> Picture:
         """The photo at this (height, width). ImageError if it cannot be read."""

@@ -123,11 +123,11 @@ class Model:
         """
         if self.any_style:
             return bind(self.network, [(self._encode(row, max_megapixels, limit), row.weight) for row in styles])
-        for row in styles:
-            if not isinstance(row.image, str):
-                name = self.styles[0].name
-                raise OptionError(f"{self.name} knows its own styles alone: give a name such as {name!r}, no picture")
-        return bind(self.network, [(row.image, row.weight) for row in styles])
+        named = [(row.image, row.weight) for row in styles if isinstance(row.image, str)]
+        if len(named) < len(styles):
+            name = self.styles[0].name
+            raise OptionError(f"{self.name} knows its own styles alone: give a name such as {name!r}, no picture")
+        return bind(self.network, named)
 
     def _encode(self, style: Style, max_megapixels: float, limit: int | None) -> EncodedStyle:
         """What the network keeps of a style picture, remembered by the file or the picture's content."""
@@ -167,7 +167,7 @@ class Model:
         return self._encoded.get(key)
 
 
-def _file_key(source: Any) -> str | None:
+def _file_key(source: PictureSource) -> str | None:
     """What changes when a file does; None for a picture in memory."""
     if not isinstance(source, str | os.PathLike) or os.fspath(source) == "-":
         return None

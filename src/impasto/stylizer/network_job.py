@@ -6,7 +6,7 @@ import math
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -35,6 +35,7 @@ from impasto.tiling.plan import TilingOptions
 if TYPE_CHECKING:
     from impasto.networks.bound import BoundStyle
     from impasto.stylizer.engine import Engine
+    from impasto.types import PictureSource
 
 __all__ = ["NetworkJob", "Sizes", "sizes_of", "tiling_options"]
 
@@ -77,7 +78,7 @@ class NetworkJob(Job):
     """
 
     def __init__(
-        self, engine: Engine, photo: Any, request: StylizeRequest, model: Model, output: Output | None = None
+        self, engine: Engine, photo: PictureSource, request: StylizeRequest, model: Model, output: Output | None = None
     ) -> None:
         super().__init__(engine, photo, request, output)
         self.model = model

@@ -35,6 +35,7 @@ from impasto.tiling.fitting import PER_PIXEL, READ, bytes_at_once, measured
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
+    from impasto.types import PictureSource
 
 __all__ = ["OptimizeJob"]
 
@@ -59,10 +60,10 @@ class OptimizeJob(Job):
     def __init__(
         self,
         engine: Engine,
-        photo: Any,
+        photo: PictureSource,
         request: StylizeRequest,
         settings: OptimizeSettings,
-        beginning: Any = None,
+        beginning: PictureSource | None = None,
         output: Output | None = None,
     ) -> None:
         super().__init__(engine, photo, request, output)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from impasto.core.host import our_settings
 from impasto.errors import DivergenceError, OptionError
@@ -22,6 +22,7 @@ from impasto.stylizer.strip_job import StripJob
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
     from impasto.stylizer.request import StylizeRequest
+    from impasto.types import PictureSource
 
 __all__ = ["Recorder", "Records", "begin_run", "resume_run"]
 
@@ -195,7 +196,7 @@ def _check_files(names: Sequence[str]) -> None:
 
 def begin_run(
     engine: Engine,
-    photo: Any,
+    photo: PictureSource,
     request: StylizeRequest,
     output: Output,
     folder: RunFolder,
@@ -215,7 +216,8 @@ def begin_run(
     job = engine.job(os.fspath(photo), request, output=output, folder=folder.folder)
     recorder = Recorder(job, records, folder, force=output.force)
     settings, beginning = (job.settings, job.beginning) if isinstance(job, OptimizeJob) else (None, None)
-    folder.create(RunDescription(str(job.photo), request, output, settings, beginning, save_every=records.save_every))
+    first = os.fspath(beginning) if isinstance(beginning, str | os.PathLike) else None  # others were refused above
+    folder.create(RunDescription(job.photo_path, request, output, settings, first, save_every=records.save_every))
     return recorder
 
 

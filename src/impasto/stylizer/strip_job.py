@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -43,6 +43,7 @@ from impasto.tiling.resized import Resized
 if TYPE_CHECKING:
     from impasto.networks.bound import BoundStyle
     from impasto.stylizer.engine import Engine
+    from impasto.types import PictureSource
 
 __all__ = ["StripJob", "needs_strips"]
 
@@ -52,7 +53,7 @@ FINISHED = 1 << 18  # px that are finished at a time
 _PAINTING, _SMALL = "painting.tif", "painting.rows"
 
 
-def needs_strips(model: Model, photo: Any, request: StylizeRequest, limit: int | None) -> bool:
+def needs_strips(model: Model, photo: PictureSource, request: StylizeRequest, limit: int | None) -> bool:
     """Whether photo and painting do not fit into memory together with what paints them; no pixel is decoded."""
     if not isinstance(photo, str | os.PathLike) or os.fspath(photo) == "-":
         return False
@@ -86,7 +87,13 @@ class StripJob(Job):
     output: Output
 
     def __init__(
-        self, engine: Engine, photo: Any, request: StylizeRequest, model: Model, output: Output, folder: Path | None
+        self,
+        engine: Engine,
+        photo: PictureSource,
+        request: StylizeRequest,
+        model: Model,
+        output: Output,
+        folder: Path | None,
     ) -> None:
         super().__init__(engine, photo, request, output)
         self.model, self.folder, self.finished = model, folder, False
@@ -138,7 +145,7 @@ class StripJob(Job):
 
     def _check(self, why: str) -> None:
         request, kind = self.request, self.model.kind
-        check_readable(self.photo, why)
+        check_readable(self.photo_path, why)
         check_writable(self.output.path, why)
         if len(request.mask) > 1:
             raise OptionError(f"a `mask` for each style is not for painting by strips, and {why}: give one, or none")
@@ -176,7 +183,7 @@ class StripJob(Job):
             place = self.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="impasto-")))
             if journal is not None:
                 journal.begin(self.tiling)
-            photo = decode_strips(self.photo, max_megapixels=request.max_megapixels)
+            photo = decode_strips(self.photo_path, max_megapixels=request.max_megapixels)
             stack.enter_context(photo.pixels)
             mask = None
             for path in request.mask:
