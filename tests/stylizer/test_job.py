@@ -316,7 +316,7 @@ def test_ways_of_saying_that_colours_are_kept(way: str) -> None:
 
 
 def test_alpha_from_python() -> None:
-    with pytest.raises(OptionError, match="^`alpha` is for networks that decode features"):
+    with pytest.raises(OptionError, match=r"^`alpha` is for networks that decode features"):
         impasto.stylize("photo.png", "great-wave", alpha=0.5)
     whole = impasto.stylize("photo.png", "great-wave", alpha=1.0)
     assert whole.tobytes() == impasto.stylize("photo.png", "great-wave").tobytes()

@@ -26,6 +26,7 @@ from impasto.stylizer.styles import Style
 
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")
 ENGINE = Engine()
+GREAT_WAVE = [{"style": "great-wave", "weight": 1.0}]
 
 WAYS: dict[str, dict[str, Any]] = {
     "gallery": {"style": ["great-wave:0.3", "starry-night:0.7"], "strength": 0.8},
@@ -78,7 +79,7 @@ def test_strips_carry_it_too(output: str) -> None:
     with ENGINE.job("photo.png", request, output=Output(output), folder=Path("run")) as job:
         list(job.run())
         assert read_recipe(output) == job.recipe
-    assert read_recipe(output).request == {"style": [{"style": "great-wave", "weight": 1.0}], "precision": "float32", "tile": 16}  # fmt: skip
+    assert read_recipe(output).request == {"style": GREAT_WAVE, "precision": "float32", "tile": 16}
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -273,7 +273,7 @@ def test_a_description_in_which_something_is_damaged(folder: Path, change: dict[
     RunFolder(folder).create(description())
     found = json.loads((folder / "run.json").read_text("utf-8"))
     (folder / "run.json").write_text(json.dumps(found | change), encoding="utf-8")
-    with pytest.raises(DataError, match="damaged|begun by another version"):
+    with pytest.raises(DataError, match=r"damaged|begun by another version"):
         RunFolder(folder).description()
 
 

@@ -118,7 +118,7 @@ def test_json_of_another_version_or_of_pictures_in_memory() -> None:
     with pytest.raises(OptionError, match="of format 2, and this version of impasto reads 1"):
         StylizeRequest.from_json({"format": 2, "style": "a"})
     for options in ({"style": object()}, {"mask": object()}, {"init": object()}):
-        with pytest.raises(OptionError, match="a picture in memory .* give the path of a file"):
+        with pytest.raises(OptionError, match=r"a picture in memory .* give the path of a file"):
             StylizeRequest.of(**options).to_json()
 
 
@@ -176,8 +176,8 @@ def test_an_option_that_would_be_ignored_is_refused(name: str) -> None:
     """Named with what to do; for networks and for optimisations."""
     value = {
         "init": "noise", "preset": "quick", "quality": "good", "settings": {"factor": 2.0}, "max_memory": "9GB",
-        "style_scale": 2, "content_layers": "relu1_1", "style_layers": "relu1_1", "model": "universal", "method": "optimize",
-        "colors_by": "histogram",
+        "style_scale": 2, "content_layers": "relu1_1", "style_layers": "relu1_1", "model": "universal",
+        "method": "optimize", "colors_by": "histogram",
     }.get(name)  # fmt: skip
     obeyed = StylizeRequest.obeyed_by(name)
     if value is None:

@@ -158,7 +158,7 @@ def test_a_network_goes_on_by_strips_bit_for_bit(tall: str, at: int) -> None:
 
 
 def test_a_network_is_refused_what_it_cannot_resume(tall: str) -> None:
-    with pytest.raises(OptionError, match="this network.s paintings .*|only strips can be resumed"):
+    with pytest.raises(OptionError, match=r"this network.s paintings .*|only strips can be resumed"):
         impasto.stylize(tall, "great-wave", run="run", mask=[np.zeros((9, 9), np.uint8)], output="out.tif")
     assert not Path("run").exists()
 
@@ -182,7 +182,7 @@ def test_what_goes_wrong_at_the_beginning_leaves_no_folder(few: dict[str, Any]) 
 
 
 def test_what_cannot_be_resumed(few: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match="none: holds no run to resume .*, it is not there"):
+    with pytest.raises(DataError, match=r"none: holds no run to resume .*, it is not there"):
         impasto.resume("none")
     with pytest.raises(KeyboardInterrupt):
         impasto.stylize("photo.png", **few, run="run", progress=interrupted_at(2))

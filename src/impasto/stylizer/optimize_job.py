@@ -273,7 +273,7 @@ class OptimizeJob(Job):
             memory = held
         else:
             room = (available_memory() - self._picture_bytes() if limit is None else limit - held) - state
-            found = [layout_for(backbone, self.settings, at, room, held=state) for at, _ in scales]
+            found = [layout_for(backbone, self.settings, at, room, held=held + state) for at, _ in scales]
             memory = held + state + max(layout.bytes for layout in found)
         return size, scales, [None if one.down == one.across == 1 else one for one in found], memory
 
@@ -304,7 +304,7 @@ class OptimizeJob(Job):
     def _check_size(self, picture: Picture) -> None:
         height, width = picture.height, picture.width
         if min(height, width) < MIN_SIDE:
-            need = math.ceil(max(height, width) * MIN_SIDE / min(height, width))
+            need = math.ceil(max(self.photo_size) * MIN_SIDE / min(self.photo_size))
             raise OptionError(
                 f"{picture.name}: would be painted at {width}x{height} px, need at least {MIN_SIDE} on the short side: "
                 f"use a `size` of {need} or more, or crop it"
