@@ -68,6 +68,7 @@ class OptimizeJob(Job):
         self.state: Mapping[str, Any] | None = None
         self._photo: Picture | None = None  # at the size of the painting
         self._masks: list[Tensor] = []
+        self._size()  # or it is no picture
 
     # -- what others call -----------------------------------------------------------------------------------
 

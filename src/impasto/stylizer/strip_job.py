@@ -142,6 +142,8 @@ class StripJob(Job):
         if len(request.mask) > 1:
             raise OptionError(f"a `mask` for each style is not for painting by strips, and {why}: give one, or none")
         for mask in request.mask:
+            if not isinstance(mask, str | os.PathLike):
+                raise OptionError(f"a `mask` in memory is not for painting by strips, and {why}: give its file")
             read_header(mask, max_megapixels=request.max_megapixels)
             check_readable(mask, why)
         if request.strength < 1 and not kind.strength_in_strips:
