@@ -17,9 +17,11 @@ from rich.table import Table
 from torch import Tensor
 
 from impasto.core.precision import choose_precision
+from impasto.core.resizing import resize
+from impasto.core.tensors import to_tensor
 from impasto.core.vgg import VGG
 from impasto.core.weights import load_backbone
-from impasto.imaging import fit_long_side, read, resize
+from impasto.imaging import fit_long_side, read
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 console = Console(width=130)
@@ -56,7 +58,7 @@ def need_shared() -> None:
 
 def picture(path: Path, size: int) -> Tensor:
     """(1, 3, H, W) with the given long side, enlarged if need be."""
-    image = read(path).rgb
+    image = to_tensor(read(path).rgb)
     return resize(image, fit_long_side((image.shape[2], image.shape[3]), size, upscale=True))
 
 

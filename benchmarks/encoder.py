@@ -17,6 +17,7 @@ from pathlib import Path
 from common import SHARED, console, judge, machine, need_shared, pairs, parser, show
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.precision import choose_precision
+from impasto.core.tensors import to_array
 from impasto.core.weights import load_backbone
 from impasto.evaluation import Distances, measure
 from impasto.imaging import Picture, write
@@ -58,7 +59,9 @@ def main() -> None:
             row += [f"{d.share:.2%}", f"{d.content:.3f}"]
             if o.save:
                 o.save.mkdir(parents=True, exist_ok=True)
-                write(Picture(painting.image()), o.save / f"{pair.replace(' / ', '-')}-{name}.jpg", force=True)
+                write(
+                    Picture(to_array(painting.image())), o.save / f"{pair.replace(' / ', '-')}-{name}.jpg", force=True
+                )
         rows.append(row)
         console.print(*row)
     share = {n: sum(d.style for d in ds) / sum(d.copied for d in ds) for n, ds in found.items()}

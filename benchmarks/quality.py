@@ -28,6 +28,7 @@ from pathlib import Path
 import peer
 from common import HELD_OUT, HELD_OUT_STYLES, SHARED, console, judge, machine, need_shared, parser, show, tell
 from impasto.core.memory import reuse_large_blocks
+from impasto.core.tensors import to_array
 from impasto.evaluation import (
     Contender,
     Estimate,
@@ -70,7 +71,7 @@ def peer_contender(what: Plan, size: int, folder: Path, out: Path) -> ResultsCon
     def place(name: str, picture: Callable[[], Picture]) -> str:
         if name not in places:
             image = picture().rgb
-            image = resize(image, fit_long_side((image.shape[2], image.shape[3]), size, upscale=True))
+            image = resize(image, fit_long_side((image.shape[0], image.shape[1]), size, upscale=True))
             places[name] = str(out.parent / f"{name}.png")
             write(Picture(image), places[name])
         return places[name]
@@ -96,7 +97,7 @@ def judged(
         if save is not None and not score.control:
             folder = save / f"{score.method}-{size}"
             folder.mkdir(parents=True, exist_ok=True)
-            write(Picture(painted.picture.float()), folder / f"{score.photo}--{score.style}.jpg", force=True)
+            write(Picture(to_array(painted.picture)), folder / f"{score.photo}--{score.style}.jpg", force=True)
     rows = summarise(scores, eyes)
     for eye in eyes:
         table = [

@@ -36,13 +36,14 @@ from impasto.core.memory import held_memory, parse_memory, reuse_large_blocks
 from impasto.core.precision import choose_precision
 from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.core.streams import split_rows
+from impasto.core.tensors import to_tensor
 from impasto.core.vgg import VGG
 from impasto.imaging import read
 from impasto.imaging.pixelfile import PixelFile
 from impasto.networks.adain import AdaINConfig
 from impasto.networks.bound import BoundStyle
 from impasto.networks.brisk import BriskConfig
-from impasto.networks.checkpoint import load_model
+from impasto.networks.checkpoint import load_model, save_model
 from impasto.networks.inference import bind, ready
 from impasto.networks.registry import Network, build
 from impasto.networks.shipped import find_model, shipped_models
@@ -50,8 +51,10 @@ from impasto.networks.universal import UniversalConfig
 from impasto.optimize.blockwise import BlockObjective, layout_for, state_bytes
 from impasto.optimize.objective import Objective
 from impasto.optimize.presets import preset
-from impasto.stylizer import StripPainting, Task
-from impasto.stylizer.model import Model
+from impasto.stylizer.engine import Engine
+from impasto.stylizer.job import Output
+from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.strip_job import StripJob
 from impasto.tiling.fitting import paint_rows, plan_for
 from impasto.tiling.plan import TilingOptions
 
@@ -76,7 +79,7 @@ class Enlarged:
 
 def photo() -> Tensor:
     """The first of examples/photos, (1, 3, h, w)."""
-    return read(next(path for path in sorted(PHOTOS.iterdir()) if path.suffix == ".jpg")).rgb
+    return to_tensor(read(next(path for path in sorted(PHOTOS.iterdir()) if path.suffix == ".jpg")).rgb)
 
 
 def size_of(megapixels: float) -> tuple[int, int]:
@@ -160,17 +163,23 @@ def make_file(case: dict[str, Any]) -> dict[str, Any]:
 
 def file_case(case: dict[str, Any]) -> dict[str, Any]:
     """From a file to a file."""
-    folder, name = Path(case["folder"]), case["network"]
-    found, precision = network(name, case["precision"]), choose_precision("cpu", case["precision"])
-    style: Any = found.styles[0] if found.styles else next(PHOTOS.glob("*.jpg"))
-    description = {"styles": [{"name": style}]}
-    model = Model(found, description, name, torch.device("cpu"), precision)
-    options = TilingOptions(parse_memory(case["budget"]), statistics=case["statistics"])
+    folder, name, engine = Path(case["folder"]), case["network"], Engine()
+    if name not in shipped_models():
+        name = str(folder / "untrained.safetensors")
+        save_model(Path(name), network(case["network"], "float32"), recipe={}, licence="none")
+    model = engine.model(name, device="cpu", precision=case["precision"])
+    request = StylizeRequest.of(
+        style=next(PHOTOS.glob("*.jpg")) if model.any_style else model.styles[0].name,
+        model=name,
+        max_memory=case["budget"],
+        statistics=case["statistics"],
+    )
     began = time.perf_counter()
-    painting = StripPainting(model, Task(folder / "photo.tif", style, wishes=options), folder / "painting.tif")
-    for _ in painting.run():
-        pass
-    return {"seconds": time.perf_counter() - began, "peak": peak_memory(), "plan": str(painting.plan)}
+    output = Output(str(folder / "painting.tif"), force=True)
+    with StripJob(engine, folder / "photo.tif", request, model, output, None) as job:
+        for _ in job.run():
+            pass
+    return {"seconds": time.perf_counter() - began, "peak": peak_memory(), "plan": str(job.tiling)}
 
 
 def whole(found: Network, image: Tensor) -> Tensor:

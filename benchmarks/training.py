@@ -180,7 +180,7 @@ def our_loop(folder: Path, network: str, batch: int, size: int, steps: int) -> G
     torch.manual_seed(0)
     (folder / "photos").mkdir(exist_ok=True)
     for i in range(batch):
-        write(Picture(torch.rand(1, 3, 20, 30).repeat_interleave(20, 2).repeat_interleave(20, 3)),
+        write(Picture(torch.rand(20, 30, 3).repeat_interleave(20, 0).repeat_interleave(20, 1).numpy()),
               folder / "photos" / f"{i}.jpg", force=True)  # fmt: skip
     weights = folder / "vgg.safetensors"
     if not weights.exists():

@@ -17,10 +17,12 @@ from torch import Tensor
 
 import impasto
 from impasto.core.precision import choose_precision
+from impasto.core.resizing import resize
 from impasto.core.rows import Pool
+from impasto.core.tensors import to_tensor
 from impasto.core.vgg import VGG
 from impasto.core.weights import load_backbone
-from impasto.imaging import fit_long_side, read, resize
+from impasto.imaging import fit_long_side, read
 from impasto.lab.inversion import Inversion, reconstruction
 from impasto.optimize.blockwise import BlockObjective, Layout
 from impasto.optimize.loop import Optimization
@@ -48,7 +50,7 @@ def exact_float32() -> Iterator[None]:
 
 
 def picture(path: str, size: int) -> Tensor:
-    image = read(EXAMPLES / path).rgb
+    image = to_tensor(read(EXAMPLES / path).rgb)
     return resize(image, fit_long_side((image.shape[2], image.shape[3]), size))
 
 
@@ -61,7 +63,8 @@ def style() -> Tensor:
 
 
 def paint(name: str, device: str, precision: Any = "float32", **options: Any) -> Tensor:
-    return impasto.load(name, device=device, precision=precision).paint(photo(224), STYLE[name], **options).rgb.cpu()
+    model = impasto.load(name, device=device, precision=precision)
+    return to_tensor(model.paint(photo(224), STYLE[name], **options).rgb)
 
 
 @both

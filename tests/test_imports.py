@@ -1,13 +1,14 @@
 """The one-way order of imports, read from the sources without running them.
 
-``errors <- files <- imaging, core <- methods <- training, stylizer, evaluation, lab, export <- video, batch
-<- studio, cli``
+``errors, types <- files <- imaging, core <- networks, optimize, tiling <- stylizer <- training, evaluation, lab, batch
+<- cli``; parts that do not exist yet have their places as well. Torch is for core and what follows: imaging knows none.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 SOURCES = PROJECT / "src"
 
 LEVELS = [
-    {"errors", "types"},
+    {"errors", "fields", "types"},
     {"files"},
     {"imaging", "core"},
     {"networks", "optimize", "tiling"},
@@ -171,6 +172,35 @@ def test_every_library_is_declared(package, metadata) -> None:
     assert used - declared - set(sys.stdlib_module_names) - {"impasto"} == set()
 
 
+def of_torch(known: dict[str, ast.Module], part: str) -> list[str]:
+    """Imports of torch, wherever in a part of the package, or in what that imports of the others."""
+    reached, open_ends = set(), [module for module in known if module.split(".")[1:2] == [part]]
+    while open_ends:
+        module = open_ends.pop()
+        if module not in reached:
+            reached.add(module)
+            open_ends += [target for target in imports(module, known[module], known) if target in known]
+    return [
+        f"{module} imports {target}"
+        for module in sorted(reached)
+        for target in imports(module, known[module], known)
+        if target.split(".")[0] == "torch"
+    ]
+
+
+def test_imaging_knows_no_torch(package) -> None:
+    assert of_torch(package, "imaging") == []
+
+
+def test_imaging_loads_no_torch(package) -> None:
+    """In a process of its own, every module of it."""
+    names = [name for name in package if name.startswith("impasto.imaging")]
+    assert len(names) > 20
+    code = f"import sys, importlib\nfor name in {names}: importlib.import_module(name)\nprint('torch' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "False"
+
+
 def test_only_the_command_line_prints_or_exits(package) -> None:
     assert prints_and_exits(package) == []
 
@@ -195,6 +225,11 @@ def test_the_checks_see_what_they_are_for() -> None:
     assert not optional_at_import_time(parsed(**{core: late}), set())
     assert optional_at_import_time(parsed(**{core: "try:\n    import av\nexcept ImportError:\n    av = None"}), set())
     assert not optional_at_import_time(parsed(**{core: "import torch.nn"}), {"torch"})
+
+    picture = "impasto_imaging_a"
+    assert of_torch(parsed(**{picture: "def f():\n    from torch import Tensor"}), "imaging")
+    assert of_torch(parsed(**{picture: "import impasto.files", "impasto_files": "import torch.nn"}), "imaging")
+    assert not of_torch(parsed(**{picture: "import numpy", core: "import torch"}), "imaging")
 
     assert prints_and_exits(parsed(**{core: "print('x')"}))
     assert prints_and_exits(parsed(**{core: "import sys\nsys.exit(1)"}))

@@ -9,16 +9,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 import impasto
 from impasto.core.metadata import read_manifest, read_metadata
+from impasto.core.resizing import resize
 from impasto.core.store import SHIPPED
+from impasto.core.tensors import to_array, to_tensor
 from impasto.core.weights import load_backbone
 from impasto.evaluation import measure
-from impasto.imaging import Picture, fit_long_side, read, resize, write
+from impasto.imaging import Picture, fit_long_side, read, write
 from impasto.networks.shipped import MODELS, find_model, place_of_picture, shipped_models
 from impasto.stylizer.model import Model
 
@@ -40,12 +43,12 @@ def model(name: str) -> Model:
 
 @cache
 def photo(name: str = "chelsea") -> Tensor:
-    image = read(EXAMPLES / "photos" / f"{name}.jpg").rgb
+    image = to_tensor(read(EXAMPLES / "photos" / f"{name}.jpg").rgb)
     return resize(image, fit_long_side((image.shape[2], image.shape[3]), SIZE))
 
 
 def paint(name: str, style: Any = None, **options: Any) -> Tensor:
-    return model(name).paint(photo(), style or STYLE[name], **options).rgb
+    return to_tensor(model(name).paint(photo(), style or STYLE[name], **options).rgb)
 
 
 def test_both_ship_within_the_space_there_is() -> None:
@@ -74,7 +77,7 @@ def test_the_gallery_knows_what_it_shows() -> None:
         assert record.title
         assert record.artist
         assert record.year
-        assert read(place_of_picture(record.name, "swatch")).rgb.shape == (1, 3, 256, 256)
+        assert read(place_of_picture(record.name, "swatch")).rgb.shape == (256, 256, 3)
         assert max(read(place_of_picture(record.name, "thumbnail")).rgb.shape) == 256
 
 
@@ -88,7 +91,7 @@ def test_styles_differ_from_each_other_and_from_the_photo() -> None:
 @both
 def test_style_grows_and_content_fades_with_strength(name: str) -> None:
     judge = load_backbone("compact")
-    picture = read(EXAMPLES / "styles" / "wave.jpg").rgb
+    picture = to_tensor(read(EXAMPLES / "styles" / "wave.jpg").rgb)
     style = resize(picture, fit_long_side((picture.shape[2], picture.shape[3]), SIZE))
     found = [measure(judge, photo(), style, paint(name, strength=k / 4)) for k in range(5)]
     assert found[0].content < 1e-3
@@ -113,11 +116,11 @@ def test_a_blend_of_a_style_with_itself_is_that_style(name: str) -> None:
 
 @both
 def test_where_the_mask_is_black_the_photo_stays_bit_for_bit(name: str, tmp_path: Path) -> None:
-    original = Picture(photo()).integers(8, with_alpha=False)
-    mask = torch.zeros(1, 3, SIZE, SIZE)
-    mask[..., SIZE // 2 :] = 1
+    original = Picture(to_array(photo())).integers(8, with_alpha=False)
+    mask = np.zeros((SIZE, SIZE, 3), np.float32)
+    mask[:, SIZE // 2 :] = 1
     write(Picture(mask), tmp_path / "mask.png")
-    write(Picture(photo()), tmp_path / "photo.png")
+    write(Picture(to_array(photo())), tmp_path / "photo.png")
     model(name).stylize(tmp_path / "photo.png", STYLE[name], mask=tmp_path / "mask.png").save(tmp_path / "out.png")
     painted = read(tmp_path / "out.png").integers(8, with_alpha=False)
     half = original.shape[1] // 2
@@ -128,11 +131,11 @@ def test_where_the_mask_is_black_the_photo_stays_bit_for_bit(name: str, tmp_path
 @both
 def test_a_print_shows_what_its_proof_showed(name: str) -> None:
     """Strokes in per cent: four times as large a painting, shrunk, is as far from the style as the small one."""
-    judge, style = load_backbone("compact"), read(EXAMPLES / "styles" / "wave.jpg").rgb
+    judge, style = load_backbone("compact"), to_tensor(read(EXAMPLES / "styles" / "wave.jpg").rgb)
     style = resize(style, fit_long_side((style.shape[2], style.shape[3]), SIZE))
     large = resize(photo(), (4 * photo().shape[2], 4 * photo().shape[3]))
     proof = paint(name, style_scale="40%")
-    printed = model(name).paint(large, STYLE[name], style_scale="40%").rgb
+    printed = to_tensor(model(name).paint(large, STYLE[name], style_scale="40%").rgb)
     shrunk = resize(printed, (proof.shape[2], proof.shape[3]))
     distances = [measure(judge, photo(), style, painted).style for painted in (proof, shrunk)]
     assert distances[1] == pytest.approx(distances[0], rel=0.1)
@@ -142,7 +145,7 @@ def test_a_print_shows_what_its_proof_showed(name: str) -> None:
 def test_a_flat_photo_gets_no_grid(name: str) -> None:
     """Sub-pixel convolutions leave patterns of 2 and 4 pixels where they can; ours are levelled."""
     grey = torch.full((1, 3, 128, 128), 0.6)
-    painted = model(name).paint(grey, STYLE[name]).rgb[0].mean(0)[32:96, 32:96]
+    painted = to_tensor(model(name).paint(grey, STYLE[name]).rgb)[0].mean(0)[32:96, 32:96]
     spectrum = torch.fft.rfft2(painted - painted.mean()).abs()
     for row, column in ((32, 0), (0, 32), (32, 32), (16, 0), (0, 16)):  # periods of 2 and 4 px
         assert spectrum[row, column] / painted.numel() < 2 * GRAIN

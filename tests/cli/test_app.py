@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
 import os
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 from impasto.cli import app as app_module
 from impasto.cli.app import app
 from impasto.cli.common import show_error
+from impasto.cli.options import Written
 from impasto.errors import ImpastoError, MissingExtraError, OptionError
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -235,3 +237,23 @@ def test_info_refuses_a_device_that_is_not_there() -> None:
     result = run("info", "--device", "cuda:99")
     assert result.exit_code == 2
     assert result.stderr.startswith("error: device 'cuda:99' is not there")
+
+
+def test_messages_show_options_as_the_command_has_them() -> None:
+    command = typer.main.get_command(app).commands["stylize"]  # type: ignore[attr-defined]
+    written = Written.of_command(command)
+    assert written("need `max_memory` 3GB or more") == "need --max-memory 3GB or more"
+    assert written("needs `output` or `run`; leave `photo` out") == "needs -o/--output or --run; leave PHOTO out"
+    assert written("`impasto styles` lists, `brushes` and `Style` are none") == (
+        "`impasto styles` lists, `brushes` and `Style` are none"
+    )
+
+
+def test_the_command_line_is_lean() -> None:
+    """No function above 60 lines (docstrings do not count) or with more than 12 parameters."""
+    for path in sorted((PROJECT / "src" / "impasto" / "cli").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+                assert (node.end_lineno or 0) - first.lineno < 60, f"{path.name}: {node.name}"
+                assert len(node.args.args) + len(node.args.kwonlyargs) <= 12, f"{path.name}: {node.name}"

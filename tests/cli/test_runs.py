@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from impasto.cli.app import app
@@ -107,7 +107,7 @@ def test_ctrl_c_keeps_the_picture_so_far_and_says_so(job: list[str], at_step: An
     ]
     assert told[2].startswith("out.png: 40x36 px, 4 steps on tiny")
     assert len(told) == 3
-    assert not torch.equal(read("out.png").rgb, read("photo.png").rgb)
+    assert not np.array_equal(read("out.png").rgb, read("photo.png").rgb)
     assert [row["step"] for row in rows("log.csv")] == ["1", "2", "3", "4"]
     assert Path("film.gif").exists()
     assert Path("plot.png").exists()
@@ -135,9 +135,9 @@ def test_ctrl_c_before_anything_is_painted(job: list[str], at_step: Any, folder:
 
 
 def test_ctrl_c_while_pictures_are_read(job: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("impasto.cli.jobs.prepare", lambda *_, **__: give_up())
+    monkeypatch.setattr("impasto.stylizer.optimize_job.OptimizeJob.read_photo", lambda *_, **__: give_up())
     result = impasto(*job, "-o", "out.png")
-    assert (result.exit_code, result.stderr) == (130, "interrupted\n")
+    assert (result.exit_code, result.stderr) == (130, "stopped at step 0 of 6: nothing is painted yet\n")
 
 
 def test_ctrl_c_in_the_last_step_is_too_late(job: list[str], at_step: Any, python_sigint: None) -> None:
@@ -300,10 +300,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "state empty": (lambda run: os.truncate(run / "state.pt", 0), "state.pt: is damaged or of another run"),
     "log damaged": (lambda run: os.truncate(run / "log.csv", 90), "log.csv: the log cannot be read"),
     "description cut short": (lambda run: os.truncate(run / "run.json", 90), "run.json: cannot be read"),
-    "no photo": (change("photo", None), "run.json: is not the description of a run"),
+    "no photo": (change("photo", None), "the description of the run is damaged ('photo')"),
     "photo of no kind": (change("photo", 7), "the description of the run is damaged"),
-    "styles of no kind": (change("styles", [{}]), "the description of the run is damaged"),
-    "how of no kind": (change("how", {"device": "cpu"}), "the description of the run is damaged"),
+    "styles of no kind": (change("request", {"format": 1, "style": [{}]}), "the description of the run is damaged"),
+    "output of no kind": (change("output", {"path": "out.png"}), "the description of the run is damaged"),
     "settings of another version": (change("settings", {"brushes": 3}), "the run was begun by another version"),
     "no run": (lambda run: (run / "run.json").unlink(), "run: holds no run to resume (no run.json)"),
     "a file": (lambda run: (shutil.rmtree(run), run.touch()), "run: holds no run to resume (no run.json)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ def network(folder: Path) -> None:
 @pytest.fixture
 def streaming(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing fits into memory."""
-    monkeypatch.setattr("impasto.stylizer.strips.fits_in_memory", lambda *_: False)
+    monkeypatch.setattr("impasto.stylizer.strip_job.fits_in_memory", lambda *_, **__: False)
 
 
 def stylize(*arguments: str, code: int = 0) -> str:
@@ -140,10 +141,10 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def after(count: int) -> None:
         @contextmanager
-        def bar() -> Iterator[Any]:
+        def bar(_counts: str) -> Iterator[Any]:
             left = count
 
-            def show(_record: object) -> None:
+            def show(*_: object) -> None:
                 nonlocal left
                 left -= 1
                 if left == 0:
@@ -151,7 +152,7 @@ def stopping(monkeypatch: pytest.MonkeyPatch) -> Any:
 
             yield show
 
-        monkeypatch.setattr("impasto.cli.strips.bar", bar)
+        monkeypatch.setattr("impasto.cli.painting.bar", bar)
 
     return after
 
@@ -167,7 +168,8 @@ def test_a_run_goes_on_where_it_stopped(stopping: Any, monkeypatch: pytest.Monke
     assert not Path("run").exists()
     Path("out.tif").unlink()
     stopping(20)
-    assert "% is done; to go on: impasto stylize --resume run" in begin("--mask", "night.png", "--strength", "1")
+    told = begin("--mask", "night.png", "--strength", "1")
+    assert re.search(r"^stopped, \d+% is done\nto go on: impasto stylize --resume run$", told, re.MULTILINE)
     assert "holds a run already" in begin(code=2)
     stopping(20)
     stylize("--resume", "run", code=130)
@@ -202,7 +204,7 @@ def test_a_changed_photo_network_or_description_ends_a_run(stopping: Any) -> Non
     Path("out.tif").write_bytes(b"of somebody else")
     assert "out.tif: exists already" in stylize("--resume", "run", code=2)
     text = Path("run/run.json").read_text()
-    Path("run/run.json").write_text(json.dumps(json.loads(text) | {"look": {}}))
+    Path("run/run.json").write_text(json.dumps(json.loads(text) | {"request": {}}))
     assert "the description of the run is damaged" in stylize("--resume", "run", code=2)
 
 

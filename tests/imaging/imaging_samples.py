@@ -44,12 +44,12 @@ def with_alpha(colour: NDArray[Any]) -> NDArray[Any]:
 
 def array_of(picture: Picture) -> NDArray[np.float32]:
     """(H, W, 3) floats."""
-    return picture.rgb[0].permute(1, 2, 0).numpy()
+    return picture.rgb
 
 
 def alpha_of(picture: Picture) -> NDArray[np.float32]:
     assert picture.alpha is not None
-    return picture.alpha[0, 0].numpy()
+    return picture.alpha
 
 
 def saved(image: Image.Image | NDArray[Any], fmt: str, **options: Any) -> bytes:

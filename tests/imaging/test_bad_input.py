@@ -111,7 +111,7 @@ def test_cut_short_is_never_taken_for_whole(kind: str) -> None:
         except ImageError:
             refused += 1
         else:
-            assert picture.rgb.equal(whole)
+            assert (picture.rgb == whole).all()
     assert refused > len(cuts) / 2
     assert "stream: damaged or cut short (" in refusal(io.BytesIO(data[: len(data) * 2 // 3]))
 
@@ -160,7 +160,7 @@ def bomb_tiff(width: int, height: int) -> bytes:
 def test_decompression_bomb(data: bytes) -> None:
     sentence = refusal(io.BytesIO(data))
     assert sentence.startswith(("stream: 100000x90000 px is 9000 mega", "stream: 65000x65000 px is 4225 mega"))
-    assert sentence.endswith("at most 200 are read; scale it down or raise the limit (--max-megapixels)")
+    assert sentence.endswith("at most 200 are read; scale it down or raise the limit, `max_megapixels`")
 
 
 def with_tag(data: bytes, tag: int, value: int) -> bytes:

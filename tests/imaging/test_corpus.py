@@ -48,7 +48,7 @@ def test_by_strips(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         picture = Picture(found.read(0, found.height), alpha, found.bits, found.name)
     assert_is(picture, sample, sample.near)
     assert picture.bits == whole.bits
-    assert (picture.rgb - whole.rgb).abs().max() <= 1e-6
+    assert np.abs(picture.rgb - whole.rgb).max() <= 1e-6
 
 
 # -- a third reader -------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import tifffile
 import torch
 from PIL import Image
 
+from impasto.core.resizing import bicubic_rows
 from impasto.errors import ImageError, OptionError
 from impasto.imaging import as_picture, fit_long_side, luminance, read, reduced, resize
 from impasto.imaging.pngrows import PngRows
@@ -122,15 +123,17 @@ def test_by_strips_values_are_those_of_the_whole(kind: str, long_side: int) -> N
     size = fit_long_side((whole.height, whole.width), long_side)
     assert (found.height, found.width) == size
     assert (found.bits, found.alpha is None) == (whole.bits, whole.alpha is None)
-    torch.testing.assert_close(found.rgb, resize(whole.rgb, size), atol=3e-6, rtol=0)
+    np.testing.assert_allclose(found.rgb, resize(whole.rgb, size), atol=3e-6, rtol=0)
     light = luminance(whole.rgb) if whole.alpha is None else luminance(whole.rgb) * whole.alpha
-    torch.testing.assert_close(read_light(io.BytesIO(data), (50, 60)), resize(light, (50, 60)), atol=3e-6, rtol=0)
+    np.testing.assert_allclose(read_light(io.BytesIO(data), (50, 60)), resize(light, (50, 60)), atol=3e-6, rtol=0)
 
 
 @pytest.mark.usefixtures("strips")
 def test_the_same_bits_where_the_file_is_upright() -> None:
     data = FILES["PNG"]()
-    assert torch.equal(read_reduced(io.BytesIO(data), long_side=40).rgb, resize(read(io.BytesIO(data)).rgb, (26, 40)))
+    whole = read(io.BytesIO(data)).rgb
+    found = read_reduced(io.BytesIO(data), long_side=40, by=bicubic_rows)
+    assert np.array_equal(found.rgb, resize(whole, (26, 40), bicubic_rows))
 
 
 @pytest.mark.usefixtures("strips")
@@ -145,14 +148,14 @@ def test_pictures_in_memory(kind: str) -> None:
     }[kind]
     whole, found = as_picture(image), read_reduced(image, long_side=40)
     assert (found.bits, found.name) == (whole.bits, whole.name)
-    torch.testing.assert_close(found.rgb, resize(whole.rgb, (26, 40)), atol=3e-6, rtol=0)
+    np.testing.assert_allclose(found.rgb, resize(whole.rgb, (26, 40)), atol=3e-6, rtol=0)
 
 
 @pytest.mark.usefixtures("strips")
 def test_a_jpeg_decoded_smaller_looks_the_same() -> None:
     data = save(rgb().resize((1510, 970), Image.Resampling.BICUBIC), "JPEG", quality=95)
     found = read_reduced(io.BytesIO(data), long_side=60)
-    assert float((found.rgb - resize(read(io.BytesIO(data)).rgb, (39, 60))).abs().mean()) < 0.006
+    assert np.abs(found.rgb - resize(read(io.BytesIO(data)).rgb, (39, 60))).mean() < 0.006
 
 
 @pytest.mark.usefixtures("strips")
@@ -165,14 +168,14 @@ def test_what_alpha_hides_does_not_count() -> None:
     black, white = paintings
     assert black.alpha is not None
     shown = black.alpha > 0.05
-    assert float(((black.rgb - white.rgb).abs() * shown).max()) < 1e-5
+    assert np.abs(black.rgb - white.rgb)[shown].max() < 1e-5
 
 
 @pytest.mark.parametrize("kind", FILES)
 def test_small_pictures_are_read_whole_as_ever(kind: str) -> None:
     data = FILES[kind]()
     whole, found = read(io.BytesIO(data)), read_reduced(io.BytesIO(data), long_side=30, room=0)
-    assert torch.equal(found.rgb, whole.rgb)
+    assert np.array_equal(found.rgb, whole.rgb)
 
 
 @pytest.mark.usefixtures("strips")

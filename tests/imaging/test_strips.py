@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
@@ -85,10 +84,10 @@ def decoded(path: Path) -> Picture:
 
 
 def assert_same(one: Picture, other: Picture, tolerance: float = 1e-6) -> None:
-    torch.testing.assert_close(one.rgb, other.rgb, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(one.rgb, other.rgb, rtol=0, atol=tolerance)
     assert (one.alpha is None) == (other.alpha is None)
     if one.alpha is not None and other.alpha is not None:
-        torch.testing.assert_close(one.alpha, other.alpha, rtol=0, atol=tolerance)
+        np.testing.assert_allclose(one.alpha, other.alpha, rtol=0, atol=tolerance)
     assert (one.bits, one.name) == (other.bits, other.name)
 
 

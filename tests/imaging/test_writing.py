@@ -49,7 +49,7 @@ def names(folder: Path) -> list[str]:
 def test_existing_output(tmp_path: Path) -> None:
     path = tmp_path / "out.png"
     path.write_bytes(b"precious")
-    assert refusal(path) == f"{path}: exists already; give another name, or --force to replace it"
+    assert refusal(path) == f"{path}: exists already; give another name, or `force` to replace it"
     assert path.read_bytes() == b"precious"
     write(PICTURE, path, force=True)
     assert np.array_equal(read(path).integers(8), gradient())

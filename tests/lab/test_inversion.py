@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from impasto.core.resizing import resize
+from impasto.core.tensors import to_tensor
 from impasto.core.vgg import VGG
 from impasto.core.weights import load_backbone
 from impasto.errors import LayerError, OptionError
-from impasto.imaging import fit_long_side, read, resize
+from impasto.imaging import fit_long_side, read
 from impasto.lab.inversion import PERFECT, Inversion, inversion_sheet, psnr, reconstruction
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -29,7 +31,7 @@ def toy() -> VGG:
 
 @pytest.fixture(scope="module")
 def photo() -> torch.Tensor:
-    rgb = read(PHOTO).rgb
+    rgb = to_tensor(read(PHOTO).rgb)
     return resize(rgb, fit_long_side((rgb.shape[2], rgb.shape[3]), 48))
 
 
@@ -67,7 +69,7 @@ def test_what_is_told_of_it_is_what_was_made(toy: VGG, photo: torch.Tensor) -> N
 def test_what_makes_no_sense(toy: VGG, photo: torch.Tensor) -> None:
     with pytest.raises(LayerError, match="no layer 'relu5_1'"):
         Inversion(layer="relu5_1").begin(photo, toy)
-    with pytest.raises(OptionError, match="steps must be at least 1"):
+    with pytest.raises(OptionError, match="`steps` must be at least 1"):
         Inversion(layer="relu1_1", steps=0).begin(photo, toy)
 
 

@@ -16,9 +16,9 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from impasto.core.colour import luminance
 from impasto.core.vgg import NORMALISATIONS, VGG
 from impasto.errors import DivergenceError, LayerError, OptionError
-from impasto.imaging import luminance
 from impasto.optimize import loop as optimize
 from impasto.optimize.loop import Optimization, StepProgress
 from impasto.optimize.parameterisation import Pixels, Pyramid
@@ -617,7 +617,7 @@ def test_a_bad_step_restarts_from_a_good_iterate_with_half_the_step(toy, way, ch
         assert is_picture(optimization.image())
     assert optimization.restarts == 1
     notes = [record.note for record in records if record.note]
-    assert notes == ["the loss blew up at step 2: going on from before with half the step;"]
+    assert notes == ["the loss blew up at step 2: going on from before with half the step"]
     # Evaluations 1 to 3, then back to the first, which was the last to be copied.
     assert torch.equal(watched.seen[3], watched.seen[0])
     assert [record.step for record in records] == [1, 2, *range(1, optimization.steps + 1)]
@@ -682,7 +682,7 @@ def test_the_average_forgets_what_was_taken_back(toy) -> None:
 
 def test_rescaled_weights_are_said_so_once(toy) -> None:
     optimization, records = paint(preset("coursera", **LAYERS, total_steps=3), toy)
-    note = "weights are rescaled by layer, from the original Caffe VGG to the activations of toy;"
+    note = "weights are rescaled by layer, from the original Caffe VGG to the activations of toy"
     assert [record.note for record in records] == [note, None, None]
     assert set(optimization.multipliers) == {"relu2_1", "conv1_1"}
     _, records = paint(preset("gatys-paper", **LAYERS, activations="unit", total_steps=1), toy)

@@ -205,43 +205,45 @@ def test_an_unknown_preset_lists_the_names() -> None:
 
 
 def test_an_unknown_setting_is_named() -> None:
-    with pytest.raises(OptionError, match=r"^setting 'stile_weight' is unknown: use .*style_weight"):
+    with pytest.raises(
+        OptionError, match=r"^setting 'stile_weight' is unknown .did you mean 'style_weight'..: use .*style_weight"
+    ):
         preset("quick", stile_weight=3)
 
 
 NAN, INFINITE = float("nan"), float("inf")
 BAD = [
-    ({"steps": 0}, "steps must be at least 1, got 0"),
-    ({"size": -5}, "size must be at least 1, got -5"),
-    ({"history": 0}, "history must be at least 1, got 0"),
-    ({"later_steps": -1}, "later_steps must not be negative, got -1"),
-    ({"total_steps": 0}, "steps must be at least 1, got 0"),
-    ({"start": 0}, "start must be at least 1 px, got 0"),
-    ({"content_weight": -1.0}, "content_weight must be a number from 0 up, got -1.0"),
-    ({"style_weight": NAN}, "style_weight must be a number from 0 up, got nan"),
-    ({"tv_weight": INFINITE}, "tv_weight must be a number from 0 up, got inf"),
-    ({"range_weight": -0.1}, "range_weight must be a number from 0 up, got -0.1"),
-    ({"lr": 0.0}, "lr must be a number above 0, got 0.0"),
-    ({"lr": NAN}, "lr must be a number above 0, got nan"),
-    ({"lr_end": -1.0}, "lr_end must be a number above 0, got -1.0"),
-    ({"eps": 0.0}, "eps must be a number above 0, got 0.0"),
-    ({"style_scale": 0.0}, "style_scale must be a number above 0, got 0.0"),
-    ({"levels": -255.0}, "levels must be a number above 0, got -255.0"),
-    ({"content_factor": 0.0}, "content_factor must be a number above 0, got 0.0"),
-    ({"style_factor": INFINITE}, "style_factor must be a number above 0, got inf"),
+    ({"steps": 0}, "`steps` must be at least 1, got 0"),
+    ({"size": -5}, "`size` must be at least 1, got -5"),
+    ({"history": 0}, "`history` must be at least 1, got 0"),
+    ({"later_steps": -1}, "`later_steps` must not be negative, got -1"),
+    ({"total_steps": 0}, "`steps` must be at least 1, got 0"),
+    ({"start": 0}, "`start` must be at least 1 px, got 0"),
+    ({"content_weight": -1.0}, "`content_weight` must be a number from 0 up, got -1.0"),
+    ({"style_weight": NAN}, "`style_weight` must be a number from 0 up, got nan"),
+    ({"tv_weight": INFINITE}, "`tv_weight` must be a number from 0 up, got inf"),
+    ({"range_weight": -0.1}, "`range_weight` must be a number from 0 up, got -0.1"),
+    ({"lr": 0.0}, "`lr` must be a number above 0, got 0.0"),
+    ({"lr": NAN}, "`lr` must be a number above 0, got nan"),
+    ({"lr_end": -1.0}, "`lr_end` must be a number above 0, got -1.0"),
+    ({"eps": 0.0}, "`eps` must be a number above 0, got 0.0"),
+    ({"style_scale": 0.0}, "`style_scale` must be a number above 0, got 0.0"),
+    ({"levels": -255.0}, "`levels` must be a number above 0, got -255.0"),
+    ({"content_factor": 0.0}, "`content_factor` must be a number above 0, got 0.0"),
+    ({"style_factor": INFINITE}, "`style_factor` must be a number above 0, got inf"),
     ({"style_layers": {"relu1_1": -2.0}}, "the weight of relu1_1 must be a number from 0 up, got -2.0"),
     ({"content_layers": {"relu4_2": NAN}}, "the weight of relu4_2 must be a number from 0 up, got nan"),
-    ({"factor": 1.0, "parameterisation": "pixels"}, "factor must be above 1, got 1.0"),
-    ({"averaging": 1.0}, "averaging and betas must be from 0 up and below 1, got 1.0"),
-    ({"betas": (0.9, 1.5)}, "averaging and betas must be from 0 up and below 1, got 1.5"),
+    ({"factor": 1.0, "parameterisation": "pixels"}, "`factor` must be above 1, got 1.0"),
+    ({"averaging": 1.0}, "`averaging` and `betas` must be from 0 up and below 1, got 1.0"),
+    ({"betas": (0.9, 1.5)}, "`averaging` and `betas` must be from 0 up and below 1, got 1.5"),
     ({"content_layers": {}}, "a content weight needs a content layer"),
     ({"style_layers": {}}, "a style weight needs a style layer"),
-    ({"start": 128, "factor": 1.5}, "a pyramid's scales double, so factor must be 2 with it, got 1.5"),
+    ({"start": 128, "factor": 1.5}, "a pyramid's scales double, so `factor` must be 2 with it, got 1.5"),
     (
         {"parameterisation": "fourier", "start": 128},
-        "frequencies are painted at one size: leave start out or choose another parameterisation",
+        "frequencies are painted at one size: leave `start` out or choose another `parameterisation`",
     ),
-    ({"clamp": True}, "only pixels can be clamped, not a pyramid: set clamp to False"),
+    ({"clamp": True}, "only pixels can be clamped, not a pyramid: set `clamp` to False"),
     ({"init": "white"}, "init 'white' is unknown: use content, noise, faint-noise, coursera, draft"),
     ({"keep_colors": True}, "keep_colors True is unknown: use no, luminance, histogram"),
     ({"parameterisation": "wavelets"}, "parameterisation 'wavelets' is unknown: use pixels, pyramid, fourier"),
@@ -249,7 +251,10 @@ BAD = [
     ({"pool": "min"}, "pool 'min' is unknown: use max, average, l2"),
     ({"style_loss": "mmd"}, "style_loss 'mmd' is unknown: use gram, wasserstein"),
     ({"style_divisor": "channels"}, "style_divisor 'channels' is unknown: use none, positions, all"),
-    ({"style_reduction": "median"}, "style_reduction 'median' is unknown: use sum, mean, relative"),
+    (
+        {"style_reduction": "median"},
+        "style_reduction 'median' is unknown (did you mean 'mean'?): use sum, mean, relative",
+    ),
     ({"content_reduction": "l1"}, "content_reduction 'l1' is unknown: use sum, mean, relative"),
     ({"tv_kind": "l3"}, "tv_kind 'l3' is unknown: use l1, l2, nine-point"),
     ({"activations": "torch"}, "activations 'torch' is unknown: use as-they-are, unit, caffe"),
@@ -288,7 +293,7 @@ def test_another_optimiser_brings_its_own_rate_unless_told() -> None:
 
 
 def test_what_does_not_fit_but_was_asked_for_is_an_error() -> None:
-    with pytest.raises(OptionError, match="leave start out"):
+    with pytest.raises(OptionError, match="leave `start` out"):
         preset("quick", parameterisation="fourier", start=128)
     with pytest.raises(OptionError, match="only pixels"):
         preset("multiscale", parameterisation="pyramid", clamp=True)

@@ -139,7 +139,7 @@ def test_the_plot_is_a_picture(folder: Path, count: int) -> None:
     rows = log_of(*(record(i, scale=(18, 20) if i < 3 else (36, 40)) for i in range(1, count + 1))).rows
     plot_losses(rows, folder / "losses.png")
     picture = read("losses.png")
-    assert min(picture.rgb.shape[2:]) > 300
+    assert min(picture.rgb.shape[:2]) > 300
     assert picture.rgb.std() > 0.05
     plot_losses(rows, folder / "losses.svg")
     assert b"<svg" in (folder / "losses.svg").read_bytes()

@@ -240,9 +240,9 @@ def test_the_plan_follows_the_budget() -> None:
 
 def test_too_small_a_budget_is_refused_with_one_that_works() -> None:
     network = random_network("sigmoid")
-    with pytest.raises(OptionError, match="need --max-memory") as refused:
+    with pytest.raises(OptionError, match="need `max_memory`") as refused:
         plan_staged(network, (4000, 4000), torch.float32, TilingOptions(10**8, held=10**8))
-    enough = parse_memory(str(refused.value).split("--max-memory ")[1].split(" ")[0])
+    enough = parse_memory(str(refused.value).split("`max_memory` ")[1].split(" ")[0])
     assert plan_staged(network, (4000, 4000), torch.float32, TilingOptions(enough, held=10**8)).peak <= enough
     with pytest.raises(OptionError):
         plan_staged(network, (4000, 4000), torch.float32, TilingOptions(enough - 10**7, held=10**8))

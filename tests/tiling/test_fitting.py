@@ -115,7 +115,7 @@ def test_what_fits_is_painted_at_once(make: Callable[[], Network]) -> None:
     assert plan_bands(network, (64, 64), TilingOptions(statistics="sampled")) is not None
     tight = TilingOptions(held_memory() + 16 * 10**7)
     assert plan_bands(network, (1200, 1200), tight) is not None
-    with pytest.raises(OptionError, match="need --max-memory"):
+    with pytest.raises(OptionError, match="need `max_memory`"):
         plan_bands(network, (12000, 12000), tight)
     bound, photo = bind(network, [("b", 1.0)] if network.styles else SHOWN), picture(1)
     out, seen = run(paint(bound, photo))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from impasto.imaging import resize
+from impasto.core.resizing import resize
 from impasto.tiling.photos import TensorPhoto
 from impasto.tiling.resized import Resized
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from impasto.core.metadata import read_metadata, save
 from impasto.core.precision import Precision
+from impasto.core.tensors import to_tensor
 from impasto.core.vgg import NORMALISATIONS, VGG, FactoredConv2d
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError
@@ -168,7 +169,7 @@ def test_fine_tuning_brings_the_student_nearer(teacher, folders) -> None:
     _, before = finish(compress(teacher, *folders, CompressSettings(**tight), FLOAT32))
     records, after = finish(compress(teacher, *folders, CompressSettings(**tight | {"finetune_steps": 40}), FLOAT32))
     assert sum(record.stage == "fine-tuning" for record in records) == 40
-    judges = [read(path).rgb for paths in folders for path in paths]
+    judges = [to_tensor(read(path).rgb) for paths in folders for path in paths]
     errors = [layer_errors(teacher, x, judges).values() for x in (before, after)]
     features, gram = ([sum(row[kind] for row in rows) for rows in errors] for kind in ("features", "gram"))
     assert gram[1] < 0.75 * gram[0]

@@ -14,6 +14,7 @@ from PIL import Image
 
 from impasto.core.metadata import save
 from impasto.core.precision import choose_precision
+from impasto.core.tensors import to_tensor
 from impasto.errors import DataError, DivergenceError, ImageError, OptionError, OutputError, WeightsError
 from impasto.files import sha256
 from impasto.imaging import read
@@ -264,7 +265,7 @@ def test_a_training_may_begin_with_another_ones_network(root: Path, network: str
     for old, new in zip(before.norms, after.norms, strict=True):  # new ones begin as the mean
         assert torch.allclose(new.gamma[0], old.gamma.mean(0), atol=1e-5)
     if network == "brisk":  # but in its own colours
-        matrix, offset = colour_map(read(root / "c.png").rgb)
+        matrix, offset = colour_map(to_tensor(read(root / "c.png").rgb))
         assert torch.allclose(after.palette.matrix[0], matrix, atol=1e-5)
         assert torch.allclose(after.palette.offset[0], offset, atol=1e-5)
 
@@ -433,11 +434,11 @@ def test_an_existing_run_needs_resume(root: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"lr": 0.5}, r"--lr is 0\.5, was 0\.001"),
-        ({"style_layer": ["relu1_1"]}, "--style-layer is relu1_1, was relu1_1,relu2_1"),
-        ({"steps": 7, "seed": 3}, "--steps is 7, was 6; --seed is 3, was 0"),
-        ({"width": None}, "--width is not given, was 4"),
-        ({"style_weight": 2.0, "style_balance": None}, "--style-balance is not given, was 30"),
+        ({"lr": 0.5}, r"`lr` is 0\.5, was 0\.001"),
+        ({"style_layer": ["relu1_1"]}, "`style_layer` is relu1_1, was relu1_1,relu2_1"),
+        ({"steps": 7, "seed": 3}, "`steps` is 7, was 6; `seed` is 3, was 0"),
+        ({"width": None}, "`width` is not given, was 4"),
+        ({"style_weight": 2.0, "style_balance": None}, "`style_balance` is not given, was 12"),
     ],
 )
 def test_a_changed_recipe_is_refused_by_name(root: Path, changes: dict[str, Any], named: str) -> None:
@@ -581,7 +582,7 @@ def test_no_photos(root: Path) -> None:
     (root / "empty").mkdir()
     with pytest.raises(DataError, match="no photos found, need at least one"):
         run(johnson(root, photos=[str(root / "empty")]), root / "run")
-    with pytest.raises(OptionError, match="--photos is needed"):
+    with pytest.raises(OptionError, match="`photos` is needed"):
         run(johnson(root, photos=[]), root / "run")
     assert not (root / "run").exists()
 
@@ -614,9 +615,9 @@ def test_an_unreadable_style(root: Path) -> None:
 
 
 def test_styles_must_be_given_and_johnson_takes_one(root: Path) -> None:
-    with pytest.raises(OptionError, match="--style is needed"):
+    with pytest.raises(OptionError, match="`style` is needed"):
         run(multistyle(root, style=[]), root / "run")
-    with pytest.raises(OptionError, match="--style is needed"):
+    with pytest.raises(OptionError, match="`style` is needed"):
         run(adain(root, style=[]), root / "run")
     with pytest.raises(OptionError, match="johnson learns one style, got 2"):
         run(johnson(root, style=[str(root / "a.png"), str(root / "b.png")]), root / "run")

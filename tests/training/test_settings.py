@@ -20,7 +20,6 @@ from impasto.training.settings import (
     MultiStyleSettings,
     UniversalSettings,
     Weights,
-    flag,
     settings_class,
 )
 
@@ -66,14 +65,14 @@ def test_flags_come_before_the_recipe_before_the_defaults(tmp_path: Path) -> Non
     ("text", "message"),
     [
         ("colour = 3", r"r\.toml: unknown key 'colour'; the keys are photos, leave_out, style, batch_size, .*blocks"),
-        ("lr = 'fast'", r"r\.toml: --lr: 'fast' is not a number"),
-        ("steps = 2.5", r"r\.toml: --steps: 2\.5 is not a whole number"),
-        ("steps = true", r"--steps: True is not a whole number"),
-        ("photos = 'here'", r"--photos: .* is not a list of texts"),
-        ("style_layer = [1]", r"--style-layer: \[1\] is not a list of texts"),
-        ("deterministic = 1", r"--deterministic: 1 is not true or false"),
-        ("output = 'relu'", r"--output: 'relu' is not sigmoid or linear or tanh"),
-        ("steps = 3\nepochs = 3", r"--steps and --epochs exclude each other"),
+        ("lr = 'fast'", r"r\.toml: `lr`: 'fast' is not a number"),
+        ("steps = 2.5", r"r\.toml: `steps`: 2\.5 is not a whole number"),
+        ("steps = true", r"`steps`: True is not a whole number"),
+        ("photos = 'here'", r"`photos`: .* is not a list of texts"),
+        ("style_layer = [1]", r"`style_layer`: \[1\] is not a list of texts"),
+        ("deterministic = 1", r"`deterministic`: 1 is not true or false"),
+        ("output = 'relu'", r"`output`: 'relu' is not sigmoid or linear or tanh"),
+        ("steps = 3\nepochs = 3", r"`steps` and `epochs` exclude each other"),
         ("steps = [", r"r\.toml: cannot be read as a recipe"),
         ("train = 'adain'", r"r\.toml: is a recipe for 'adain', not for 'johnson'"),
     ],
@@ -92,15 +91,15 @@ def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"batch_size": 0}, "--batch-size is 0, need at least 1"),
-        ({"lr": 0.0}, "--lr is 0.0, need a number above 0"),
-        ({"lr": float("nan")}, "--lr is nan, need a finite number"),
-        ({"lr": 1000.0}, "--lr is 1000.0, need at most 100"),
-        ({"image_size": 31}, "--image-size is 31, need at least 32"),
-        ({"seed": -1}, "--seed is -1, need at least 0"),
-        ({"style_balance": 1.0, "style_weight": 2.0}, "--style-balance and --style-weight exclude each other"),
-        ({"content_weight": 1.0, "style_balance": 1.0}, "--style-balance and --content-weight exclude each other"),
-        ({"deterministic": True, "precision": "bfloat16"}, "--deterministic implies float32"),
+        ({"batch_size": 0}, "`batch_size` is 0, need at least 1"),
+        ({"lr": 0.0}, "`lr` is 0.0, need a number above 0"),
+        ({"lr": float("nan")}, "`lr` is nan, need a finite number"),
+        ({"lr": 1000.0}, "`lr` is 1000.0, need at most 100"),
+        ({"image_size": 31}, "`image_size` is 31, need at least 32"),
+        ({"seed": -1}, "`seed` is -1, need at least 0"),
+        ({"style_balance": 1.0, "style_weight": 2.0}, "`style_balance` and `style_weight` exclude each other"),
+        ({"content_weight": 1.0, "style_balance": 1.0}, "`style_balance` and `content_weight` exclude each other"),
+        ({"deterministic": True, "precision": "bfloat16"}, "`deterministic` implies float32"),
         ({"style_layer": []}, "at least one style layer"),
         ({"nonsense": 1}, "unknown key 'nonsense'"),
     ],
@@ -116,7 +115,8 @@ def test_unknown_families_are_refused() -> None:
 
 
 def test_weights_of_the_families() -> None:
-    assert JohnsonSettings().weights == Weights(1.0, 30.0, 2.0, relative=True)
+    assert JohnsonSettings().weights == Weights(1.0, 12.0, 2.0, relative=True)
+    assert MultiStyleSettings().weights == Weights(1.0, 12.0, 2.0, relative=True)
     assert MultiStyleSettings(style_balance=5).weights == Weights(1.0, 5.0, 2.0, relative=True)
     assert MultiStyleSettings(content_weight=2).weights == Weights(2.0, 1e-4, 0.0, relative=False)
     assert UniversalSettings().weights == Weights(1.0, 30.0, 2.0, relative=True)
@@ -126,19 +126,29 @@ def test_weights_of_the_families() -> None:
     assert AdaINSettings(style_balance=3, tv_weight=1).weights == Weights(1.0, 3.0, 1.0, relative=True)
 
 
+def test_the_rate_of_multistyle_is_its_networks() -> None:
+    assert MultiStyleSettings().lr == 3e-3
+    assert MultiStyleSettings(network="johnson").lr == 1e-3
+    assert MultiStyleSettings(network="johnson", lr=0.5).lr == 0.5
+    assert fill("multistyle", {"network": "johnson"}, {}).lr == 1e-3
+    assert fill("multistyle", {}, {"network": "johnson", "lr": 2e-3}).lr == 2e-3
+    with pytest.raises(OptionError, match="--network: 'gan' is not brisk or johnson"):
+        MultiStyleSettings(network="gan")
+
+
 def test_changes_are_named_and_places_are_not(tmp_path: Path) -> None:
     before = multistyle(tmp_path)
     now = multistyle(tmp_path, photos=["/elsewhere"], workers=3, device="auto", lr=0.5, epochs=None)
-    assert changes(before, now) == ["--lr is 0.5, was 0.001"]
+    assert changes(before, now) == ["`lr` is 0.5, was 0.001"]
     assert changes(before, adain(tmp_path)) == ["it trains adain, trained multistyle"]
     assert changes(before, johnson(tmp_path)) == ["it trains johnson, trained multistyle"]
 
 
-def test_the_flags_are_those_people_know() -> None:
-    known = {flag(name) for kind in FAMILIES.values() for name in kind().values()} | {"--epochs", "--style-weight"}
-    for name in ("photos", "style", "backbone", "encoder", "network", "deterministic", "batch-size", "epochs", "steps",
-                 "style-weight", "lr", "lr-decay", "image-size", "style-size", "save-every", "seed"):  # fmt: skip
-        assert f"--{name}" in known
+def test_the_names_are_those_people_know() -> None:
+    known = {name for kind in FAMILIES.values() for name in kind().values()} | {"epochs", "style_weight"}
+    for name in ("photos", "style", "backbone", "encoder", "network", "deterministic", "batch_size", "epochs", "steps",
+                 "style_weight", "lr", "lr_decay", "image_size", "style_size", "save_every", "seed"):  # fmt: skip
+        assert name in known
 
 
 def test_settings_load_without_torch() -> None:

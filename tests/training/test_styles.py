@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from impasto.core.metadata import read_metadata, save
+from impasto.core.resizing import resize
 from impasto.core.statistics import gram, mean_std
+from impasto.core.tensors import to_tensor
 from impasto.core.vgg import NORMALISATIONS, VGG
 from impasto.errors import DataError, ImageError, LayerError, OutputError, WeightsError
-from impasto.imaging import read, resize
+from impasto.imaging import read
 from impasto.training import targets
 from impasto.training.styles import StyleSet, build_styles, unique_names
 from impasto.training.targets import backbone_identity, style_targets
@@ -65,9 +67,9 @@ def test_a_record_holds_picture_name_and_statistics(folder: Path, vgg: VGG) -> N
         picture, style = found.image(name), found.styles[name]
         assert (style.file, style.height, style.width) == (file, *FILES[file])
         assert (picture.name, picture.height, picture.width) == (name, *FILES[file])
-        assert (picture.rgb - read(folder / file).rgb).abs().mean() < 0.02
+        assert np.abs(picture.rgb - read(folder / file).rgb).mean() < 0.02
         scale = 48 / max(picture.height, picture.width)
-        seen = vgg(resize(picture.rgb, (round(picture.height * scale), round(picture.width * scale))), TAPS)
+        seen = vgg(resize(to_tensor(picture.rgb), (round(picture.height * scale), round(picture.width * scale))), TAPS)
         for tap in TAPS:
             mean, std = mean_std(seen[tap])
             assert torch.allclose(found.gram(name, tap), gram(seen[tap])[0], rtol=1e-4, atol=1e-6)
@@ -289,11 +291,12 @@ def test_pictures_in_memory_are_known_by_their_pixels(
     folder: Path, vgg: VGG, tmp_path: Path, counted: list[str]
 ) -> None:
     picture = read(folder / "Udnie.webp")
-    forms = [picture, picture.rgb, picture.rgb.clone()]
+    rgb = to_tensor(picture.rgb)
+    forms = [picture, rgb, rgb.clone()]
     found = style_targets(forms, vgg, TAPS, 40, cache_dir=tmp_path / "cache")["relu1_1"]
     assert len(counted) == 1
     assert torch.equal(found[0], found[2])
-    style_targets([1 - picture.rgb], vgg, TAPS, 40, cache_dir=tmp_path / "cache")
+    style_targets([1 - rgb], vgg, TAPS, 40, cache_dir=tmp_path / "cache")
     assert len(counted) == 2
 
 

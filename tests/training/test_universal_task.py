@@ -19,9 +19,11 @@ from impasto.networks.checkpoint import load_model, save_model
 from impasto.networks.johnson import Johnson, JohnsonConfig
 from impasto.networks.universal import Universal
 from impasto.training import universal_task
+from impasto.training.checkpoint import Checkpoints
 from impasto.training.loop import TrainProgress, train
 from impasto.training.objectives import GramObjective
 from impasto.training.recipe import from_table, read_recipe
+from impasto.training.run_folder import RunFolder
 from impasto.training.settings import TrainSettings, UniversalSettings, Weights
 from impasto.training.sources import open_styles
 from impasto.training.task import Batch, Shard
@@ -131,13 +133,32 @@ def test_leave_out_is_for_styles_too(root: Path) -> None:
     assert [Path(task.pictures.name(i)).name for i in range(len(task.pictures))] == ["b.png"]
     assert len(task.photos) == 4
     assert task.contents["styles"]["count"] == 1
-    with pytest.raises(DataError, match="all style pictures are left out, need at least one: change --leave-out"):
+    with pytest.raises(DataError, match="all style pictures are left out, need at least one: change `leave_out`"):
         open_styles([str(root / "a.png")], ["a"])
 
 
 def test_styles_are_needed(root: Path) -> None:
-    with pytest.raises(OptionError, match="--style is needed"):
+    with pytest.raises(OptionError, match="`style` is needed"):
         make(root, style=[])
+
+
+def test_a_size_of_styles_is_refused_where_it_has_no_effect(root: Path) -> None:
+    with pytest.raises(OptionError, match=r"--style-size 48 is for the pictures of --begin-style, and there are none"):
+        universal(root, style_size=48)
+
+
+def test_a_run_whose_size_of_styles_had_no_effect_goes_on(root: Path) -> None:
+    with closing(train(universal(root), root / "run")) as records:
+        next(records)
+        next(records)
+    recipe = root / "run" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("style_size = 512", "style_size = 300"))
+    checkpoints = Checkpoints(root / "run" / "checkpoints")
+    state = checkpoints.load(1)
+    state["settings"]["style_size"] = 300
+    checkpoints.save(1, {k: v for k, v in state.items() if k not in ("format", "step", "sha256")}, None)
+    settings = RunFolder(root / "run").settings()
+    assert run(settings, root / "run", resume=True)[-1].step == settings.steps
 
 
 # -- losses ---------------------------------------------------------------------------------------------------
@@ -294,7 +315,7 @@ def test_a_run_may_begin_with_a_network_of_several_styles(root: Path) -> None:
     again = from_table(read_recipe(root / "run" / "recipe.toml"), "recipe.toml")
     assert again == settings
     for wrong in (styles[::-1], styles[:1], [str(root / "c.png")]):
-        with pytest.raises(OptionError, match="with the styles that --begin-style names, in the same order"):
+        with pytest.raises(OptionError, match="with the styles that `begin_style` names, in the same order"):
             make(root, begin_with=start, begin_style=wrong)
     with pytest.raises(OptionError, match=r"cannot begin one of 16, 1 and 4: give it the same sizes"):
         make(root, begin_with=start, begin_style=styles, channels=16)
@@ -317,10 +338,10 @@ def test_a_run_may_begin_with_a_network_of_any_style(root: Path) -> None:
 
 
 def test_a_beginning_of_several_styles_needs_them(root: Path) -> None:
-    with pytest.raises(OptionError, match="--begin-style tells what --begin-with has learned: give both or none"):
+    with pytest.raises(OptionError, match="`begin_style` tells what `begin_with` has learned: give both or none"):
         UniversalSettings.from_values({"begin_style": ["a.png"]})
     run(multistyle(root, steps=1), root / "start")
-    with pytest.raises(OptionError, match=r"is of method brisk: add --begin-style, the styles that it learned"):
+    with pytest.raises(OptionError, match=r"is of method brisk: give `begin_style`, the styles that it learned"):
         make(root, begin_with=str(root / "start" / "model.safetensors"))
 
 

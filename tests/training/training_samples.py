@@ -102,10 +102,13 @@ def universal(root: Path, **changes: Any) -> UniversalSettings:
     return UniversalSettings.from_values({**small, **given, **NETWORK, "parts": 8, "hidden": 8, **changes})
 
 
+def flag(name: str) -> str:
+    """The option of the command line that fills a field."""
+    return "--" + name.replace("_", "-")
+
+
 def flags(settings: Any) -> list[str]:
     """The settings as arguments of the command line."""
-    from impasto.training.settings import flag
-
     words = []
     for name, value in settings.values().items():
         if value is True:

@@ -22,6 +22,7 @@ from impasto.cli.dataset import dataset_app
 from impasto.cli.evaluate import evaluate
 from impasto.cli.info import info
 from impasto.cli.lab import lab_app
+from impasto.cli.recipe import recipe
 from impasto.cli.styles import styles
 from impasto.cli.stylize import stylize
 from impasto.cli.train import train_app
@@ -90,6 +91,7 @@ def _options(
 app.command("compress")(compress)
 app.command("stylize")(stylize)
 app.command("styles")(styles)
+app.command("recipe")(recipe)
 app.command("evaluate")(evaluate)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(lab_app, name="lab")

@@ -1,11 +1,17 @@
-"""What the commands share: types of options that mean the same everywhere, and lines on the console."""
+"""What the commands share: types of options that mean the same everywhere, lines, tables and bars on the console."""
 
 from __future__ import annotations
 
+import json
 import sys
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
 
 import typer
+
+from impasto.cli.options import Written
+from impasto.types import BackboneInput, PrecisionName
 
 __all__ = [
     "BackboneInputOption",
@@ -13,31 +19,35 @@ __all__ = [
     "DeviceOption",
     "ForceOption",
     "JsonOption",
-    "MaxMegapixelsOption",
     "PrecisionOption",
-    "SeedOption",
+    "bar",
+    "options_of",
+    "print_facts",
+    "print_json",
+    "print_table",
     "show_error",
     "show_note",
 ]
 
-DeviceOption = Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")]
+DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")]
 PrecisionOption = Annotated[
-    Literal["auto", "float32", "bfloat16"],
-    typer.Option("--precision", help="auto is bfloat16 where the processor multiplies it natively."),
+    PrecisionName, typer.Option(help="auto is bfloat16 where the processor multiplies it natively.")
 ]
-BackboneOption = Annotated[
-    str, typer.Option("--backbone", metavar="NAME|PATH", help="Network that sees; `impasto weights list`.")
-]
+BackboneOption = Annotated[str, typer.Option(metavar="NAME|PATH", help="Network that sees; `impasto weights list`.")]
 BackboneInputOption = Annotated[
-    Literal["torchvision", "caffe", "none"] | None,
-    typer.Option("--backbone-input", help="Input normalisation of a backbone file that is not in the table."),
+    BackboneInput | None,
+    typer.Option(help="Input normalisation of a backbone file that is not in the table."),
 ]
-MaxMegapixelsOption = Annotated[
-    float, typer.Option("--max-megapixels", min=0, help="Refuse to read larger pictures than this.")
-]
-SeedOption = Annotated[int, typer.Option("--seed", help="Same seed, same machine: same picture.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+_written = Written({})
+
+
+def options_of(command: Any) -> None:
+    """From now on options in messages are written as this command has them."""
+    global _written
+    _written = Written.of_command(command)
 
 
 def show_error(error: BaseException | str) -> None:
@@ -54,5 +64,93 @@ def _line(text: str, style: str) -> None:
     from rich.console import Console
 
     # soft_wrap: one line whatever the width, so that paths can be copied and programs can read it.
-    one_line = " ".join(text.split())
+    one_line = _written(" ".join(text.split()))
     Console(file=sys.stderr).print(one_line, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_json(facts: Any) -> None:
+    """Print what JSON can hold, for programs."""
+    typer.echo(json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """Print a line for each (name, value); a value stays in one piece, to be copied."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console, rows = Console(highlight=False), list(facts)
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        console.print(Text.assemble((f"{name:<{width}} ", "bold"), value), soft_wrap=True)
+
+
+def print_table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    whole: Sequence[str] = ("name",),
+    *,
+    title: str | None = None,
+    controls: int = 0,
+) -> None:
+    """Print rows of text in columns.
+
+    Columns called `whole` are not broken into lines. With a title they are of numbers, after a first one of names; the
+    last rows are `controls`, which stand apart.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    for number, heading in enumerate(headings):
+        numbers = title is not None and number > 0
+        kept = heading in whole or (title is not None and number == 0)
+        table.add_column(heading, no_wrap=kept, overflow="fold", justify="right" if numbers else "left")
+    for number, row in enumerate(rows):
+        left = len(rows) - controls - number
+        table.add_row(*map(Text, row), style="dim" if left <= 0 else None, end_section=controls > 0 and left == 1)
+    Console(highlight=False, markup=False).print(table)
+
+
+@contextmanager
+def bar(
+    counts: Literal["share", "pieces", "bytes"] = "pieces", console: Any = None, *, stays: bool = False
+) -> Iterator[Callable[..., None]]:
+    """A bar on the terminal. It shows itself with the first call of what is given.
+
+    That takes ``(done, total, what, told)``: how much of how much is done, what it is that is done, and what else
+    there is to tell of it. A bar that `stays` is left standing, also where there is no terminal; it is for work of
+    hours, whose speed is that of minutes.
+    """
+    from rich import progress
+
+    console = console or _stderr()
+    count: dict[str, list[Any]] = {
+        "share": [progress.TaskProgressColumn()],
+        "pieces": [progress.MofNCompleteColumn()],
+        "bytes": [progress.DownloadColumn(), progress.TransferSpeedColumn()],
+    }
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        *count[counts],
+        progress.TimeRemainingColumn(elapsed_when_finished=True),
+        progress.TextColumn("{task.fields[told]}"),
+    )
+    period = 300 if stays else 30
+    silent = not console.is_terminal and not stays
+    with progress.Progress(
+        *columns, console=console, disable=silent, transient=not stays, speed_estimate_period=period
+    ) as shown:
+        task = shown.add_task("", total=None, visible=False, told="")
+
+        def show(done: float, total: float | None, what: str = "", told: str = "") -> None:
+            shown.update(task, completed=done, total=total, description=what, told=told, visible=True)
+
+        yield show
+
+
+def _stderr() -> Any:
+    from rich.console import Console
+
+    return Console(file=sys.stderr)

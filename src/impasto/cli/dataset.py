@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from impasto.cli.common import BackboneInputOption, BackboneOption, ForceOption, JsonOption
+from impasto.cli.common import (
+    BackboneInputOption,
+    BackboneOption,
+    ForceOption,
+    JsonOption,
+    bar,
+    print_json,
+    print_table,
+)
 from impasto.cli.usage import Commands
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from impasto.training.styles import StyleAdded, StyleSet
 
 __all__ = ["dataset_app"]
 
@@ -45,8 +46,9 @@ def styles(
     from impasto.training.styles import build_styles
 
     network = load_backbone(backbone, input=backbone_input)
-    with closing(build_styles(folder, out, network, size=size, force=force)) as records:
-        _follow(records)
+    with closing(build_styles(folder, out, network, size=size, force=force)) as records, bar() as show:
+        for record in records:
+            show(record.done, record.total, record.name)
     typer.echo(out)
 
 
@@ -57,42 +59,12 @@ def inspect(file: _File, as_json: JsonOption = False) -> None:
 
     found = StyleSet.open(file)
     if as_json:
-        typer.echo(json.dumps(_facts(found), indent=2, ensure_ascii=False))
-    else:
-        _show(found)
-
-
-def _facts(found: StyleSet) -> dict[str, Any]:
-    return {
-        "backbone": {"name": found.backbone, "identity": found.backbone_identity},
-        "size": found.size,
-        "taps": list(found.taps),
-        "styles": [asdict(style) for style in found.styles.values()],
-    }
-
-
-def _follow(records: Iterator[StyleAdded]) -> None:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("styles", total=None)
-        for record in records:
-            bar.update(task, completed=record.done, total=record.total, description=record.name)
-
-
-def _show(found: StyleSet) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False, markup=False)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "picture", "title", "artist", "file"):
-        table.add_column(heading, no_wrap=heading == "picture", overflow="fold")
-    for style in found.styles.values():
-        size = f"{style.width}x{style.height}"
-        table.add_row(*map(Text, (style.name, size, style.title or "", style.artist or "", style.file)))
-    console.print(table)
-    console.print(f"backbone {found.backbone} ({found.backbone_identity[:12]}), long side at most {found.size} px")
-    console.print(f"taps {' '.join(found.taps)}")
+        print_json(found.facts())
+        return
+    rows = [
+        (style.name, f"{style.width}x{style.height}", style.title or "", style.artist or "", style.file)
+        for style in found.styles.values()
+    ]
+    print_table(("name", "picture", "title", "artist", "file"), rows, whole=("picture",))
+    typer.echo(f"backbone {found.backbone} ({found.backbone_identity[:12]}), long side at most {found.size} px")
+    typer.echo(f"taps {' '.join(found.taps)}")

@@ -1,14 +1,10 @@
-"""``impasto evaluate``: how close paintings are to photo and style. The work is in `impasto.evaluation`, the tables
-in `scores`.
-"""
+"""``impasto evaluate``: how close paintings are to photo and style. The work is in `impasto.evaluation`."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,90 +13,52 @@ from impasto.cli.common import (
     DeviceOption,
     ForceOption,
     PrecisionOption,
+    bar,
+    print_json,
+    print_table,
     show_note,
 )
+from impasto.cli.options import takes
 from impasto.errors import OptionError
-
-if TYPE_CHECKING:
-    from impasto.core.weights import Input
-    from impasto.evaluation import Contender, Judge, Painted
-    from impasto.training.photos import PhotoSource
-    from impasto.training.sources import StyleSource
 
 __all__ = ["evaluate"]
 
-_Photos = Annotated[
-    list[str], typer.Option("--photos", metavar="DIR", help="Photos: a folder, archive or file; repeat it for more.")
-]
-_Styles = Annotated[
-    list[str],
-    typer.Option(
-        "--styles",
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """The options of ``impasto evaluate``."""
+
+    photos: list[str] = typer.Option(metavar="DIR", help="Photos: a folder, archive or file; repeat it for more.")
+    styles: list[str] = typer.Option(
         metavar="DIR",
         help="Style pictures: a folder or file; repeat it for more. A network that knows its styles is compared with "
         "the pictures named like them.",
-    ),
-]
-_Models = Annotated[
-    list[str] | None,
-    typer.Option("--model", metavar="NAME|FILE", help="A trained network; repeat it to compare several."),
-]
-_Presets = Annotated[
-    list[str] | None, typer.Option("--preset", metavar="NAME", help="A preset of `impasto stylize`; may be repeated.")
-]
-_Results = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--results",
-        metavar="DIR",
-        help="Pictures named PHOTO--STYLE.png, painted by any other program; may be repeated.",
-    ),
-]
-_Backbones = Annotated[
-    list[str],
-    typer.Option(
-        "--backbone",
+    )
+    model: list[str] = typer.Option([], metavar="NAME|FILE", help="A trained network; repeat it to compare several.")
+    preset: list[str] = typer.Option([], metavar="NAME", help="A preset of `impasto stylize`; may be repeated.")
+    results: list[Path] = typer.Option(
+        [], metavar="DIR", help="Pictures named PHOTO--STYLE.png, painted by any other program; may be repeated."
+    )
+    backbone: list[str] = typer.Option(
+        ["compact"],
         metavar="NAME|PATH",
         help="Network that judges; repeat it for other eyes: results look better to the network that they were "
         "trained with.",
-    ),
-]
-_Size = Annotated[
-    int, typer.Option("--size", metavar="PX", min=32, help="Long side of photos and styles, enlarged if need be.")
-]
-_Only = Annotated[
-    list[str] | None, typer.Option("--style", metavar="NAME", help="Only this style; repeat it for several.")
-]
-_Limit = Annotated[
-    int, typer.Option("--limit", metavar="N", min=0, help="At most this many pairs, drawn by --seed; 0 is all.")
-]
-_Seed = Annotated[int, typer.Option("--seed", help="Draws the sample of --limit and the resamples of the intervals.")]
-_Json = Annotated[
-    str | None, typer.Option("--json", metavar="FILE|-", help="All numbers as JSON; - is standard output.")
-]
-_SheetFile = Annotated[
-    Path | None, typer.Option("--sheet", metavar="PICTURE", help="A contact sheet: photos by styles, styles on top.")
-]
+    )
+    backbone_input: BackboneInputOption = None
+    size: int = typer.Option(512, metavar="PX", min=32, help="Long side of photos and styles, enlarged if need be.")
+    style: list[str] = typer.Option([], metavar="NAME", help="Only this style; repeat it for several.")
+    limit: int = typer.Option(100, metavar="N", min=0, help="At most this many pairs, drawn by --seed; 0 is all.")
+    seed: int = typer.Option(0, help="Draws the sample of --limit and the resamples of the intervals.")
+    json: str | None = typer.Option(None, metavar="FILE|-", help="All numbers as JSON; - is standard output.")
+    sheet: Path | None = typer.Option(None, metavar="PICTURE", help="A contact sheet: photos by styles, styles on top.")
+    device: DeviceOption = "auto"
+    precision: PrecisionOption = "auto"
+    force: ForceOption = False
 
 
-def evaluate(
-    photos: _Photos,
-    styles: _Styles,
-    model: _Models = None,
-    preset: _Presets = None,
-    results: _Results = None,
-    backbone: _Backbones = ["compact"],  # noqa: B006  typer copies it
-    backbone_input: BackboneInputOption = None,
-    size: _Size = 512,
-    style: _Only = None,
-    limit: _Limit = 100,
-    seed: _Seed = 0,
-    json_file: _Json = None,
-    sheet: _SheetFile = None,
-    device: DeviceOption = "auto",
-    precision: PrecisionOption = "auto",
-    force: ForceOption = False,
-) -> None:
+@takes(EvaluateOptions)
+def evaluate(options: EvaluateOptions) -> None:
     """Measure paintings: how much of the photo they keep, how much of the style they have.
 
     Content distance is relative to the photo's features, style distance to the style's Gram matrices; "style left"
@@ -112,97 +70,40 @@ def evaluate(
     painting is low in both columns at once.
     """
     # Here, because torch takes a second that --help does not have.
-    from impasto.cli.scores import Sheet, print_tables, write_json
-    from impasto.core.precision import pick_device
-    from impasto.evaluation import as_json, plan, summarise
-    from impasto.evaluation import evaluate as run
-    from impasto.imaging import write
+    from impasto import evaluation
+    from impasto.imaging import check_output, write
     from impasto.training.photos import open_photos
     from impasto.training.sources import gather_styles
 
-    if not (model or preset or results):
+    if not (options.model or options.preset or options.results):
         raise OptionError("what should be evaluated? give --model, --preset or --results")
-    offered, pictures = open_photos(photos), gather_styles(styles)
-    _check_outputs([*photos, *styles, *(model or ()), *_files(offered, pictures)], json_file, sheet, force=force)
-    judges = _judges(backbone, backbone_input, device)
-    contenders = _contenders(model or (), preset or (), results or (), device=device, precision=precision)
-    what = plan(offered, pictures, contenders, only=style or (), limit=limit or None, seed=seed)
-    for note in what.notes:
+    photos, pictures = open_photos(options.photos), gather_styles(options.styles)
+    inputs = [*options.photos, *options.styles, *options.model, *map(photos.name, range(len(photos)))]
+    inputs += [str(style.file) for style in pictures if style.file is not None]
+    if options.sheet is not None:
+        check_output(options.sheet, force=options.force, inputs=inputs)
+    if options.json not in (None, "-"):  # any format: it is the place that is checked
+        check_output(options.json, force=options.force, inputs=inputs, format="png")
+    comparison = evaluation.Comparison(
+        photos,
+        pictures,
+        evaluation.load_contenders(options.model, options.preset, options.results, options.device, options.precision),
+        evaluation.load_judges(options.backbone, options.backbone_input, options.device),
+        evaluation.Sampling(options.style, options.limit or None, options.seed),
+        options.size,
+        options.device,
+    )
+    for note in comparison.plan.notes:
         show_note(note)
-    kept = Sheet(what, [c.name for c in contenders], size)
-    scores = []
-    with closing(run(what, contenders, judges, size=size, device=pick_device(device))) as records:
-        for painted in _shown(records):
-            scores.append(painted.score)
-            kept.add(painted)
-    rows = summarise(scores, judges, seed=seed)
-    if json_file is not None:
-        about = {"size": size, "seed": seed, "pairs": len(what.pairs), "possible_pairs": what.possible}
-        write_json(as_json(rows, scores, judges, **about), json_file)
-    if sheet is not None:
-        write(kept.picture(), sheet, force=force)
-    if json_file != "-":
-        sample = f", a sample of {what.possible}" if len(what.pairs) < what.possible else ""
-        print_tables(rows, judges, contenders, f"{len(what.pairs)} pairs{sample}, {size} px")
-
-
-def _files(photos: PhotoSource, styles: Sequence[StyleSource]) -> Iterator[str]:
-    yield from (photos.name(i) for i in range(len(photos)))
-    yield from (str(style.file) for style in styles if style.file is not None)
-
-
-def _check_outputs(inputs: Sequence[str], json_file: str | None, sheet: Path | None, *, force: bool) -> None:
-    from impasto.imaging import check_output
-
-    if sheet is not None:
-        check_output(sheet, force=force, inputs=inputs)
-    if json_file not in (None, "-"):
-        check_output(json_file, force=force, inputs=inputs, format="png")  # any: it is the place that is checked
-
-
-def _judges(backbones: Sequence[str], backbone_input: Input | None, device: str) -> list[Judge]:
-    from impasto.core.precision import pick_device
-    from impasto.core.weights import BACKBONES, load_backbone
-    from impasto.evaluation import Judge
-
-    judges = []
-    for name in dict.fromkeys(backbones):
-        network = load_backbone(name, input=None if name in BACKBONES else backbone_input, device=pick_device(device))
-        judges.append(Judge(network.name, network))
-    _check_names([judge.name for judge in judges])
-    return judges
-
-
-def _contenders(models: Sequence[str], presets: Sequence[str], results: Sequence[Path], **how: Any) -> list[Contender]:
-    from impasto.evaluation import ModelContender, PresetContender, ResultsContender
-
-    contenders: list[Contender] = [
-        *(ModelContender(name, **how) for name in models),
-        *(PresetContender(name, **how) for name in presets),
-        *map(ResultsContender, results),
-    ]
-    _check_names([contender.name for contender in contenders])
-    return contenders
-
-
-def _check_names(names: Sequence[str]) -> None:
-    """The report tells things by their names alone."""
-    from impasto.evaluation import CONTROLS
-
-    for name in names:
-        if [*names, *(control.name for control in CONTROLS)].count(name) > 1:
-            raise OptionError(f"two things are called {name!r} in this evaluation: leave one out or rename its file")
-
-
-def _shown(pictures: Iterator[Painted]) -> Iterator[Painted]:
-    """The same, with a bar on the terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(file=sys.stderr)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("evaluating", total=None)
-        for painted in pictures:
-            bar.update(task, completed=painted.done, total=painted.total, description=painted.score.method)
-            yield painted
+    with closing(comparison.run()) as records, bar() as show:
+        for painted in records:
+            show(painted.done, painted.total, painted.score.method)
+    if options.sheet is not None:
+        write(comparison.sheet.picture(), options.sheet, force=options.force)
+    if options.json == "-":
+        print_json(comparison.facts())
+        return
+    if options.json is not None:
+        evaluation.write_json(comparison.facts(), options.json)
+    for table in comparison.tables():
+        print_table(table.columns, table.rows, title=table.title, controls=table.controls)

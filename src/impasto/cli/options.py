@@ -1,61 +1,149 @@
-"""Options of commands made from the fields of a request, so that each is described once."""
+"""Options of commands: made from fields that are described elsewhere, and how messages write their names."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, Field, fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
-from impasto.stylizer.request import OutputOptions, StylizeRequest
+if TYPE_CHECKING:
+    from impasto.stylizer.request import OutputOptions, StylizeRequest
 
-__all__ = ["command_of", "dashed", "given_on", "option_parameters"]
+__all__ = ["Written", "command_of", "described_parameters", "given_on", "option_parameters", "takes"]
 
 NOT_HERE = frozenset({"settings"})  # fields that only programs set
 AS_LIST = frozenset({"style", "mask"})
-SHORT = {"style": ("-s",), "output": ("-o",), "jobs": ("-j",)}
+SHORT = {"style": "-s", "output": "-o", "layer": "-l", "jobs": "-j"}
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+Parameters = Mapping[str, tuple[Any, Any]]
+"""Name -> (annotated type as typer reads it, default) of a command's options and arguments."""
 
 
-def option_parameters(*kinds: type[StylizeRequest | OutputOptions]) -> dict[str, Any]:
-    """Name -> annotated type, as typer wants it, of every field; None is what is not said."""
+class Written:
+    """Names of options in sentences of the library, as a command line has them: `max_memory` -> --max-memory.
+
+    Names of other things in backticks, and options that the command does not have, stay as they are.
+    """
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._names = dict(names)
+
+    @classmethod
+    def of_fields(cls, names: Iterable[str]) -> Written:
+        """For the help of options that are made from these fields."""
+        return cls({name: flags(name)[0] for name in names})
+
+    @classmethod
+    def of_command(cls, command: Any) -> Written:
+        """For what is told while a command runs."""
+        return cls({parameter.name: _as_typed(parameter) for parameter in command.params})
+
+    def __call__(self, sentence: str) -> str:
+        """The sentence, dashed."""
+        return re.sub(r"`([a-z][a-z_]*)`", lambda match: self._names.get(match[1], match[0]), sentence)
+
+
+def _as_typed(parameter: Any) -> str:
+    """``--style``; ``-o/--output``, which people know by its letter; ``PHOTO``."""
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar or parameter.name.upper()).strip("[].")
+    return "-o/--output" if parameter.name == "output" else str(parameter.opts[0])
+
+
+def option_parameters(*kinds: type[StylizeRequest | OutputOptions]) -> Parameters:
+    """The options of a request's fields; `given_on` tells what is said from a default."""
+    dashed = Written.of_fields(name for kind in kinds for name in kind.model_fields)
     found = {}
     for kind in kinds:
         for name, field in kind.model_fields.items():
             if name in NOT_HERE:
                 continue
             facts: Mapping[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-            default = field.default if field.default not in (None, False, ()) else False
+            parsed, plain = _type_of(name, field.annotation), isinstance(field.default, bool | int | float | str)
             shown = typer.Option(
                 *flags(name),
-                help=field.description,
+                help=dashed(field.description or ""),
                 metavar=facts["metavar"] or None,
                 rich_help_panel=facts["group"],
-                show_default=str(default) if default is not False else False,
+                show_default=plain and field.default is not False,
+                **_limits(field.metadata),
             )
-            found[name] = Annotated[_type_of(name, field.annotation), shown]
+            found[name] = (Annotated[parsed, shown], field.default if plain else None)
+    return found
+
+
+def described_parameters(
+    kind: type[Any], arguments: Sequence[str] = (), last: type[Any] | None = None, *, short: bool = True
+) -> Parameters:
+    """The options and arguments of a dataclass whose fields are made by `impasto.fields.option`.
+
+    Args:
+        kind: the dataclass.
+        arguments: fields that go without a flag.
+        last: whose fields come last, of the classes that it inherits from.
+        short: whether flags have their letters.
+    """
+    hints, dashed = get_type_hints(kind), Written.of_fields(field.name for field in fields(kind))
+    at_the_end = () if last is None else {field.name for field in fields(last)}
+    found = {}
+    for field in sorted(fields(kind), key=lambda field: field.name in at_the_end):
+        hint, default, facts = hints[field.name], field.default, field.metadata
+        either = hint == (bool | None)  # not given is neither yes nor no
+        flag, *letter = flags(field.name)
+        spelled = (f"{flag}/--no-{flag[2:]}" if either else flag, *(letter if short else ()))
+        is_argument = field.name in arguments
+        shown = (typer.Argument if is_argument else typer.Option)(
+            *(() if is_argument else spelled),
+            help=dashed(facts["help"]),
+            metavar=facts["metavar"] or None,
+            show_default=default not in (MISSING, None, "", (), False),
+            min=facts.get("least"),
+        )
+        parsed = list[str] if get_origin(hint) is tuple else hint
+        found[field.name] = (Annotated[parsed, shown], _default(field))
     return found
 
 
 def flags(name: str) -> tuple[str, ...]:
     """``--style``, ``-s``."""
-    return ("--" + name.replace("_", "-"), *SHORT.get(name, ()))
+    return ("--" + name.replace("_", "-"), *([SHORT[name]] if name in SHORT else []))
 
 
-def command_of(options: Mapping[str, Any]) -> Callable[[F], F]:
-    """Give a function ``f(ctx, **given)`` the signature that typer reads, each option being None by default."""
+def command_of(parameters: Parameters) -> Callable[[F], F]:
+    """Give a function ``f(ctx, **given)``, or ``f(**given)``, the signature that typer reads."""
 
     def decorate(function: F) -> F:
-        parameters = [inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
-        for name, annotation in options.items():
-            parameters.append(
-                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-            )
-        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        function.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        context = {"ctx": (typer.Context, inspect.Parameter.empty)}
+        wanted = context if "ctx" in inspect.signature(function).parameters else {}
+        signed = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for name, (annotation, default) in {**wanted, **parameters}.items()
+        ]
+        function.__signature__ = inspect.Signature(signed)  # type: ignore[attr-defined]
+        function.__annotations__ = {parameter.name: parameter.annotation for parameter in signed}
         return function
+
+    return decorate
+
+
+def takes(kind: type[T]) -> Callable[[Callable[[T], None]], Callable[..., None]]:
+    """Make a command of ``f(options)``, whose options are the fields of the dataclass `kind`, its own first."""
+    hints = get_type_hints(kind, include_extras=True)
+    own = [field for field in fields(kind) if field.name in kind.__annotations__]  # type: ignore[arg-type]
+    inherited = [field for field in fields(kind) if field not in own]  # type: ignore[arg-type]
+    parameters = {field.name: (hints[field.name], _default(field)) for field in (*own, *inherited)}
+
+    def decorate(function: Callable[[T], None]) -> Callable[..., None]:
+        def command(**given: Any) -> None:
+            function(kind(**given))
+
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        return command_of(parameters)(command)
 
     return decorate
 
@@ -70,9 +158,16 @@ def given_on(ctx: typer.Context) -> dict[str, Any]:
     return found
 
 
-def dashed(sentence: str) -> str:
-    """A sentence of the library with options as the command line has them: `max_memory` -> --max-memory."""
-    return re.sub(r"`([a-z][a-z_]*)`", lambda match: "--" + match[1].replace("_", "-"), sentence)
+def _default(field: Field[Any]) -> Any:
+    if isinstance(field.default, tuple):
+        return list(field.default)
+    return inspect.Parameter.empty if field.default is MISSING else field.default
+
+
+def _limits(metadata: Iterable[Any]) -> dict[str, Any]:
+    """A field's bounds, for help; those that a value must be above or below are told when it is given."""
+    bounds = {"min": "ge", "max": "le"}
+    return {key: getattr(row, name) for row in metadata for key, name in bounds.items() if hasattr(row, name)}
 
 
 def _type_of(name: str, annotation: Any) -> Any:
@@ -80,7 +175,7 @@ def _type_of(name: str, annotation: Any) -> Any:
     if name in AS_LIST:
         return list[str] | None
     kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not type(None)]
-    if get_origin(annotation) is Literal:
-        return annotation | None
+    if annotation is bool or get_origin(annotation) is Literal:
+        return annotation
     simple = [kind for kind in kinds if kind in (bool, int, float) or get_origin(kind) is Literal]
     return (simple[0] if len(kinds) == 1 and simple else str) | None

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from impasto.cli.common import show_note
+from impasto.batch import Done, Work, gather, paint_all
+from impasto.cli.common import bar, show_error, show_note
 from impasto.errors import DivergenceError
+from impasto.stylizer.job import Output
 from impasto.stylizer.optimize_job import OptimizeJob
 from impasto.stylizer.recorder import Recorder, Records, begin_run, resume_run
 from impasto.stylizer.run_folder import RunFolder
@@ -24,20 +25,102 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from impasto.stylizer.engine import Engine
-    from impasto.stylizer.job import Output, Progress
-    from impasto.stylizer.request import StylizeRequest
+    from impasto.stylizer.job import Job, Progress
+    from impasto.stylizer.recipe import Recipe
+    from impasto.stylizer.request import OutputOptions, StylizeRequest
 
-__all__ = ["paint_one", "paint_quietly", "resume_one", "show_plan"]
+__all__ = ["Painter", "resume_one"]
 
 
-def paint_one(
-    engine: Engine, photo: str, request: StylizeRequest, output: Output, run: Path | None, records: Records
-) -> None:
-    """Paint one photo, with a bar."""
-    if run is not None:
-        _carry_out(begin_run(engine, photo, request, output, RunFolder(run), records))
-    else:
-        _carry_out(Recorder(engine.job(photo, request, output=output), records, force=output.force))
+class Painter:
+    """Paints photos as one command line says, and tells each sentence about them once.
+
+    Args:
+        engine: what paints.
+        request: what is asked for.
+        options: how paintings are written.
+        force: replace files that exist.
+        carries_recipe: whether they carry how they were made.
+        recipe: what is painted by, to tell what differs.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        request: StylizeRequest,
+        options: OutputOptions,
+        *,
+        force: bool = False,
+        carries_recipe: bool = True,
+        recipe: Recipe | None = None,
+    ) -> None:
+        self.engine, self.request, self.recipe = engine, request, recipe
+        self._options, self._force, self._carries_recipe = options, force, carries_recipe
+        self._told: set[str] = set()
+
+    def one(self, photo: str, output: str, run: Path | None, records: Records) -> None:
+        """Paint a photo, with a bar."""
+        place = self._place(output)
+        if run is not None:
+            recorder = begin_run(self.engine, photo, self.request, place, RunFolder(run), records)
+        else:
+            job = self.engine.job(photo, self.request, output=place)
+            recorder = Recorder(job, records, force=self._force)
+        self._compare(recorder.job)
+        _carry_out(recorder, self._tell)
+
+    def plan(self, photo: str, output: str, run: Path | None, records: Records) -> None:
+        """Tell how a photo would be painted, and paint nothing; of the photo the header alone is read."""
+        with self.engine.job(photo, self.request, output=self._place(output), folder=run) as job:
+            Recorder(job, records, None if run is None else RunFolder(run), force=self._force)
+            self._compare(job)
+            for sentence in job.plan().message:
+                show_note(sentence)
+
+    def many(self, photos: Sequence[str], folder: str, jobs: int) -> None:
+        """Paint all photos into a folder; what fails is told at the end, and stops no other."""
+        works = gather(photos, folder)
+        failed: list[Done] = []
+        done = 0
+        with closing(paint_all(works, self._quietly, jobs)) as records, bar() as show:
+            try:
+                for record in records:
+                    done = record.done
+                    show(done, record.total, "painting")
+                    if record.error is None:
+                        show_note(record.told)
+                    else:
+                        failed.append(record)
+            except KeyboardInterrupt:
+                show_note(f"stopped: {done - len(failed)} of {len(works)} photos are painted")
+                raise typer.Exit(130) from None
+        show_note(f"{len(works) - len(failed)} of {len(works)} photos are painted, in {folder}")
+        for record in failed:
+            show_error(record.reason)
+        if failed:
+            raise typer.Exit(1)
+
+    def _quietly(self, work: Work) -> str:
+        """Paint one of several photos; gives what is to be told of it."""
+        with self.engine.job(work.photo, self.request, output=self._place(work.output)) as job:
+            self._compare(job)
+            for record in job.run():
+                self._tell(record.note)
+            for note in job.notes:
+                self._tell(note)
+            return f"{work.output}: {job.summary()}"
+
+    def _place(self, output: str) -> Output:
+        return Output(output, self._options, force=self._force, recipe=self._carries_recipe)
+
+    def _compare(self, job: Job) -> None:
+        if self.recipe is not None and (differs := self.recipe.differences(job)):
+            self._tell(f"not the very picture of the recipe: {', '.join(differs)}")
+
+    def _tell(self, note: str | None) -> None:
+        if note and note not in self._told:
+            self._told.add(note)
+            show_note(note)
 
 
 def resume_one(engine: Engine, folder: Path, output: str | None, records: Records, *, force: bool) -> None:
@@ -46,58 +129,41 @@ def resume_one(engine: Engine, folder: Path, output: str | None, records: Record
     job = recorder.job
     if isinstance(job, OptimizeJob) and job.state is not None and job.state["step"] >= job.steps:
         show_note("this run is finished; its picture is written again")
-    _carry_out(recorder)
+    _carry_out(recorder, lambda note: show_note(note) if note else None)
 
 
-def paint_quietly(engine: Engine, photo: str, request: StylizeRequest, output: Output) -> str:
-    """Paint one of several photos; what was painted is told by who calls."""
-    with engine.job(photo, request, output=output) as job:
-        for _ in job.run():
-            pass
-        for note in job.notes:
-            show_note(note)
-        return f"{output.shown}: {job.summary()}"
-
-
-def show_plan(
-    engine: Engine, photo: str, request: StylizeRequest, output: Output, run: Path | None, records: Records
-) -> None:
-    """Tell how a photo would be painted, and paint nothing; of the photo the header alone is read."""
-    with engine.job(photo, request, output=output, folder=run) as job:
-        Recorder(job, records, None if run is None else RunFolder(run), force=output.force)
-        for sentence in job.plan().message:
-            show_note(sentence)
-
-
-def _carry_out(recorder: Recorder) -> None:
+def _carry_out(recorder: Recorder, tell: Callable[[str | None], None]) -> None:
     """Run to the end, or until Ctrl-C, which keeps what there is and ends with exit code 130."""
-    job = recorder.job
-    with job:
+    with recorder.job as job:
         if isinstance(job, StripJob):
             show_note(str(job.tiling))
         try:
-            finished = _run(recorder)
+            finished = _run(recorder, tell)
         except DivergenceError:
             if isinstance(job, OptimizeJob) and job.step:
                 show_note(f"the picture of step {job.step}, the last good one, was kept")
             raise
         for note in job.notes:
-            show_note(note)
-        if finished:
+            tell(note)
+        if finished or (isinstance(job, OptimizeJob) and job.step):
             show_note(f"{job.output.shown if job.output else ''}: {job.summary()}")
+        if finished:
             return
+        if recorder.folder is not None:
+            show_note(f"to go on: impasto stylize --resume {recorder.folder.folder}")
     raise typer.Exit(130)
 
 
-def _run(recorder: Recorder) -> bool:
+def _run(recorder: Recorder, tell: Callable[[str | None], None]) -> bool:
     """Run to the end; False if the user stopped it."""
     job, last = recorder.job, 0.0
     try:
-        with _bar() as show, _Stop(asks=isinstance(job, OptimizeJob)) as stop, closing(recorder.run()) as records:
+        with bar("share") as show, _Stop(asks=isinstance(job, OptimizeJob)) as stop, closing(recorder.run()) as records:
             for record in records:
                 last = record.share
-                show(record)
-                if stop.asked:
+                tell(record.note)
+                _show(show, record)
+                if stop.asked and not (record.phase == "painting" and record.share == 1):
                     break
             else:
                 return True
@@ -108,13 +174,15 @@ def _run(recorder: Recorder) -> bool:
         so_far = "keeping the picture so far" if job.step else "nothing is painted yet"
         show_note(f"stopped at step {job.step} of {job.steps}: {so_far}")
         recorder.finish()
-        if job.step:
-            show_note(f"{job.output.shown if job.output else ''}: {job.summary()}")
     else:
         show_note(f"stopped, {last:.0%} is done")
-    if recorder.folder is not None:
-        show_note(f"to go on: impasto stylize --resume {recorder.folder.folder}")
     return False
+
+
+def _show(show: Callable[..., None], record: Progress) -> None:
+    height, width = record.size or (0, 0)
+    told = f"{record.done:g}/{record.total:g} loss {record.losses.get('total', 0):.4g}" if record.losses else ""
+    show(record.done, record.total, f"{record.phase} {width}x{height}" if record.size else record.phase, told)
 
 
 class _Stop:
@@ -141,30 +209,3 @@ class _Stop:
         self.asked = True
         signal.signal(signal.SIGINT, self._before)
         show_note("stopping after this step; Ctrl-C once more stops at once")
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[Progress], None]]:
-    """A bar on the terminal, which shows itself when there is a piece of the work to tell of."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(file=sys.stderr)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[told]}"),
-        TimeRemainingColumn(),
-    )  # fmt: skip
-    with Bar(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("painting", total=1.0, visible=False, told="")
-
-        def show(record: Progress) -> None:
-            if record.note:
-                show_note(record.note)
-            height, width = record.size or (0, 0)
-            told = f"{record.done:g}/{record.total:g}" if record.losses else ""
-            told += f" loss {record.losses['total']:.4g}" if "total" in record.losses else ""
-            what = f"{record.phase} {width}x{height}" if record.size else record.phase
-            bar.update(task, completed=record.done, total=record.total, description=what, told=told, visible=True)
-
-        yield show

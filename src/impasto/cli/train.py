@@ -7,16 +7,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import Field, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from impasto.cli.common import show_note
+from impasto.cli.common import bar, show_note
+from impasto.cli.options import command_of, described_parameters, given_on
 from impasto.cli.usage import Commands
 from impasto.errors import OptionError
 from impasto.training.settings import (
@@ -26,7 +26,6 @@ from impasto.training.settings import (
     MultiStyleSettings,
     TrainSettings,
     UniversalSettings,
-    flag,
 )
 
 if TYPE_CHECKING:
@@ -39,20 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["train_app"]
 
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
-METAVARS = {
-    "photos": "PATH",
-    "style": "PICTURE",
-    "backbone": "NAME|PATH",
-    "encoder": "NAME|PATH",
-    "second_backbone": "NAME|PATH",
-    "model": "MODEL",
-    "begin_with": "MODEL",
-    "begin_style": "PICTURE",
-    "leave_out": "NAME",
-    "content_layer": "NAME",
-    "style_layer": "NAME",
-    "device": "NAME",
-}
 
 train_app = typer.Typer(cls=Commands, help="Train networks on your own styles.", no_args_is_help=True)
 
@@ -83,51 +68,18 @@ def train(ctx: typer.Context, resume: _Resume = None) -> None:
 def _command(kind: type[TrainSettings], about: str) -> Callable[..., None]:
     """A command with an option for every field of the settings, so that defaults and help live there alone."""
 
-    def command(out: Path, recipe: Path | None, resume: bool, **flags: Any) -> None:
+    def command(ctx: typer.Context, out: Path, recipe: Path | None, resume: bool, **_options: Any) -> None:
         from impasto.training.recipe import fill, inherited, read_recipe
 
+        given = {name: value for name, value in given_on(ctx).items() if name not in own}
         table = {} if recipe is None else read_recipe(recipe)
-        model = flags.get("model") or table.get("model")
-        settings = fill(kind.FAMILY, flags, inherited(model) | table if model else table, recipe or "recipe")
+        model = given.get("model") or table.get("model")
+        settings = fill(kind.FAMILY, given, inherited(model) | table if model else table, recipe or "recipe")
         _run(settings, out, resume=resume)
 
-    hints = get_type_hints(kind)
-    options: list[tuple[str, Any, Any]] = [
-        *((f.name, None, _annotated(_parsed(hints[f.name]), _option(f, hints[f.name]))) for f in fields(kind)),
-        ("out", inspect.Parameter.empty, _Out),
-        ("recipe", None, _Recipe),
-        ("resume", False, _GoOn),
-    ]
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
-            for name, default, hint in options
-        ]
-    )
-    command.__annotations__ = {name: hint for name, _, hint in options}
     command.__doc__ = about
-    return command
-
-
-def _parsed(hint: Any) -> Any:
-    """What the command line reads for a field: None where the flag is not given."""
-    return list[str] | None if get_origin(hint) is tuple else hint | None
-
-
-def _annotated(hint: Any, option: Any) -> Any:
-    return Annotated[hint, option]
-
-
-def _option(f: Field[Any], hint: Any) -> Any:
-    """The option, or the argument, of a field; what is there without it is told in its help."""
-    default = ", ".join(f.default) if isinstance(f.default, tuple) else f.default
-    shown = str(default) if default not in (None, "", False) else False
-    metavar = METAVARS.get(f.name)
-    if f.name == "model":
-        return typer.Argument(metavar=metavar, help=f.metadata["help"], show_default=False)
-    either = hint == (bool | None)  # not given is neither yes nor no
-    name = f"{flag(f.name)}/--no-{flag(f.name)[2:]}" if either else flag(f.name)
-    return typer.Option(name, metavar=metavar, help=f.metadata["help"], show_default=shown)
+    own = {"out": (_Out, inspect.Parameter.empty), "recipe": (_Recipe, None), "resume": (_GoOn, False)}
+    return command_of({**described_parameters(kind, arguments=("model",), short=False), **own})(command)
 
 
 COMMANDS: dict[type[TrainSettings], str] = {
@@ -144,7 +96,7 @@ for _kind, _about in COMMANDS.items():
 def _run(settings: TrainSettings, out: Path, *, resume: bool) -> None:
     from rich.console import Console
 
-    from impasto.cli.advice import advice
+    from impasto.training.advice import advice
     from impasto.training.loop import train as begin
 
     main = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
@@ -153,8 +105,7 @@ def _run(settings: TrainSettings, out: Path, *, resume: bool) -> None:
     with _interruption() as interrupted, closing(begin(settings, out, resume=resume)) as records:
         for place, record in enumerate(_shown(records, console)):
             if place == 0:  # nothing was wrong with the settings
-                for line in advice(settings, out):
-                    console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
+                _tell(advice(settings, out), console)
             if record.model is not None:
                 model = record.model
             elif number := interrupted():
@@ -195,29 +146,10 @@ def _shown(records: Iterator[TrainProgress], console: Console) -> Iterator[Train
 
 
 def _as_bar(records: Iterator[TrainProgress], console: Console) -> Iterator[TrainProgress]:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[state]}"),
-    )
-    with Progress(*columns, console=console, speed_estimate_period=300) as bar:
-        task = bar.add_task("training", total=None, state="")
+    with bar(console=console, stays=True) as show:
         for record in records:
-            _tell(record, console)
-            bar.update(task, completed=record.step, total=record.steps, state=_state(record))
+            _tell(record.notes, console)
+            show(record.step, record.steps, "training", _state(record))
             yield record
 
 
@@ -225,7 +157,7 @@ def _as_lines(records: Iterator[TrainProgress], console: Console) -> Iterator[Tr
     began = last = time.monotonic()
     first: int | None = None
     for record in records:
-        _tell(record, console)
+        _tell(record.notes, console)
         now = time.monotonic()
         if first is None:
             began, first = now, record.step
@@ -242,6 +174,7 @@ def _state(record: TrainProgress) -> str:
     return "  ".join([*terms, f"{record.images_per_second:.3g} images/s"]) if terms else ""
 
 
-def _tell(record: TrainProgress, console: Console) -> None:
-    for note in record.notes:
-        console.print(note, style="dim", highlight=False, markup=False, soft_wrap=True)
+def _tell(notes: Iterable[str], console: Console) -> None:
+    """Sentences beside the bar or the lines, of the one process that speaks."""
+    for note in () if console.quiet else notes:
+        show_note(note)

@@ -10,12 +10,13 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from impasto.cli.common import options_of
 from impasto.errors import OptionError, nearest
 
 __all__ = ["Commands"]
 
 # For everybody, for those who train, who compare and look inside, who build this package.
-ORDER = ("stylize", "styles", "info", "train", "weights", "dataset", "evaluate", "lab", "compress")
+ORDER = ("stylize", "styles", "recipe", "info", "train", "weights", "dataset", "evaluate", "lab", "compress")
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # of click, or of the copy that typer brings along
 
 
@@ -29,24 +30,31 @@ class Commands(TyperGroup):
         return sorted(super().list_commands(ctx), key=lambda name: rank.get(name, len(ORDER) - 1))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command by its name, or None; its help flows as wide as the terminal is."""
         command = super().get_command(ctx, cmd_name)
         if command is not None and command.help:  # lines end where the source's do: the terminal's are others
             command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help)
         return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the arguments name; OptionError, with the nearest name, if there is none."""
         name = args[0]
         if self.get_command(ctx, name) is None and not ctx.resilient_parsing and not name.startswith("-"):
             path = _path(ctx)
             near = nearest(name, self.list_commands(ctx))
             raise OptionError(f"{path} has no command {name!r}{near}: see `{path} --help`")
-        return super().resolve_command(ctx, args)
+        found = super().resolve_command(ctx, args)
+        if found[1] is not None:
+            options_of(found[1])
+        return found
 
     def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Read the arguments of the group; OptionError says what is wrong with them."""
         with _told_by_us():
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named; OptionError says what is wrong with its arguments."""
         with _told_by_us(ctx):
             return super().invoke(ctx)
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from impasto.cli.common import JsonOption, show_note
+from impasto.cli.common import JsonOption, bar, print_json, print_table, show_note
 from impasto.cli.usage import Commands
 from impasto.errors import WeightsError
-
-if TYPE_CHECKING:
-    from impasto.core.download import Progress
 
 __all__ = ["weights_app"]
 
@@ -34,11 +29,20 @@ _Expected = Annotated[
 @weights_app.command("list")
 def list_(as_json: JsonOption = False) -> None:
     """List the backbones: which are here, their size, licence and source."""
-    rows = _rows()
+    from impasto.core.weights import inventory
+
+    rows = inventory()
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-    else:
-        _show(rows)
+        print_json(rows)
+        return
+    cells = []
+    for row in rows:
+        size = row["megabytes"] if row["bytes"] is None else max(1, round(row["bytes"] / 1e6))
+        cells.append((row["name"], "yes" if row["path"] else "no", f"{size} MB", row["licence"], row["source"]))
+    print_table(("name", "here", "size", "licence", "source"), cells, whole=("name", "here", "size"))
+    for row in rows:
+        if row["path"]:
+            typer.echo(f"{row['name']}: {row['path']}")
 
 
 @weights_app.command()
@@ -48,7 +52,11 @@ def fetch(name: _Name) -> None:
 
     try:
         with closing(fetch(name)) as records:
-            _follow(name, records)
+            first = next(records)  # before there is a bar: most of what can fail fails here
+            with bar("bytes", stays=True) as show:
+                show(first.done, first.total, name)
+                for record in records:
+                    show(record.done, record.total, name)
     except KeyboardInterrupt:
         show_note("what arrived is kept: run the same command again to go on")
         raise
@@ -80,55 +88,3 @@ def import_(path: _File, name: _Expected = None) -> None:
 
     row, target = import_file(path, name)
     typer.echo(f"{row.name}: {target}")
-
-
-def _rows() -> list[dict[str, Any]]:
-    """The table's rows and what is here of them, in types that JSON has."""
-    from dataclasses import asdict
-
-    from impasto.core.weights import BACKBONES, describe, locate
-
-    rows = []
-    for name, row in BACKBONES.items():
-        path = locate(name)
-        here = {"path": path and str(path), "bytes": path and path.stat().st_size}
-        rows.append({**asdict(row), **describe(row), **here})
-    return rows
-
-
-def _show(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "here", "size", "licence", "source"):
-        table.add_column(heading, no_wrap=heading in ("name", "here", "size"), overflow="fold")
-    for row in rows:
-        size = row["megabytes"] if row["bytes"] is None else max(1, round(row["bytes"] / 1e6))
-        here = "no" if row["path"] is None else "yes"
-        table.add_row(row["name"], here, f"{size} MB", row["licence"], row["source"])
-    console = Console(highlight=False, markup=False)
-    console.print(table)
-    for row in rows:
-        if row["path"]:
-            console.print(f"{row['name']}: {row['path']}", soft_wrap=True)
-
-
-def _follow(name: str, records: Iterator[Progress]) -> None:
-    """Draw a bar of the download while it goes on."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-    from rich.progress import Progress as Bar
-
-    first = next(records)  # before there is a bar: most of what can fail fails here
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        task = bar.add_task(name, completed=first.done, total=first.total)
-        for record in records:
-            bar.update(task, completed=record.done, total=record.total)

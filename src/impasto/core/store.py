@@ -93,7 +93,7 @@ def absent(row: Backbone) -> str:
     else:
         how = f"get {row.file} ({row.source}) and run `impasto weights import PATH`"
     nearest = _nearest(row)
-    instead = "" if nearest is None else f", or use the nearest backbone present, --backbone {nearest.name}"
+    instead = "" if nearest is None else f", or use the nearest backbone present, `backbone` {nearest.name}"
     return f"{row.name} is not here: {how}{instead}"
 
 
@@ -162,7 +162,7 @@ def import_file(path: str | PathLike[str], name: str | None = None) -> tuple[Bac
     if row is None:
         raise WeightsError(
             f"{source}: not in the table (its SHA-256 is {digest}):"
-            " use it where it is, with --backbone PATH --backbone-input torchvision|caffe|none"
+            " use it where it is: impasto stylize --backbone PATH --backbone-input torchvision|caffe|none"
         )
     if wanted is not None and wanted != row:
         raise WeightsError(f"{source}: this is {row.name}, not {wanted.name}")

@@ -6,7 +6,7 @@ one of ours, or else by the user; never by its keys.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, get_args
@@ -44,6 +44,7 @@ __all__ = [
     "fetch",
     "identify",
     "import_file",
+    "inventory",
     "load_backbone",
     "locate",
     "verify",
@@ -114,6 +115,20 @@ def describe(row: Backbone) -> dict[str, Any]:
     }
 
 
+def inventory() -> list[dict[str, Any]]:
+    """All rows of the table with what is here of them, in types that JSON has.
+
+    Beside the fields of `Backbone` and what `describe` says a row has ``path`` and ``bytes``; both are None if the
+    file is absent.
+    """
+    rows = []
+    for name, row in BACKBONES.items():
+        path = locate(name)
+        here = {"path": path and str(path), "bytes": path and path.stat().st_size}
+        rows.append({**asdict(row), **describe(row), **here})
+    return rows
+
+
 @dataclass(frozen=True)
 class _Facts:
     """What cannot be read off the tensors; a topology of None can."""
@@ -155,12 +170,12 @@ def _facts(path: Path, row: Backbone | None, given: Input | None) -> _Facts:
     else:
         raise WeightsError(
             f"{path}: nothing says what input it wants, and its keys cannot:"
-            " add --backbone-input torchvision, caffe or none (`input=` in Python)"
+            " give `backbone_input`: torchvision, caffe or none"
         )
     if given not in (None, facts.normalisation):
         raise WeightsError(
             f"{path}: this is {facts.name}, whose input is {facts.normalisation}, not {given}:"
-            " leave --backbone-input out"
+            " leave `backbone_input` out"
         )
     return facts
 

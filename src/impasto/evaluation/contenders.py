@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from impasto.core.precision import PrecisionName, choose_precision, pick_device
+from impasto.core.resizing import resize
+from impasto.core.tensors import to_array, to_tensor
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError, ImageError
-from impasto.imaging import Picture, read, resize
+from impasto.imaging import Picture, read
 from impasto.optimize.loop import Optimization
 from impasto.optimize.presets import preset
 from impasto.stylizer.api import load
@@ -27,6 +30,7 @@ __all__ = [
     "Pasted",
     "PresetContender",
     "ResultsContender",
+    "load_contenders",
 ]
 
 SEPARATOR = "--"  # between the photo's name and the style's, in the name of a result's file
@@ -71,8 +75,8 @@ class _OfAnyStyle:
 
 def _as_style(style: Tensor) -> Picture:
     """A style picture (1, 3 or 4, h, w) as networks take it."""
-    style = style.float().cpu()
-    return Picture(style[:, :3], style[:, 3:] if style.shape[1] == 4 else None)
+    rows = to_array(style)
+    return Picture(rows[:, :, :3], rows[:, :, 3] if rows.shape[2] == 4 else None)
 
 
 class Copied(_OfAnyStyle):
@@ -81,6 +85,7 @@ class Copied(_OfAnyStyle):
     name = "photo copied"
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
+        """See `Contender.paint`."""
         return photo[1]
 
 
@@ -90,6 +95,7 @@ class Pasted(_OfAnyStyle):
     name = "style pasted"
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
+        """See `Contender.paint`."""
         return resize(style[1][:, :3], (photo[1].shape[2], photo[1].shape[3]))
 
 
@@ -115,7 +121,10 @@ class PresetContender(_OfAnyStyle):
         self._draft = load(UNIVERSAL, device=device, precision=precision) if begins else None
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
-        start = None if self._draft is None else self._draft.paint(photo[1], _as_style(style[1])).rgb.to(photo[1])
+        """See `Contender.paint`."""
+        start = None
+        if self._draft is not None:
+            start = to_tensor(self._draft.paint(photo[1], _as_style(style[1])).rgb).to(photo[1])
         optimization = Optimization(photo[1], [(style[1], 1.0)], self._settings, self._backbone, start)
         for _ in optimization.run():
             pass
@@ -136,17 +145,20 @@ class ModelContender:
 
     @property
     def styles(self) -> tuple[str, ...] | None:
+        """See `Contender.styles`."""
         return None if self._names is None else tuple(self._names)
 
     def can(self, photo: str, style: str) -> bool:
+        """See `Contender.can`."""
         return self._names is None or style in self._names
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
+        """See `Contender.paint`."""
         if self._names is None:
             wanted: Any = _as_style(style[1])
         else:  # the only style of a network goes without a name
             wanted = None if self._model.kind.styled_by == "single" else self._names[style[0]]
-        painted: Tensor = self._model.paint(photo[1], wanted).rgb
+        painted = to_tensor(self._model.paint(photo[1], wanted).rgb)
         return painted.to(photo[1])
 
 
@@ -173,21 +185,40 @@ class ResultsContender:
 
     @property
     def name(self) -> str:
+        """The folder's name."""
         return self.folder.resolve().name
 
     @property
     def styles(self) -> tuple[str, ...] | None:
+        """See `Contender.styles`."""
         return tuple(dict.fromkeys(style for _, style in self._files))
 
     def can(self, photo: str, style: str) -> bool:
+        """See `Contender.can`."""
         return (photo, style) in self._files
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
+        """See `Contender.paint`."""
         file, (height, width) = self._files[photo[0], style[0]], photo[1].shape[2:]
-        painted = read(file).seen()
+        painted = to_tensor(read(file).seen())
         h, w = painted.shape[2:]
         if abs(h * width - w * height) > STRETCH * w * height:
             raise ImageError(
                 f"{file}: {w}x{h} px, while the photo has the proportions of {width}x{height}: not a painting of it"
             )
         return resize(painted, (height, width)).to(photo[1])
+
+
+def load_contenders(
+    models: Sequence[str | PathLike[str]] = (),
+    presets: Sequence[str] = (),
+    results: Sequence[Path] = (),
+    device: str = "auto",
+    precision: PrecisionName = "auto",
+) -> list[Contender]:
+    """Networks, presets and folders of results, ready to be compared; errors as of their classes."""
+    return [
+        *(ModelContender(name, device=device, precision=precision) for name in models),
+        *(PresetContender(name, device=device, precision=precision) for name in presets),
+        *map(ResultsContender, results),
+    ]

@@ -14,10 +14,13 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from impasto.core.backbones import BACKBONES, Input
 from impasto.core.host import in_our_settings
+from impasto.core.precision import pick_device
 from impasto.core.statistics import gram, shares_of, split_weights
 from impasto.core.vgg import VGG
-from impasto.errors import ImageError
+from impasto.core.weights import load_backbone
+from impasto.errors import ImageError, OptionError
 
 __all__ = [
     "CONTENT_TAPS",
@@ -25,6 +28,8 @@ __all__ = [
     "Distances",
     "Judge",
     "Look",
+    "check_names",
+    "load_judges",
     "measure",
 ]
 
@@ -115,3 +120,23 @@ def measure(backbone: VGG, photo: Tensor, style: Tensor, result: Tensor) -> Dist
 def _apart(got: Tensor, wanted: Tensor) -> float:
     """|got - wanted|² / |wanted|²."""
     return float((got - wanted).square().sum() / wanted.square().sum())
+
+
+def load_judges(backbones: Sequence[str], backbone_input: Input | None = None, device: str = "auto") -> list[Judge]:
+    """A judge for each backbone, by name or file; `backbone_input` is what files want that are not in the table.
+
+    OptionError if two have one name, WeightsError as of `load_backbone`.
+    """
+    where, judges = pick_device(device), []
+    for name in dict.fromkeys(backbones):
+        network = load_backbone(name, input=None if name in BACKBONES else backbone_input, device=where)
+        judges.append(Judge(network.name, network))
+    check_names([judge.name for judge in judges])
+    return judges
+
+
+def check_names(names: Sequence[str]) -> None:
+    """OptionError if two of what is compared have one name, by which alone a report tells them apart."""
+    for name in names:
+        if names.count(name) > 1:
+            raise OptionError(f"two things are called {name!r} in this evaluation: leave one out or rename its file")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from statistics import median
@@ -11,8 +13,9 @@ from typing import Any
 from impasto.evaluation.distances import Distances, Judge
 from impasto.evaluation.intervals import CONFIDENCE, RESAMPLES, Estimate, bootstrap
 from impasto.evaluation.run import Scored
+from impasto.files import atomic_path
 
-__all__ = ["Row", "Verdict", "as_json", "summarise"]
+__all__ = ["Row", "Verdict", "as_json", "summarise", "write_json"]
 
 FORMAT = 1
 
@@ -110,6 +113,13 @@ def as_json(rows: Sequence[Row], scores: Sequence[Scored], judges: Sequence[Judg
         "pictures": scores,
     }
     return {key: _plain(value) for key, value in found.items()}
+
+
+def write_json(facts: Mapping[str, Any], file: str | os.PathLike[str]) -> None:
+    """Write what `as_json` made, whole or not at all. OutputError if it cannot be written."""
+    with atomic_path(file) as temporary:
+        text = json.dumps(facts, indent=2, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:

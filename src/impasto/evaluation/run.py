@@ -15,12 +15,15 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+from impasto.core.colour import luminance
 from impasto.core.host import in_our_settings
 from impasto.core.memory import reuse_large_blocks
+from impasto.core.resizing import resize
+from impasto.core.tensors import to_tensor
 from impasto.errors import OptionError, nearest
 from impasto.evaluation.contenders import Contender, Copied, Pasted
-from impasto.evaluation.distances import Distances, Judge, Look
-from impasto.imaging import Picture, fit_long_side, luminance, read, resize
+from impasto.evaluation.distances import Distances, Judge, Look, check_names
+from impasto.imaging import Picture, fit_long_side, read
 from impasto.training.photos import PhotoSource
 from impasto.training.sources import StyleSource
 from impasto.training.styles import unique_names
@@ -100,8 +103,9 @@ def plan(
     A sample takes photos and styles as evenly as it can: photo i + k meets style i, in an order drawn from `seed`,
     for k = 0, 1, 2 ... until there are enough.
 
-    OptionError where `only` names a style that is not there, or no pair is left.
+    OptionError where `only` names a style that is not there, two contenders have one name, or no pair is left.
     """
+    check_names([contender.name for contender in (*contenders, *CONTROLS)])
     names = tuple(unique_names([PurePath(photos.name(i)).stem for i in range(len(photos))]))
     offered = [style.name for style in styles]
     if strangers := [name for name in only if name not in offered]:
@@ -157,12 +161,12 @@ def evaluate(
 
     @lru_cache(maxsize=1)
     def seen_photo(index: int) -> tuple[Tensor, list[Look]]:
-        image = _fit(what.photo(index).seen(), size).to(device)
+        image = _fit(to_tensor(what.photo(index).seen()), size).to(device)
         return image, [judge.look(image) for judge in judges]
 
     @lru_cache(maxsize=STYLES_KEPT)
     def seen_style(index: int) -> tuple[Tensor, list[Look]]:
-        image = _fit(what.styles[index].picture().weighed(), size).to(device)
+        image = _fit(to_tensor(what.styles[index].picture().weighed()), size).to(device)
         return image, [judge.look(image) for judge in judges]
 
     for pair in what.pairs:

@@ -1,8 +1,8 @@
-"""Pictures to tensors and back: files, colour, sizes."""
+"""Pictures to arrays and back: files, colour, sizes. numpy alone, no torch: `core.tensors` makes tensors of them."""
 
 from __future__ import annotations
 
-from impasto.imaging.colour import luminance, match_colours, match_luminance, tame_colours, transfer_luminance
+from impasto.imaging.colour import luminance
 from impasto.imaging.embedded import read_recipe
 from impasto.imaging.io import (
     Picture,
@@ -26,14 +26,10 @@ __all__ = [
     "format_warnings",
     "luminance",
     "mask_note",
-    "match_colours",
-    "match_luminance",
     "read",
     "read_recipe",
     "resize",
     "scale_schedule",
-    "tame_colours",
     "to_pil",
-    "transfer_luminance",
     "write",
 ]

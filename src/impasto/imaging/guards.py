@@ -35,7 +35,7 @@ class Limits:
         if width * height > self.max_megapixels * 1e6:
             raise ImageError(
                 f"{name}: {width}x{height} px is {width * height / 1e6:.4g} megapixels, at most "
-                f"{self.max_megapixels:g} are read; scale it down or raise the limit (--max-megapixels)"
+                f"{self.max_megapixels:g} are read; scale it down or raise the limit, `max_megapixels`"
             )
         least = max(1, self.min_side)
         if min(width, height) < least:

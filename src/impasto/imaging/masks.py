@@ -17,7 +17,7 @@ def mask_note(mask: Picture) -> str | None:
     A mask paints where it is white and opaque. Odd are one that is black nearly everywhere, one whose white is nearly
     black (0 and 1 instead of 0 and 255), and one of a single colour, whose shape can only lie in its transparency.
     """
-    light = luminance(mask.rgb).clamp(0, 1)
+    light = luminance(mask.rgb).clip(0, 1)
     shown = light if mask.alpha is None else light * mask.alpha
     darkest, brightest, share = float(light.min()), float(light.max()), float(shown.mean())
     cut_out = mask.alpha is not None and float(mask.alpha.min()) < 0.5 < float(mask.alpha.max())

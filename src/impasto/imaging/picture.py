@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from impasto.errors import ImageError
 from impasto.imaging.ground import Ground, fill, ground_of, lay, texture
 from impasto.imaging.metadata import Metadata
 from impasto.imaging.profiles import SRGB
-from impasto.imaging.sizes import resize, resize_weighed
+from impasto.imaging.sizes import Bicubic, bicubic, resize, resize_weighed
 
-__all__ = ["Picture", "from_rows", "nothing_shows", "to_pil", "to_rows"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Picture", "is_tensor", "nothing_shows", "to_pil"]
+
+Floats: TypeAlias = NDArray[np.float32]
+PART = 1 << 18  # px that are made whole numbers at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,37 +29,40 @@ class Picture:
     """One picture with what a file knows besides its colours.
 
     Attributes:
-        rgb: (1, 3, H, W) float32 in [0, 1], sRGB-encoded, upright.
-        alpha: (1, 1, H, W) float32 in [0, 1], straight (not premultiplied), or None.
+        rgb: (H, W, 3) float32 in [0, 1], sRGB-encoded, upright.
+        alpha: (H, W) float32 in [0, 1], straight (not premultiplied), or None.
         bits: 8 or 16, the depth it came with and goes out with where the format can.
         name: the file's name without folders, or a word for where it came from.
         ground: what continues the colours where alpha hides them; None where it hides none, or before `cleared`.
         metadata: what its file said besides; of which `imaging.write` takes the resolution, and more if asked to.
     """
 
-    rgb: Tensor
-    alpha: Tensor | None = None
+    rgb: Floats
+    alpha: Floats | None = None
     bits: int = 8
     name: str = "picture"
     ground: Ground | None = None
     metadata: Metadata = field(default_factory=Metadata)
 
     def __post_init__(self) -> None:
-        shape = tuple(self.rgb.shape)
-        if len(shape) != 4 or shape[:2] != (1, 3):
-            raise ImageError(f"{self.name}: a tensor of shape {shape}, need (1, 3, H, W)")
-        if self.alpha is not None and tuple(self.alpha.shape) != (1, 1, *shape[2:]):
-            raise ImageError(
-                f"{self.name}: alpha of shape {tuple(self.alpha.shape)}, need {(1, 1, *shape[2:])} like the colours"
-            )
+        for part in (self.rgb, self.alpha):
+            if part is not None and not isinstance(part, np.ndarray):
+                raise ImageError(f"{self.name}: of {type(part).__name__}, need arrays; `as_picture` takes tensors, too")
+        shape = self.rgb.shape
+        if len(shape) != 3 or shape[2] != 3:
+            raise ImageError(f"{self.name}: an array of shape {shape}, need (H, W, 3)")
+        if self.alpha is not None and self.alpha.shape != shape[:2]:
+            raise ImageError(f"{self.name}: alpha of shape {self.alpha.shape}, need {shape[:2]} like the colours")
 
     @property
     def height(self) -> int:
-        return self.rgb.shape[2]
+        """In px."""
+        return int(self.rgb.shape[0])
 
     @property
     def width(self) -> int:
-        return self.rgb.shape[3]
+        """In px."""
+        return int(self.rgb.shape[1])
 
     def cleared(self) -> Picture:
         """The same picture without the colours that alpha hides: visible ones continue there. Others stay as they are.
@@ -64,29 +71,29 @@ class Picture:
         """
         if self.alpha is None or self.ground is not None:
             return self
-        colours, alpha = to_rows(self.rgb), to_rows(self.alpha)
-        if not alpha.any():
+        if not self.alpha.any():
             raise nothing_shows(self.name)
-        ground = ground_of(colours, alpha)
+        alpha = self.alpha[:, :, None]
+        ground = ground_of(self.rgb, alpha)
         if ground is None:
             return self
         rows = ground.rows((self.height, self.width), 0, self.height)
-        return replace(self, rgb=from_rows(fill(colours, alpha, rows)), ground=ground)
+        return replace(self, rgb=fill(self.rgb, alpha, rows), ground=ground)
 
-    def resized(self, size: tuple[int, int]) -> Picture:
+    def resized(self, size: tuple[int, int], by: Bicubic = bicubic) -> Picture:
         """The same picture, cleared, at another (height, width); colours are weighed by alpha, see `sizes.resize`."""
         picture = self.cleared()
         if size == (self.height, self.width):
             return picture
+        alpha = None if picture.alpha is None else resize(picture.alpha, size, by)
         if picture.alpha is None or picture.ground is None:
-            return picture.with_rgb(resize(picture.rgb, size))
-        rgb, alpha = resize_weighed(picture.rgb, picture.alpha, size)
+            return replace(picture, rgb=resize(picture.rgb, size, by), alpha=alpha)
+        rgb, shows = resize_weighed(picture.rgb, picture.alpha, size, by)
         rows = picture.ground.rows(size, 0, size[0])
-        rgb = from_rows(fill(to_rows(rgb), to_rows(alpha), rows))
-        return replace(picture, rgb=rgb, alpha=resize(picture.alpha, size))
+        return replace(picture, rgb=fill(rgb, shows[:, :, None], rows), alpha=alpha)
 
-    def seen(self) -> Tensor:
-        """What a network is to see, (1, 3, H, W): colours laid on what continues them where they are transparent.
+    def seen(self) -> Floats:
+        """What a network is to see, (H, W, 3): colours laid on what continues them where they are transparent.
 
         ``ImageError`` where nothing shows.
         """
@@ -94,82 +101,95 @@ class Picture:
         if picture.alpha is None or picture.ground is None:
             return picture.rgb
         rows = picture.ground.rows((self.height, self.width), 0, self.height)
-        return from_rows(lay(to_rows(picture.rgb), to_rows(picture.alpha), rows))
+        return lay(picture.rgb, picture.alpha[:, :, None], rows)
 
-    def textured(self) -> Tensor:
+    def textured(self) -> Floats:
         """As `seen`, but continued with a mirror image of what shows: as a style, whose texture matters."""
         picture = self.cleared()
         if picture.alpha is None or picture.ground is None:
             return picture.rgb
         rows = picture.ground.rows((self.height, self.width), 0, self.height)
-        return from_rows(texture(to_rows(picture.rgb), to_rows(picture.alpha), rows))
+        return texture(picture.rgb, picture.alpha[:, :, None], rows)
 
-    def weighed(self) -> Tensor:
-        """As `textured`, (1, 3, H, W), or (1, 4, H, W) with alpha, which tells how far a pixel counts."""
+    def weighed(self) -> Floats:
+        """As `textured`, (H, W, 3), or (H, W, 4) with alpha, which tells how far a pixel counts."""
         picture = self.cleared()
         if picture.alpha is None or picture.ground is None:
             return picture.rgb
-        return torch.cat([picture.textured(), picture.alpha], dim=1).contiguous(memory_format=torch.channels_last)
+        return np.concatenate([picture.textured(), picture.alpha[:, :, None]], axis=2)
 
     def opaque(self) -> Picture:
         """The same picture without transparency, `textured`; ``ImageError`` where nothing shows."""
         return replace(self, rgb=self.textured(), alpha=None, ground=None)
 
-    def with_rgb(self, rgb: Tensor) -> Picture:
+    def with_rgb(self, rgb: Floats) -> Picture:
         """The same picture repainted.
 
-        ``rgb`` is (1, 3, h, w) of any float type on any device; it is clamped to [0, 1]. Alpha is kept, and
-        resized where h, w differ from the old size.
+        ``rgb`` is (h, w, 3); it is clamped to [0, 1]. Alpha is kept, and resized where h, w differ from the old size.
         """
-        rgb = rgb.detach().to(device="cpu", dtype=torch.float32).clamp(0, 1)
         alpha = self.alpha
-        if alpha is not None and rgb.ndim == 4:
-            alpha = resize(alpha, (rgb.shape[2], rgb.shape[3]))
-        return replace(self, rgb=rgb, alpha=alpha, ground=None)
+        if alpha is not None and rgb.ndim == 3:
+            alpha = resize(alpha, (rgb.shape[0], rgb.shape[1]))
+        return replace(self, rgb=rgb.clip(0, 1), alpha=alpha, ground=None)
 
     def integers(self, bits: int, with_alpha: bool = True) -> NDArray[Any]:
         """(H, W, 3), or (H, W, 4) with alpha, as uint8 or uint16, rounded to nearest.
 
         Without alpha a transparent picture is laid on white. ``ImageError`` where a value is NaN or infinite.
         """
-        rgb = self.rgb
         # The sum tells at once that all is well, in a thirtieth of the time; values may be finite and their sum not.
-        if not bool(rgb.sum().isfinite() or torch.isfinite(rgb).all()):
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = self.rgb.sum()
+        if not (np.isfinite(total) or np.isfinite(self.rgb).all()):
             raise ImageError(f"{self.name}: NaN or infinite values among the colours, need numbers in [0, 1]")
-        if self.alpha is not None and not with_alpha:
-            rgb = torch.lerp(torch.ones_like(rgb), rgb, self.alpha)
-        elif self.alpha is not None:
-            rgb = torch.cat([rgb, self.alpha], dim=1)
-        top = 2**bits - 1
-        whole = rgb[0].mul(top).round_().clamp_(0, top)  # (C, H, W), still float32
-        if bits == 8:
-            return whole.to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-        return whole.permute(1, 2, 0).numpy().astype(np.uint16, order="C")
+        channels = 4 if self.alpha is not None and with_alpha else 3
+        whole = np.empty((self.height, self.width, channels), np.uint8 if bits == 8 else np.uint16)
+        step = max(1, PART // self.width)
+        for top in range(0, self.height, step):
+            rows = slice(top, top + step)
+            rgb = self.rgb[rows]
+            if self.alpha is not None and with_alpha:
+                whole[rows, :, 3] = _rounded(self.alpha[rows], bits)
+            elif self.alpha is not None:
+                rgb = rgb + (1 - self.alpha[rows, :, None]) * (1 - rgb)
+            whole[rows, :, :3] = _rounded(rgb, bits)
+        return whole
 
 
-def to_pil(picture: Picture | Tensor) -> Image.Image:
+def _rounded(values: Floats, bits: int) -> Floats:
+    """Of [0, 1], in whole numbers up to the largest of so many bits, still float32."""
+    top = np.float32(2**bits - 1)
+    scaled = values * top
+    return np.clip(np.rint(scaled, out=scaled), 0, top, out=scaled)
+
+
+def to_pil(picture: Picture | Floats | Tensor) -> Image.Image:
     """8-bit RGB, or RGBA where the picture has alpha, with the sRGB profile in ``info["icc_profile"]``.
 
-    A tensor is (3, H, W) or (1, 3, H, W) with values in [0, 1]; what lies outside is clamped. ``ImageError``
-    for other shapes and for NaN.
+    An array is (H, W, 3), a tensor (3, H, W) or (1, 3, H, W), with values in [0, 1]; what lies outside is clamped.
+    ``ImageError`` for other shapes and for NaN.
     """
-    if isinstance(picture, Tensor):
-        rgb = picture[None] if picture.ndim == 3 else picture
-        picture = Picture(rgb.detach().to(device="cpu", dtype=torch.float32))
+    if not isinstance(picture, Picture):
+        picture = Picture(_rows(picture))
     image = Image.fromarray(picture.integers(8))
     image.info["icc_profile"] = SRGB
     return image
 
 
-def to_rows(planes: Tensor) -> NDArray[np.float32]:
-    """(1, C, H, W) on the processor -> (H, W, C), a view where the layout is channels-last."""
-    rows: NDArray[np.float32] = planes[0].permute(1, 2, 0).numpy()
+def _rows(values: Any) -> Floats:
+    """A tensor (3, H, W) or (1, 3, H, W) as (H, W, 3); an array as it is."""
+    if is_tensor(values):
+        shape = tuple(values.shape)
+        if shape[:-2] not in ((3,), (1, 3)):
+            raise ImageError(f"tensor: shape {shape}, need (3, H, W) or (1, 3, H, W)")
+        values = values.detach().cpu().float().numpy().reshape(shape[-3:]).transpose(1, 2, 0)
+    rows: Floats = np.asarray(values, np.float32)
     return rows
 
 
-def from_rows(rows: NDArray[np.float32]) -> Tensor:
-    """(H, W, C) -> (1, C, H, W), channels-last, a view."""
-    return torch.from_numpy(rows)[None].permute(0, 3, 1, 2)
+def is_tensor(value: Any) -> bool:
+    """Whether it is one of torch's, which nobody has who has not imported torch."""
+    return hasattr(value, "detach") and any(kind.__module__.split(".")[0] == "torch" for kind in type(value).__mro__)
 
 
 def nothing_shows(name: str) -> ImageError:

@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from impasto.files import ScratchFile
 from impasto.imaging.metadata import Metadata
-from impasto.imaging.pixels import to_tensor
+from impasto.imaging.pixels import to_floats
 
 __all__ = ["PixelFile", "Strips"]
 
@@ -118,21 +117,24 @@ class Strips:
 
     @property
     def height(self) -> int:
+        """In px."""
         return self.pixels.height
 
     @property
     def width(self) -> int:
+        """In px."""
         return self.pixels.width
 
     @property
     def has_alpha(self) -> bool:
+        """Whether the last channel is alpha."""
         return self.pixels.channels in (2, 4)
 
-    def read(self, top: int, bottom: int) -> Tensor:
-        """Colours of some rows, (1, 3, n, W) float32 in [0, 1]."""
+    def read(self, top: int, bottom: int) -> NDArray[np.float32]:
+        """Colours of some rows, (n, W, 3) float32 in [0, 1]."""
         array = self.pixels.read(top, bottom)
-        return to_tensor(array[:, :, :-1] if self.has_alpha else array, 3)
+        return to_floats(array[:, :, :-1] if self.has_alpha else array, 3)
 
-    def read_alpha(self, top: int, bottom: int) -> Tensor:
-        """Alpha of some rows, (1, 1, n, W) float32 in [0, 1]; only where there is any."""
-        return to_tensor(self.pixels.read(top, bottom)[:, :, -1:], 1)
+    def read_alpha(self, top: int, bottom: int) -> NDArray[np.float32]:
+        """Alpha of some rows, (n, W) float32 in [0, 1]; only where there is any."""
+        return to_floats(self.pixels.read(top, bottom)[:, :, -1:], 1)[:, :, 0]

@@ -1,4 +1,4 @@
-"""Decoded pixels as a file holds them, and their way to the tensor that the rest works on."""
+"""Decoded pixels as a file holds them, and their way to the floats that the rest works on."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
-from torch import Tensor
 
 from impasto.errors import ImageError
 from impasto.imaging.colour_tags import container_profile, exif_profile
 from impasto.imaging.profiles import LAB, to_srgb
 
-__all__ = ["Pixels", "exif_orientation", "from_pillow", "to_tensor", "unpremultiplied", "upright"]
+__all__ = ["Pixels", "exif_orientation", "from_pillow", "to_floats", "unpremultiplied", "upright"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +34,15 @@ class Pixels:
 
     @property
     def bits(self) -> int:
+        """Of a channel: 8 or 16."""
         return 8 * self.colour.dtype.itemsize
 
-    def develop(self) -> tuple[Tensor, Tensor | None]:
-        """(1, 3, H, W) sRGB and (1, 1, H, W) alpha or None; float32 in [0, 1], upright."""
-        rgb = to_tensor(upright(to_srgb(self.colour, self.profile), self.orientation), 3)
+    def develop(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """(H, W, 3) sRGB and (H, W) alpha or None; float32 in [0, 1], upright."""
+        rgb = to_floats(upright(to_srgb(self.colour, self.profile), self.orientation), 3)
         if self.alpha is None:
             return rgb, None
-        return rgb, to_tensor(upright(self.alpha[:, :, None], self.orientation), 1)
+        return rgb, to_floats(upright(self.alpha[:, :, None], self.orientation), 1)[:, :, 0]
 
 
 def upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -57,12 +56,12 @@ def upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
     return array
 
 
-def to_tensor(array: NDArray[Any], channels: int) -> Tensor:
-    """(H, W, 1 or C) integers -> (1, C, H, W), channels-last; one pass, and grey is repeated on the way."""
+def to_floats(array: NDArray[Any], channels: int) -> NDArray[np.float32]:
+    """(H, W, 1 or C) integers -> (H, W, C) float32 in [0, 1]; one pass, and grey is repeated on the way."""
     height, width, _ = array.shape
     out = np.empty((height, width, channels), np.float32)
     np.divide(array, np.iinfo(array.dtype).max, out=out, dtype=np.float32)
-    return torch.from_numpy(out)[None].permute(0, 3, 1, 2)  # in this order, or torch takes its layout for another
+    return out
 
 
 def unpremultiplied(colour: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:

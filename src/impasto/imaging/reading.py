@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from torch import Tensor
 
 from impasto.errors import ImageError
 from impasto.files import shown
@@ -21,10 +19,13 @@ from impasto.imaging.header import Header
 from impasto.imaging.heif import read_deep_avif, read_heif
 from impasto.imaging.metadata_files import find_metadata, of_info
 from impasto.imaging.opening import first_bytes, open_source
-from impasto.imaging.picture import Picture
+from impasto.imaging.picture import Picture, is_tensor
 from impasto.imaging.pixels import Pixels, exif_orientation, from_pillow
 from impasto.imaging.png16 import is_png16, read_png16
 from impasto.imaging.tiff import is_tiff, read_tiff, tiff_header
+
+if TYPE_CHECKING:
+    from impasto.types import PictureSource
 
 __all__ = ["Header", "as_picture", "decode", "header_of", "identified", "read", "read_header"]
 
@@ -115,7 +116,7 @@ def identified(file: BinaryIO, head: bytes) -> Image.Image:
 
 
 def as_picture(
-    image: str | os.PathLike[str] | BinaryIO | Image.Image | NDArray[Any] | Tensor | Picture,
+    image: PictureSource,
     *,
     max_megapixels: float = MAX_MEGAPIXELS,
     min_side: int = MIN_SIDE,
@@ -133,13 +134,13 @@ def as_picture(
         return _from_image(image, limits)
     if isinstance(image, np.ndarray):
         return _from_array(image, limits)
-    if isinstance(image, Tensor):
+    if is_tensor(image):
         return _from_tensor(image, limits)
     if isinstance(image, Picture):
         limits.check(shown(image.name), image.width, image.height)
         return image
     if isinstance(image, str | os.PathLike) or hasattr(image, "read"):
-        return read(image, max_megapixels=max_megapixels, min_side=min_side)
+        return read(cast("str | BinaryIO", image), max_megapixels=max_megapixels, min_side=min_side)
     raise ImageError(f"{type(image).__name__}: not a picture; give a path, a PIL image, an array or a tensor")
 
 
@@ -166,28 +167,29 @@ def _from_array(array: NDArray[Any], limits: Limits) -> Picture:
     if array.dtype.kind != "f":
         raise ImageError(f"array: type {array.dtype}, need uint8, uint16 or floats in [0, 1]; convert it first")
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused below
-        planes = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1), dtype=np.float32))[None]
-    planes = _in_range(planes, "array")
-    rgb, alpha = planes[:, :3], (planes[:, 3:] if planes.shape[1] == 4 else None)
-    return Picture(rgb.expand(1, 3, -1, -1).contiguous(), alpha, 8, "array")
+        values = np.asarray(array, np.float32)
+    values = _in_range(values, "array")
+    alpha = values[:, :, 3].copy() if values.shape[2] == 4 else None
+    rgb = values.repeat(3, axis=2) if values.shape[2] == 1 else values[:, :, :3]
+    return Picture(np.ascontiguousarray(rgb), alpha, 8, "array")
 
 
-def _from_tensor(tensor: Tensor, limits: Limits) -> Picture:
+def _from_tensor(tensor: Any, limits: Limits) -> Picture:
     shape = tuple(tensor.shape)
     if shape[:-2] not in ((3,), (1, 3)):
         raise ImageError(f"tensor: shape {shape}, need (3, H, W) or (1, 3, H, W), one picture at a time")
     limits.check("tensor", shape[-1], shape[-2])
     if not tensor.is_floating_point():
         raise ImageError(f"tensor: type {tensor.dtype}, need floats in [0, 1]; divide by its largest value first")
-    rgb = tensor.detach().to(device="cpu", dtype=torch.float32).reshape(1, *shape[-3:])
-    return Picture(_in_range(rgb, "tensor"), None, 8, "tensor")
+    rgb = tensor.detach().cpu().float().numpy().reshape(shape[-3:]).transpose(1, 2, 0)
+    return Picture(np.ascontiguousarray(_in_range(rgb, "tensor")), None, 8, "tensor")
 
 
-def _in_range(values: Tensor, name: str) -> Tensor:
+def _in_range(values: NDArray[np.float32], name: str) -> NDArray[np.float32]:
     """A clamped copy; ``ImageError`` for NaN, infinity and values clearly outside [0, 1]."""
-    low, high = (float(bound) for bound in cast("tuple[Tensor, Tensor]", values.aminmax()))
+    low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ImageError(f"{name}: NaN or infinite values, need floats in [0, 1]")
     if low < -_OVERSHOOT or high > 1 + _OVERSHOOT:
         raise ImageError(f"{name}: values from {low:g} to {high:g}, need [0, 1]; rescale them first")
-    return values.clamp(0, 1)
+    return values.clip(0, 1)

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from numpy.typing import NDArray
 
 from impasto.errors import OptionError
 from impasto.imaging.colour import luminance
@@ -24,7 +22,7 @@ from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, Limits
 from impasto.imaging.picture import Picture
 from impasto.imaging.pixels import upright
 from impasto.imaging.rows import Rows, open_rows
-from impasto.imaging.sizes import fit_long_side, resize
+from impasto.imaging.sizes import Bicubic, bicubic, fit_long_side, resize
 
 __all__ = ["WHOLE", "read_light", "read_reduced", "reading_bytes"]
 
@@ -33,6 +31,7 @@ SMALL = 1_000_000  # px up to which there always is
 WHOLE_BYTES = 24  # per pixel, while a picture is read whole
 STRIP = 1 << 18  # px that are developed at a time
 STRIP_BYTES = 128  # per pixel of these
+Floats: TypeAlias = NDArray[np.float32]
 DRAFT = 2  # times the size that is needed, at which a JPEG is decoded at least
 
 
@@ -44,6 +43,7 @@ def read_reduced(
     max_megapixels: float = MAX_MEGAPIXELS,
     min_side: int = MIN_SIDE,
     room: int | None = None,
+    by: Bicubic = bicubic,
 ) -> Picture:
     """A picture that is to be looked at at a smaller size, as `as_picture` has it, or already at that size.
 
@@ -53,6 +53,7 @@ def read_reduced(
         size: (height, width), instead of `long_side`.
         max_megapixels, min_side: limits of the picture as it is stored.
         room: bytes that reading may take; None is no limit.
+        by: what resizes.
 
     Raises:
         OptionError: it cannot be read within `room`; nothing is decoded then.
@@ -66,27 +67,33 @@ def read_reduced(
         _check_room(rows, _bytes(rows, goal, 4), room)
         if goal == rows.header.size:
             return rows.whole()
-        found, transparent = _reduced(rows, goal, _weighed, 4)
-    rgb, alpha = found[:, :3], found[:, 3:]
+        found, transparent = _reduced(rows, goal, _weighed, 4, by)
+    rgb, alpha = found[:, :, :3], found[:, :, 3:]
     if not transparent:
-        return Picture(rgb, None, rows.bits, rows.name)
-    return Picture(torch.where(alpha > 0, rgb / alpha.clamp_min(1e-4), rgb).clamp_(0, 1), alpha, rows.bits, rows.name)
+        return Picture(np.ascontiguousarray(rgb), None, rows.bits, rows.name)
+    rgb = np.where(alpha > 0, rgb / np.maximum(alpha, np.float32(1e-4)), rgb).clip(0, 1)
+    return Picture(rgb, alpha[:, :, 0].copy(), rows.bits, rows.name)
 
 
 def read_light(
-    image: Any, size: tuple[int, int], *, max_megapixels: float = MAX_MEGAPIXELS, room: int | None = None
-) -> Tensor:
-    """A picture's luminance, transparent counting as black, brought to (height, width): (1, 1, h, w) in [0, 1].
+    image: Any,
+    size: tuple[int, int],
+    *,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    room: int | None = None,
+    by: Bicubic = bicubic,
+) -> Floats:
+    """A picture's luminance, transparent counting as black, brought to (height, width): (h, w) in [0, 1].
 
     Other arguments and errors are those of `read_reduced`.
     """
     with open_rows(image, Limits(max_megapixels)) as rows:
         if _reads_whole(rows, room):
             picture = rows.whole()
-            return resize(_light(picture.rgb, picture.alpha), size)
+            return resize(_light(picture.rgb, picture.alpha), size, by)[:, :, 0]
         rows.prepare()
         _check_room(rows, _bytes(rows, size, 1), room)
-        return _reduced(rows, size, _light, 1)[0]
+        return _reduced(rows, size, _light, 1, by)[0][:, :, 0]
 
 
 def reading_bytes(
@@ -147,41 +154,31 @@ def _check_room(rows: Rows, need: int, room: int | None) -> None:
         )
 
 
-def _light(rgb: Tensor, alpha: Tensor | None) -> Tensor:
+def _light(rgb: Floats, alpha: Floats | None) -> Floats:
+    """(n, W, 1)."""
     light = luminance(rgb) if alpha is None else luminance(rgb) * alpha
-    return light.clamp(0, 1)
+    return light.clip(0, 1)[:, :, None]
 
 
-def _weighed(rgb: Tensor, alpha: Tensor | None) -> Tensor:
-    """Colours as far as they are opaque, and how far: (1, 4, n, W)."""
-    return torch.cat([rgb, torch.ones_like(rgb[:, :1])] if alpha is None else [rgb * alpha, alpha], 1)
+def _weighed(rgb: Floats, alpha: Floats | None) -> Floats:
+    """Colours as far as they are opaque, and how far: (n, W, 4)."""
+    if alpha is None:
+        return np.concatenate([rgb, np.ones_like(rgb[:, :, :1])], axis=2)
+    return np.concatenate([rgb * alpha[:, :, None], alpha[:, :, None]], axis=2)
 
 
 def _reduced(
-    rows: Rows, goal: tuple[int, int], make: Callable[[Tensor, Tensor | None], Tensor], channels: int
-) -> tuple[Tensor, bool]:
-    """What `make` makes of the rows, (1, C, n, W), at another size, upright, and whether there was alpha.
+    rows: Rows, goal: tuple[int, int], make: Callable[[Floats, Floats | None], Floats], channels: int, by: Bicubic
+) -> tuple[Floats, bool]:
+    """What `make` makes of the rows, (n, W, C), at another size, upright, and whether there was alpha.
 
-    (1, C, h, w) in [0, 1].
+    (h, w, C) in [0, 1].
     """
     height, width = _stored(rows, goal)
-    gathered, top, transparent = torch.empty(1, rows.header.height, width, channels).permute(0, 3, 1, 2), 0, False
+    gathered, top, transparent = np.empty((rows.header.height, width, channels), np.float32), 0, False
     for rgb, alpha in rows.pieces(max(1, STRIP // rows.header.width), _least((height, width))):
-        part = _to_width(make(rgb, alpha), width)
-        gathered[:, :, top : top + part.shape[2]] = part
-        top, transparent = top + part.shape[2], transparent or alpha is not None
-    done = resize(gathered[:, :, :top], (height, width)).clamp(0, 1)
-    array = upright(done[0].permute(1, 2, 0).numpy(), rows.header.orientation)
-    return torch.from_numpy(np.ascontiguousarray(array))[None].permute(0, 3, 1, 2), transparent
-
-
-def _to_width(rows: Tensor, width: int) -> Tensor:
-    """The first of the two passes of `resize`, which is not clamped."""
-    if width == rows.shape[3]:
-        return rows
-    if width == 1:  # torch 2.13 gets a single column wrong, but not a single row
-        columns = rows.transpose(2, 3)
-        return F.interpolate(
-            columns, (1, columns.shape[3]), mode="bicubic", align_corners=False, antialias=True
-        ).transpose(2, 3)
-    return F.interpolate(rows, (rows.shape[2], width), mode="bicubic", align_corners=False, antialias=True)
+        part = by(make(rgb, alpha), (len(rgb), width))  # the first of the two passes of `resize`, not clamped
+        gathered[top : top + len(part)] = part
+        top, transparent = top + len(part), transparent or alpha is not None
+    done = by(gathered[:top], (height, width)).clip(0, 1)
+    return np.ascontiguousarray(upright(done, rows.header.orientation)), transparent

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from impasto.files import shown
 from impasto.imaging.formats import is_heif
 from impasto.imaging.guards import Limits, decoding
 from impasto.imaging.metadata_files import find_metadata
 from impasto.imaging.opening import first_bytes, open_source
-from impasto.imaging.picture import Picture
+from impasto.imaging.picture import Picture, is_tensor
 from impasto.imaging.pixels import Pixels, exif_orientation, from_pillow
 from impasto.imaging.pngrows import PngRows, is_png
 from impasto.imaging.reading import Header, as_picture, decode, header_of, identified
@@ -29,8 +29,8 @@ from impasto.imaging.tiff import is_tiff, strip_bytes, tiff_strips
 
 __all__ = ["Piece", "Rows", "open_rows"]
 
-Piece = tuple[Tensor, Tensor | None]
-"""Rows of a picture as stored: (1, 3, n, W) sRGB, and (1, 1, n, W) alpha or None, float32 in [0, 1]."""
+Piece = tuple[NDArray[np.float32], NDArray[np.float32] | None]
+"""Rows of a picture as stored: (n, W, 3) sRGB, and (n, W) alpha or None, float32 in [0, 1]."""
 
 _HELD = {"JPEG": 4, "GIF": 8, "BMP": 8}  # bytes per pixel that Pillow holds at most; others keep several copies
 _HELD_BY_OTHERS = 16
@@ -183,7 +183,7 @@ class _InMemory(Rows):
         if isinstance(image, Image.Image):
             name = Path(os.fsdecode(getattr(image, "filename", ""))).name or "image"
             header = Header(*image.size, exif_orientation(image))
-        elif isinstance(image, Tensor) and image.ndim in (3, 4):
+        elif is_tensor(image) and image.ndim in (3, 4):
             name, header = "tensor", Header(image.shape[-1], image.shape[-2])
         elif isinstance(image, np.ndarray) and image.ndim in (2, 3):
             name, header = "array", Header(image.shape[1], image.shape[0])
@@ -203,7 +203,7 @@ class _InMemory(Rows):
                     self.bits = pixels.bits
                     yield replace(pixels, orientation=1).develop()
                 continue
-            part = self.image[..., top:bottom, :] if isinstance(self.image, Tensor) else self.image[top:bottom]
+            part = self.image[..., top:bottom, :] if is_tensor(self.image) else self.image[top:bottom]
             picture = as_picture(part, max_megapixels=self.limits.max_megapixels, min_side=1)
             self.bits = picture.bits
             yield picture.rgb, picture.alpha

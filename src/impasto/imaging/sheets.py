@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from impasto.errors import OptionError
 from impasto.imaging.picture import Picture, to_pil
@@ -25,15 +24,15 @@ LONGEST = 16_000  # px, of the sheet's longer side
 
 
 class Cell(NamedTuple):
-    """A picture (1, 3, h, w) in [0, 1], or none, with what is written above it."""
+    """A picture (h, w, 3) in [0, 1], or none, with what is written above it."""
 
-    picture: Tensor | None = None
+    picture: NDArray[np.float32] | None = None
     label: str = ""
 
 
-def thumbnail(image: Tensor, side: int) -> Tensor:
-    """(1, 3, H, W) with its long side brought to `side` px if it is longer, on the CPU."""
-    return resize(image, fit_long_side((image.shape[2], image.shape[3]), side)).float().cpu()
+def thumbnail(image: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """(H, W, 3) with its long side brought to `side` px if it is longer."""
+    return resize(image, fit_long_side((image.shape[0], image.shape[1]), side))
 
 
 def contact_sheet(rows: Sequence[Sequence[Cell]], side: int = 192) -> Picture:
@@ -60,7 +59,7 @@ def contact_sheet(rows: Sequence[Sequence[Cell]], side: int = 192) -> Picture:
                 sheet.paste(image.convert("RGB"), (x, y + line))
             x += width + GAP
         y += height + line + GAP
-    return Picture(torch.from_numpy(np.asarray(sheet, np.float32) / 255).permute(2, 0, 1)[None], name="sheet")
+    return Picture(np.asarray(sheet, np.float32) / np.float32(255), name="sheet")
 
 
 @functools.cache

@@ -22,11 +22,13 @@ import torch
 from torch import Tensor
 
 from impasto.core.precision import choose_precision, pick_device
+from impasto.core.resizing import resize
+from impasto.core.tensors import to_array, to_tensor
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError, ImpastoError
 from impasto.evaluation import measure
 from impasto.files import atomic_path
-from impasto.imaging import Picture, fit_long_side, read, resize, write
+from impasto.imaging import Picture, fit_long_side, read, write
 from impasto.lab.grid import HOW, OPTIMIZE, SIZE, optimize_settings, train_settings
 from impasto.networks.bound import WeightedStyles
 from impasto.networks.checkpoint import load_model
@@ -84,7 +86,7 @@ def run_cell(folder: Path) -> Result:
     try:
         values = told["values"]
         outcome = _optimize(values, folder) if told["method"] == OPTIMIZE else _train(told["method"], values, folder)
-        write(Picture(outcome.painted), folder / PAINTING, force=True)
+        write(Picture(to_array(outcome.painted)), folder / PAINTING, force=True)
         result = Result(steps=outcome.steps, losses=dict(outcome.losses), distances=_distances(told["judge"], outcome))
     except ImpastoError as error:
         result = Result(error=str(error))
@@ -123,7 +125,7 @@ def _optimize(values: Mapping[str, Any], folder: Path) -> _Outcome:
         log.write(folder / LOSSES)
         if last is None:
             raise DataError("no step was taken: raise steps")
-        photo, painted = job.picture().seen(), job.result().rgb
+        photo, painted = to_tensor(job.picture().seen()), to_tensor(job.result().rgb)
     return _Outcome(photo, _shown(read(styles[0]), max(painted.shape)), painted, int(last.done), last.losses)
 
 
@@ -160,7 +162,7 @@ def _train(method: str, values: Mapping[str, Any], folder: Path) -> _Outcome:
 
 def _shown(picture: Picture, long: int) -> Tensor:
     """What is seen of it, (1, 3 or 4, h, w), see `Picture.weighed`."""
-    return resize(picture.weighed(), fit_long_side((picture.height, picture.width), long))
+    return resize(to_tensor(picture.weighed()), fit_long_side((picture.height, picture.width), long))
 
 
 def _distances(judge: str, outcome: _Outcome) -> dict[str, float]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from impasto.lab.sheets import Legend, Sheet, Tile, colours, picture_tile, thumb
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["GramView", "gram_distances", "gram_sheet", "gram_views", "strongest_pairs"]
+__all__ = ["GramView", "gram_distances", "gram_facts", "gram_sheet", "gram_views", "strongest_pairs"]
 
 PAIRS = 3
 MATRIX, PICTURE = 256, 220  # px
@@ -80,6 +80,18 @@ def strongest_pairs(matrix: Tensor, count: int) -> tuple[tuple[int, int], ...]:
 def gram_distances(one: Sequence[GramView], other: Sequence[GramView]) -> dict[str, float]:
     """|G - G'|² / |G'|² by layer, G' being `other`'s: what style losses measure, as `evaluation` does."""
     return {a.layer: float(reduce_error(a.matrix, b.matrix, "relative")) for a, b in zip(one, other, strict=True)}
+
+
+def gram_facts(views: Sequence[GramView], distances: Mapping[str, float]) -> list[dict[str, Any]]:
+    """In types that JSON has: for each ``layer`` its ``pairs`` [i, j, G_ij], and its ``distance``, if there is one."""
+    return [
+        {
+            "layer": view.layer,
+            "pairs": [[i, j, float(view.matrix[i, j])] for i, j in view.pairs],
+            "distance": distances.get(view.layer),
+        }
+        for view in views
+    ]
 
 
 @in_our_settings

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from impasto.core.host import in_our_settings
 from impasto.core.losses import reduce_error
+from impasto.core.resizing import resize
 from impasto.core.vgg import VGG
-from impasto.imaging import resize
 from impasto.lab.sheets import Sheet, picture_tile
 from impasto.optimize.loop import Optimization
 from impasto.optimize.presets import OptimizeSettings

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from impasto.core.host import in_our_settings
+from impasto.core.memory import reuse_large_blocks
+from impasto.core.precision import PrecisionName, choose_precision, pick_device
+from impasto.core.resizing import resize
+from impasto.core.tensors import to_tensor
 from impasto.core.vgg import VGG
+from impasto.core.weights import Input, load_backbone
 from impasto.errors import LayerError, OptionError, nearest
+from impasto.imaging import as_picture, fit_long_side, read
 from impasto.networks.adain import AdaIN
 from impasto.networks.encoded import TAPS
 from impasto.networks.inference import bind
 from impasto.networks.registry import Network, as_adain, kind_of, painter_of
 from impasto.networks.staged import Stage, StagedNetwork
+from impasto.stylizer.api import load
+from impasto.stylizer.styles import Style
 
-__all__ = ["BackboneLayers", "Layers", "PainterLayers", "stage_names"]
+__all__ = ["BackboneLayers", "Layers", "PainterLayers", "read_picture", "stage_names"]
 
 
 class Layers(Protocol):
@@ -30,7 +40,9 @@ class Layers(Protocol):
     name: str
     layers: tuple[str, ...]
 
-    def __call__(self, image: Tensor, layers: Sequence[str], /) -> Mapping[str, Tensor]: ...
+    def __call__(self, image: Tensor, layers: Sequence[str], /) -> Mapping[str, Tensor]:
+        """Name -> features of the picture."""
+        ...
 
 
 class BackboneLayers:
@@ -39,9 +51,22 @@ class BackboneLayers:
     def __init__(self, backbone: VGG) -> None:
         self.backbone, self.name, self.layers = backbone, backbone.name, backbone.taps
 
+    @classmethod
+    def load(
+        cls,
+        name: str | PathLike[str],
+        input: Input | None = None,  # noqa: A002
+        device: str = "auto",
+        precision: PrecisionName = "auto",
+    ) -> BackboneLayers:
+        """Those of a backbone by its name or file; errors as of `load_backbone` and `pick_device`."""
+        where = pick_device(device)
+        return cls(load_backbone(name, input=input, precision=choose_precision(where, precision), device=where))
+
     @in_our_settings
     @torch.no_grad()
     def __call__(self, image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+        """See `Layers`."""
         features: dict[str, Tensor] = self.backbone(image.to(self.backbone.device), layers)
         return {name: features[name] for name in layers}
 
@@ -55,9 +80,14 @@ class PainterLayers:
         styles: names with weights, for a network that knows its styles; may be left out where it knows but one.
         pictures: style pictures (1, 3, h, w) with weights, for a network of any style.
 
+    Attributes:
+        chosen: the style in which it paints because `load` was told none of several; else None.
+
     Raises:
         OptionError: styles that the network does not know, or a choice that it does not have.
     """
+
+    chosen: str | None = None
 
     def __init__(
         self,
@@ -69,11 +99,11 @@ class PainterLayers:
         kind = kind_of(network)
         if kind.styled_by == "pictures":
             if styles or not pictures:
-                raise OptionError(f"{name} paints in the manner of any picture: give it one with --style PICTURE")
+                raise OptionError(f"{name} paints in the manner of any picture: give it one as `style`")
         elif pictures or (styles and kind.styled_by == "single"):
-            raise OptionError(f"{name} paints in a manner of its own: leave --style PICTURE out")
+            raise OptionError(f"{name} paints in a manner of its own: leave `style` out")
         elif not styles and len(network.styles) > 1:
-            raise OptionError(f"which style? {name} has {', '.join(network.styles)}: add --style NAME")
+            raise OptionError(f"which style? {name} has {', '.join(network.styles)}: name one as `style`")
         self.device = next(network.parameters()).device
         shown = [(picture.to(self.device), weight) for picture, weight in pictures]
         self.bound = bind(network, shown or list((styles or {}).items()))
@@ -82,9 +112,37 @@ class PainterLayers:
         self.encoder = () if encoder is None else encoder.taps[: encoder.taps.index(TAPS[-1]) + 1]
         self.layers = (*self.encoder, *self.stages)
 
+    @classmethod
+    def load(
+        cls,
+        model: str | PathLike[str],
+        styles: Sequence[Style] = (),
+        device: str = "auto",
+        precision: PrecisionName = "auto",
+    ) -> PainterLayers:
+        """Those of a shipped network or a file of `impasto train`, painting in these styles: names or pictures.
+
+        Raises:
+            WeightsError: no such name or file, or one that is damaged.
+            ImageError: a style picture that cannot be read.
+            OptionError: as of the class.
+        """
+        loaded = load(model, device=device, precision=precision)
+        name, chosen = Path(loaded.name).stem, None
+        if loaded.any_style:
+            pictures = [(to_tensor(as_picture(style.image).weighed()), style.weight) for style in styles]
+            return cls(loaded.network, name, pictures=pictures)
+        if not styles and len(loaded.styles) > 1:
+            chosen = loaded.styles[0].name
+            styles = [Style(chosen)]
+        layers = cls(loaded.network, name, {str(style.image): style.weight for style in styles} or None)
+        layers.chosen = chosen
+        return layers
+
     @in_our_settings
     @torch.no_grad()
     def __call__(self, image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+        """See `Layers`."""
         for layer in layers:
             if layer not in self.layers:
                 near = nearest(layer, self.layers)
@@ -111,6 +169,14 @@ class PainterLayers:
             if len(found) == len(set(wanted)):
                 break
         return found
+
+
+@in_our_settings
+def read_picture(path: str | PathLike[str], size: int) -> Tensor:
+    """A picture (1, 3, H, W) in [0, 1] with a long side of at most `size` px. ImageError if it cannot be read."""
+    reuse_large_blocks()
+    rgb = to_tensor(read(path).seen())
+    return resize(rgb, fit_long_side((rgb.shape[2], rgb.shape[3]), size))
 
 
 def stage_names(network: StagedNetwork | AdaIN) -> tuple[str, ...]:

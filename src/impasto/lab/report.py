@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from impasto.core.tensors import to_tensor
 from impasto.files import atomic_path
 from impasto.imaging import read
 from impasto.lab.cells import LOSSES, PAINTING, Result
 from impasto.lab.experiments import cell_folder, results
 from impasto.lab.grid import Cell, Grid, shown_value
-from impasto.lab.sheets import Sheet, Tile, new_figure, picture_tile
+from impasto.lab.sheets import Sheet, Tile, new_figure, picture_tile, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["experiment_sheet", "loss_figure", "table", "write_table"]
+__all__ = ["experiment_sheet", "loss_figure", "table", "write_report", "write_table"]
 
 TILE = 200  # px
 COLUMNS = 5  # of cells that were listed one by one
@@ -30,6 +31,17 @@ PANELS = ("total", "content", "style")
 # Okabe & Ito's colours, which readers of any colour vision can tell apart; dashes tell on.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", ":", "-.")
+
+
+def write_report(grid: Grid, out: Path, *, title: str = "") -> Path:
+    """Write cells.csv, sheet.png and losses.png into the folder of the grid's runs; gives the sheet's path.
+
+    OutputError if one cannot be written.
+    """
+    write_table(table(grid, out), out / "cells.csv")
+    save_figure(experiment_sheet(grid, out, title=title), out / "sheet.png", force=True)
+    save_figure(loss_figure(grid, out, title=title), out / "losses.png", force=True)
+    return out / "sheet.png"
 
 
 def table(grid: Grid, out: Path) -> list[dict[str, Any]]:
@@ -134,7 +146,7 @@ def _tile(cell: Cell, result: Result | None, out: Path, label: str) -> Tile:
     room = TILE // 6  # letters
     if result is not None and result.error is None:
         content, style = result.distances["content"], result.distances["style"]
-        picture = read(cell_folder(out, cell) / PAINTING).rgb
+        picture = to_tensor(read(cell_folder(out, cell) / PAINTING).rgb)
         return picture_tile(picture, TILE, f"{label[:room]}\nc {content:.3f}  s {style:.3f}")
     why = "not run yet" if result is None else f"failed: {result.error}"
     return Tile(np.full((TILE * 3 // 4, TILE, 3), 225, np.uint8), f"{label[:room]}\n{why[:room]}")

@@ -18,7 +18,7 @@ from impasto.imaging import check_output, fit_long_side, read, resize, to_pil
 __all__ = ["FILMS", "check_film", "find_frames", "write_film"]
 
 FILMS = (".gif", ".png", ".apng", ".mp4")
-KEPT = (("frames", "*.jpg"), ("samples", "step-*.jpg"))  # of `stylize --run`, and of a training
+KEPT = (("frames", "*.jpg"), ("samples", "step-*.jpg"))  # of a run of `stylize`, and of a training
 REST = 2.0  # seconds on the last frame
 
 
@@ -37,7 +37,7 @@ def find_frames(folder: str | PathLike[str]) -> list[Path]:
             return sorted(frames, key=_step)
     raise DataError(
         f"{folder}: no frames of a run are in it (frames/000025.jpg, samples/step-00000250.jpg): give a folder that "
-        "`impasto stylize --run` or `impasto train` wrote, with a smaller --save-every if the run was short"
+        "`impasto stylize --run` or `impasto train` wrote, with a smaller `save_every` if the run was short"
     )
 
 
@@ -70,6 +70,7 @@ def write_film(
         path: .gif, .png or .apng (animated PNG), or .mp4 (H.264, with the extra ``video``).
         size: long side in px; smaller frames are not enlarged.
         fps: frames a second.
+        force: replace a file that exists.
 
     Raises:
         OptionError: no frames, or a rate that is none.
@@ -97,7 +98,7 @@ def _pictures(frames: Sequence[Path], size: int, *, even: bool) -> Iterator[Imag
     for frame in frames:
         rgb = read(frame).rgb
         if shape is None:
-            height, width = fit_long_side((rgb.shape[2], rgb.shape[3]), size)
+            height, width = fit_long_side((rgb.shape[0], rgb.shape[1]), size)
             # H.264 halves the resolution of colours, so it wants even sides.
             shape = (height // 2 * 2 or 2, width // 2 * 2 or 2) if even else (height, width)
         yield to_pil(resize(rgb, shape)).convert("RGB")

@@ -397,7 +397,7 @@ def layout_for(backbone: VGG, settings: OptimizeSettings, size: tuple[int, int],
     if best is None:
         raise OptionError(
             f"{size[1]}x{size[0]} px cannot be painted within {shown_bytes(room + held)}: "
-            f"need --max-memory {ceiling(least + held)} or more"
+            f"need `max_memory` {ceiling(least + held)} or more"
         )
     return best
 

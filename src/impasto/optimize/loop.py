@@ -18,20 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from impasto.core.colour import luminance, match_colours, match_luminance, tame_colours, transfer_luminance
 from impasto.core.host import in_our_settings, trainable
+from impasto.core.resizing import resize
 from impasto.core.rows import Pool
 from impasto.core.vgg import VGG
 from impasto.errors import DivergenceError, OptionError
-from impasto.imaging import (
-    fit_long_side,
-    luminance,
-    match_colours,
-    match_luminance,
-    resize,
-    scale_schedule,
-    tame_colours,
-    transfer_luminance,
-)
+from impasto.imaging import fit_long_side, scale_schedule
 from impasto.optimize.blockwise import BlockObjective, Layout, layout_for, state_bytes
 from impasto.optimize.objective import Objective, Terms, activation_factors, weight_multipliers
 from impasto.optimize.parameterisation import Canvas, Fourier, Pixels, Pyramid
@@ -284,10 +277,10 @@ class Optimization:
         if self.restarts > RESTARTS:
             raise DivergenceError(
                 f"the painting diverged at step {failed} (loss {float(terms.total):.3g}) in spite of {RESTARTS} "
-                "restarts with halved steps: lower --lr or --style-weight, or use --precision float32"
+                "restarts with halved steps: lower `lr` or `style_weight`, or use `precision` float32"
             )
         if self.restarts == 1:
-            self._notes.append(f"the loss blew up at step {failed}: going on from before with half the step;")
+            self._notes.append(f"the loss blew up at step {failed}: going on from before with half the step")
         self.optimizer = self._new_optimizer()
 
     def _is_finite(self) -> bool:
@@ -329,7 +322,7 @@ class Optimization:
 
     def _rescale_note(self) -> str:
         meant = "a mean activation of 1" if self.settings.activations == "unit" else "the original Caffe VGG"
-        return f"weights are rescaled by layer, from {meant} to the activations of {self.backbone.name};"
+        return f"weights are rescaled by layer, from {meant} to the activations of {self.backbone.name}"
 
 
 @dataclass(frozen=True)

@@ -87,35 +87,37 @@ class OptimizeSettings:
                 f"{name} {value!r} is unknown{nearest(value, get_args(kind))}: use {', '.join(get_args(kind))}",
             )
         for name in ("steps", "size", "history"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
-        _require(self.later_steps >= 0, f"later_steps must not be negative, got {self.later_steps}")
-        _require(self.total_steps is None or self.total_steps >= 1, f"steps must be at least 1, got {self.total_steps}")
-        _require(self.start is None or self.start >= 1, f"start must be at least 1 px, got {self.start}")
+            _require(getattr(self, name) >= 1, f"`{name}` must be at least 1, got {getattr(self, name)}")
+        _require(self.later_steps >= 0, f"`later_steps` must not be negative, got {self.later_steps}")
+        _require(
+            self.total_steps is None or self.total_steps >= 1, f"`steps` must be at least 1, got {self.total_steps}"
+        )
+        _require(self.start is None or self.start >= 1, f"`start` must be at least 1 px, got {self.start}")
         for name in ("content_weight", "style_weight", "tv_weight", "range_weight"):
             value = getattr(self, name)
-            _require(0 <= value < float("inf"), f"{name} must be a number from 0 up, got {value}")
+            _require(0 <= value < float("inf"), f"`{name}` must be a number from 0 up, got {value}")
         for name in ("lr", "lr_end", "eps", "style_scale", "levels", "content_factor", "style_factor"):
             value = getattr(self, name)
-            _require(0 < value < float("inf"), f"{name} must be a number above 0, got {value}")
+            _require(0 < value < float("inf"), f"`{name}` must be a number above 0, got {value}")
         for layer, weight in [*self.content_layers.items(), *self.style_layers.items()]:
             _require(0 <= weight < float("inf"), f"the weight of {layer} must be a number from 0 up, got {weight}")
-        _require(self.factor > 1, f"factor must be above 1, got {self.factor}")
+        _require(self.factor > 1, f"`factor` must be above 1, got {self.factor}")
         for value in (self.averaging, *self.betas):
-            _require(0 <= value < 1, f"averaging and betas must be from 0 up and below 1, got {value}")
-        _require(0 <= self.seed < 2**63, f"seed must be from 0 up and below 2**63, got {self.seed}")
+            _require(0 <= value < 1, f"`averaging` and `betas` must be from 0 up and below 1, got {value}")
+        _require(0 <= self.seed < 2**63, f"`seed` must be from 0 up and below 2**63, got {self.seed}")
         _require(bool(self.content_layers) or self.content_weight == 0, "a content weight needs a content layer")
         _require(bool(self.style_layers) or self.style_weight == 0, "a style weight needs a style layer")
         _require(
             self.parameterisation != "pyramid" or self.start is None or self.factor == 2,
-            f"a pyramid's scales double, so factor must be 2 with it, got {self.factor}",
+            f"a pyramid's scales double, so `factor` must be 2 with it, got {self.factor}",
         )
         _require(
             self.parameterisation != "fourier" or self.start is None,
-            "frequencies are painted at one size: leave start out or choose another parameterisation",
+            "frequencies are painted at one size: leave `start` out or choose another `parameterisation`",
         )
         _require(
             self.parameterisation == "pixels" or not self.clamp,
-            f"only pixels can be clamped, not a {self.parameterisation}: set clamp to False",
+            f"only pixels can be clamped, not a {self.parameterisation}: set `clamp` to False",
         )
 
 

@@ -76,7 +76,7 @@ def stylize(
 
     A name or a picture as style is painted in one pass, at the photo's own size; higher qualities, and all options
     that only optimisation has, paint pictures by optimisation. Each option is described once, in `StylizeRequest`; the
-    command ``impasto stylize`` has the same, with the same defaults. None is what is not said.
+    command ``impasto stylize`` has the same, with the same defaults. None means not given.
 
     Args:
         photo: a path, PIL image, array or tensor.

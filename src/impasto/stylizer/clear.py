@@ -1,13 +1,14 @@
-"""Photos with transparency by rows: what `Picture.cleared`, `resized` and `seen` make of one in memory."""
+"""Photos with transparency, read by rows: the same values that `Picture` gives by `cleared`, `resized` and `seen`."""
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from impasto.core.streams import split_rows
+from impasto.core.tensors import to_array, to_tensor
 from impasto.imaging.ground import Ground, GroundSums, fill, lay
-from impasto.imaging.picture import from_rows, nothing_shows, to_rows
+from impasto.imaging.picture import nothing_shows
 from impasto.imaging.pixelfile import Strips
 from impasto.imaging.sizes import unweigh
 from impasto.tiling.photos import Photo
@@ -19,7 +20,7 @@ SUMMED = 1 << 20  # px that are read at a time to find a photo's ground
 
 
 def find_ground(photo: Strips) -> Ground | None:
-    """What continues a photo where it is transparent, after reading all of it; None where it is opaque.
+    """The colours that fill a photo where it is transparent, found by reading all of it; None where it is opaque.
 
     ImageError where nothing of it shows.
     """
@@ -27,7 +28,7 @@ def find_ground(photo: Strips) -> Ground | None:
         return None
     sums = GroundSums((photo.height, photo.width))
     for top, bottom in split_rows(photo.height, max(1, SUMMED // photo.width)):
-        sums.add(top, to_rows(photo.read(top, bottom)), to_rows(photo.read_alpha(top, bottom)))
+        sums.add(top, photo.read(top, bottom), photo.read_alpha(top, bottom)[:, :, None])
     if not sums.visible:
         raise nothing_shows(photo.name)
     return None if sums.opaque else sums.ground()
@@ -41,7 +42,17 @@ class Alpha:
 
     def read(self, top: int, bottom: int) -> Tensor:
         """See `Photo`."""
-        return self.strips.read_alpha(top, bottom)
+        return to_tensor(self.strips.read_alpha(top, bottom))
+
+
+class _Colours:
+    """A photo's colours, (1, 3, n, W)."""
+
+    def __init__(self, strips: Strips) -> None:
+        self.strips, self.height, self.width = strips, strips.height, strips.width
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        return to_tensor(self.strips.read(top, bottom))
 
 
 class _Weighed:
@@ -51,8 +62,8 @@ class _Weighed:
         self.strips, self.height, self.width = strips, strips.height, strips.width
 
     def read(self, top: int, bottom: int) -> Tensor:
-        alpha = self.strips.read_alpha(top, bottom)
-        return torch.cat([self.strips.read(top, bottom) * alpha, alpha], 1)
+        alpha = self.strips.read_alpha(top, bottom)[:, :, None]
+        return to_tensor(np.concatenate([self.strips.read(top, bottom) * alpha, alpha], axis=2))
 
 
 class Clear:
@@ -61,7 +72,9 @@ class Clear:
     def __init__(self, strips: Strips, size: tuple[int, int], ground: Ground | None) -> None:
         self.strips, self.ground, (self.height, self.width) = strips, ground, size
         weighed = ground is not None and size != (strips.height, strips.width)
-        self.source: Photo = Resized(_Weighed(strips), size, clamp=False) if weighed else Resized(strips, size)
+        self.source: Photo = (
+            Resized(_Weighed(strips), size, clamp=False) if weighed else Resized(_Colours(strips), size)
+        )
         self.weighed = weighed
 
     def read(self, top: int, bottom: int) -> Tensor:
@@ -69,9 +82,10 @@ class Clear:
         rows = self.source.read(top, bottom)
         if self.ground is None:
             return rows
-        rgb, alpha = unweigh(rows) if self.weighed else (rows, self.strips.read_alpha(top, bottom))
+        found = to_array(rows)
+        rgb, alpha = unweigh(found) if self.weighed else (found, self.strips.read_alpha(top, bottom))
         ground = self.ground.rows((self.height, self.width), top, bottom)
-        return from_rows(fill(to_rows(rgb), to_rows(alpha), ground))
+        return to_tensor(fill(rgb, alpha[:, :, None], ground))
 
 
 class Seen:
@@ -84,4 +98,4 @@ class Seen:
     def read(self, top: int, bottom: int) -> Tensor:
         """See `Photo`."""
         ground = self.ground.rows((self.height, self.width), top, bottom)
-        return from_rows(lay(to_rows(self.photo.read(top, bottom)), to_rows(self.alpha.read(top, bottom)), ground))
+        return to_tensor(lay(to_array(self.photo.read(top, bottom)), to_array(self.alpha.read(top, bottom)), ground))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from impasto.core.host import in_our_settings
 from impasto.core.memory import parse_memory, reuse_large_blocks
@@ -31,6 +31,9 @@ from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.route import route
 from impasto.stylizer.strip_job import StripJob, needs_strips
 
+if TYPE_CHECKING:
+    from impasto.types import PictureSource
+
 __all__ = ["Engine", "default_engine"]
 
 KEPT = 6  # models, and as many backbones
@@ -38,7 +41,7 @@ T = TypeVar("T")
 
 
 class Engine:
-    """What paints: give it a photo and a request, and it gives a `Job`. Threads may share it.
+    """Makes a `Job` of a photo and a request, and keeps what jobs share: models, memory. Threads may share it.
 
     Args:
         max_memory: what the process may need at most, such as ``"2GB"`` or a number of bytes, for all jobs together;
@@ -58,7 +61,7 @@ class Engine:
     @in_our_settings
     def job(
         self,
-        photo: Any,
+        photo: PictureSource,
         request: StylizeRequest,
         *,
         output: Output | None = None,
@@ -152,20 +155,20 @@ class Engine:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait until fewer jobs compute than may at the same time, and be one of them."""
+        """A context to compute in, which `at_once` jobs can be in at the same time; the next one waits."""
         with self._turns:
             yield
 
 
 class _Loaded(Generic[T]):
-    """What was loaded, the last few of it; each is loaded by one thread, while others that want it wait."""
+    """The last few things that were loaded. Each is loaded once: other threads that want it wait."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._places: OrderedDict[Hashable, _Place[T]] = OrderedDict()
 
     def get(self, key: Hashable, read: Callable[[], T]) -> T:
-        """What the key stands for, read if it is not here."""
+        """What is kept under the key; it is read if it is not there."""
         with self._lock:
             place = self._places.setdefault(key, _Place())
             self._places.move_to_end(key)

@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from impasto.core.host import our_settings, step_by_step
 from impasto.core.memory import room_within
+from impasto.core.resizing import bicubic_rows
 from impasto.errors import OptionError
 from impasto.files import sha256
 from impasto.imaging import Picture, as_picture, check_output, format_warnings, write
 from impasto.imaging.reading import read_header
 from impasto.imaging.reduced import read_reduced
 from impasto.stylizer.budget import Grant
+from impasto.stylizer.finishing import mask_notes
 from impasto.stylizer.recipe import Recipe, picture_hash, recipe_of
 from impasto.stylizer.request import OutputOptions, StylizeRequest
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
+    from impasto.types import PictureSource
 
 __all__ = ["Job", "JobPlan", "Output", "Phase", "Progress", "Steps"]
 
-Phase = Literal["draft", "painting", "writing"]
+Phase = Literal["reading", "draft", "painting", "writing"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Progress:
         left: seconds that the rest should take; None where nothing is known of it yet.
         size: (height, width) in px of what is being painted.
         losses: the weighted terms of an optimisation by name; empty for networks.
-        note: a sentence that should be told.
+        note: a sentence for the user; None most of the time.
     """
 
     phase: Phase
@@ -56,7 +59,7 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """Of the phase, from 0 to 1."""
+        """How much of the phase is done, from 0 to 1."""
         return self.done / self.total if self.total else 1.0
 
 
@@ -99,7 +102,7 @@ class Output:
 
     @property
     def shown(self) -> str:
-        """For messages."""
+        """The path as messages name it."""
         return "standard output" if self.path == "-" else self.path
 
 
@@ -115,18 +118,20 @@ class Job(ABC):
         request: what is asked for.
         output: where the painting goes; None leaves it in memory.
         notes: sentences about the result that should be told, such as what of the photo the output's format cannot
-            hold.
+            hold, or that a mask paints nothing; of masks a `Progress` tells as well, before anything is painted.
     """
 
-    def __init__(self, engine: Engine, photo: Any, request: StylizeRequest, output: Output | None = None) -> None:
+    def __init__(
+        self, engine: Engine, photo: PictureSource, request: StylizeRequest, output: Output | None = None
+    ) -> None:
         self.engine, self.photo, self.request, self.output = engine, photo, request, output
         self.notes: list[str] = []
+        self._check_output()
         is_file = isinstance(photo, str | os.PathLike) and os.fspath(photo) != "-"
         self._original = None if is_file else as_picture(photo, max_megapixels=request.max_megapixels)
         self._grant: Grant | None = None
         self._running: Steps | None = None
         self._closed = False
-        self._check_output()
 
     # -- what others call -----------------------------------------------------------------------------------
 
@@ -139,7 +144,7 @@ class Job(ABC):
         """
 
     def run(self) -> Steps:
-        """Paint, then write the output if there is one; tells how far that is between any two pieces of the work.
+        """Paint, then write the output if there is one; yields a record between any two pieces of the work.
 
         Closing the generator stops. An optimisation can be run again, and goes on where it stopped.
 
@@ -148,7 +153,7 @@ class Job(ABC):
         """
         if self._running is not None or self._closed:
             raise RuntimeError("this job is running already, or closed")
-        steps = self._running = step_by_step(self._work())
+        steps = self._running = step_by_step(self._noted_work())
         try:
             with our_settings():
                 need = self._need()
@@ -182,7 +187,7 @@ class Job(ABC):
 
     @abstractmethod
     def computed_by(self) -> dict[str, str]:
-        """What of this machine the picture depends on, for the recipe: device and precision."""
+        """What the bits of the picture depend on beside the request, for the recipe: device and precision."""
 
     @abstractmethod
     def result(self) -> Picture:
@@ -256,10 +261,26 @@ class Job(ABC):
             raise RuntimeError("this job is not running")
         return self._grant.room
 
+    def _noted_work(self) -> Steps:
+        request = self.request
+        limits: dict[str, Any] = {"max_megapixels": request.max_megapixels, "budget": self.engine.limit(request)}
+        for note in mask_notes(request.mask, **limits):
+            if note not in self.notes:
+                self.notes.append(note)
+                yield Progress("reading", 0, 1, note=note)
+        yield from self._work()
+
     @functools.cached_property
     def photo_hash(self) -> str:
         """SHA-256 of the photo's file, or of its pixels if it is in memory."""
-        return sha256(Path(self.photo)) if self._original is None else picture_hash(self._original)
+        return sha256(Path(self.photo_path)) if self._original is None else picture_hash(self._original)
+
+    @property
+    def photo_path(self) -> str:
+        """Where the photo lies. TypeError if it is in memory."""
+        if not isinstance(self.photo, str | os.PathLike):
+            raise TypeError("the photo of this job is in memory")
+        return os.fspath(self.photo)
 
     @functools.cached_property
     def recipe(self) -> Recipe:
@@ -275,7 +296,7 @@ class Job(ABC):
         if self._original is not None:
             return self._original.height, self._original.width
         self._check_open()
-        return read_header(self.photo, max_megapixels=self.request.max_megapixels).size
+        return read_header(self.photo_path, max_megapixels=self.request.max_megapixels).size
 
     def read_photo(self, size: tuple[int, int]) -> Picture:
         """The photo at this (height, width). ImageError if it cannot be read."""
@@ -284,8 +305,8 @@ class Job(ABC):
             self._check_open()
             room = room_within(self.engine.limit(self.request))
             largest = self.request.max_megapixels
-            picture = read_reduced(self.photo, long_side=max(size), max_megapixels=largest, room=room)
-        return picture.resized(size)
+            picture = read_reduced(self.photo, long_side=max(size), max_megapixels=largest, room=room, by=bicubic_rows)
+        return picture.resized(size, bicubic_rows)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -15,9 +15,11 @@ import torch
 from impasto.core.host import in_our_settings
 from impasto.core.memory import room_within
 from impasto.core.precision import Precision
+from impasto.core.resizing import bicubic_rows, resize
+from impasto.core.tensors import to_tensor
 from impasto.errors import OptionError
 from impasto.files import sha256
-from impasto.imaging import Picture, fit_long_side, resize, to_pil
+from impasto.imaging import Picture, fit_long_side, to_pil
 from impasto.imaging.reduced import read_reduced, reading_bytes
 from impasto.networks.encoded import EncodedStyle
 from impasto.networks.inference import bind, encode
@@ -87,7 +89,7 @@ class Model:
                 any style a picture, or a list of pictures or of (picture, weight). May be left out where the
                 network knows but one style.
             **options: those of `StylizeRequest` that a network obeys, such as ``strength=0.8`` or ``mask="mask.png"``.
-                `progress` is called with a record of how far that is, where there are pieces.
+                `progress` is called with a `Progress` after every piece of the work.
 
         Raises:
             ImageError: a picture that cannot be read.
@@ -121,11 +123,11 @@ class Model:
         """
         if self.any_style:
             return bind(self.network, [(self._encode(row, max_megapixels, limit), row.weight) for row in styles])
-        for row in styles:
-            if not isinstance(row.image, str):
-                name = self.styles[0].name
-                raise OptionError(f"{self.name} knows its own styles alone: give a name such as {name!r}, no picture")
-        return bind(self.network, [(row.image, row.weight) for row in styles])
+        named = [(row.image, row.weight) for row in styles if isinstance(row.image, str)]
+        if len(named) < len(styles):
+            name = self.styles[0].name
+            raise OptionError(f"{self.name} knows its own styles alone: give a name such as {name!r}, no picture")
+        return bind(self.network, named)
 
     def _encode(self, style: Style, max_megapixels: float, limit: int | None) -> EncodedStyle:
         """What the network keeps of a style picture, remembered by the file or the picture's content."""
@@ -134,8 +136,10 @@ class Model:
             if file is not None and (known := self._remembered(file)) is not None:
                 return known
             room = room_within(limit)
-            found = read_reduced(style.image, long_side=STYLE_SIZE, max_megapixels=max_megapixels, room=room)
-            picture = found.weighed()
+            found = read_reduced(
+                style.image, long_side=STYLE_SIZE, max_megapixels=max_megapixels, room=room, by=bicubic_rows
+            )
+            picture = to_tensor(found.weighed())
             small = resize(picture, fit_long_side((picture.shape[2], picture.shape[3]), STYLE_SIZE))
             content = hashlib.sha256(f"{tuple(small.shape)}".encode() + small.numpy().tobytes()).hexdigest()
             known = self._remembered(content)
@@ -164,7 +168,7 @@ class Model:
         return self._encoded.get(key)
 
 
-def _file_key(source: Any) -> str | None:
+def _file_key(source: PictureSource) -> str | None:
     """What changes when a file does; None for a picture in memory."""
     if not isinstance(source, str | os.PathLike) or os.fspath(source) == "-":
         return None

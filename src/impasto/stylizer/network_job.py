@@ -6,15 +6,17 @@ import math
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from impasto.core.host import trainable
 from impasto.core.memory import available_memory, device_memory, held_memory, shown_bytes, shown_seconds
+from impasto.core.resizing import resize
+from impasto.core.tensors import to_array, to_tensor
 from impasto.errors import OptionError
-from impasto.imaging import Picture, fit_long_side, resize
+from impasto.imaging import Picture, fit_long_side
 from impasto.stylizer.finishing import cover, read_masks
 from impasto.stylizer.job import Job, JobPlan, Output, Phase, Progress, Steps
 from impasto.stylizer.model import Model, scaled
@@ -34,6 +36,7 @@ from impasto.tiling.plan import TilingOptions
 if TYPE_CHECKING:
     from impasto.networks.bound import BoundStyle
     from impasto.stylizer.engine import Engine
+    from impasto.types import PictureSource
 
 __all__ = ["NetworkJob", "Sizes", "sizes_of", "tiling_options"]
 
@@ -62,7 +65,7 @@ def sizes_of(photo: tuple[int, int], request: StylizeRequest) -> Sizes:
 def tiling_options(
     request: StylizeRequest, budget: int | None, held: int = 0, *, resumable: bool = False
 ) -> TilingOptions:
-    """How a network may divide a picture, as a request and a budget have it."""
+    """How a network may divide a picture, given a request, and a budget of which `held` bytes are taken."""
     return TilingOptions(
         budget=budget, held=held, tile=request.tile, statistics=request.statistics or "exact", resumable=resumable
     )
@@ -76,7 +79,7 @@ class NetworkJob(Job):
     """
 
     def __init__(
-        self, engine: Engine, photo: Any, request: StylizeRequest, model: Model, output: Output | None = None
+        self, engine: Engine, photo: PictureSource, request: StylizeRequest, model: Model, output: Output | None = None
     ) -> None:
         super().__init__(engine, photo, request, output)
         self.model = model
@@ -177,7 +180,7 @@ class NetworkJob(Job):
     ) -> Generator[Progress, None, Picture]:
         """The painting, its features within so many bytes of the model's device."""
         request, goal, seen = self.request, self.sizes.painting, self.sizes.seen
-        photo, shown = picture.rgb.to(self.model.device), picture.seen().to(self.model.device)
+        photo, shown = (to_tensor(rows).to(self.model.device) for rows in (picture.rgb, picture.seen()))
         masks = [
             mask.to(self.model.device)
             for mask in read_masks(
@@ -201,7 +204,7 @@ class NetworkJob(Job):
                 painted = painted + (1 - request.strength) * (shown - resize(work, goal))
         if request.strength < 1 and picture.ground is not None:
             painted = painted + (1 - request.strength) * (photo - shown)  # where transparency begins, it was shown less
-        return picture.with_rgb(cover(photo, painted, masks, keep_colors=request.keep_colors))
+        return picture.with_rgb(to_array(cover(photo, painted, masks, keep_colors=request.keep_colors)))
 
     def _told(self, walk: Generator[BandProgress, None, Tensor], phase: Phase) -> Generator[Progress, None, Tensor]:
         """The records of a walk in bands, as those of a job; gives back what it gives back."""

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from impasto.core.colour import match_colours
 from impasto.core.host import trainable
 from impasto.core.memory import available_memory, device_memory, held_memory, room_within, shown_seconds
 from impasto.core.precision import Precision, choose_precision, pick_device
-from impasto.errors import DataError, OptionError
-from impasto.imaging import Picture, fit_long_side, match_colours
+from impasto.core.resizing import bicubic_rows
+from impasto.core.tensors import to_array, to_tensor
+from impasto.errors import OptionError
+from impasto.imaging import Picture, fit_long_side
 from impasto.imaging.reduced import read_reduced
 from impasto.optimize.blockwise import Layout, layout_for, state_bytes, step_cost
 from impasto.optimize.loop import Optimization, scales_of
@@ -26,11 +29,13 @@ from impasto.stylizer.model import Model
 from impasto.stylizer.network_job import NetworkJob
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.route import UNIVERSAL
+from impasto.stylizer.run_folder import RunFolder, damaged_state
 from impasto.stylizer.styles import Style
 from impasto.tiling.fitting import PER_PIXEL, READ, bytes_at_once, measured
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
+    from impasto.types import PictureSource
 
 __all__ = ["OptimizeJob"]
 
@@ -49,15 +54,16 @@ class OptimizeJob(Job):
         precision: in which features are computed, and why.
         optimization: what is under way; None until `run` or `prepare` was called.
         state: of an earlier run, for `prepare` to go on from.
+        state_of: the folder of that run.
     """
 
     def __init__(
         self,
         engine: Engine,
-        photo: Any,
+        photo: PictureSource,
         request: StylizeRequest,
         settings: OptimizeSettings,
-        beginning: Any = None,
+        beginning: PictureSource | None = None,
         output: Output | None = None,
     ) -> None:
         super().__init__(engine, photo, request, output)
@@ -66,6 +72,7 @@ class OptimizeJob(Job):
         self.precision: Precision = choose_precision(self.device, request.precision)
         self.optimization: Optimization | None = None
         self.state: Mapping[str, Any] | None = None
+        self.state_of: RunFolder | None = None
         self._photo: Picture | None = None  # at the size of the painting
         self._masks: list[Tensor] = []
         self._size()  # or it is no picture
@@ -95,9 +102,9 @@ class OptimizeJob(Job):
         """See `Job.result`; the picture so far while it runs."""
         if self.optimization is None or self._photo is None:
             raise RuntimeError("nothing is painted yet")
-        photo = self._photo.rgb
+        photo = to_tensor(self._photo.rgb)
         painted = torch.lerp(photo, self.optimization.image().float().cpu(), self.request.strength)
-        return self._photo.with_rgb(cover(photo, painted, self._masks))
+        return self._photo.with_rgb(to_array(cover(photo, painted, self._masks)))
 
     @property
     def _begun(self) -> bool:
@@ -150,21 +157,28 @@ class OptimizeJob(Job):
         picture = self._photo = self.read_photo(self._size())
         self._check_size(picture)
         limit, largest = self.engine.limit(request), request.max_megapixels
-        size, seen = (picture.height, picture.width), picture.seen()
+        size, seen = (picture.height, picture.width), to_tensor(picture.seen())
         long = self._largest_style(size)
         styles = [
-            (read_reduced(row.image, long_side=long, max_megapixels=largest, room=room_within(limit)), row.weight)
+            (
+                read_reduced(
+                    row.image, long_side=long, max_megapixels=largest, room=room_within(limit), by=bicubic_rows
+                ),
+                row.weight,
+            )
             for row in request.style
         ]
         first = None
         if self.beginning is not None:
-            found = read_reduced(self.beginning, size=size, max_megapixels=largest, room=room_within(limit))
-            first = found.seen()
+            found = read_reduced(
+                self.beginning, size=size, max_megapixels=largest, room=room_within(limit), by=bicubic_rows
+            )
+            first = to_tensor(found.seen())
         elif self._wants_draft:  # unless the state has what became of it
-            first = seen if self._begun else (yield from self._draft(picture, styles, room)).rgb
+            first = seen if self._begun else to_tensor((yield from self._draft(picture, styles, room)).rgb)
         optimization = Optimization(
             trainable(seen.to(self.device)),
-            [(trainable(style.weighed().to(self.device)), weight) for style, weight in styles],
+            [(trainable(to_tensor(style.weighed()).to(self.device)), weight) for style, weight in styles],
             settings,
             self._backbone(),
             None if first is None else trainable(first.to(self.device)),
@@ -175,10 +189,8 @@ class OptimizeJob(Job):
         if self.state is not None:
             try:
                 optimization.load_state_dict(self.state)
-            except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-                raise DataError(
-                    f"the state of the run is damaged or of another run ({error}); start a new run"
-                ) from error
+            except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+                raise damaged_state(self.state_of, error) from error
             self.state = None
         self.optimization = optimization
 
@@ -241,7 +253,7 @@ class OptimizeJob(Job):
     def _draft(
         self, picture: Picture, styles: Sequence[tuple[Picture, float]], room: int
     ) -> Generator[Progress, None, Picture]:
-        seen = picture.seen()
+        seen = to_tensor(picture.seen())
         request = StylizeRequest.of(
             style=[Style(_in_colours_of(seen, style, self.settings), weight) for style, weight in styles],
             max_megapixels=self.request.max_megapixels,
@@ -262,7 +274,7 @@ class OptimizeJob(Job):
     def _planned(
         self,
     ) -> tuple[tuple[int, int], Sequence[tuple[tuple[int, int], int]], Sequence[Layout | None], int]:
-        """The size, the scales with their steps, how each is looked at, and the memory of all."""
+        """The size, the scales with their steps, the blocks of each (None: at once), and the bytes of memory."""
         size = self._size()
         scales = scales_of(size, self.settings)
         backbone = self._backbone()
@@ -313,11 +325,11 @@ class OptimizeJob(Job):
 
 
 def _in_colours_of(photo: Tensor, style: Picture, settings: OptimizeSettings) -> Picture:
-    """The style as a draft is to show it: in the photo's colours where they are kept so."""
+    """The style that a draft is painted in: in the photo's colours if `histogram` keeps them."""
     if settings.keep_colors != "histogram":
         return style
     style = style.cleared()
-    return replace(style, rgb=match_colours(style.weighed(), photo), ground=None)
+    return replace(style, rgb=to_array(match_colours(to_tensor(style.weighed()), photo)), ground=None)
 
 
 def _check_styles(styles: Sequence[Picture], coarsest: tuple[int, int], settings: OptimizeSettings) -> None:

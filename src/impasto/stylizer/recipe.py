@@ -6,7 +6,6 @@ of what computed it. `imaging.embedded` puts it into a file and finds it there.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import torch
 
 from impasto.core.backbones import BACKBONES
+from impasto.core.environment import processor
 from impasto.errors import DataError, OptionError
 from impasto.files import sha256
 from impasto.imaging import Picture, as_picture
@@ -60,14 +60,30 @@ class Recipe:
     used: Mapping[str, str]
     made_by: Mapping[str, str]
 
+    def to_json(self) -> dict[str, Any]:
+        """In types that JSON has, with the version of the format."""
+        return {"impasto": FORMAT, "request": self.request, "used": self.used, "made_by": self.made_by}
+
     def to_text(self) -> str:
         """As JSON, which a file can carry."""
-        plain = {"impasto": FORMAT, "request": self.request, "used": self.used, "made_by": self.made_by}
-        return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(self.to_json(), ensure_ascii=False, separators=(",", ":"))
+
+    def describe(self) -> Iterator[tuple[str, str]]:
+        """For people: names and values of what was asked for, of what was used, and of what computed it."""
+        used = dict(self.used)
+        for name, value in self.request.items():
+            for number, row in enumerate(value if isinstance(value, list) else [value], 1):
+                role = f"{name} {number}" if f"{name} {number}" in used else name
+                said = f"{row['style']}, weight {row['weight']:g}" if name == "style" else _said(row)
+                digest = used.pop(role, None)
+                yield role, f"{said} (SHA-256 {digest or 'not known'})" if digest is not None else said
+        for role, digest in used.items():
+            yield role, f"SHA-256 {digest or 'not known'}"
+        yield from self.made_by.items()
 
     @classmethod
     def from_text(cls, text: str, where: str) -> Recipe:
-        """The inverse. DataError for what is none, or of a later version."""
+        """The recipe that `to_text` wrote; DataError for a damaged one, or one of a later version."""
         try:
             found = json.loads(text)
             if found["impasto"] != FORMAT:
@@ -274,21 +290,14 @@ def _hash(picture: Any) -> str:
 def picture_hash(picture: Picture) -> str:
     """SHA-256 of the pixels of a picture in memory."""
     digest = hashlib.sha256(f"{picture.height}x{picture.width}".encode())
-    for part in (picture.rgb, picture.alpha):
-        if part is not None:
-            digest.update(part.numpy().tobytes())
+    digest.update(picture.rgb.transpose(2, 0, 1).tobytes())
+    if picture.alpha is not None:
+        digest.update(picture.alpha.tobytes())
     return digest.hexdigest()
 
 
-@functools.cache
-def processor() -> str:
-    """The processor's name, as its maker calls it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _version(name: str) -> str:

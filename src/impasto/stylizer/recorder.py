@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from impasto.core.host import our_settings
 from impasto.errors import DivergenceError, OptionError
@@ -22,6 +22,7 @@ from impasto.stylizer.strip_job import StripJob
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
     from impasto.stylizer.request import StylizeRequest
+    from impasto.types import PictureSource
 
 __all__ = ["Recorder", "Records", "begin_run", "resume_run"]
 
@@ -89,8 +90,8 @@ class Recorder:
         self.records.check(job.output, force=force, inputs=job.inputs)
         if self.records.save_every and folder is None and (job.output is None or job.output.path == "-"):
             raise OptionError("`save_every` needs `output` or `run` to know where to")
-        if folder is not None and "-" in (*job.inputs, job.output.path if job.output else ""):
-            raise OptionError("`run` needs files: standard input and output are gone when it is resumed")
+        if folder is not None:
+            _check_files([*job.inputs, job.output.path if job.output else ""])
 
     def run(self) -> Steps:
         """Run the job to its end, recording it. Closing the generator stops, and keeps what can be resumed."""
@@ -188,9 +189,14 @@ class Recorder:
         return str(path.with_name(f"{path.stem}-{step:06d}{path.suffix}"))
 
 
+def _check_files(names: Sequence[str]) -> None:
+    if "-" in names:
+        raise OptionError("`run` needs files: standard input and output are gone when it is resumed")
+
+
 def begin_run(
     engine: Engine,
-    photo: Any,
+    photo: PictureSource,
     request: StylizeRequest,
     output: Output,
     folder: RunFolder,
@@ -206,10 +212,12 @@ def begin_run(
     folder.check_free()
     if not isinstance(photo, str | os.PathLike):
         raise OptionError("`run` needs the photo's file: a picture in memory is gone when it is resumed")
+    _check_files([os.fspath(photo), *request.file_names, output.path])
     job = engine.job(os.fspath(photo), request, output=output, folder=folder.folder)
     recorder = Recorder(job, records, folder, force=output.force)
     settings, beginning = (job.settings, job.beginning) if isinstance(job, OptimizeJob) else (None, None)
-    folder.create(RunDescription(str(job.photo), request, output, settings, beginning, save_every=records.save_every))
+    first = os.fspath(beginning) if isinstance(beginning, str | os.PathLike) else None  # others were refused above
+    folder.create(RunDescription(job.photo_path, request, output, settings, first, save_every=records.save_every))
     return recorder
 
 
@@ -234,7 +242,7 @@ def resume_run(
     place = Output(output or found.output.path, found.output.options, force=force, recipe=found.output.recipe)
     if found.settings is not None:
         painted = OptimizeJob(engine, found.photo, found.request, found.settings, found.beginning, place)
-        painted.state = folder.state()
+        painted.state, painted.state_of = folder.state(), folder
         job: Job = painted
         kept = Records(given.timeline, given.loss_plot, given.log, found.save_every)
     else:

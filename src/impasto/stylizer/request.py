@@ -24,7 +24,7 @@ from impasto.types import MAX_MEGAPIXELS, BackboneInput, Init, PrecisionName, St
 __all__ = ["FORMAT", "Method", "OutputOptions", "Quality", "StylizeRequest", "parse_layers"]
 
 FORMAT: Final = 1
-"""Of a request as JSON."""
+"""Version of a request's JSON."""
 
 Quality = Literal["draft", "good", "best"]
 Method = Literal["network", "optimize"]
@@ -57,7 +57,7 @@ def parse_layers(layers: Any) -> Mapping[str, float] | None:
 
 
 def _style(value: Any) -> tuple[Style, ...]:
-    """Styles in any form, also as `_plain_style` wrote them."""
+    """Styles from any form in which they may be given, or from what `_plain_style` made for JSON."""
     if value is None:
         return ()
     if isinstance(value, tuple) and all(isinstance(row, Style) for row in value):
@@ -76,7 +76,7 @@ def _masks(value: Any) -> tuple[Any, ...]:
 
 
 def _plain(picture: Any) -> str:
-    """How a picture is called in JSON."""
+    """The name that stands for a picture in JSON."""
     if isinstance(picture, str | os.PathLike):
         return os.fspath(picture)
     raise OptionError(
@@ -113,13 +113,13 @@ def option(default: Any, group: str, obeyed_by: tuple[Obeyed, ...], help: str, m
 
 
 class _Options(BaseModel):
-    """Options that are checked once, when they are given, and tell one sentence if they make no sense."""
+    """Options that are checked once, when they are given; what is wrong with them is told in one sentence."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
     @classmethod
     def of(cls, **values: Any) -> Self:
-        """The options with these values; None is what is not said.
+        """The options with these values, where None means not given.
 
         Raises:
             OptionError: an unknown option, or a value that makes no sense.
@@ -145,15 +145,15 @@ class _Options(BaseModel):
 
     @classmethod
     def obeyed_by(cls, name: str) -> tuple[Obeyed, ...]:
-        """Who obeys an option."""
+        """Which methods obey an option."""
         extra = cls.model_fields[name].json_schema_extra
         return tuple(extra["obeyed_by"]) if isinstance(extra, dict) else BOTH  # type: ignore[arg-type]
 
 
 class StylizeRequest(_Options):
-    """One wish for a painting, whatever photo it is of: in which styles, how strong, how large, by what.
+    """How a photo, any photo, is to be painted: in which styles, how strong, how large, by which method.
 
-    What is None or not given is what the method or the preset says.
+    What is None or not given is decided by the method or the preset.
     """
 
     # Pictures
@@ -295,7 +295,7 @@ class StylizeRequest(_Options):
 
     @classmethod
     def of(cls, **values: Any) -> Self:
-        """The request with these values; None is what is not said. Fields of `OptimizeSettings` become `settings`.
+        """The request with these values, where None means not given. Fields of `OptimizeSettings` become `settings`.
 
         Raises:
             OptionError: an unknown option, named with the nearest one, or a value that makes no sense.
@@ -314,7 +314,7 @@ class StylizeRequest(_Options):
         return (*cls.model_fields, *finer_settings())
 
     def with_changes(self, **changes: Any) -> StylizeRequest:
-        """The same request but for these options; None leaves one as it is. Errors as of `of`."""
+        """A copy with these options changed; None leaves one as it is. Errors as of `of`."""
         given = {name: getattr(self, name) for name in self.given}
         return StylizeRequest.of(**{**given, **{k: v for k, v in changes.items() if v is not None}})
 

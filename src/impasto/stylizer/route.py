@@ -1,4 +1,4 @@
-"""Who paints what is asked for: a network in one pass, or optimisation with which settings."""
+"""Which method carries out a request: a network in one pass, or optimisation, and with which settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from impasto.core.metadata import read_metadata
 from impasto.errors import OptionError, nearest
@@ -17,6 +17,9 @@ from impasto.optimize.presets import preset as settings_of
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.strokes import factor_for_optimisation
 from impasto.stylizer.styles import StyleRecord, records
+
+if TYPE_CHECKING:
+    from impasto.types import PictureSource
 
 __all__ = ["GALLERY", "QUALITIES", "UNIVERSAL", "Route", "gallery_styles", "route"]
 
@@ -42,11 +45,11 @@ class Route:
 
     model: str | PathLike[str] | None = None
     settings: OptimizeSettings | None = None
-    beginning: Any = None
+    beginning: PictureSource | None = None
 
 
 def route(request: StylizeRequest, *, keeps_run: bool = False) -> Route:
-    """Who paints.
+    """Which method carries out a request.
 
     A name as style means the gallery, a picture the network of any style; options that only optimisation obeys, and
     a run that is kept, mean that a picture is optimised.
@@ -73,7 +76,7 @@ def route(request: StylizeRequest, *, keeps_run: bool = False) -> Route:
 
 
 def _network_for(request: StylizeRequest, *, tuned: bool) -> str | PathLike[str] | None:
-    """The network that paints; None is optimisation."""
+    """The network that paints, None if optimisation does."""
     model, quality, method = request.model, request.quality, request.method
     if model is not None or named_in_gallery(row.image for row in request.style):
         if quality is not None:
@@ -128,7 +131,7 @@ def _quality_means(request: StylizeRequest) -> Mapping[str, str]:
     return QUALITIES[request.quality]
 
 
-def split_init(init: Any) -> tuple[str | None, Any]:
+def split_init(init: PictureSource | None) -> tuple[str | None, PictureSource | None]:
     """(kind of beginning, picture to begin with), one of them None. OptionError for a path to nothing."""
     kinds = get_args(Init)
     if init is None or (isinstance(init, str) and init in kinds):
@@ -164,7 +167,7 @@ def named_in_gallery(styles: Iterable[Any]) -> bool:
     return "name" in kinds
 
 
-def _kind_of(style: Any, names: Sequence[str]) -> tuple[str, str]:
+def _kind_of(style: PictureSource, names: Sequence[str]) -> tuple[str, str]:
     if not isinstance(style, str):
         return "picture", "a picture"
     if style == "-" or os.path.exists(style):  # noqa: PTH110  Path raises where a name is too long

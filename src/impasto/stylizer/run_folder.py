@@ -18,7 +18,7 @@ from impasto.imaging import Picture, write
 from impasto.stylizer.run_description import FORMAT, RunDescription
 from impasto.stylizer.run_format_1 import is_format_1, upgraded
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "damaged_state"]
 
 _STATE_HAS = frozenset({"step", "scale", "parameters", "optimizer"})  # of `Optimization.state_dict`
 _DESCRIPTION, _STATE, _LOG = "run.json", "state.pt", "log.csv"
@@ -74,7 +74,7 @@ class RunFolder:
             temporary.write_text(text, encoding="utf-8")
 
     def description(self) -> RunDescription:
-        """What `create` was told, or an earlier version of this program.
+        """The description that `create` wrote, or that an earlier version of this program did.
 
         Raises:
             DataError: there is no run here, it is damaged, or its files are gone or changed.
@@ -130,8 +130,7 @@ class RunFolder:
             if missing := _STATE_HAS - found.keys():
                 raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         except Exception as error:  # torch.load raises whatever a damaged file makes it stumble over
-            reason = str(error).partition("\n")[0][:200] or type(error).__name__
-            raise DataError(f"{path}: is damaged or of another run ({reason}); start a new run") from error
+            raise damaged_state(self, error) from error
         return found
 
     def keep_frame(self, picture: Picture, step: int) -> None:
@@ -140,3 +139,10 @@ class RunFolder:
         with suppress(OSError):  # `write` says it better
             frames.mkdir(exist_ok=True)
         write(picture, frames / f"{step:06d}.jpg", force=True)
+
+
+def damaged_state(run: RunFolder | None, error: Exception) -> DataError:
+    """The error of a state that makes no sense, kept in a run's folder if there is one."""
+    reason = str(error).partition("\n")[0][:200] or type(error).__name__
+    where = "the state" if run is None else str(run.folder / _STATE)
+    return DataError(f"{where}: is damaged or of another run ({reason}); start a new run")

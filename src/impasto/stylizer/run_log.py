@@ -10,9 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
+from impasto.core.resizing import resize
 from impasto.errors import DataError
 from impasto.files import atomic_path
-from impasto.imaging import fit_long_side, resize, to_pil
+from impasto.imaging import fit_long_side, to_pil
 from impasto.stylizer.job import Progress
 
 __all__ = ["Log", "Timeline", "plot_losses"]

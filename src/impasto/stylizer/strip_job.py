@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from impasto.core.memory import available_memory, held_memory, release_blocks
 from impasto.core.rows import MapShape, RowStore
 from impasto.core.streams import split_rows
+from impasto.core.tensors import to_array, to_tensor
 from impasto.errors import DataError, OptionError
 from impasto.imaging import Picture, as_picture, fit_long_side, luminance
 from impasto.imaging.formats import FORMATS, find_format
@@ -42,6 +43,7 @@ from impasto.tiling.resized import Resized
 if TYPE_CHECKING:
     from impasto.networks.bound import BoundStyle
     from impasto.stylizer.engine import Engine
+    from impasto.types import PictureSource
 
 __all__ = ["StripJob", "needs_strips"]
 
@@ -51,7 +53,7 @@ FINISHED = 1 << 18  # px that are finished at a time
 _PAINTING, _SMALL = "painting.tif", "painting.rows"
 
 
-def needs_strips(model: Model, photo: Any, request: StylizeRequest, limit: int | None) -> bool:
+def needs_strips(model: Model, photo: PictureSource, request: StylizeRequest, limit: int | None) -> bool:
     """Whether photo and painting do not fit into memory together with what paints them; no pixel is decoded."""
     if not isinstance(photo, str | os.PathLike) or os.fspath(photo) == "-":
         return False
@@ -85,7 +87,13 @@ class StripJob(Job):
     output: Output
 
     def __init__(
-        self, engine: Engine, photo: Any, request: StylizeRequest, model: Model, output: Output, folder: Path | None
+        self,
+        engine: Engine,
+        photo: PictureSource,
+        request: StylizeRequest,
+        model: Model,
+        output: Output,
+        folder: Path | None,
     ) -> None:
         super().__init__(engine, photo, request, output)
         self.model, self.folder, self.finished = model, folder, False
@@ -120,7 +128,7 @@ class StripJob(Job):
         return as_picture(self.output.path, max_megapixels=MAX_MEGAPIXELS)
 
     def write(self) -> None:
-        """It is written by `run`."""
+        """Nothing: `run` writes the output as its last step."""
 
     def summary(self) -> str:
         """See `Job.summary`."""
@@ -137,7 +145,7 @@ class StripJob(Job):
 
     def _check(self, why: str) -> None:
         request, kind = self.request, self.model.kind
-        check_readable(self.photo, why)
+        check_readable(self.photo_path, why)
         check_writable(self.output.path, why)
         if len(request.mask) > 1:
             raise OptionError(f"a `mask` for each style is not for painting by strips, and {why}: give one, or none")
@@ -177,7 +185,7 @@ class StripJob(Job):
             place = self.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="impasto-")))
             if journal is not None:
                 journal.begin(self.tiling)
-            photo = decode_strips(self.photo, max_megapixels=request.max_megapixels)
+            photo = decode_strips(self.photo_path, max_megapixels=request.max_megapixels)
             stack.enter_context(photo.pixels)
             mask = None
             for path in request.mask:
@@ -245,7 +253,7 @@ class _Mask:
     def read(self, top: int, bottom: int) -> Tensor:
         light = luminance(self.strips.read(top, bottom))
         light = light * self.strips.read_alpha(top, bottom) if self.strips.has_alpha else light
-        return light.clamp(0, 1)
+        return to_tensor(light.clip(0, 1))
 
 
 class _Stored:
@@ -300,5 +308,5 @@ class _Canvas:
     def _put(self, top: int, photo: Tensor, painted: Tensor) -> None:
         masks = () if self.mask is None else (self.mask.read(top, top + photo.shape[2]),)
         rgb = cover(photo, painted, masks, keep_colors=self.request.keep_colors).clamp(0, 1)
-        alpha = None if self.alpha is None else self.alpha.read(top, top + photo.shape[2])
-        self.pixels.write(top, Picture(rgb, alpha).integers(self.bits, self.with_alpha))
+        alpha = None if self.alpha is None else to_array(self.alpha.read(top, top + photo.shape[2]))[:, :, 0]
+        self.pixels.write(top, Picture(to_array(rgb), alpha).integers(self.bits, self.with_alpha))

@@ -7,9 +7,12 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from impasto.errors import OptionError
+
+if TYPE_CHECKING:
+    from impasto.types import PictureSource, Styles
 
 __all__ = ["Style", "StyleRecord", "as_styles", "parse_style", "records"]
 
@@ -34,7 +37,7 @@ def records(description: Mapping[str, Any]) -> tuple[StyleRecord, ...]:
 class Style:
     """A style picture (a path, PIL image, array or tensor) and its weight among the others, a number above 0."""
 
-    image: Any
+    image: PictureSource
     weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -57,9 +60,10 @@ def parse_style(text: str) -> tuple[str, float]:
     return head, weight
 
 
-def as_styles(style: Any) -> Iterator[Style]:
+def as_styles(style: Styles) -> Iterator[Style]:
     """One or several styles, however they were given. OptionError for a weight that is none."""
-    for item in style if isinstance(style, list) else [style]:
+    rows: list[Any] = style if isinstance(style, list) else [style]
+    for item in rows:
         if isinstance(item, Style):
             yield item
         elif isinstance(item, tuple):

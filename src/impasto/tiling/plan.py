@@ -178,7 +178,7 @@ def choose(model: CostModel, options: TilingOptions) -> TilingPlan:
     if not fitting:
         raise OptionError(
             f"{model.size[1]}x{model.size[0]} px cannot be painted within {shown_bytes(options.budget or 0)}: "
-            f"need --max-memory {ceiling(options.held + least)} or more"
+            f"need `max_memory` {ceiling(options.held + least)} or more"
         )
     return min(fitting, key=lambda plan: (plan.work > max(LARGEST_WORK, least), plan.seconds, plan.peak))
 

@@ -23,12 +23,14 @@ from impasto.core.host import in_our_settings
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.metadata import record, save
 from impasto.core.precision import Precision, choose_precision, in_float64
+from impasto.core.resizing import resize
 from impasto.core.statistics import gram
+from impasto.core.tensors import to_tensor
 from impasto.core.vgg import NORMALISATIONS, VGG, WIDTHS, FactoredConv2d
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError, nearest
 from impasto.files import sha256
-from impasto.imaging import fit_long_side, read, resize
+from impasto.imaging import fit_long_side, read
 
 __all__ = [
     "CompressProgress",
@@ -106,7 +108,7 @@ def _crops(paths: Sequence[Path], count: int, size: int, generator: torch.Genera
     """`count` random square crops (1, 3, size, size), each from a picture shrunk by a random factor."""
     order = torch.randperm(len(paths), generator=generator)
     for i in range(count):
-        image = read(paths[int(order[i % len(paths)])]).seen()
+        image = to_tensor(read(paths[int(order[i % len(paths)])]).seen())
         h, w = image.shape[2:]
         shrink = torch.rand((), generator=generator).item()
         long = max(h, w) * max((size + 1) / min(h, w), math.exp(math.log(0.5) * shrink))
@@ -429,7 +431,7 @@ def _store(
 ) -> CompressProgress:
     tensors = {key: value.detach().half().contiguous() for key, value in student.state_dict().items()}
     student.load_state_dict({key: value.float() for key, value in tensors.items()})  # as it will be read
-    pictures = [read(path).seen() for path in judges]
+    pictures = [to_tensor(read(path).seen()) for path in judges]
     pictures = [resize(x, fit_long_side((x.shape[2], x.shape[3]), 384)) for x in pictures]
     errors = layer_errors(teacher, student, pictures)
     metadata = {

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from impasto.core.precision import Precision
+from impasto.core.tensors import to_tensor
 from impasto.core.weights import load_backbone
 from impasto.errors import OptionError
 from impasto.files import sha256
@@ -148,7 +149,7 @@ def _begin_styles(network: Network, sources: list[StyleSource]) -> None:
     styled = as_styled(network)
     if styled is not None:
         for source in sources:
-            styled.begin_style(source.name, source.picture().weighed())
+            styled.begin_style(source.name, to_tensor(source.picture().weighed()))
 
 
 def style_numbers(seed: int, first: int, count: int, styles: int) -> list[int]:

@@ -11,6 +11,7 @@ from typing import TextIO
 
 from torch import Tensor
 
+from impasto.core.tensors import to_array
 from impasto.files import atomic_path, output_error
 from impasto.imaging import Picture, write
 
@@ -91,7 +92,7 @@ class RunLog:
     def sheet(self, image: Tensor, step: int) -> None:
         """Keep a sheet of samples, (1, 3, H, W) in [0, 1]."""
         (self.folder / "samples").mkdir(exist_ok=True)
-        write(Picture(image.clamp(0, 1)), self.folder / "samples" / f"step-{step:08d}.jpg", force=True)
+        write(Picture(to_array(image.clamp(0, 1))), self.folder / "samples" / f"step-{step:08d}.jpg", force=True)
         with _writing(self.folder / "tensorboard"):
             self._board.add_image("samples", image[0].clamp(0, 1), step)
 

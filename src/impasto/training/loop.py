@@ -303,7 +303,7 @@ class _Run:
         if self.restarts > RESTARTS:
             raise DivergenceError(
                 f"the {self.wrong or 'network'} is infinite or no number at step {self.step}, after going back "
-                f"{RESTARTS} times with half the rate: lower --lr or --style-weight, or use --precision float32"
+                f"{RESTARTS} times with half the rate: lower `lr` or `style_weight`, or use `precision` float32"
             )
         failed = self.step
         state = self.folder.checkpoints.load_latest()[0] if self.fabric.is_global_zero else None

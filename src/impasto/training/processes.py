@@ -49,8 +49,8 @@ def running(settings: TrainSettings) -> Iterator[Place]:
     device = pick_device(settings.device)
     if settings.deterministic and device.type != "cpu":
         raise OptionError(
-            "--deterministic works on the processor alone, because GPUs add up the gradients of mirrored borders in "
-            "any order: add --device cpu"
+            "`deterministic` works on the processor alone, because GPUs add up the gradients of mirrored borders in "
+            "any order: use `device` cpu"
         )
     precision = choose_precision(device, "float32" if settings.deterministic else settings.precision)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it says, we say
@@ -62,7 +62,8 @@ def running(settings: TrainSettings) -> Iterator[Place]:
         if fabric.world_size == 1 or not any(sign in str(error) for sign in LOST):
             raise
         raise ImpastoError(
-            "another process of this run ended or fell silent: see what it said, then go on with --resume"
+            "another process of this run ended or fell silent: see what it said, then go on with `impasto train "
+            "--resume DIR`"
         ) from error
     finally:
         if dist.is_torchelastic_launched() and dist.is_initialized():
@@ -81,7 +82,7 @@ def _fabric(device: torch.device, precision: Precision) -> Fabric:
     if device.type == "cuda" and local > torch.cuda.device_count():
         raise OptionError(
             f"{local} processes on a machine with {torch.cuda.device_count()} GPUs: start at most one for each, "
-            "or add --device cpu"
+            "or use `device` cpu"
         )
     strategy = DDPStrategy(timeout=PATIENCE)
     return Fabric(devices=local, num_nodes=world // local, strategy=strategy, **options)

@@ -13,7 +13,7 @@ import tomli_w
 from impasto.core.backbones import BACKBONES
 from impasto.errors import DataError, OptionError
 from impasto.networks.shipped import MODELS, find_model
-from impasto.training.settings import EXCLUSIVE, TrainSettings, flag, settings_class
+from impasto.training.settings import EXCLUSIVE, TrainSettings, settings_class
 
 __all__ = ["changes", "fill", "from_table", "inherited", "read_recipe", "to_table", "to_toml"]
 
@@ -93,9 +93,8 @@ def from_table(table: Mapping[str, Any], source: object) -> TrainSettings:
 def to_toml(settings: TrainSettings) -> str:
     """The text of a recipe file."""
     table = {k: list(v) if isinstance(v, tuple) else v for k, v in to_table(settings).items()}
-    return "# What this run was started with. It is read again by --resume, which refuses changes.\n\n" + tomli_w.dumps(
-        table
-    )
+    head = "# What this run was started with. It is read again by `impasto train --resume`, which refuses changes."
+    return f"{head}\n\n{tomli_w.dumps(table)}"
 
 
 def changes(before: TrainSettings, now: TrainSettings) -> list[str]:
@@ -108,9 +107,7 @@ def changes(before: TrainSettings, now: TrainSettings) -> list[str]:
     a, b = before.values(), now.values()
     names = [name for name in {**a, **b} if name not in now.ONLY_HOW and name not in PLACES]
     return [
-        f"{flag(name)} is {_shown(b.get(name))}, was {_shown(a.get(name))}"
-        for name in names
-        if a.get(name) != b.get(name)
+        f"`{name}` is {_shown(b.get(name))}, was {_shown(a.get(name))}" for name in names if a.get(name) != b.get(name)
     ]
 
 

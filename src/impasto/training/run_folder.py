@@ -37,7 +37,7 @@ class RunFolder:
         if self.holds_run() and not resume:
             raise OutputError(
                 f"{self.path}: holds a run already: go on with `impasto train --resume {self.path}`, "
-                "or choose another --out"
+                "or choose another folder"
             )
 
     def lock(self) -> None:
@@ -81,7 +81,7 @@ def refuse_changes(
     if found:
         raise DataError(
             f"{folder}: the run cannot go on, because {'; '.join(found)}: change that back, or start anew with "
-            "another --out"
+            "another folder"
         )
 
 

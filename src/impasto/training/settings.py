@@ -10,10 +10,11 @@ import types
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, NamedTuple, Self, Union, get_args, get_origin
 
 from impasto.errors import OptionError, nearest
+from impasto.fields import option
 
 __all__ = [
     "AdaINSettings",
@@ -28,11 +29,6 @@ __all__ = [
 ]
 
 
-def option(default: Any, help: str, **limits: float) -> Any:  # noqa: A002  the word that command lines use
-    """A field with a line of help; `least`, `above` and `most` bound its numbers."""
-    return field(default=default, metadata={"help": help, **limits})
-
-
 class Weights(NamedTuple):
     """Factors of the loss terms; `relative` says that each term is divided by its target's squared norm."""
 
@@ -42,6 +38,7 @@ class Weights(NamedTuple):
     relative: bool
 
 
+RATES = {"brisk": 3e-3, "johnson": 1e-3}  # of `multistyle`, by its network
 # Choosing one side by a flag drops the other side of a recipe; giving both sides at once is an error.
 EXCLUSIVE: tuple[tuple[set[str], set[str]], ...] = (
     ({"steps"}, {"epochs"}),
@@ -56,21 +53,21 @@ class TrainSettings(ABC):
     FAMILY: ClassVar[str]
     ONLY_HOW: ClassVar[frozenset[str]] = frozenset({"device", "workers"})  # may change when a run is resumed
 
-    photos: tuple[str, ...] = option((), "Folder, archive or file of photos to train on; repeat it for more.")
+    photos: tuple[str, ...] = option((), "Folder, archive or file of photos to train on; repeat it for more.", "PATH")
     leave_out: tuple[str, ...] = option(
-        (), "Photo to leave out, by its name without suffix, which may hold wildcards; repeat it."
+        (), "Photo to leave out, by its name without suffix, which may hold wildcards; repeat it.", "NAME"
     )
     style: tuple[str, ...] = option(
-        (), "Style picture; repeat it for more. Also a folder, a style set, or a list in TSV."
+        (), "Style picture; repeat it for more. Also a folder, a style set, or a list in TSV.", "PICTURE"
     )
     batch_size: int = option(4, "Photos a step, in each process.", least=1)
     steps: int = option(4000, "Steps in all.", least=1)
-    epochs: int | None = option(None, "Times through all photos, instead of --steps.", least=1)
+    epochs: int | None = option(None, "Times through all photos, instead of `steps`.", least=1)
     style_balance: float | None = option(
         None, "Style against content when every term is divided by its target's norm.", above=0
     )
-    style_weight: float | None = option(None, "Explicit weight of style, instead of --style-balance.", least=0)
-    content_weight: float | None = option(None, "Explicit weight of content, instead of --style-balance.", least=0)
+    style_weight: float | None = option(None, "Explicit weight of style, instead of `style_balance`.", least=0)
+    content_weight: float | None = option(None, "Explicit weight of content, instead of `style_balance`.", least=0)
     tv_weight: float | None = option(None, "Weight of total variation: smoothness.", least=0)
     lr: float = option(1e-3, "Adam's learning rate, at its highest.", above=0, most=100)
     lr_decay: float = option(0.0, "The rate is divided by 1 + this x step.", least=0)
@@ -79,7 +76,7 @@ class TrainSettings(ABC):
     )
     image_size: int = option(256, "Side in px of the squares cut from photos.", least=32)
     crop_enlarge: float | None = option(
-        None, "Bring photos' short side to this x --image-size and cut anywhere; else cuts vary in size.", least=1
+        None, "Bring photos' short side to this x `image_size` and cut anywhere; else cuts vary in size.", least=1
     )
     save_every: int = option(250, "Steps between checkpoints, samples and plots.", least=1)
     seed: int = option(0, "Decides initial weights, order and crops of photos.", least=0)
@@ -87,7 +84,7 @@ class TrainSettings(ABC):
     precision: Literal["auto", "float32", "bfloat16"] = option(
         "auto", "auto is bfloat16 where the processor multiplies it natively."
     )
-    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", "NAME")
     workers: int | None = option(
         None,
         "Processes that decode photos ahead; half as many as there are cores unless given; 0 does it in between.",
@@ -101,7 +98,7 @@ class TrainSettings(ABC):
         for f in fields(self):
             _check_limits(f.name, getattr(self, f.name), f.metadata)
         if self.deterministic and self.precision == "bfloat16":
-            raise OptionError("--deterministic implies float32, got --precision bfloat16: leave one of them out")
+            raise OptionError("`deterministic` implies float32, got `precision` bfloat16: leave one of them out")
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
@@ -116,7 +113,7 @@ class TrainSettings(ABC):
         given = {name for name, value in values.items() if value is not None}
         for ours, theirs in EXCLUSIVE:
             if (one := sorted(ours & given)) and (other := sorted(theirs & given)):
-                raise OptionError(f"{flag(one[0])} and {flag(other[0])} exclude each other: give one of them")
+                raise OptionError(f"`{one[0]}` and `{other[0]}` exclude each other: give one of them")
         return cls(**values)
 
     @classmethod
@@ -152,16 +149,16 @@ class GramSettings(TrainSettings):
     DIVISOR: ClassVar[Literal["positions", "all"]]  # of the Gram matrices, with explicit weights
 
     style_balance: float | None = option(
-        30.0, "Style against content when every term is divided by its target's norm.", above=0
+        12.0, "Style against content when every term is divided by its target's norm.", above=0
     )
-    backbone: str = option("compact", "Network that sees: `impasto weights list`, or a file.")
+    backbone: str = option("compact", "Network that sees: `impasto weights list`, or a file.", "NAME|PATH")
     backbone_input: Literal["torchvision", "caffe", "none"] | None = option(
         None, "Input normalisation of a backbone file that does not tell."
     )
     pool: Literal["max", "average"] = option("max", "How the backbone pools.")
-    content_layer: str = option("relu3_3", "Layer whose features should stay; relu2_2 in Johnson's paper.")
+    content_layer: str = option("relu3_3", "Layer whose features should stay; relu2_2 in Johnson's paper.", "NAME")
     style_layer: tuple[str, ...] = option(
-        ("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "Layer whose Gram matrix should match; repeat it."
+        ("relu1_2", "relu2_2", "relu3_3", "relu4_3"), "Layer whose Gram matrix should match; repeat it.", "NAME"
     )
     style_size: int = option(512, "Long side in px at which styles are looked at; larger: finer strokes.", least=32)
 
@@ -175,7 +172,7 @@ class GramSettings(TrainSettings):
         """The factors of the loss terms that these settings mean."""
         if self.style_weight is None and self.content_weight is None:
             if self.style_balance is None:
-                raise OptionError("--style-balance is needed where there are no explicit weights")
+                raise OptionError("`style_balance` is needed where there are no explicit weights")
             return Weights(1.0, self.style_balance, _or(self.tv_weight, 2.0), relative=True)
         content, style = _or(self.content_weight, self.PAPER.content), _or(self.style_weight, self.PAPER.style)
         return Weights(content, style, _or(self.tv_weight, self.PAPER.tv), relative=False)
@@ -203,13 +200,25 @@ class MultiStyleSettings(GramSettings):
     DIVISOR: ClassVar[Literal["positions", "all"]] = "positions"
 
     network: Literal["brisk", "johnson"] = option("brisk", "brisk is ours and fast; johnson is the paper's.")
-    begin_with: str = option("", "Trained network to begin with; styles that it knows by name begin where they are.")
-    lr: float = option(2e-3, "Adam's learning rate, at its highest.", above=0, most=100)
+    begin_with: str = option(
+        "", "Trained network to begin with; styles that it knows by name begin where they are.", "MODEL"
+    )
+    lr: float = option(
+        None,
+        "Adam's learning rate, at its highest; 0.003 for brisk and 0.001 for johnson unless given.",
+        above=0,
+        most=100,
+    )
     width: int | None = option(None, "johnson: channels at full resolution; 32 unless given.", least=1)
     blocks: int | None = option(None, "Residual blocks; 5 unless given.", least=1)
     channels: int | None = option(None, "brisk: channels at 1/4 resolution; 64 unless given.", least=1)
     detail: int | None = option(None, "brisk: channels at 1/2 resolution; 32 unless given.", least=1)
     palette: bool | None = option(None, "brisk: paint onto the photo in the style's colours; true unless given.")
+
+    def __post_init__(self) -> None:
+        if self.lr is None:
+            object.__setattr__(self, "lr", RATES.get(self.network, RATES["brisk"]))
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +229,7 @@ class AddStyleSettings(GramSettings):
     PAPER: ClassVar[Weights] = MultiStyleSettings.PAPER
     DIVISOR: ClassVar[Literal["positions", "all"]] = "positions"
 
-    model: str = option("", "The trained network.")
+    model: str = option("", "The trained network.", "MODEL")
     steps: int = option(800, "Steps in all.", least=1)
     lr: float = option(1e-2, "Adam's learning rate, at its highest.", above=0, most=100)
 
@@ -229,12 +238,12 @@ class AddStyleSettings(GramSettings):
 class AdaINSettings(TrainSettings):
     """Any style (Huang & Belongie 2017, eq. 11): content 1, style λ = 10, unless balanced.
 
-    With --style-balance every term is divided by its target's squared norm, and those of style are averaged.
+    With `style_balance` every term is divided by its target's squared norm, and those of style are averaged.
     """
 
     FAMILY: ClassVar[str] = "adain"
 
-    encoder: str = option("compact", "vgg19, vgg16, compact, or a file: sees, and is half of the network.")
+    encoder: str = option("compact", "vgg19, vgg16, compact, or a file: sees, and is half of the network.", "NAME|PATH")
     encoder_input: Literal["torchvision", "caffe", "none"] | None = option(
         None, "Input normalisation of an encoder file that does not tell."
     )
@@ -255,7 +264,7 @@ class AdaINSettings(TrainSettings):
         "constant", "cosine warms up and then falls to zero at the last step."
     )
     crop_enlarge: float | None = option(
-        2.0, "Bring pictures' short side to this x --image-size and cut anywhere.", least=1
+        2.0, "Bring pictures' short side to this x `image_size` and cut anywhere.", least=1
     )
 
     @property
@@ -269,41 +278,48 @@ class AdaINSettings(TrainSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.style_balance is not None and (self.style_weight is not None or self.content_weight is not None):
-            raise OptionError("--style-balance and explicit weights exclude each other: give one of them")
+            raise OptionError("`style_balance` and explicit weights exclude each other: give one of them")
 
 
 @dataclass(frozen=True, kw_only=True)
 class UniversalSettings(GramSettings):
     """Any style by a network that looks at the style once; ours, after Ghiasi et al. 2017.
 
-    Style pictures are cut and scaled like photos; --style-size is for those of --begin-style alone.
+    Style pictures are cut and scaled like photos; `style_size` is for those of `begin_style` alone.
     """
 
     FAMILY: ClassVar[str] = "universal"
     PAPER: ClassVar[Weights] = MultiStyleSettings.PAPER
     DIVISOR: ClassVar[Literal["positions", "all"]] = "positions"
 
-    begin_with: str = option(
-        "", "Network to begin with: of `train universal`, or of `train multistyle`, which learned --begin-style."
+    style_balance: float | None = option(
+        30.0, "Style against content when every term is divided by its target's norm.", above=0
     )
-    begin_style: tuple[str, ...] = option((), "The styles of --begin-with, as they were given to it.")
-    encoder: str = option("compact", "Network that looks at style pictures: a name, or a file.")
+    begin_with: str = option(
+        "",
+        "Network to begin with: of `train universal`, or of `train multistyle`, which learned `begin_style`.",
+        "MODEL",
+    )
+    begin_style: tuple[str, ...] = option((), "The styles of `begin_with`, as they were given to it.", "PICTURE")
+    encoder: str = option("compact", "Network that looks at style pictures: a name, or a file.", "NAME|PATH")
     encoder_input: Literal["torchvision", "caffe", "none"] | None = option(
         None, "Input normalisation of an encoder file that does not tell."
     )
-    second_backbone: str = option("", "Network whose turn it is at every --second-every-th step.")
+    second_backbone: str = option(
+        "", "Network whose turn it is at every n-th step, n being `second_every`.", "NAME|PATH"
+    )
     second_backbone_input: Literal["torchvision", "caffe", "none"] | None = option(
         None, "Input normalisation of the second backbone's file, if that does not tell."
     )
     second_every: int = option(4, "How often the second backbone has its turn.", least=1)
-    style_size: int = option(512, "Long side in px at which the pictures of --begin-style are looked at.", least=32)
+    style_size: int = option(512, "Long side in px at which the pictures of `begin_style` are looked at.", least=32)
     steps: int = option(20000, "Steps in all.", least=1)
     lr: float = option(2e-3, "Adam's learning rate, at its highest.", above=0, most=100)
     style_layer: tuple[str, ...] = option(
-        ("relu1_1", "relu2_1", "relu3_1", "relu4_1"), "Layer whose Gram matrix should match; repeat it."
+        ("relu1_1", "relu2_1", "relu3_1", "relu4_1"), "Layer whose Gram matrix should match; repeat it.", "NAME"
     )
     crop_enlarge: float | None = option(
-        1.8, "Bring pictures' short side to this x --image-size and cut anywhere.", least=1
+        1.8, "Bring pictures' short side to this x `image_size` and cut anywhere.", least=1
     )
     channels: int | None = option(None, "Channels at 1/4 resolution; 64 unless given.", least=1)
     blocks: int | None = option(None, "Residual blocks; 5 unless given.", least=1)
@@ -314,16 +330,16 @@ class UniversalSettings(GramSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.begin_style and not self.begin_with:
-            raise OptionError("--begin-style tells what --begin-with has learned: give both or none")
+            raise OptionError("`begin_style` tells what `begin_with` has learned: give both or none")
         if self.style_size != GramSettings.style_size and not self.begin_style:
             raise OptionError(
-                f"--style-size {self.style_size} is for the pictures of --begin-style, and there are none: what "
-                "`train universal` practises on is scaled by --image-size and --crop-enlarge"
+                f"`style_size` {self.style_size} is for the pictures of `begin_style`, and there are none: what "
+                "`train universal` practises on is scaled by `image_size` and `crop_enlarge`"
             )
 
     @classmethod
     def as_begun(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Earlier versions took a --style-size that had no effect."""
+        """Earlier versions took a `style_size` that had no effect."""
         idle = () if values.get("begin_style") else ("style_size",)
         return {name: value for name, value in values.items() if name not in idle}
 
@@ -341,11 +357,6 @@ def settings_class(family: str) -> type[TrainSettings]:
             f"nothing called {family!r} can be trained{nearest(family, FAMILIES)}; there are {', '.join(FAMILIES)}"
         )
     return FAMILIES[family]
-
-
-def flag(name: str) -> str:
-    """The option of the command line that fills a field."""
-    return "--" + name.replace("_", "-")
 
 
 def _or(value: float | None, default: float) -> float:
@@ -369,7 +380,7 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
             return value
         if isinstance(kind, type) and type(value) is kind:
             return value
-    raise OptionError(f"{flag(name)}: {value!r} is not {' or '.join(_in_words(kind) for kind in kinds)}")
+    raise OptionError(f"`{name}`: {value!r} is not {' or '.join(_in_words(kind) for kind in kinds)}")
 
 
 def _in_words(kind: Any) -> str:
@@ -383,10 +394,10 @@ def _check_limits(name: str, value: Any, limits: Mapping[str, Any]) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return
     if not math.isfinite(value):
-        raise OptionError(f"{flag(name)} is {value}, need a finite number")
+        raise OptionError(f"`{name}` is {value}, need a finite number")
     if "least" in limits and value < limits["least"]:
-        raise OptionError(f"{flag(name)} is {value}, need at least {limits['least']}")
+        raise OptionError(f"`{name}` is {value}, need at least {limits['least']}")
     if "most" in limits and value > limits["most"]:
-        raise OptionError(f"{flag(name)} is {value}, need at most {limits['most']}")
+        raise OptionError(f"`{name}` is {value}, need at most {limits['most']}")
     if "above" in limits and value <= limits["above"]:
-        raise OptionError(f"{flag(name)} is {value}, need a number above {limits['above']}")
+        raise OptionError(f"`{name}` is {value}, need a number above {limits['above']}")

@@ -78,7 +78,7 @@ def gather_styles(paths: Sequence[str], taken: Sequence[str] = ()) -> list[Style
         else:
             found += [(file.stem, _from_file(file)) for file in _files(path)]
     if not found:
-        raise OptionError("--style is needed: a picture, a folder of pictures, a style set or a list of styles")
+        raise OptionError("`style` is needed: a picture, a folder of pictures, a style set or a list of styles")
     names = unique_names([*taken, *(name for name, _ in found)])[len(taken) :]
     return [
         StyleSource(name, source.sha256, {"name": name, **source.record}, source.file, source.entry)
@@ -153,7 +153,7 @@ def open_styles(paths: Sequence[str], leave_out: Sequence[str] = ()) -> PhotoSou
         DataError: see `open_photos`, or all are left out.
     """
     if not paths:
-        raise OptionError("--style is needed: a folder of pictures, pictures or a style set")
+        raise OptionError("`style` is needed: a folder of pictures, pictures or a style set")
     sets = [path for path in paths if path.endswith(SET)]
     others = [path for path in paths if not path.endswith(SET)]
     parts: list[_Entries | _Opened] = [_Entries(StyleSet.open(path)) for path in sets]
@@ -161,7 +161,7 @@ def open_styles(paths: Sequence[str], leave_out: Sequence[str] = ()) -> PhotoSou
         parts.append(_Opened(open_photos(others)))
     source = PhotoSource(parts, leave_out)
     if not len(source):
-        raise DataError("all style pictures are left out, need at least one: change --leave-out or give more")
+        raise DataError("all style pictures are left out, need at least one: change `leave_out` or give more")
     return source
 
 

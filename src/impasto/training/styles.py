@@ -206,6 +206,15 @@ class StyleSet:
         """Names of the styles, in the order of their files."""
         return tuple(self.styles)
 
+    def facts(self) -> dict[str, Any]:
+        """Backbone, size, layers and styles, in types that JSON has."""
+        return {
+            "backbone": {"name": self.backbone, "identity": self.backbone_identity},
+            "size": self.size,
+            "taps": list(self.taps),
+            "styles": [asdict(style) for style in self.styles.values()],
+        }
+
     def jpeg(self, name: str) -> bytes:
         """The picture as a JPEG file."""
         return self._get(f"image/{self._known(name).name}").numpy().tobytes()

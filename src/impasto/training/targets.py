@@ -15,10 +15,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from impasto.core.metadata import read_metadata, save
+from impasto.core.resizing import resize
 from impasto.core.statistics import Divisor, gram, shares_of
+from impasto.core.tensors import to_tensor
 from impasto.core.vgg import VGG
 from impasto.errors import ImageError, OutputError, WeightsError
-from impasto.imaging import Picture, as_picture, fit_long_side, resize
+from impasto.imaging import Picture, as_picture, fit_long_side
 from impasto.imaging.guards import MIN_SIDE
 
 __all__ = ["backbone_identity", "style_features", "style_shares", "style_targets"]
@@ -72,7 +74,7 @@ def style_features(picture: Picture, backbone: VGG, taps: Iterable[str], size: i
         ImageError: nothing of it shows, or its short side is then less than 32 px, too few for the deeper layers.
         LayerError: the backbone lacks a tap.
     """
-    rgb = picture.textured()
+    rgb = to_tensor(picture.textured())
     if size is not None:
         height, width = fit_long_side((picture.height, picture.width), size)
         if min(height, width) < MIN_SIDE:
@@ -89,7 +91,9 @@ def style_features(picture: Picture, backbone: VGG, taps: Iterable[str], size: i
 def style_shares(picture: Picture, features: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
     """How far each position of the picture's features counts, tap -> (1, 1, h, w); None where all do alike."""
     return {
-        tap: None if picture.alpha is None else shares_of(picture.alpha.to(f.device), (f.shape[2], f.shape[3]))
+        tap: None
+        if picture.alpha is None
+        else shares_of(to_tensor(picture.alpha).to(f.device), (f.shape[2], f.shape[3]))
         for tap, f in features.items()
     }
 
@@ -113,7 +117,7 @@ def _content(picture: str | PathLike[str] | Picture | Tensor) -> str:
     """SHA-256 of a file's bytes, or of the pixels of a picture in memory."""
     if isinstance(picture, Picture | Tensor):
         digest = hashlib.sha256()
-        _hash_tensors(digest, {"rgb": picture.weighed() if isinstance(picture, Picture) else picture})
+        _hash_tensors(digest, {"rgb": to_tensor(picture.weighed()) if isinstance(picture, Picture) else picture})
         return digest.hexdigest()
     as_file = Path(picture)
     if not as_file.is_file():

@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from impasto.core.precision import Precision
+from impasto.core.resizing import resize
+from impasto.core.tensors import to_tensor
 from impasto.core.threads import usable_cores
 from impasto.core.vgg import VGG
 from impasto.errors import DataError, ImpastoError, OptionError
-from impasto.imaging import Picture, read, resize
+from impasto.imaging import Picture, read
 from impasto.networks.registry import Network, build, config_from
 from impasto.training.crops import Crop
 from impasto.training.data import BadPhotos, BatchPlan, PhotoSource, open_photos, photo_batches, photos_of
@@ -73,7 +75,7 @@ class Task(ABC):
 
     def __init__(self, settings: TrainSettings, device: torch.device, precision: Precision) -> None:
         if not settings.photos:
-            raise OptionError("--photos is needed: a folder, archive or file of photos")
+            raise OptionError("`photos` is needed: a folder, archive or file of photos")
         self.settings, self.device, self.precision = settings, device, precision
         self.photos = open_photos(settings.photos, settings.leave_out)
         self.contents: dict[str, Any] = {"photos": {"count": len(self.photos), "names": names_digest(self.photos)}}
@@ -140,7 +142,7 @@ class Task(ABC):
 
     def show(self, picture: Picture) -> Tensor:
         """A picture as it stands on a sheet, (3, s, s)."""
-        return square(picture.seen(), min(self.settings.image_size, SHEET_SIDE))[0].to(self.device)
+        return square(to_tensor(picture.seen()), min(self.settings.image_size, SHEET_SIDE))[0].to(self.device)
 
     def _samples(self) -> Tensor:
         """Photos spread over the collection, (n, 3, s, s); those that cannot be read are passed over."""

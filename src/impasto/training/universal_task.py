@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from impasto.core.precision import Precision
+from impasto.core.resizing import resize
+from impasto.core.tensors import to_tensor
 from impasto.core.vgg import VGG
 from impasto.core.weights import Input, load_backbone
 from impasto.errors import OptionError
 from impasto.files import sha256
-from impasto.imaging import fit_long_side, resize
+from impasto.imaging import fit_long_side
 from impasto.networks.checkpoint import load_model
 from impasto.networks.encoded import TAPS
 from impasto.networks.registry import as_brisk, as_universal
@@ -116,17 +118,17 @@ class UniversalTask(AnyStyleTask):
             self.network.load_state_dict(universal.state_dict())
             return
         if not self.settings.begin_style:
-            raise OptionError(f"{start}: is of method {trained.METHOD}: add --begin-style, the styles that it learned")
+            raise OptionError(f"{start}: is of method {trained.METHOD}: give `begin_style`, the styles that it learned")
         sources = {source.name: source for source in gather_styles(self.settings.begin_style)}
         if brisk is None or list(brisk.styles) != list(sources):
             raise OptionError(
                 f"{start}: to begin with it, it must be a network of `train multistyle` with the styles that "
-                "--begin-style names, in the same order"
+                "`begin_style` names, in the same order"
             )
         signatures, size = [], self.settings.style_size
         for source in sources.values():
             picture = source.picture()
-            small = resize(picture.weighed(), fit_long_side((picture.height, picture.width), size))
+            small = resize(to_tensor(picture.weighed()), fit_long_side((picture.height, picture.width), size))
             signatures.append(self.network.signature(small.to(self.device)))
         self.network.predictor.learn_basis(self._features_of_cuts())
         together = Signature(*(torch.cat(part) for part in zip(*signatures, strict=True)))

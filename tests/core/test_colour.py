@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from impasto import imaging
+from impasto.core.colour import luminance, match_colours, match_luminance, tame_colours, transfer_luminance
+from impasto.core.tensors import to_array
 from impasto.errors import ImageError
-from impasto.imaging import luminance, match_colours, match_luminance, tame_colours, transfer_luminance
 
 # FCC 1953 NTSC, the classic matrix from RGB to YIQ
 YIQ = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]])
@@ -24,6 +26,7 @@ def test_luminance_is_y_of_yiq() -> None:
     assert luminance(x).shape == (2, 1, 5, 6)
     assert np.abs(luminance(x)[:, 0].numpy() - expected).max() < 1e-6
     assert torch.allclose(luminance(torch.full((1, 3, 2, 2), 0.7)), torch.tensor(0.7))
+    assert np.abs(imaging.luminance(to_array(x)) - expected[0]).max() < 1e-6  # the same of a picture
 
 
 @settings(max_examples=30, deadline=None)

@@ -13,8 +13,8 @@ def advice(settings: TrainSettings, out: Path) -> tuple[str, str]:
     """Where to look while `settings` are trained in the folder `out`, and which options to change if it looks wrong."""
     style, content = _knobs(settings)
     return (
-        f"Look at {out / 'samples'} meanwhile. Photo lost: {content}. Style too faint: {style}, or more --steps.",
-        f"Blots, stripes or grey after some hundred steps: lower --lr (now {settings.lr:g}).",
+        f"Look at {out / 'samples'} meanwhile. Photo lost: {content}. Style too faint: {style}, or more `steps`.",
+        f"Blots, stripes or grey after some hundred steps: lower `lr` (now {settings.lr:g}).",
     )
 
 
@@ -22,7 +22,7 @@ def _knobs(settings: TrainSettings) -> tuple[str, str]:
     """What brings more style, and what keeps more of the photo."""
     weights = settings.weights
     if weights.relative:
-        return "raise it", f"lower --style-balance (now {weights.style:g})"
+        return "raise it", f"lower `style_balance` (now {weights.style:g})"
     if isinstance(settings, AdaINSettings) and settings.content_weight is None:
-        return "raise it", f"lower --style-weight (now {weights.style:g})"
-    return f"raise --style-weight (now {weights.style:g})", f"raise --content-weight (now {weights.content:g})"
+        return "raise it", f"lower `style_weight` (now {weights.style:g})"
+    return f"raise `style_weight` (now {weights.style:g})", f"raise `content_weight` (now {weights.content:g})"
