@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, PlainSerializer, ValidationError, model_validator
 
 from impasto.errors import OptionError, nearest
 from impasto.stylizer.sentences import sentence_of
@@ -99,7 +99,7 @@ def _settings(value: Any) -> Any:
     return {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
 
 
-_Styles = Annotated[tuple[Style, ...], BeforeValidator(_style), PlainSerializer(_plain_style)]
+_Styles = Annotated[tuple[InstanceOf[Style], ...], BeforeValidator(_style), PlainSerializer(_plain_style)]
 _Masks = Annotated[tuple[Any, ...], BeforeValidator(_masks), PlainSerializer(_plain_masks)]
 _Layers = Annotated[Mapping[str, float] | None, BeforeValidator(parse_layers)]
 _Settings = Annotated[Mapping[str, Any], BeforeValidator(_settings)]
