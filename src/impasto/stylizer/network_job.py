@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from impasto.core.host import trainable
 from impasto.core.memory import available_memory, device_memory, held_memory, shown_bytes, shown_seconds
 from impasto.core.resizing import resize
 from impasto.core.tensors import to_array, to_tensor
@@ -151,10 +150,6 @@ class NetworkJob(Job):
 
     def paint_phase(self, phase: Phase, room: int) -> Generator[Progress, None, Picture]:
         """Paint as a phase of this or of another job, within so many bytes; gives the painting back."""
-        painted = yield from self._at_most_twice(phase, room)
-        return painted.with_rgb(trainable(painted.rgb))  # for gradients of whoever called
-
-    def _at_most_twice(self, phase: Phase, room: int) -> Generator[Progress, None, Picture]:
         picture = self._photo = self.read_photo(self.sizes.painting)
         bound = self.model.bind(self.request.style, self.request.max_megapixels, self.engine.limit(self.request))
         room -= self.sizes.picture_bytes
