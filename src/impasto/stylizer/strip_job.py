@@ -110,7 +110,7 @@ class StripJob(Job):
         reading = self.model.reading_bytes(self.request, (1, 1), self.engine.limit(self.request))
         peak = max(self.tiling.peak, held_memory() + reading)
         tiling = replace(self.tiling, seconds=self.tiling.seconds_on(measured(self.model.network)), peak=peak)
-        pieces = len(tiling.passes) * math.ceil(tiling.height / tiling.band)
+        pieces = len(tiling.passes) * max(1, tiling.height // tiling.band)  # as `split_rows` has it
         return JobPlan("strips", self.sizes.painting, pieces, tiling.peak, tiling.seconds, (f"by strips: {tiling}",))
 
     def preview(self) -> Picture:
