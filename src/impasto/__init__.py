@@ -8,7 +8,7 @@ impasto.load("gallery").stylize("photo.jpg", "great-wave").save("painted.jpg")
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import version as _version_of
 from typing import TYPE_CHECKING, Any
 
 from impasto.errors import (
@@ -57,7 +57,7 @@ __all__ = [
     "stylize",
 ]
 
-__version__ = version("impasto")
+__version__ = _version_of("impasto")
 
 # Loaded when first asked for: torch takes a second that `impasto --help` does not have.
 _LATE = {

@@ -179,7 +179,7 @@ def test_stopped_between_two_pieces_nothing_is_left(kind: str, how: str, tmp_pat
     assert list(steps) == []
     job.close()
     assert ENGINE.budget._grants == []
-    assert list(temporary.iterdir()) == []
+    assert [path for path in temporary.iterdir() if not path.name.startswith("torchinductor")] == []  # torch keeps it
     assert set(threading.enumerate()) <= threads
     assert not Path("out.png").exists()
     with pytest.raises(RuntimeError, match="closed"):
@@ -248,7 +248,7 @@ def test_memory_of_many_jobs_is_flat() -> None:
 
     def alive() -> int:
         gc.collect()
-        return sum(isinstance(found, torch.Tensor) for found in gc.get_objects())
+        return sum(issubclass(type(found), torch.Tensor | np.ndarray) for found in gc.get_objects())
 
     counts = []
     for i in range(30):

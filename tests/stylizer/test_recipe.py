@@ -26,6 +26,7 @@ from impasto.stylizer.styles import Style
 
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")
 ENGINE = Engine()
+GREAT_WAVE = [{"style": "great-wave", "weight": 1.0}]
 
 WAYS: dict[str, dict[str, Any]] = {
     "gallery": {"style": ["great-wave:0.3", "starry-night:0.7"], "strength": 0.8},
@@ -78,8 +79,7 @@ def test_strips_carry_it_too(output: str) -> None:
     with ENGINE.job("photo.png", request, output=Output(output), folder=Path("run")) as job:
         list(job.run())
         assert read_recipe(output) == job.recipe
-    style = [{"style": "great-wave", "weight": 1.0}]
-    assert read_recipe(output).request == {"style": style, "precision": "float32", "tile": 16}
+    assert read_recipe(output).request == {"style": GREAT_WAVE, "precision": "float32", "tile": 16}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -156,7 +156,11 @@ def test_painted_again_it_is_the_same_bit_for_bit(way: str) -> None:
     Path("elsewhere").mkdir()
     files = files_of(WAYS[way])
     for name, given in files.items():
-        rows = [shutil.copy(row, f"elsewhere/{i}.png") for i, row in enumerate(np.atleast_1d(given))] if given else None
+        rows = (
+            [shutil.copy(row, f"elsewhere/{name}{i}.png") for i, row in enumerate(np.atleast_1d(given))]
+            if given
+            else None
+        )
         files[name] = rows if name in ("style", "mask") or rows is None else rows[0]
     request = read_recipe("out.png").to_request(files)
     assert np.array_equal(paint(request, "again.png"), expected)
@@ -174,11 +178,11 @@ def test_a_recipe_as_json() -> None:
 def test_what_is_not_at_hand_is_asked_for_by_name_and_hash() -> None:
     paint(WAYS["universal"])
     recipe = read_recipe("out.png")
-    digest = sha256(Path("wave.png"))
+    digest = sha256(Path("night.png"))
     with pytest.raises(
-        OptionError, match=rf"needs the style 'wave\.png' \(SHA-256 {digest}\): give its file as `style`"
+        OptionError, match=rf"needs the style 'night\.png' \(SHA-256 {digest}\): give its file as `style`"
     ):
-        recipe.to_request({"style": ["night.png"]} | {"mask": ["wave.png"]} | {"style": None})
+        recipe.to_request({"mask": ["wave.png"]})
     with pytest.raises(OptionError, match=r"needs the mask 'wave\.png'"):
         recipe.to_request({"style": ["night.png", "wave.png"]})
 

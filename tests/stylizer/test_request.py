@@ -176,9 +176,8 @@ def test_an_option_that_would_be_ignored_is_refused(name: str) -> None:
     """Named with what to do; for networks and for optimisations."""
     value = {
         "init": "noise", "preset": "quick", "quality": "good", "settings": {"factor": 2.0}, "max_memory": "9GB",
-        "style_scale": 2, "content_layers": "relu1_1", "style_layers": "relu1_1",
-        "model": "universal", "method": "optimize",
-        "colors_by": "histogram",
+        "style_scale": 2, "content_layers": "relu1_1", "style_layers": "relu1_1", "model": "universal",
+        "method": "optimize", "colors_by": "histogram",
     }.get(name)  # fmt: skip
     obeyed = StylizeRequest.obeyed_by(name)
     if value is None:

@@ -154,11 +154,11 @@ def test_a_network_goes_on_by_strips_bit_for_bit(tall: str, at: int) -> None:
     assert Path("out.tif").read_bytes() == Path("whole.tif").read_bytes()  # its recipe as well
     assert not Path("run").exists()
     if at == 38:
-        assert records[0].done > 0.2
+        assert records[0].done > 0.15
 
 
 def test_a_network_is_refused_what_it_cannot_resume(tall: str) -> None:
-    with pytest.raises(OptionError, match=r"this network.s paintings .*|only strips can be resumed"):
+    with pytest.raises(OptionError, match=r"a `mask` in memory is not for painting by strips, and only strips can"):
         impasto.stylize(tall, "great-wave", run="run", mask=[np.zeros((9, 9), np.uint8)], output="out.tif")
     assert not Path("run").exists()
 

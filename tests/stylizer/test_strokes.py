@@ -17,7 +17,9 @@ def test_factors_and_per_cents(scale: float | str, parsed: tuple[float, bool]) -
 
 @pytest.mark.parametrize("scale", [0, -1, "0%", "9%", 101, "nan", "inf", "large", "%", ""])
 def test_what_is_no_size_of_strokes(scale: float | str) -> None:
-    with pytest.raises(OptionError, match=r"style scale is .*, need a number from 0\.1 to 100, such as 2, or per cent"):
+    with pytest.raises(
+        OptionError, match=r"^`style_scale` is .*, need a number from 0\.1 to 100, such as 2, or per cent"
+    ):
         parse_scale(scale)
 
 

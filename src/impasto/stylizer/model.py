@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Model", "scaled"]
 
-REMEMBERED = 64  # encoded style pictures
+REMEMBERED = 64  # encoded style pictures, each by its file and by its content
 STYLE_SIZE = 512  # long side in px at which they are looked at, as in training
 
 
@@ -132,8 +132,8 @@ class Model:
     def _encode(self, style: Style, max_megapixels: float, limit: int | None) -> EncodedStyle:
         """What the network keeps of a style picture, remembered by the file or the picture's content."""
         with self._lock:
-            key = _file_key(style.image)
-            if key is not None and (known := self._remembered(key)) is not None:
+            file = _file_key(style.image)
+            if file is not None and (known := self._remembered(file)) is not None:
                 return known
             room = room_within(limit)
             found = read_reduced(
@@ -141,13 +141,14 @@ class Model:
             )
             picture = to_tensor(found.weighed())
             small = resize(picture, fit_long_side((picture.shape[2], picture.shape[3]), STYLE_SIZE))
-            key = key or hashlib.sha256(f"{tuple(small.shape)}".encode() + small.numpy().tobytes()).hexdigest()
-            known = self._remembered(key)
+            content = hashlib.sha256(f"{tuple(small.shape)}".encode() + small.numpy().tobytes()).hexdigest()
+            known = self._remembered(content)
             if known is None:
                 with torch.inference_mode():
-                    known = self._encoded[key] = encode(self.network, small.to(self.device))
-                while len(self._encoded) > REMEMBERED:
-                    self._encoded.popitem(last=False)
+                    known = encode(self.network, small.to(self.device))
+            self._encoded |= {key: known for key in (content, file) if key is not None}
+            while len(self._encoded) > 2 * REMEMBERED:
+                self._encoded.popitem(last=False)
             return known
 
     def reading_bytes(self, request: StylizeRequest, size: tuple[int, int], limit: int | None) -> int:

@@ -103,7 +103,7 @@ class NetworkJob(Job):
             return JobPlan("at once", self.sizes.painting, 1, memory, seconds, (message,))
         peak = max(tiling.peak, held_memory() + READ * math.prod(self.sizes.photo) + reading)
         tiling = replace(tiling, seconds=tiling.seconds_on(machine), peak=peak)
-        pieces = len(tiling.passes) * math.ceil(tiling.height / tiling.band)
+        pieces = len(tiling.passes) * max(1, tiling.height // tiling.band)  # as `split_rows` has it
         return JobPlan("bands", self.sizes.painting, pieces, tiling.peak, tiling.seconds, (str(tiling),))
 
     def preview(self) -> Picture:

@@ -75,6 +75,7 @@ class OptimizeJob(Job):
         self.state_of: RunFolder | None = None
         self._photo: Picture | None = None  # at the size of the painting
         self._masks: list[Tensor] = []
+        self._size()  # or it is no picture
 
     # -- what others call -----------------------------------------------------------------------------------
 
@@ -285,7 +286,7 @@ class OptimizeJob(Job):
             memory = held
         else:
             room = (available_memory() - self._picture_bytes() if limit is None else limit - held) - state
-            found = [layout_for(backbone, self.settings, at, room, held=state) for at, _ in scales]
+            found = [layout_for(backbone, self.settings, at, room, held=held + state) for at, _ in scales]
             memory = held + state + max(layout.bytes for layout in found)
         return size, scales, [None if one.down == one.across == 1 else one for one in found], memory
 

@@ -104,13 +104,17 @@ class Recipe:
 
         Raises:
             OptionError: something that is not at hand, told by its name and hash, or a request that makes no sense.
+            DataError: the recipe is damaged.
         """
         given = {name: value for name, value in (pictures or {}).items() if value is not None}
         values, changes = dict(self.request), {name: value for name, value in changes.items() if value is not None}
         for role in ROLES:
             if role in changes or (role not in values and role not in given):
                 continue
-            values[role] = self._for_role(role, given.get(role))
+            try:
+                values[role] = self._for_role(role, given.get(role))
+            except (TypeError, KeyError, AttributeError) as error:
+                raise DataError(f"the recipe's {role} is damaged ({error}); give another as `{role}`") from error
         for name in changes:
             for other in REPLACED.get(name, ()):
                 values.pop(other, None)

@@ -110,7 +110,7 @@ class StripJob(Job):
         reading = self.model.reading_bytes(self.request, (1, 1), self.engine.limit(self.request))
         peak = max(self.tiling.peak, held_memory() + reading)
         tiling = replace(self.tiling, seconds=self.tiling.seconds_on(measured(self.model.network)), peak=peak)
-        pieces = len(tiling.passes) * math.ceil(tiling.height / tiling.band)
+        pieces = len(tiling.passes) * max(1, tiling.height // tiling.band)  # as `split_rows` has it
         return JobPlan("strips", self.sizes.painting, pieces, tiling.peak, tiling.seconds, (f"by strips: {tiling}",))
 
     def preview(self) -> Picture:
@@ -150,6 +150,8 @@ class StripJob(Job):
         if len(request.mask) > 1:
             raise OptionError(f"a `mask` for each style is not for painting by strips, and {why}: give one, or none")
         for mask in request.mask:
+            if not isinstance(mask, str | os.PathLike):
+                raise OptionError(f"a `mask` in memory is not for painting by strips, and {why}: give its file")
             read_header(mask, max_megapixels=request.max_megapixels)
             check_readable(mask, why)
         if request.strength < 1 and not kind.strength_in_strips:

@@ -25,8 +25,9 @@ def parse_scale(scale: float | str) -> tuple[float, bool]:
     except ValueError:
         value = math.nan
     if not LEAST_SCALE <= value <= MOST_SCALE:
+        shown = scale if isinstance(scale, str) else f"{scale:g}"
         raise OptionError(
-            f"style scale is {scale}, need a number from {LEAST_SCALE} to {MOST_SCALE:g}, such as 2, or per cent of "
+            f"`style_scale` is {shown}, need a number from {LEAST_SCALE} to {MOST_SCALE:g}, such as 2, or per cent of "
             "the picture, such as 50%"
         )
     return value, relative
