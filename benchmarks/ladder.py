@@ -1,4 +1,4 @@
-"""The ladder of qualities for a picture as style: seconds, style and content, as `impasto stylize --quality` paints.
+"""The qualities for a picture as style: seconds, style and content, as `impasto stylize --quality` paints.
 
     python benchmarks/ladder.py [--pairs 8] [--sizes 512 1920] [--only draft good best]
 
@@ -19,20 +19,20 @@ from collections.abc import Callable
 from torch import Tensor
 
 from common import console, judge, machine, need_shared, pairs, parser, show, tell
+from impasto import load
 from impasto.core.memory import reuse_large_blocks
 from impasto.evaluation import Distances, PresetContender, measure
-from impasto.stylizer import load
-from impasto.stylizer.route import LADDER, UNIVERSAL
+from impasto.stylizer.route import QUALITIES, UNIVERSAL
 
-RUNGS = ("draft", *LADDER)
+CHOICES = ("draft", *QUALITIES)
 
 
-def rung(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+def painter(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     """What paints (photo, style) at this quality."""
     if name == "draft":
         network = load(UNIVERSAL)
         return lambda photo, style: network.paint(photo, style).rgb
-    contender = PresetContender(LADDER[name]["preset"], backbone=LADDER[name].get("backbone"))
+    contender = PresetContender(QUALITIES[name]["preset"], backbone=QUALITIES[name].get("backbone"))
     return lambda photo, style: contender.paint(("", photo), ("", style))
 
 
@@ -49,7 +49,7 @@ def main() -> None:
     p = parser(__doc__ or "")
     p.add_argument("--pairs", type=int, default=8)
     p.add_argument("--sizes", type=int, nargs="+", default=[512, 1920])
-    p.add_argument("--only", nargs="+", choices=RUNGS, default=["draft", "good"])
+    p.add_argument("--only", nargs="+", choices=CHOICES, default=["draft", "good"])
     o = p.parse_args()
     need_shared()
     reuse_large_blocks()
@@ -57,7 +57,7 @@ def main() -> None:
     for size in o.sizes:
         pictures, rows, means = pairs(o.pairs, size), [], {}
         for name in o.only:
-            paint, spent = rung(name), 0.0
+            paint, spent = painter(name), 0.0
             paint(*(picture[..., :64, :64] for picture in pictures[0][1:]))  # the first call compiles kernels
             found: list[list[Distances]] = [[] for _ in eyes]
             for _, photo, style in pictures:

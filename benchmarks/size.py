@@ -42,7 +42,7 @@ from impasto.imaging.pixelfile import PixelFile
 from impasto.networks.adain import AdaINConfig
 from impasto.networks.bound import BoundStyle
 from impasto.networks.brisk import BriskConfig
-from impasto.networks.checkpoint import load_model
+from impasto.networks.checkpoint import load_model, save_model
 from impasto.networks.inference import bind, ready
 from impasto.networks.registry import Network, build
 from impasto.networks.shipped import find_model, shipped_models
@@ -50,8 +50,10 @@ from impasto.networks.universal import UniversalConfig
 from impasto.optimize.blockwise import BlockObjective, layout_for, state_bytes
 from impasto.optimize.objective import Objective
 from impasto.optimize.presets import preset
-from impasto.stylizer import StripPainting, Task
-from impasto.stylizer.model import Model
+from impasto.stylizer.engine import Engine
+from impasto.stylizer.job import Output
+from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.strip_job import StripJob
 from impasto.tiling.fitting import paint_rows, plan_for
 from impasto.tiling.plan import TilingOptions
 
@@ -160,17 +162,23 @@ def make_file(case: dict[str, Any]) -> dict[str, Any]:
 
 def file_case(case: dict[str, Any]) -> dict[str, Any]:
     """From a file to a file."""
-    folder, name = Path(case["folder"]), case["network"]
-    found, precision = network(name, case["precision"]), choose_precision("cpu", case["precision"])
-    style: Any = found.styles[0] if found.styles else next(PHOTOS.glob("*.jpg"))
-    description = {"styles": [{"name": style}]}
-    model = Model(found, description, name, torch.device("cpu"), precision)
-    options = TilingOptions(parse_memory(case["budget"]), statistics=case["statistics"])
+    folder, name, engine = Path(case["folder"]), case["network"], Engine()
+    if name not in shipped_models():
+        name = str(folder / "untrained.safetensors")
+        save_model(Path(name), network(case["network"], "float32"), recipe={}, licence="none")
+    model = engine.model(name, device="cpu", precision=case["precision"])
+    request = StylizeRequest.of(
+        style=next(PHOTOS.glob("*.jpg")) if model.any_style else model.styles[0].name,
+        model=name,
+        max_memory=case["budget"],
+        statistics=case["statistics"],
+    )
     began = time.perf_counter()
-    painting = StripPainting(model, Task(folder / "photo.tif", style, wishes=options), folder / "painting.tif")
-    for _ in painting.run():
-        pass
-    return {"seconds": time.perf_counter() - began, "peak": peak_memory(), "plan": str(painting.plan)}
+    output = Output(str(folder / "painting.tif"), force=True)
+    with StripJob(engine, folder / "photo.tif", request, model, output, None) as job:
+        for _ in job.run():
+            pass
+    return {"seconds": time.perf_counter() - began, "peak": peak_memory(), "plan": str(job.tiling)}
 
 
 def whole(found: Network, image: Tensor) -> Tensor:

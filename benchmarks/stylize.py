@@ -42,12 +42,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import peer
 from common import child, console, machine, parser, peak_memory, show, tell
+from impasto import load
 from impasto.core.precision import PrecisionName, choose_precision
 from impasto.imaging import Picture, read, resize, write
 from impasto.networks.brisk import Brisk, BriskConfig
 from impasto.networks.checkpoint import save_model
 from impasto.networks.shipped import find_model, shipped_models
-from impasto.stylizer import load
 from networks import convolution_rate
 from training import PlainJohnson
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from impasto.stylizer.painting import split_init
 
 from impasto.core.weights import load_backbone
 from impasto.errors import ImpastoError, nearest
 from impasto.networks.shipped import find_model
 from impasto.optimize.presets import preset
-from impasto.stylizer import paints_by_network
+from impasto.stylizer.route import named_in_gallery, split_init
 from impasto.training.recipe import fill
 from impasto.training.settings import settings_class
 
@@ -44,7 +43,7 @@ LOOKED_UP: dict[str, tuple[Callable[[], Any], str]] = {
     "value": (lambda: preset(optimizer="adams"), "adam"),
     "backbone": (lambda: load_backbone("compakt"), "compact"),
     "model": (lambda: find_model("galery"), "gallery"),
-    "style": (lambda: paints_by_network(["grate-wave"]), "great-wave"),
+    "style": (lambda: named_in_gallery(["grate-wave"]), "great-wave"),
     "beginning": (lambda: split_init("nois"), "noise"),
     "network": (lambda: settings_class("jonson"), "johnson"),
     "recipe": (lambda: fill("johnson", {}, {"style_wieght": 3}), "style_weight"),

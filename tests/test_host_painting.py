@@ -20,7 +20,8 @@ from impasto.lab.inversion import Inversion, reconstruction
 from impasto.lab.layers import BackboneLayers
 from impasto.optimize.loop import Optimization
 from impasto.optimize.presets import preset
-from impasto.stylizer import Style, prepare
+from impasto.stylizer.engine import Engine
+from impasto.stylizer.request import StylizeRequest
 
 from .host_samples import HOSTS, state
 
@@ -134,16 +135,17 @@ def test_what_a_network_painted_in_inference_mode_can_be_trained_on() -> None:
 def test_a_painting_is_stepped_through_in_the_hosts_settings() -> None:
     with HOSTS["float64"](), torch.inference_mode():
         before, told = state(), []
-        painting = prepare(PHOTO, [Style(STYLE)], preset("quick", backbone="compact", total_steps=3))
-        steps = painting.optimization.run()
-        for record in steps:
+        request = StylizeRequest.of(style=STYLE, preset="quick", backbone="compact", steps=3)
+        with Engine().job(PHOTO, request) as job:
+            steps = job.run()
+            for record in steps:
+                assert state() == before
+                told.append(record.done)
+                if record.done == 2:
+                    break
+            steps.close()
             assert state() == before
-            told.append(record.step)
-            if record.step == 2:
-                break
-        steps.close()
-        assert state() == before
-        assert painting.result().rgb.dtype == torch.float32
+            assert job.result().rgb.dtype == torch.float32
     assert told == [1, 2]
 
 

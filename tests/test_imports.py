@@ -1,7 +1,7 @@
 """The one-way order of imports, read from the sources without running them.
 
-``errors <- files <- imaging, core <- methods <- training, stylizer, evaluation, lab, export <- video, batch
-<- studio, cli``
+``errors, types <- files <- imaging, core <- networks, optimize, tiling <- stylizer <- training, evaluation, lab, batch
+<- cli``; parts that do not exist yet have their places as well.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from impasto.errors import OptionError
-from impasto.stylizer import load, stylize
+from impasto.stylizer.api import load, stylize
+from impasto.stylizer.request import StylizeRequest
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures memory as Linux does")
 
@@ -85,7 +86,12 @@ def test_what_cannot_be_read_within_is_refused(quality: str, pictures: Path) -> 
 
 def test_what_reading_takes_is_known_before(pictures: Path) -> None:
     model = load("universal")
-    small, large = (model.reading_bytes([str(pictures / name)], (), (100, 100)) for name in ("small.png", "large.webp"))
+    small_png, large_webp = str(pictures / "small.png"), str(pictures / "large.webp")
+    requests = [
+        StylizeRequest.of(style=small_png),
+        StylizeRequest.of(style=large_webp),
+        StylizeRequest.of(style=small_png, mask=large_webp),
+    ]
+    small, large, masked = (model.reading_bytes(request, (100, 100), None) for request in requests)
     assert small < 1e6 < 300e6 < large
-    masked = model.reading_bytes([str(pictures / "small.png")], [str(pictures / "large.webp")], (100, 100))
     assert 300e6 < masked < large

@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import glob
 import hashlib
+import io
 import os
 import secrets
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -128,7 +130,8 @@ class ScratchFile:
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, *, path: Path | None = None) -> None:
         self.folder, self.path = Path(folder or tempfile.gettempdir()), path
-        self._file: int | None = None
+        self._file: io.FileIO | None = None
+        self._lock = threading.Lock()  # between finding the place and moving the bytes; Windows has no pread
 
     def write(self, place: int, data: memoryview) -> None:
         """Put bytes there; OutputError if the disk has no room."""
@@ -140,38 +143,43 @@ class ScratchFile:
 
     def _move(self, place: int, data: memoryview, *, write: bool) -> None:
         try:
-            file = self._open()
-            done = 0
-            while done < len(data):  # a call moves at most 2 GiB
-                part = data[done:]
-                count = os.pwrite(file, part, place + done) if write else os.preadv(file, [part], place + done)
-                if count == 0:
-                    raise EOFError("something is read that was never written")
-                done += count
+            with self._lock:
+                file = self._open()
+                file.seek(place)
+                done = 0
+                while done < len(data):  # a call moves at most 2 GiB
+                    part = data[done:]
+                    count = file.write(part) if write else file.readinto(part)
+                    if not count:
+                        raise EOFError("something is read that was never written")
+                    done += count
         except OSError as error:
             if self.path is not None:
                 raise output_error(self.path, error) from error
             told = output_error(self.folder / "impasto", error)
             raise OutputError(f"{told}; the folder for temporary files is that of the variable TMPDIR") from error
 
-    def _open(self) -> int:
+    def _open(self) -> io.FileIO:
         if self._file is None and self.path is not None:
-            self._file = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o666)
+            self._file = io.FileIO(self.path, "r+", opener=_create_or_open)
         elif self._file is None:
-            self._file, path = tempfile.mkstemp(prefix="impasto-", dir=self.folder)
-            Path(path).unlink()
+            self._file = tempfile.TemporaryFile(buffering=0, prefix="impasto-", dir=self.folder)  # noqa: SIM115
         return self._file
 
     def flush(self) -> None:
         """Make what was written durable."""
         if self._file is not None:
-            os.fsync(self._file)
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Let go of it; without a name it is gone."""
         if self._file is not None:
-            os.close(self._file)
+            self._file.close()
             self._file = None
+
+
+def _create_or_open(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CREAT, 0o666)
 
 
 def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:

@@ -42,10 +42,30 @@ def test_training_from_flags(root: Path, make: Any) -> None:
     assert result.exit_code == 0, result.stderr
     assert result.stdout == f"{root / 'run' / 'model.safetensors'}\n"
     lines = result.stderr.splitlines()
-    assert len(lines) == 2  # quick enough for the first and the last line alone
-    assert re.match(r"step 1/3  total \S+  content \S+  style \S+  \S+ images/s  0:\d\d:\d\d left", lines[0])
-    assert lines[1].startswith("step 3/3  total")
-    assert lines[1].endswith("0:00:00 left")
+    assert len(lines) == 4  # advice, and then quick enough for the first and the last line alone
+    assert re.match(r"step 1/3  total \S+  content \S+  style \S+  \S+ images/s  0:\d\d:\d\d left", lines[2])
+    assert lines[3].startswith("step 3/3  total")
+    assert lines[3].endswith("0:00:00 left")
+
+
+@pytest.mark.parametrize(
+    ("make", "changes", "advice"),
+    [
+        (johnson, {"style_balance": 7}, "Photo lost: lower --style-balance (now 7). Style too faint: raise it"),
+        (adain, {}, "Photo lost: lower --style-weight (now 10). Style too faint: raise it"),
+        (
+            johnson,
+            {"style_weight": 5, "content_weight": 2},
+            "Photo lost: raise --content-weight (now 2). Style too faint: raise --style-weight (now 5)",
+        ),
+    ],
+)
+def test_a_training_tells_what_to_turn(root: Path, make: Any, changes: dict[str, Any], advice: str) -> None:
+    settings = make(root, steps=1, **changes)
+    result = run(settings.FAMILY, *flags(settings), "--out", root / "run")
+    assert result.exit_code == 0, result.stderr
+    assert f"Look at {root / 'run' / 'samples'} meanwhile. {advice}, or more --steps." in result.stderr
+    assert "lower --lr (now 0.001)" in result.stderr
 
 
 def test_a_recipe_and_flags_over_it(root: Path) -> None:

@@ -41,8 +41,8 @@ def test_it_asks_once_for_blocks_of_up_to_a_gibibyte(monkeypatch) -> None:
     fake = library(monkeypatch, 1)
     assert reuse_large_blocks() is True
     assert reuse_large_blocks() is True
-    # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
-    assert fake.asked == [(-3, 2**30), (-1, 2**30)]
+    # M_ARENA_MAX, M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of malloc.h
+    assert fake.asked == [(-8, 1), (-3, 2**30), (-1, 2**30)]
 
 
 def test_a_refusal_is_told(monkeypatch) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.core.streams import Window, slide, split_rows
 from impasto.errors import OutputError
+from impasto.files import ScratchFile
 
 
 @settings(max_examples=60, deadline=None)
@@ -69,16 +70,41 @@ def test_nothing_is_left_in_the_folder(tmp_path) -> None:
         store.read(2, 4)
 
 
-def test_a_full_disk_is_told(tmp_path, monkeypatch) -> None:
-    def full(*_: object) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "pwrite", full)
-    with RowStore(MapShape(1, 4, 4, torch.float32), 1, tmp_path) as store, pytest.raises(OutputError, match="TMPDIR"):
-        store.write(0, torch.ones(1, 1, 4, 4))
+def test_a_full_disk_is_told(tmp_path) -> None:
+    resource = pytest.importorskip("resource", reason="limits on the size of files are a matter of POSIX")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with RowStore(MapShape(1, 4, 4, torch.float32), 1, tmp_path) as store:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            with pytest.raises(OutputError, match=r"no room.*TMPDIR"):
+                store.write(0, torch.ones(1, 1, 4, 4))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
     nowhere = RowStore(MapShape(1, 4, 4, torch.float32), 0, tmp_path / "none")
     with pytest.raises(OutputError, match="none"):
         nowhere.write(0, torch.ones(1, 1, 4, 4))
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_files_to_work_in_need_nothing_that_windows_lacks(tmp_path, monkeypatch, named) -> None:
+    for name in ("pread", "pwrite", "preadv", "pwritev"):
+        monkeypatch.delattr(os, name, raising=False)
+    file = ScratchFile(tmp_path, path=tmp_path / "kept" if named else None)
+
+    def work(part: int) -> bool:
+        """Write and read one of eight parts, again and again, beside the others."""
+        own, found = bytes([part]) * 4096, bytearray(4096)
+        for _ in range(50):
+            file.write(part * 4096, memoryview(own))
+            file.read(part * 4096, memoryview(found))
+            if found != own:
+                return False
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(work, range(8)))
+    file.close()
+    assert [path.stat().st_size for path in tmp_path.iterdir()] == ([8 * 4096] if named else [])
 
 
 def test_a_pool_gives_memory_first_and_gets_it_back() -> None:

@@ -169,7 +169,7 @@ def test_a_missing_layer_is_named_and_the_others_listed() -> None:
     with pytest.raises(LayerError) as caught:
         vgg(picture(), ["relu1_1", "relu5_2"])
     listed = "conv1_1, relu1_1, conv1_2, relu1_2, conv2_1, relu2_1"
-    assert str(caught.value) == f"toy has no layer 'relu5_2'; its layers are {listed}"
+    assert str(caught.value) == f"toy has no layer 'relu5_2' (did you mean 'relu1_2'?); its layers are {listed}"
     with pytest.raises(LayerError, match="vgg16 has no layer '28'"):
         network(last="conv1_1").check(["28"])
 

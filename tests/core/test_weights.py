@@ -552,7 +552,7 @@ def test_an_unknown_file_is_not_imported(tmp_path: Path, cache: Path) -> None:
     with pytest.raises(WeightsError, match="--backbone PATH --backbone-input") as caught:
         import_file(path)
     assert sha256(path) in str(caught.value)
-    with pytest.raises(WeightsError, match="no backbone is called 'vgg11': there are compact"):
+    with pytest.raises(WeightsError, match=r"no backbone is called 'vgg11' .did you mean 'vgg19'..: there are compact"):
         import_file(path, "vgg11")
     for missing in (tmp_path / "none.pth", tmp_path):
         with pytest.raises(WeightsError, match="cannot be read"):

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image, PngImagePlugin
 
-from impasto.imaging import Picture, encode, losses, read, write
+from impasto.imaging import Picture, encode, format_warnings, read, write
 from impasto.imaging.metadata import Metadata
 from impasto.imaging.metadata_files import photoshop_block
 from impasto.imaging.pixelfile import PixelFile
@@ -126,9 +126,9 @@ def test_iptc_goes_into_jpeg_and_tiff_without_its_preview(tmp_path: Path) -> Non
     for goal in ("jpg", "tif"):
         write(picture, tmp_path / f"out.{goal}", keep_metadata=True)
         assert read(tmp_path / f"out.{goal}").metadata.iptc == IPTC[:8]
-    assert not losses(picture, "out.tif", keep_metadata=True)
-    assert "IPTC" in losses(picture, "out.png", keep_metadata=True)[0]
-    assert not losses(picture, "out.png")
+    assert not format_warnings(picture, "out.tif", keep_metadata=True)
+    assert "IPTC" in format_warnings(picture, "out.png", keep_metadata=True)[0]
+    assert not format_warnings(picture, "out.png")
 
 
 @pytest.mark.parametrize(("source", "goal"), [*itertools.product(BY_STRIPS, BY_STRIPS)])
@@ -209,4 +209,4 @@ def test_too_much_for_a_jpeg_is_told_and_left_out(tmp_path: Path) -> None:
     long = Picture(read(photo(tmp_path)).rgb, metadata=Metadata(xmp=XMP.replace(b"gulls", b"g" * 70000)))
     write(long, tmp_path / "out.jpg", keep_metadata=True)
     assert read(tmp_path / "out.jpg").metadata.xmp is None
-    assert "XMP" in losses(long, "out.jpg", keep_metadata=True)[0]
+    assert "XMP" in format_warnings(long, "out.jpg", keep_metadata=True)[0]

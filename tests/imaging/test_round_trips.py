@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from impasto.errors import ImageError, OptionError, OutputError
-from impasto.imaging import Picture, as_picture, encode, losses, read, to_pil, write
+from impasto.imaging import Picture, as_picture, encode, format_warnings, read, to_pil, write
 from impasto.imaging.formats import FORMATS
 from impasto.imaging.profiles import SRGB
 
@@ -51,7 +51,7 @@ def test_a_picture_comes_back(suffix: str, tmp_path: Path) -> None:
 def test_alpha_comes_back(fmt: str, tmp_path: Path) -> None:
     path = tmp_path / f"out.{fmt}"
     picture = as_picture(with_alpha(gradient()))
-    assert losses(picture, path) == ()
+    assert format_warnings(picture, path) == ()
     write(picture, path)
     error = np.abs(alpha_of(read(path)) * 255 - ramp_alpha()).mean()
     assert error <= (0 if fmt in ("png", "tiff", "webp") else 2)
@@ -60,7 +60,7 @@ def test_alpha_comes_back(fmt: str, tmp_path: Path) -> None:
 def test_jpeg_lays_a_transparent_picture_on_white(tmp_path: Path) -> None:
     path = tmp_path / "out.jpg"
     picture = as_picture(with_alpha(np.zeros_like(gradient())))
-    assert losses(picture, path) == ("JPEG has no transparency: the picture is laid on white",)
+    assert format_warnings(picture, path) == ("JPEG has no transparency: the picture is laid on white",)
     write(picture, path, quality=100)
     back = read(path)
     assert back.alpha is None
@@ -98,7 +98,7 @@ def test_sixteen_bit_files_are_valid_for_other_readers() -> None:
 
 def test_sixteen_bits_become_eight_where_the_format_has_no_more(tmp_path: Path) -> None:
     picture = as_picture(gradient16())
-    (sentence,) = losses(picture, "out.webp")
+    (sentence,) = format_warnings(picture, "out.webp")
     assert sentence == "WebP is written with 8 bits per channel: the picture came with 16"
     write(picture, tmp_path / "out.webp", quality=100)
     assert read(tmp_path / "out.webp").bits == 8

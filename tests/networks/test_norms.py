@@ -52,6 +52,33 @@ def test_flat_features_become_beta() -> None:
         assert (out - beta[..., None, None]).abs().max() < 0.02
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_flat_channels_pass_no_gradient_on_in_training(layout: torch.memory_format, rows: int) -> None:
+    x = features(2, 32, 24, 20, offset=1.0)
+    x[0] = 3.7  # a blank picture, and of the other one channel that is flat and one that is all but flat
+    x[1, 3] = -1.3
+    x[1, 4] = 0.5 + 1e-5 * x[1, 4]
+    x = x.contiguous(memory_format=layout).requires_grad_()
+    gamma, beta = features(rows, 32, seed=1, offset=1).requires_grad_(), features(rows, 32, seed=2).requires_grad_()
+    upstream = features(2, 32, 24, 20, seed=3)
+    out = instance_norm(x, gamma, beta)
+    out.backward(upstream)
+    flat = torch.zeros(2, 32, dtype=torch.bool)
+    flat[0], flat[1, 3:5] = True, True
+    assert torch.equal(out.detach()[flat], beta.detach().expand(2, -1)[flat][:, None, None].expand(-1, 24, 20))
+    assert x.grad is not None
+    assert torch.equal(x.grad[flat], torch.zeros_like(x.grad[flat]))
+    assert (x.grad[~flat].abs().amax((1, 2)) > 1e-3).all()
+    assert beta.grad is not None
+    whole = upstream.sum((2, 3))
+    torch.testing.assert_close(beta.grad, whole if rows == 2 else whole.sum(0, keepdim=True), rtol=1e-4, atol=1e-3)
+    # On other devices than the processor.
+    parts = norms._normalise_in_parts(x.detach(), gamma.detach(), beta.detach(), norms.FAINT)
+    torch.testing.assert_close(parts[0], out.detach(), rtol=1e-4, atol=1e-5)
+    assert torch.equal(parts[2] == 0, flat)
+
+
 @pytest.mark.parametrize("rows", [1, 2])
 def test_the_parts_give_the_whole(rows) -> None:
     x, gamma, beta = features(2, 8, 9, 7), features(rows, 8, seed=1), features(rows, 8, seed=2)

@@ -205,7 +205,9 @@ def test_an_unknown_preset_lists_the_names() -> None:
 
 
 def test_an_unknown_setting_is_named() -> None:
-    with pytest.raises(OptionError, match=r"^setting 'stile_weight' is unknown: use .*style_weight"):
+    with pytest.raises(
+        OptionError, match=r"^setting 'stile_weight' is unknown .did you mean 'style_weight'..: use .*style_weight"
+    ):
         preset("quick", stile_weight=3)
 
 
@@ -249,7 +251,10 @@ BAD = [
     ({"pool": "min"}, "pool 'min' is unknown: use max, average, l2"),
     ({"style_loss": "mmd"}, "style_loss 'mmd' is unknown: use gram, wasserstein"),
     ({"style_divisor": "channels"}, "style_divisor 'channels' is unknown: use none, positions, all"),
-    ({"style_reduction": "median"}, "style_reduction 'median' is unknown: use sum, mean, relative"),
+    (
+        {"style_reduction": "median"},
+        "style_reduction 'median' is unknown (did you mean 'mean'?): use sum, mean, relative",
+    ),
     ({"content_reduction": "l1"}, "content_reduction 'l1' is unknown: use sum, mean, relative"),
     ({"tv_kind": "l3"}, "tv_kind 'l3' is unknown: use l1, l2, nine-point"),
     ({"activations": "torch"}, "activations 'torch' is unknown: use as-they-are, unit, caffe"),

@@ -437,7 +437,7 @@ def test_an_existing_run_needs_resume(root: Path) -> None:
         ({"style_layer": ["relu1_1"]}, "`style_layer` is relu1_1, was relu1_1,relu2_1"),
         ({"steps": 7, "seed": 3}, "`steps` is 7, was 6; `seed` is 3, was 0"),
         ({"width": None}, "`width` is not given, was 4"),
-        ({"style_weight": 2.0, "style_balance": None}, "`style_balance` is not given, was 30"),
+        ({"style_weight": 2.0, "style_balance": None}, "`style_balance` is not given, was 12"),
     ],
 )
 def test_a_changed_recipe_is_refused_by_name(root: Path, changes: dict[str, Any], named: str) -> None:

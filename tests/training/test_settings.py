@@ -115,7 +115,8 @@ def test_unknown_families_are_refused() -> None:
 
 
 def test_weights_of_the_families() -> None:
-    assert JohnsonSettings().weights == Weights(1.0, 30.0, 2.0, relative=True)
+    assert JohnsonSettings().weights == Weights(1.0, 12.0, 2.0, relative=True)
+    assert MultiStyleSettings().weights == Weights(1.0, 12.0, 2.0, relative=True)
     assert MultiStyleSettings(style_balance=5).weights == Weights(1.0, 5.0, 2.0, relative=True)
     assert MultiStyleSettings(content_weight=2).weights == Weights(2.0, 1e-4, 0.0, relative=False)
     assert UniversalSettings().weights == Weights(1.0, 30.0, 2.0, relative=True)
@@ -123,6 +124,16 @@ def test_weights_of_the_families() -> None:
     assert AdaINSettings().weights == Weights(1.0, 10.0, 0.0, relative=False)
     assert AdaINSettings(style_weight=3).weights == Weights(1.0, 3.0, 0.0, relative=False)
     assert AdaINSettings(style_balance=3, tv_weight=1).weights == Weights(1.0, 3.0, 1.0, relative=True)
+
+
+def test_the_rate_of_multistyle_is_its_networks() -> None:
+    assert MultiStyleSettings().lr == 3e-3
+    assert MultiStyleSettings(network="johnson").lr == 1e-3
+    assert MultiStyleSettings(network="johnson", lr=0.5).lr == 0.5
+    assert fill("multistyle", {"network": "johnson"}, {}).lr == 1e-3
+    assert fill("multistyle", {}, {"network": "johnson", "lr": 2e-3}).lr == 2e-3
+    with pytest.raises(OptionError, match="--network: 'gan' is not brisk or johnson"):
+        MultiStyleSettings(network="gan")
 
 
 def test_changes_are_named_and_places_are_not(tmp_path: Path) -> None:

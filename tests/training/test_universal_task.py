@@ -19,9 +19,11 @@ from impasto.networks.checkpoint import load_model, save_model
 from impasto.networks.johnson import Johnson, JohnsonConfig
 from impasto.networks.universal import Universal
 from impasto.training import universal_task
+from impasto.training.checkpoint import Checkpoints
 from impasto.training.loop import TrainProgress, train
 from impasto.training.objectives import GramObjective
 from impasto.training.recipe import from_table, read_recipe
+from impasto.training.run_folder import RunFolder
 from impasto.training.settings import TrainSettings, UniversalSettings, Weights
 from impasto.training.sources import open_styles
 from impasto.training.task import Batch, Shard
@@ -138,6 +140,25 @@ def test_leave_out_is_for_styles_too(root: Path) -> None:
 def test_styles_are_needed(root: Path) -> None:
     with pytest.raises(OptionError, match="`style` is needed"):
         make(root, style=[])
+
+
+def test_a_size_of_styles_is_refused_where_it_has_no_effect(root: Path) -> None:
+    with pytest.raises(OptionError, match=r"--style-size 48 is for the pictures of --begin-style, and there are none"):
+        universal(root, style_size=48)
+
+
+def test_a_run_whose_size_of_styles_had_no_effect_goes_on(root: Path) -> None:
+    with closing(train(universal(root), root / "run")) as records:
+        next(records)
+        next(records)
+    recipe = root / "run" / "recipe.toml"
+    recipe.write_text(recipe.read_text().replace("style_size = 512", "style_size = 300"))
+    checkpoints = Checkpoints(root / "run" / "checkpoints")
+    state = checkpoints.load(1)
+    state["settings"]["style_size"] = 300
+    checkpoints.save(1, {k: v for k, v in state.items() if k not in ("format", "step", "sha256")}, None)
+    settings = RunFolder(root / "run").settings()
+    assert run(settings, root / "run", resume=True)[-1].step == settings.steps
 
 
 # -- losses ---------------------------------------------------------------------------------------------------

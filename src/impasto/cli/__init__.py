@@ -1,1 +1,1 @@
-
+"""The command line: arguments become requests, progress becomes bars, errors become messages."""

@@ -60,9 +60,13 @@ RECORDS = ("timeline", "loss_plot", "log", "save_every")
 
 
 @command_of(
-    {"photo": (Annotated[list[str] | None, _photo], None)} | option_parameters(StylizeRequest) | FILES
-    | option_parameters(OutputOptions)
-)  # fmt: skip
+    {
+        "photo": (Annotated[list[str] | None, _photo], None),
+        **option_parameters(StylizeRequest),
+        **FILES,
+        **option_parameters(OutputOptions),
+    }
+)
 def stylize(ctx: typer.Context, **_options: Any) -> None:
     """Repaint PHOTO in the manner of one or several --style names or pictures.
 

@@ -30,12 +30,14 @@ class Commands(TyperGroup):
         return sorted(super().list_commands(ctx), key=lambda name: rank.get(name, len(ORDER) - 1))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command by its name, or None; its help flows as wide as the terminal is."""
         command = super().get_command(ctx, cmd_name)
         if command is not None and command.help:  # lines end where the source's do: the terminal's are others
             command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help)
         return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the arguments name; OptionError, with the nearest name, if there is none."""
         name = args[0]
         if self.get_command(ctx, name) is None and not ctx.resilient_parsing and not name.startswith("-"):
             path = _path(ctx)
@@ -47,10 +49,12 @@ class Commands(TyperGroup):
         return found
 
     def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Read the arguments of the group; OptionError says what is wrong with them."""
         with _told_by_us():
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named; OptionError says what is wrong with its arguments."""
         with _told_by_us(ctx):
             return super().invoke(ctx)
 

@@ -1,1 +1,1 @@
-
+"""What content and style are: backbones, statistics, losses, precision, memory."""

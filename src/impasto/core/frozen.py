@@ -131,7 +131,7 @@ def _signs(x: Tensor) -> Tensor:
 
 
 def _where(signs: Tensor, g: Tensor) -> Tensor:
-    """g where `signs` is 1, else 0; `torch.where` takes ten times as long on a CPU.
+    """`g` where `signs` is 1, else 0; `torch.where` takes ten times as long on a CPU.
 
     In bands of rows, since the signs have to be written out in g's own type.
     """

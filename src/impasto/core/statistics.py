@@ -167,7 +167,7 @@ def _iterate(y: Tensor, one: Tensor, times: Callable[[Tensor, Tensor], Tensor], 
 
 
 def trace_of_root(matrix: Tensor, steps: int = 12) -> Tensor:
-    """tr A^½ of symmetric positive definite matrices by Newton–Schulz, (..., C, C) -> (...).
+    """The trace of A^½, of symmetric positive definite matrices by Newton–Schulz, (..., C, C) -> (...).
 
     Its gradient is A^-½ / 2, which the iteration gives as well: none of its products is gone back through.
     """

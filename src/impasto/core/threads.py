@@ -135,7 +135,7 @@ def _read(path: Path) -> str:
 
 
 def _ratio(text: str) -> float:
-    """ "50000 100000" is half a core; "max 100000", a quota of -1 and nothing at all are no limit."""
+    """Cores of a quota: "50000 100000" is half of one; "max 100000", a quota of -1 and nothing at all are no limit."""
     try:
         quota, period = map(int, text.split())
     except ValueError:

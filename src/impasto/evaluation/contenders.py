@@ -83,6 +83,7 @@ class Copied(_OfAnyStyle):
     name = "photo copied"
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
+        """See `Contender.paint`."""
         return photo[1]
 
 
@@ -92,6 +93,7 @@ class Pasted(_OfAnyStyle):
     name = "style pasted"
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
+        """See `Contender.paint`."""
         return resize(style[1][:, :3], (photo[1].shape[2], photo[1].shape[3]))
 
 
@@ -117,6 +119,7 @@ class PresetContender(_OfAnyStyle):
         self._draft = load(UNIVERSAL, device=device, precision=precision) if begins else None
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
+        """See `Contender.paint`."""
         start = None if self._draft is None else self._draft.paint(photo[1], _as_style(style[1])).rgb.to(photo[1])
         optimization = Optimization(photo[1], [(style[1], 1.0)], self._settings, self._backbone, start)
         for _ in optimization.run():
@@ -138,12 +141,15 @@ class ModelContender:
 
     @property
     def styles(self) -> tuple[str, ...] | None:
+        """See `Contender.styles`."""
         return None if self._names is None else tuple(self._names)
 
     def can(self, photo: str, style: str) -> bool:
+        """See `Contender.can`."""
         return self._names is None or style in self._names
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
+        """See `Contender.paint`."""
         if self._names is None:
             wanted: Any = _as_style(style[1])
         else:  # the only style of a network goes without a name
@@ -175,16 +181,20 @@ class ResultsContender:
 
     @property
     def name(self) -> str:
+        """The folder's name."""
         return self.folder.resolve().name
 
     @property
     def styles(self) -> tuple[str, ...] | None:
+        """See `Contender.styles`."""
         return tuple(dict.fromkeys(style for _, style in self._files))
 
     def can(self, photo: str, style: str) -> bool:
+        """See `Contender.can`."""
         return (photo, style) in self._files
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
+        """See `Contender.paint`."""
         file, (height, width) = self._files[photo[0], style[0]], photo[1].shape[2:]
         painted = read(file).seen()
         h, w = painted.shape[2:]

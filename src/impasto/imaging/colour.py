@@ -60,9 +60,12 @@ def match_luminance(style: Tensor, photo: Tensor) -> Tensor:
 
 def _spread(picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Luminance of (B, 3 or 4, H, W), its mean and its deviation, (B, 1, 1, 1) both."""
-    light, share = luminance(picture[:, :3]), _shares(picture)
-    mean = (light * share).mean((1, 2, 3), keepdim=True)
-    return light, mean, ((light - mean).square() * share).mean((1, 2, 3), keepdim=True).sqrt()
+    light, dims = luminance(picture[:, :3]), (1, 2, 3)
+    if picture.shape[1] == 3:
+        return light, light.mean(dims, keepdim=True), light.std(dims, keepdim=True, correction=0)
+    share = _shares(picture)
+    mean = (light * share).mean(dims, keepdim=True)
+    return light, mean, ((light - mean).square() * share).mean(dims, keepdim=True).sqrt()
 
 
 def _shares(picture: Tensor) -> Tensor:

@@ -111,7 +111,7 @@ def _find_cicp(file: BinaryIO) -> tuple[bytes | None, int]:
 
 
 def _png_gamma(info: Mapping[Any, Any]) -> bytes | None:
-    """gAMA and cHRM, which the sRGB chunk overrules."""
+    """A profile from gAMA and cHRM, which the sRGB chunk overrules; None where they say nothing."""
     gamma, points = info.get("gamma"), info.get("chromaticity")
     if "srgb" in info or (gamma is None and points is None):
         return None

@@ -26,10 +26,12 @@ class Entry:
 
     @classmethod
     def shorts(cls, *values: int) -> Entry:
+        """Numbers of 16 bits without sign."""
         return cls(3, struct.pack(f"<{len(values)}H", *values))
 
     @classmethod
     def longs(cls, *values: int) -> Entry:
+        """Numbers of 32 bits without sign."""
         return cls(4, struct.pack(f"<{len(values)}I", *values))
 
     @classmethod

@@ -51,10 +51,12 @@ class Picture:
 
     @property
     def height(self) -> int:
+        """In px."""
         return self.rgb.shape[2]
 
     @property
     def width(self) -> int:
+        """In px."""
         return self.rgb.shape[3]
 
     def cleared(self) -> Picture:

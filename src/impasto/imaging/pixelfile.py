@@ -118,14 +118,17 @@ class Strips:
 
     @property
     def height(self) -> int:
+        """In px."""
         return self.pixels.height
 
     @property
     def width(self) -> int:
+        """In px."""
         return self.pixels.width
 
     @property
     def has_alpha(self) -> bool:
+        """Whether the last channel is alpha."""
         return self.pixels.channels in (2, 4)
 
     def read(self, top: int, bottom: int) -> Tensor:

@@ -36,6 +36,7 @@ class Pixels:
 
     @property
     def bits(self) -> int:
+        """Of a channel: 8 or 16."""
         return 8 * self.colour.dtype.itemsize
 
     def develop(self) -> tuple[Tensor, Tensor | None]:

@@ -16,8 +16,10 @@ FAINT = 0.5 / 255  # alpha below which no colour can be told
 
 
 def fit_long_side(size: tuple[int, int], long: int, upscale: bool = False) -> tuple[int, int]:
-    """(h, w) scaled so that the longer side is ``long`` pixels; a smaller picture stays as it is unless
-    ``upscale``. The proportions are kept to the nearest pixel, a side is at least 1."""
+    """(h, w) scaled so that the longer side is ``long`` pixels; a smaller picture stays as it is unless ``upscale``.
+
+    The proportions are kept to the nearest pixel, a side is at least 1.
+    """
     if long < 1:
         raise OptionError(f"size {long}: need at least 1 pixel")
     height, width = size

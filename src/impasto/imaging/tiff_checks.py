@@ -64,6 +64,7 @@ def check_kind(page: Any, name: str) -> None:
 
 
 def check_coding(page: Any, name: str) -> None:
+    """ImageError for a page that is compressed in a way that cannot be undone here."""
     if page.compression not in _CODINGS:
         raise ImageError(
             f"{name}: a TIFF compressed by {getattr(page.compression, 'name', page.compression)}, "

@@ -32,10 +32,12 @@ class TiffPage:
 
     @property
     def orientation(self) -> int:
+        """The tag's value, 1 to 8; 1, upright, where it is not said."""
         return int(self.tag("Orientation") or 1)
 
     @property
     def area(self) -> int:
+        """In px."""
         return int(self.page.imagewidth) * int(self.page.imagelength)
 
     def profile(self, file: BinaryIO) -> bytes | None:

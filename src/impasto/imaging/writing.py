@@ -67,28 +67,37 @@ def check_output(
         if sys.stdout is None or sys.stdout.isatty():
             raise OutputError("-: standard output is a terminal; send it to a file or another program")
         return
-    try:
-        found = os.stat(path)  # noqa: PTH116  keeps a trailing slash, which Path drops
-    except FileNotFoundError:
-        found = None
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError):
-            raise output_error(path, error) from error
-        raise OutputError(f"{name}: not a possible file name ({error}); choose another") from error
-    if found is not None:
-        if stat.S_ISDIR(found.st_mode):
-            raise OutputError(f"{name}: a folder; give the name of a file in it")
-        if not stat.S_ISREG(found.st_mode):
-            raise OutputError(f"{name}: not a plain file; give another name, or - for standard output")
-        if not allow_input and (same := _same_input(found, inputs)) is not None:
-            raise OutputError(f"{name}: is the input {same}, which would be lost; give another name")
-        if not force:
-            raise OutputError(f"{name}: exists already; give another name, or `force` to replace it")
+    if (found := _found_at(path)) is not None:
+        _check_replaced(name, found, force, () if allow_input else inputs)
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
         raise OutputError(f"{name}: the folder {shown(folder)} does not exist; create it first")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"{name}: the folder {shown(folder)} cannot be written; write elsewhere")
+
+
+def _found_at(path: str | os.PathLike[str]) -> os.stat_result | None:
+    """What is at the output path already, if anything. OutputError if nothing can be."""
+    try:
+        return os.stat(path)  # noqa: PTH116  keeps a trailing slash, which Path drops
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise output_error(path, error) from error
+    except ValueError as error:
+        raise OutputError(f"{shown(path)}: not a possible file name ({error}); choose another") from error
+
+
+def _check_replaced(name: str, found: os.stat_result, force: bool, inputs: Sequence[str | os.PathLike[str]]) -> None:
+    """Whether what is found at the output path may be replaced."""
+    if stat.S_ISDIR(found.st_mode):
+        raise OutputError(f"{name}: a folder; give the name of a file in it")
+    if not stat.S_ISREG(found.st_mode):
+        raise OutputError(f"{name}: not a plain file; give another name, or - for standard output")
+    if (same := _same_input(found, inputs)) is not None:
+        raise OutputError(f"{name}: is the input {same}, which would be lost; give another name")
+    if not force:
+        raise OutputError(f"{name}: exists already; give another name, or `force` to replace it")
 
 
 def _same_input(found: os.stat_result, inputs: Sequence[str | os.PathLike[str]]) -> str | None:
@@ -153,6 +162,7 @@ def write(
     """Write a picture with the sRGB profile embedded; the file appears whole or not at all.
 
     Args:
+        picture: what is written.
         path: its suffix tells the format: JPEG, PNG, WebP, TIFF, AVIF or, with the extra ``heif``, HEIC.
             ``"-"`` is standard output, PNG unless ``format`` says otherwise.
         force, inputs, allow_input: see ``check_output``.

@@ -30,7 +30,7 @@ _BEYOND = re.compile(r"[^\t\n\r\x20-\x7e]")
 
 
 def stored(recipe: str) -> str:
-    """A JSON text as it is kept: the same JSON in ASCII, every other character as an escape of JSON's (``\\u00e9``).
+    r"""A JSON text as it is kept: the same JSON in ASCII, every other character as an escape of JSON's (``\u00e9``).
 
     So it fits into any container and into XML, which some characters that JSON allows do not.
 

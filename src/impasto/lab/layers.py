@@ -38,7 +38,9 @@ class Layers(Protocol):
     name: str
     layers: tuple[str, ...]
 
-    def __call__(self, image: Tensor, layers: Sequence[str], /) -> Mapping[str, Tensor]: ...
+    def __call__(self, image: Tensor, layers: Sequence[str], /) -> Mapping[str, Tensor]:
+        """Name -> features of the picture."""
+        ...
 
 
 class BackboneLayers:
@@ -62,6 +64,7 @@ class BackboneLayers:
     @in_our_settings
     @torch.no_grad()
     def __call__(self, image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+        """See `Layers`."""
         features: dict[str, Tensor] = self.backbone(image.to(self.backbone.device), layers)
         return {name: features[name] for name in layers}
 
@@ -137,6 +140,7 @@ class PainterLayers:
     @in_our_settings
     @torch.no_grad()
     def __call__(self, image: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+        """See `Layers`."""
         for layer in layers:
             if layer not in self.layers:
                 near = nearest(layer, self.layers)

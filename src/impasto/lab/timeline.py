@@ -70,6 +70,7 @@ def write_film(
         path: .gif, .png or .apng (animated PNG), or .mp4 (H.264, with the extra ``video``).
         size: long side in px; smaller frames are not enlarged.
         fps: frames a second.
+        force: replace a file that exists.
 
     Raises:
         OptionError: no frames, or a rate that is none.

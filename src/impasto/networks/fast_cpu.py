@@ -199,7 +199,7 @@ def convolve_in_blocks(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor
 
 
 def convolve_doubled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x enlarged twice by repetition, then convolved, at 4/9 of the products.
+    """`x` enlarged twice by repetition, then convolved, at 4/9 of the products.
 
     (B, I, h + 2, w + 2), (O, I, 3, 3) -> (B, O, 2 h, 2 w). x has a border that repeats one pixel, which is what
     reflection makes of the border of the enlarged map. Of three neighbours in that two are the same pixel, so each of

@@ -1,5 +1,6 @@
-"""Pieces that the feed-forward networks share: convolution at a mirrored border, padding to a multiple of the
-stride, and the precision of the weights.
+"""Pieces that the feed-forward networks share.
+
+Convolution at a mirrored border, padding to a multiple of the stride, and the precision of the weights.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class ReflectConv(nn.Module):
 
 
 def _continued(x: Tensor, halo: int, mode: str, weight: Tensor) -> Tensor:
-    """x with a border, in the type that a convolution by `weight` computes in.
+    """`x` with a border, in the type that a convolution by `weight` computes in.
 
     Autocast would pad in float32 and convert before and after, a twentieth of a training step.
     """

@@ -114,6 +114,7 @@ class Objective(nn.Module):
         return self.settings.style_layers[tap] * self.multipliers.get(tap, (1.0, 1.0))[1]
 
     def forward(self, image: Tensor) -> Terms:
+        """The terms for a picture (1, 3, H, W) in [0, 1]; the gradient is that of `total`."""
         s, zero = self.settings, image.new_zeros(())
         seen, content, style = self._seen(image)
         tv = self.tv_loss(image) * s.tv_weight if s.tv_weight else zero

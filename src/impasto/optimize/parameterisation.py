@@ -52,10 +52,12 @@ class Pixels(Canvas):
         self.parameters = self._leaves([image * levels])
 
     def image(self) -> Tensor:
+        """See `Canvas.image`."""
         return self.parameters[0] / self.levels
 
     @torch.no_grad()
     def clamp_(self) -> None:
+        """See `Canvas.clamp_`."""
         self.parameters[0].clamp_(0, self.levels)
 
 
@@ -72,16 +74,20 @@ class Pyramid(Canvas):
 
     @property
     def parameters(self) -> list[Tensor]:  # type: ignore[override]
+        """What moves: the levels but for the `halvings` finest."""
         return self.levels[self.halvings :]
 
     def image(self) -> Tensor:
+        """See `Canvas.image`."""
         return collapse_pyramid(self.parameters)
 
     @property
     def everything(self) -> list[Tensor]:
+        """See `Canvas.everything`."""
         return self.levels
 
     def whole(self) -> Tensor:
+        """See `Canvas.whole`."""
         return collapse_pyramid(self.levels)
 
     def clamp_(self) -> None:
@@ -101,6 +107,7 @@ class Fourier(Canvas):
         self.parameters = self._leaves([torch.view_as_real(spectrum)])
 
     def image(self) -> Tensor:
+        """See `Canvas.image`."""
         spectrum = torch.view_as_complex(self.parameters[0]) * self.scale
         return self._mix(torch.fft.irfft2(spectrum, s=self.size, norm="ortho"))
 

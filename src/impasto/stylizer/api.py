@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from os import PathLike
@@ -75,7 +76,7 @@ def stylize(
 
     A name or a picture as style is painted in one pass, at the photo's own size; higher qualities, and all options
     that only optimisation has, paint pictures by optimisation. Each option is described once, in `StylizeRequest`; the
-    command ``impasto stylize`` has the same, with the same defaults. None is what is not said.
+    command ``impasto stylize`` has the same, with the same defaults. None means not given.
 
     Args:
         photo: a path, PIL image, array or tensor.
@@ -94,13 +95,13 @@ def stylize(
     request = StylizeRequest.of(**settings, **{name: options[name] for name in named})
     engine = default_engine()
     if run is None:
-        place = None if output is None else Output(str(output))
+        place = None if output is None else Output(os.fspath(output))
         recorder = Recorder(engine.job(photo, request, output=place))
     else:
         folder = RunFolder(run)
-        folder.make()
-        place = Output(str(folder.folder / "painting.png" if output is None else output))
-        recorder = begin_run(engine, photo, request, place, folder)
+        with folder.making():
+            place = Output(os.fspath(folder.folder / "painting.png" if output is None else output))
+            recorder = begin_run(engine, photo, request, place, folder)
     return _painted(recorder, progress)
 
 
@@ -120,7 +121,7 @@ def resume(
     Raises:
         DataError: there is no run, it is damaged, or its files are gone or changed.
     """
-    place = None if output is None else str(output)
+    place = None if output is None else os.fspath(output)
     return _painted(resume_run(default_engine(), RunFolder(run), output=place), progress)
 
 

@@ -1,4 +1,4 @@
-"""Photos with transparency by rows: what `Picture.cleared`, `resized` and `seen` make of one in memory."""
+"""Photos with transparency, read by rows: the same values that `Picture` gives by `cleared`, `resized` and `seen`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUMMED = 1 << 20  # px that are read at a time to find a photo's ground
 
 
 def find_ground(photo: Strips) -> Ground | None:
-    """What continues a photo where it is transparent, after reading all of it; None where it is opaque.
+    """The colours that fill a photo where it is transparent, found by reading all of it; None where it is opaque.
 
     ImageError where nothing of it shows.
     """

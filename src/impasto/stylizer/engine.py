@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -14,8 +15,9 @@ from impasto.core.host import in_our_settings
 from impasto.core.memory import parse_memory, reuse_large_blocks
 from impasto.core.precision import PrecisionName, choose_precision, pick_device
 from impasto.core.vgg import VGG
-from impasto.core.weights import Input, load_backbone
+from impasto.core.weights import BACKBONES, Input, load_backbone, locate
 from impasto.errors import OptionError
+from impasto.files import sha256
 from impasto.networks.checkpoint import load_model
 from impasto.networks.inference import ready
 from impasto.networks.shipped import find_model
@@ -36,7 +38,7 @@ T = TypeVar("T")
 
 
 class Engine:
-    """What paints: give it a photo and a request, and it gives a `Job`. Threads may share it.
+    """Makes a `Job` of a photo and a request, and keeps what jobs share: models, memory. Threads may share it.
 
     Args:
         max_memory: what the process may need at most, such as ``"2GB"`` or a number of bytes, for all jobs together;
@@ -51,6 +53,7 @@ class Engine:
         self._turns = threading.BoundedSemaphore(at_once)
         self._models: _Loaded[Model] = _Loaded()
         self._backbones: _Loaded[VGG] = _Loaded()
+        self._hashes: _Loaded[str] = _Loaded()
 
     @in_our_settings
     def job(
@@ -134,6 +137,14 @@ class Engine:
 
         return self._backbones.get(key, read)
 
+    def backbone_hash(self, name: str) -> str:
+        """SHA-256 of a backbone's file, taken once; empty where it is not here."""
+        path = locate(name) if name in BACKBONES else Path(name).expanduser()
+        if path is None or not path.is_file():
+            return ""
+        found = path.stat()
+        return self._hashes.get((str(path), found.st_size, found.st_mtime_ns), partial(sha256, path))
+
     def limit(self, request: StylizeRequest) -> int | None:
         """Bytes that the process may need at most while this is carried out; None is what is free."""
         asked = [limit for limit in (self.max_memory, parse_memory(request.max_memory)) if limit is not None]
@@ -141,24 +152,24 @@ class Engine:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait until fewer jobs compute than may at the same time, and be one of them."""
+        """A context to compute in, which `at_once` jobs can be in at the same time; the next one waits."""
         with self._turns:
             yield
 
 
 class _Loaded(Generic[T]):
-    """What was loaded, the last few of it; each is loaded by one thread, while others that want it wait."""
+    """The last few things that were loaded. Each is loaded once: other threads that want it wait."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._places: OrderedDict[Hashable, _Place[T]] = OrderedDict()
 
     def get(self, key: Hashable, read: Callable[[], T]) -> T:
-        """What the key stands for, read if it is not here."""
+        """What is kept under the key; it is read if it is not there."""
         with self._lock:
             place = self._places.setdefault(key, _Place())
             self._places.move_to_end(key)
-            while len(self._places) > KEPT:
+            while len(self._places) > KEPT:  # who waits for one that goes here still gets it
                 self._places.popitem(last=False)
         with place.lock:
             if place.value is None:

@@ -1,4 +1,4 @@
-"""What is done with a painting whatever painted it: how strong, in which colours, and where."""
+"""The last step of every painting: it is laid over the photo, in whose colours and where masks say."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def read_masks(
 
 
 def cover(photo: Tensor, painted: Tensor, masks: Sequence[Tensor] = (), *, keep_colors: bool = False) -> Tensor:
-    """The painting laid over the photo, both (1, 3, H, W): its colours, then where.
+    """The painting laid over the photo, both (1, 3, H, W), where masks say; in the photo's colours if they are kept.
 
     Where all masks (1, 1, H, W) are 0 the result is the photo, bit for bit.
     """

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from impasto.core.host import step_by_step
+from impasto.core.host import our_settings, step_by_step
 from impasto.core.memory import room_within
 from impasto.errors import OptionError
 from impasto.files import sha256
@@ -21,13 +21,13 @@ from impasto.imaging.reading import read_header
 from impasto.imaging.reduced import read_reduced
 from impasto.stylizer.budget import Grant
 from impasto.stylizer.finishing import mask_notes
-from impasto.stylizer.recipe import picture_hash, recipe_of
+from impasto.stylizer.recipe import Recipe, picture_hash, recipe_of
 from impasto.stylizer.request import OutputOptions, StylizeRequest
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
 
-__all__ = ["Job", "JobPlan", "Output", "Progress", "Steps"]
+__all__ = ["Job", "JobPlan", "Output", "Phase", "Progress", "Steps"]
 
 Phase = Literal["reading", "draft", "painting", "writing"]
 
@@ -43,7 +43,7 @@ class Progress:
         left: seconds that the rest should take; None where nothing is known of it yet.
         size: (height, width) in px of what is being painted.
         losses: the weighted terms of an optimisation by name; empty for networks.
-        note: a sentence that should be told.
+        note: a sentence for the user; None most of the time.
     """
 
     phase: Phase
@@ -57,7 +57,7 @@ class Progress:
 
     @property
     def share(self) -> float:
-        """Of the phase, from 0 to 1."""
+        """How much of the phase is done, from 0 to 1."""
         return self.done / self.total if self.total else 1.0
 
 
@@ -100,7 +100,7 @@ class Output:
 
     @property
     def shown(self) -> str:
-        """For messages."""
+        """The path as messages name it."""
         return "standard output" if self.path == "-" else self.path
 
 
@@ -140,7 +140,7 @@ class Job(ABC):
         """
 
     def run(self) -> Steps:
-        """Paint, then write the output if there is one; tells how far that is between any two pieces of the work.
+        """Paint, then write the output if there is one; yields a record between any two pieces of the work.
 
         Closing the generator stops. An optimisation can be run again, and goes on where it stopped.
 
@@ -149,10 +149,14 @@ class Job(ABC):
         """
         if self._running is not None or self._closed:
             raise RuntimeError("this job is running already, or closed")
-        began = time.perf_counter()
         steps = self._running = step_by_step(self._noted_work())
         try:
-            while True:
+            with our_settings():
+                need = self._need()
+            # Before taking turns: who waits for memory must not keep others from coming to their end.
+            self._grant = self.engine.budget.take(need, self.engine.limit(self.request))
+            began = time.perf_counter()
+            while not self._closed:
                 with self.engine.turn():
                     record = next(steps, None)
                 if record is None:
@@ -162,6 +166,8 @@ class Job(ABC):
             steps.close()
             self._running = None
             self._release()
+            if self._closed:
+                self._forget()
 
     @abstractmethod
     def preview(self) -> Picture:
@@ -177,7 +183,7 @@ class Job(ABC):
 
     @abstractmethod
     def computed_by(self) -> dict[str, str]:
-        """What of this machine the picture depends on, for the recipe: device and precision."""
+        """What the bits of the picture depend on beside the request, for the recipe: device and precision."""
 
     @abstractmethod
     def result(self) -> Picture:
@@ -201,17 +207,26 @@ class Job(ABC):
         )
 
     def close(self) -> None:
-        """Stop if it runs, and give everything back: memory, temporary files."""
+        """Stop if it runs, and give everything back: memory, temporary files. Twice does no harm.
+
+        Where another thread is running it, that one stops after the piece it is at, and gives everything back.
+        """
         self._closed = True
         if self._running is not None:
-            self._running.close()
-        self._original = None
+            try:
+                self._running.close()
+            except ValueError:  # it is being run
+                return
         self._release()
+        self._forget()
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Files that must not be overwritten."""
-        return (*([str(self.photo)] if isinstance(self.photo, str | Path) else ()), *self.request.file_names)
+        return (
+            *([os.fspath(self.photo)] if isinstance(self.photo, str | os.PathLike) else ()),
+            *self.request.file_names,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -224,8 +239,23 @@ class Job(ABC):
     # -- what the kinds of jobs share -----------------------------------------------------------------------
 
     @abstractmethod
+    def _need(self) -> int:
+        """Bytes that running takes at most if it can, beside what the process holds."""
+
+    @abstractmethod
     def _work(self) -> Steps:
-        """Paint and write, from where it stopped."""
+        """Paint and write, from where it stopped, within `_room`."""
+
+    def _forget(self) -> None:
+        """Let go of what is in memory."""
+        self._original = None
+
+    @property
+    def _room(self) -> int:
+        """Bytes that this run may take beside what the process held when it began."""
+        if self._grant is None:
+            raise RuntimeError("this job is not running")
+        return self._grant.room
 
     def _noted_work(self) -> Steps:
         request = self.request
@@ -241,30 +271,35 @@ class Job(ABC):
         """SHA-256 of the photo's file, or of its pixels if it is in memory."""
         return sha256(Path(self.photo)) if self._original is None else picture_hash(self._original)
 
+    @functools.cached_property
+    def recipe(self) -> Recipe:
+        """How the picture is made; files are hashed when it is first asked for, and once."""
+        return recipe_of(self)
+
     def _recipe_text(self) -> str | None:
-        return recipe_of(self).to_text() if self.output is not None and self.output.recipe else None
+        return self.recipe.to_text() if self.output is not None and self.output.recipe else None
 
     @property
     def photo_size(self) -> tuple[int, int]:
         """(height, width) in px, of a file from its header alone. ImageError if it is no picture."""
         if self._original is not None:
             return self._original.height, self._original.width
+        self._check_open()
         return read_header(self.photo, max_megapixels=self.request.max_megapixels).size
 
     def read_photo(self, size: tuple[int, int]) -> Picture:
         """The photo at this (height, width). ImageError if it cannot be read."""
         picture = self._original
         if picture is None:
+            self._check_open()
             room = room_within(self.engine.limit(self.request))
             largest = self.request.max_megapixels
             picture = read_reduced(self.photo, long_side=max(size), max_megapixels=largest, room=room)
         return picture.resized(size)
 
-    def _take(self, need: int, limit: int | None) -> Grant:
-        """Memory for this job, until it is closed or its run ends."""
-        self._release()
-        self._grant = self.engine.budget.take(need, limit)
-        return self._grant
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("this job is closed")
 
     def _release(self) -> None:
         if self._grant is not None:

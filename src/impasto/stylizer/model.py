@@ -87,7 +87,7 @@ class Model:
                 any style a picture, or a list of pictures or of (picture, weight). May be left out where the
                 network knows but one style.
             **options: those of `StylizeRequest` that a network obeys, such as ``strength=0.8`` or ``mask="mask.png"``.
-                `progress` is called with a record of how far that is, where there are pieces.
+                `progress` is called with a `Progress` after every piece of the work.
 
         Raises:
             ImageError: a picture that cannot be read.

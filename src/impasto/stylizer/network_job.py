@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from impasto.core.memory import available_memory, device_memory, held_memory, sh
 from impasto.errors import OptionError
 from impasto.imaging import Picture, fit_long_side, resize
 from impasto.stylizer.finishing import cover, read_masks
-from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
+from impasto.stylizer.job import Job, JobPlan, Output, Phase, Progress, Steps
 from impasto.stylizer.model import Model, scaled
 from impasto.stylizer.request import StylizeRequest
 from impasto.tiling.bands import BandProgress
@@ -60,7 +61,7 @@ def sizes_of(photo: tuple[int, int], request: StylizeRequest) -> Sizes:
 def tiling_options(
     request: StylizeRequest, budget: int | None, held: int = 0, *, resumable: bool = False
 ) -> TilingOptions:
-    """How a network may divide a picture, as a request and a budget have it."""
+    """How a network may divide a picture, given a request, and a budget of which `held` bytes are taken."""
     return TilingOptions(
         budget=budget, held=held, tile=request.tile, statistics=request.statistics or "exact", resumable=resumable
     )
@@ -88,7 +89,7 @@ class NetworkJob(Job):
         limit, machine = self.engine.limit(self.request), measured(self.model.network)
         room = (available_memory() if limit is None else limit - held_memory()) - self.sizes.picture_bytes
         reading = self.model.reading_bytes(self.request, self.sizes.painting, limit)
-        options = tiling_options(self.request, held_memory() + self._room_on_device(room))
+        options = tiling_options(self.request, held_memory() + self._features(room))
         tiling = plan_bands(self.model.network, size, options)
         if tiling is None:
             work = max(reading, bytes_at_once(self.model.network, size))
@@ -125,46 +126,51 @@ class NetworkJob(Job):
         """See `Job.computed_by`."""
         return {"device": self.model.device.type, "precision": str(self.model.precision.dtype).removeprefix("torch.")}
 
-    def close(self) -> None:
-        """See `Job.close`."""
-        super().close()
-        self._photo = None
+    def _need(self) -> int:
+        return self.need
+
+    @property
+    def need(self) -> int:
+        """Bytes that painting takes at most if it can, beside what the process holds."""
+        reading = self.model.reading_bytes(self.request, self.sizes.painting, self.engine.limit(self.request))
+        return self.sizes.picture_bytes + max(reading, bytes_at_once(self.model.network, self.sizes.seen))
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._photo = self._result = None
 
     def _work(self) -> Steps:
-        painted = yield from self.paint_phase("painting")
-        self._result = painted
+        self._result = yield from self.paint_phase("painting", self._room)
         if self.output is not None:
             yield Progress("writing", 0, 1)
             self.write()
 
-    def paint_phase(self, phase: Any) -> Generator[Progress, None, Picture]:
-        """Paint as a phase of this or of another job; gives the painting back."""
-        network, limit = self.model.network, self.engine.limit(self.request)
-        need = self.sizes.picture_bytes + bytes_at_once(network, self.sizes.seen)
-        with self._take(need, limit) as grant:
-            picture = self._photo = self.read_photo(self.sizes.painting)
-            bound = self.model.bind(self.request.style, self.request.max_megapixels, limit)
-            room = grant.room - self.sizes.picture_bytes
-            try:
-                painted = yield from self._paint(picture, bound, phase, room)
-            except torch.OutOfMemoryError:
-                # What else runs on the device was not known: once more, with half of what was thought to be free.
-                torch.cuda.empty_cache()
-                painted = yield from self._again(picture, bound, phase)
-            return painted
-
-    def _again(self, picture: Picture, bound: BoundStyle, phase: Any) -> Generator[Progress, None, Picture]:
+    def paint_phase(self, phase: Phase, room: int) -> Generator[Progress, None, Picture]:
+        """Paint as a phase of this or of another job, within so many bytes; gives the painting back."""
+        picture = self._photo = self.read_photo(self.sizes.painting)
+        bound = self.model.bind(self.request.style, self.request.max_megapixels, self.engine.limit(self.request))
+        room -= self.sizes.picture_bytes
+        with suppress(torch.OutOfMemoryError):
+            return (yield from self._paint(picture, bound, phase, self._features(room)))
+        # What else runs on the device was not known: once more, within half of what seems to be free now.
+        device = self.model.device
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        note = f"{device} had less memory than it told: painting again in smaller pieces"
+        yield Progress(phase, 0, 1.0, size=self.sizes.seen, note=note)
         try:
-            return (yield from self._paint(picture, bound, phase, device_memory(self.model.device) // 2))
+            return (yield from self._paint(picture, bound, phase, self._features(room) // 2))
         except torch.OutOfMemoryError as error:
             height, width = self.sizes.painting
             raise OptionError(
-                f"{width}x{height} px need more memory than {self.model.device} has free: choose a smaller `size`, or "
-                "`device` cpu"
+                f"{width}x{height} px need more memory than {device} has free: choose a smaller `size`, or `device` cpu"
             ) from error
 
     @torch.inference_mode()
-    def _paint(self, picture: Picture, bound: BoundStyle, phase: Any, room: int) -> Generator[Progress, None, Picture]:
+    def _paint(
+        self, picture: Picture, bound: BoundStyle, phase: Phase, room: int
+    ) -> Generator[Progress, None, Picture]:
+        """The painting, its features within so many bytes of the model's device."""
         request, goal, seen = self.request, self.sizes.painting, self.sizes.seen
         photo, shown = picture.rgb.to(self.model.device), picture.seen().to(self.model.device)
         masks = [
@@ -180,7 +186,7 @@ class NetworkJob(Job):
         work = resize(shown, seen)
         regions = [resize(mask, seen) for mask in masks] if len(masks) > 1 else None
         alpha = 1.0 if request.alpha is None else request.alpha
-        options = tiling_options(request, held_memory() + self._room_on_device(room))
+        options = tiling_options(request, held_memory() + room)
         walk = paint(bound, work, options, masks=regions, alpha=alpha, strength=request.strength)
         painted = yield from self._told(walk, phase)
         if seen != goal:
@@ -192,7 +198,7 @@ class NetworkJob(Job):
             painted = painted + (1 - request.strength) * (photo - shown)  # where transparency begins, it was shown less
         return picture.with_rgb(cover(photo, painted, masks, keep_colors=request.keep_colors))
 
-    def _told(self, walk: Generator[BandProgress, None, Tensor], phase: Any) -> Generator[Progress, None, Tensor]:
+    def _told(self, walk: Generator[BandProgress, None, Tensor], phase: Phase) -> Generator[Progress, None, Tensor]:
         """The records of a walk in bands, as those of a job; gives back what it gives back."""
         while True:
             try:
@@ -206,6 +212,6 @@ class NetworkJob(Job):
                 walk.close()
                 raise
 
-    def _room_on_device(self, room: int) -> int:
+    def _features(self, room: int) -> int:
         """Bytes there are for features: beside the processor's memory, a device has its own."""
         return room if self.model.device.type == "cpu" else device_memory(self.model.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +15,20 @@ from impasto.core.host import trainable
 from impasto.core.memory import available_memory, device_memory, held_memory, room_within, shown_seconds
 from impasto.core.precision import Precision, choose_precision, pick_device
 from impasto.errors import OptionError
-from impasto.files import sha256
 from impasto.imaging import Picture, fit_long_side, match_colours
 from impasto.imaging.reduced import read_reduced
-from impasto.networks.shipped import find_model
 from impasto.optimize.blockwise import Layout, layout_for, state_bytes, step_cost
 from impasto.optimize.loop import Optimization, scales_of
 from impasto.optimize.presets import OptimizeSettings
 from impasto.stylizer.finishing import cover, read_masks
 from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
+from impasto.stylizer.model import Model
 from impasto.stylizer.network_job import NetworkJob
-from impasto.stylizer.recipe import backbone_hash
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.route import UNIVERSAL
 from impasto.stylizer.run_folder import RunFolder, damaged_state
 from impasto.stylizer.styles import Style
-from impasto.tiling.fitting import READ, measured
+from impasto.tiling.fitting import PER_PIXEL, READ, bytes_at_once, measured
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
@@ -135,22 +134,18 @@ class OptimizeJob(Job):
 
     def networks(self) -> dict[str, str]:
         """See `Job.networks`."""
-        used = {"backbone": backbone_hash(self.settings.backbone)}
-        if self.settings.init == "draft" and self.beginning is None:
-            used["model"] = sha256(find_model(UNIVERSAL))
-        return used
+        used = {"backbone": self.engine.backbone_hash(self.settings.backbone)}
+        return used | {"model": self._draft_model().sha256} if self._wants_draft else used
 
     def computed_by(self) -> dict[str, str]:
         """See `Job.computed_by`."""
         return {"device": self.device.type, "precision": str(self.precision.dtype).removeprefix("torch.")}
 
-    def close(self) -> None:
-        """See `Job.close`."""
-        super().close()
-        self.optimization = None
+    def prepare(self, room: int) -> Steps:
+        """Read the pictures, bring them to size, load the backbone, paint a draft if that is what it begins with.
 
-    def prepare(self) -> Steps:
-        """Read the pictures, bring them to size, load the backbone, paint a draft if that is what it begins with."""
+        `room` is how many bytes of the device that computes this and the optimisation may take.
+        """
         if self.optimization is not None:
             return
         request, settings = self.request, self.settings
@@ -167,17 +162,15 @@ class OptimizeJob(Job):
         if self.beginning is not None:
             found = read_reduced(self.beginning, size=size, max_megapixels=largest, room=room_within(limit))
             first = found.seen()
-        elif settings.init == "draft" and self._begun:
-            first = seen  # the state has what became of the draft
-        elif settings.init == "draft":
-            first = (yield from self._draft(picture, styles)).rgb
+        elif self._wants_draft:  # unless the state has what became of it
+            first = seen if self._begun else (yield from self._draft(picture, styles, room)).rgb
         optimization = Optimization(
             trainable(seen.to(self.device)),
             [(trainable(style.weighed().to(self.device)), weight) for style, weight in styles],
             settings,
             self._backbone(),
             None if first is None else trainable(first.to(self.device)),
-            self._room(),
+            room,
         )
         _check_styles([style for style, _ in styles], optimization.scales[0][0], settings)
         self._masks = read_masks(request.mask, size, max_megapixels=largest, budget=limit)
@@ -186,43 +179,79 @@ class OptimizeJob(Job):
                 optimization.load_state_dict(self.state)
             except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
                 raise damaged_state(self.state_of, error) from error
+            self.state = None
         self.optimization = optimization
 
     # -- the work -------------------------------------------------------------------------------------------
 
-    def _work(self) -> Steps:
+    def _need(self) -> int:
         *_, memory = self._planned()
-        with self._take(memory - held_memory(), self.engine.limit(self.request)):
-            yield from self.prepare()
-            optimization = self.optimization
-            if optimization is None:
-                raise RuntimeError("nothing was prepared")
-            begun = optimization.step
-            for record in optimization.run():
-                left = record.seconds / (record.step - begun) * (record.steps - record.step)
-                yield Progress(
-                    "painting",
-                    record.step,
-                    record.steps,
-                    left=left,
-                    size=record.scale,
-                    losses=record.losses,
-                    note=record.note,
-                )
-            if self.output is not None:
-                yield Progress("writing", 0, 1)
-                self.write()
+        need = memory - held_memory()
+        return max(need, self._draft_bytes()) if self._wants_draft and not self._begun else need
 
-    def _draft(self, picture: Picture, styles: Sequence[tuple[Picture, float]]) -> Generator[Progress, None, Picture]:
+    def _forget(self) -> None:
+        super()._forget()
+        self.optimization = self._photo = self.state = None
+        self._masks = []
+
+    def _work(self) -> Steps:
+        on_cuda = self.device.type == "cuda"
+        try:
+            yield from self.prepare(device_memory(self.device) if on_cuda else self._room - self._picture_bytes())
+            finished = False
+            with suppress(torch.OutOfMemoryError):
+                yield from self._steps()
+                finished = True
+            if not finished:  # what else runs on the device was not known: once more, with half of what is free now
+                if on_cuda:
+                    torch.cuda.empty_cache()
+                yield from self._steps(device_memory(self.device) // 2)
+        except torch.OutOfMemoryError as error:
+            height, width = self._size()
+            raise OptionError(
+                f"{width}x{height} px need more memory than {self.device} has free: choose a smaller `size`, or "
+                "`device` cpu"
+            ) from error
+        if self.output is not None:
+            yield Progress("writing", 0, 1)
+            self.write()
+
+    def _steps(self, room: int | None = None) -> Steps:
+        """The steps that are left, within so many bytes of the device instead of those that it was thought to have."""
+        optimization, note = self.optimization, None
+        if optimization is None:
+            raise RuntimeError("nothing was prepared")
+        if room is not None:
+            optimization.room = room
+            note = f"{self.device} had less memory than it told: going on in smaller pieces"
+        begun = optimization.step
+        for record in optimization.run():
+            left = record.seconds / (record.step - begun) * (record.steps - record.step)
+            notes = " ".join(filter(None, (note, record.note))) or None
+            note = None
+            yield Progress(
+                "painting", record.step, record.steps, left=left, size=record.scale, losses=record.losses, note=notes
+            )
+
+    @property
+    def _wants_draft(self) -> bool:
+        """Whether it begins with what a network paints."""
+        return self.settings.init == "draft" and self.beginning is None
+
+    def _draft(
+        self, picture: Picture, styles: Sequence[tuple[Picture, float]], room: int
+    ) -> Generator[Progress, None, Picture]:
         seen = picture.seen()
         request = StylizeRequest.of(
             style=[Style(_in_colours_of(seen, style, self.settings), weight) for style, weight in styles],
             max_megapixels=self.request.max_megapixels,
             max_memory=self.request.max_memory,
         )
-        model = self.engine.model(UNIVERSAL, device=self.request.device, precision=self.request.precision)
-        with NetworkJob(self.engine, picture, request, model) as job:
-            return (yield from job.paint_phase("draft"))
+        with NetworkJob(self.engine, picture, request, self._draft_model()) as job:
+            return (yield from job.paint_phase("draft", room))
+
+    def _draft_model(self) -> Model:
+        return self.engine.model(UNIVERSAL, device=self.request.device, precision=self.request.precision)
 
     # -- what it takes --------------------------------------------------------------------------------------
 
@@ -233,23 +262,31 @@ class OptimizeJob(Job):
     def _planned(
         self,
     ) -> tuple[tuple[int, int], Sequence[tuple[tuple[int, int], int]], Sequence[Layout | None], int]:
-        """The size, the scales with their steps, how each is looked at, and the memory of all."""
+        """The size, the scales with their steps, the blocks of each (None: at once), and the bytes of memory."""
         size = self._size()
         scales = scales_of(size, self.settings)
+        backbone = self._backbone()
         state = state_bytes(self.settings, size)
-        held = held_memory() + 3 * READ * math.prod(size)
+        held = held_memory() + self._picture_bytes()
         limit = self.engine.limit(self.request)
-        room = (available_memory() if limit is None else limit - held) - state
-        found = [layout_for(self._backbone(), self.settings, at, room, held=state) for at, _ in scales]
-        memory = held + state + max(layout.bytes for layout in found)
+        if self.device.type == "cuda":
+            found = [layout_for(backbone, self.settings, at, device_memory(self.device) - state) for at, _ in scales]
+            memory = held
+        else:
+            room = (available_memory() - self._picture_bytes() if limit is None else limit - held) - state
+            found = [layout_for(backbone, self.settings, at, room, held=state) for at, _ in scales]
+            memory = held + state + max(layout.bytes for layout in found)
         return size, scales, [None if one.down == one.across == 1 else one for one in found], memory
 
-    def _room(self) -> int:
-        """Bytes that the optimisation may take beside what the process holds."""
-        if self.device.type != "cpu":
-            return device_memory(self.device)
-        limit = self.engine.limit(self.request)
-        return available_memory() if limit is None else limit - held_memory()
+    def _picture_bytes(self) -> int:
+        """What the photo, and what is made of it, takes in memory."""
+        return 3 * READ * math.prod(self._size())
+
+    def _draft_bytes(self) -> int:
+        """What painting the draft takes beside that."""
+        size, model = self._size(), self._draft_model()
+        features = 0 if self.device.type == "cuda" else bytes_at_once(model.network, size)
+        return self._picture_bytes() + PER_PIXEL * math.prod(size) + features
 
     def _backbone(self) -> Any:
         return self.engine.backbone(
@@ -262,7 +299,8 @@ class OptimizeJob(Job):
     def _size(self) -> tuple[int, int]:
         if self._photo is not None:
             return self._photo.height, self._photo.width
-        return fit_long_side(self.photo_size, self.settings.size, upscale=self.request.upscale)
+        own = self.photo_size
+        return own if self.request.size == 0 else fit_long_side(own, self.settings.size, upscale=self.request.upscale)
 
     def _check_size(self, picture: Picture) -> None:
         height, width = picture.height, picture.width
@@ -275,7 +313,7 @@ class OptimizeJob(Job):
 
 
 def _in_colours_of(photo: Tensor, style: Picture, settings: OptimizeSettings) -> Picture:
-    """The style as a draft is to show it: in the photo's colours where they are kept so."""
+    """The style that a draft is painted in: in the photo's colours if `histogram` keeps them."""
     if settings.keep_colors != "histogram":
         return style
     style = style.cleared()

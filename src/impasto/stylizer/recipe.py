@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import torch
 
 from impasto.core.backbones import BACKBONES
 from impasto.core.environment import processor
-from impasto.core.weights import locate
 from impasto.errors import DataError, OptionError
 from impasto.files import sha256
 from impasto.imaging import Picture, as_picture
@@ -28,6 +28,7 @@ from impasto.imaging.embedded import read_recipe as embedded_recipe
 from impasto.networks.shipped import MODELS
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.styles import Style, as_styles
+from impasto.types import Init
 
 if TYPE_CHECKING:
     from impasto.stylizer.job import Job
@@ -36,6 +37,11 @@ __all__ = ["Recipe", "read_recipe", "recipe_of"]
 
 FORMAT: Final = 1
 LIBRARIES: Final = ("torch", "numpy", "pillow")
+ROLES: Final = ("style", "mask", "init", "model", "backbone")
+REPLACED: Final = MappingProxyType(
+    {"preset": ("quality",), "quality": ("preset",), "keep_colors": ("colors_by",), "model": ("quality",)}
+)
+"""Options of a recipe that go where another is given beside it."""
 NOT_OURS: Final = ("max_memory", "max_megapixels")  # say nothing of the picture
 
 
@@ -77,7 +83,7 @@ class Recipe:
 
     @classmethod
     def from_text(cls, text: str, where: str) -> Recipe:
-        """The inverse. DataError for what is none, or of a later version."""
+        """The recipe that `to_text` wrote; DataError for a damaged one, or one of a later version."""
         try:
             found = json.loads(text)
             if found["impasto"] != FORMAT:
@@ -91,60 +97,96 @@ class Recipe:
         """The request that the recipe tells.
 
         Args:
-            pictures: files or pictures by their role, for what the recipe knows by name alone: `style`, `mask`, `init`,
-                `model`, `backbone`. Styles and masks are found among those given by their hash, else by their place.
-                What the recipe does not ask for wins over what it says.
+            pictures: files or pictures by their role: `style`, `mask` (lists), `init`, `model`, `backbone`. They stand
+                for what the recipe knows by name and hash alone, found by their hash, else by their place; where they
+                are not as many, or the recipe has a name that is here, they win as options do.
             **changes: options that win over the recipe's.
 
         Raises:
             OptionError: something that is not at hand, told by its name and hash, or a request that makes no sense.
         """
-        given, values = dict(pictures or {}), dict(self.request)
-        if "style" not in changes:
-            values["style"] = self._styles([*as_styles(list(given.pop("style", ())))])
-        if "mask" in values and "mask" not in changes:
-            values["mask"] = self._found("mask", values["mask"], given.pop("mask", ()))
-        for name in ("init", "model", "backbone"):
-            if name in self.used and name in values and name not in changes and _is_foreign(name, values[name]):
-                values[name] = self._found(name, [values[name]], [given.pop(name)] if name in given else [])[0]
-        return StylizeRequest.from_json({**values, "format": 1}).with_changes(**{**given, **changes})
+        given = {name: value for name, value in (pictures or {}).items() if value is not None}
+        values, changes = dict(self.request), {name: value for name, value in changes.items() if value is not None}
+        for role in ROLES:
+            if role in changes or (role not in values and role not in given):
+                continue
+            values[role] = self._for_role(role, given.get(role))
+        for name in changes:
+            for other in REPLACED.get(name, ()):
+                values.pop(other, None)
+        return StylizeRequest.of(**{**values, **changes})
 
     def differences(self, job: Job) -> tuple[str, ...]:
-        """What is not as it was when the picture was made, each in a few words; empty where the same picture comes."""
-        now, told = recipe_of(job), []
-        for role, digest in self.used.items():
-            if now.used.get(role) not in (None, digest):
-                told.append(f"another {role.rstrip(' 1')}" if role != "photo" else "another photo")
+        """What is not as it was when the picture was made, a sentence each; empty where the same picture comes."""
+        now, told = job.recipe, []
+        if now.used["photo"] != self.used.get("photo"):
+            told.append("the photo is another")
+        for role, what in (("model", "the network"), ("backbone", "the backbone")):
+            if role in self.used and role in now.used and self.used[role] != now.used[role]:
+                told.append(f"{what} is another")
         for name, before in self.made_by.items():
-            if (found := now.made_by.get(name)) != before:
-                told.append(f"{name} {found} instead of {before}")
-        changed = {**self.request} != {**now.request}
-        return (*told, "other options") if changed else tuple(told)
+            if (found := now.made_by.get(name, "not here")) != before:
+                told.append(f"{name} is {found}, and was {before}")
+        return (*told, *self._changed_options(now))
 
-    def _styles(self, given: Sequence[Style]) -> list[Style]:
-        rows = self.request.get("style", [])
-        names = [row["style"] for row in rows]
-        pictures = {i: name for i, name in enumerate(names) if f"style {i + 1}" in self.used}
-        if len(given) > len(pictures):
-            return [*given]
-        found = iter(self._found("style", list(pictures.values()), [style.image for style in given]))
-        return [Style(next(found) if i in pictures else row["style"], row["weight"]) for i, row in enumerate(rows)]
+    def _changed_options(self, now: Recipe) -> Iterator[str]:
+        """A sentence for each option that has another value; pictures are told apart by their hash, not their name."""
+        for name, field in StylizeRequest.model_fields.items():
+            if name in NOT_OURS or name in ("model", "backbone"):
+                continue
+            before, found = (recipe.request.get(name, _plain_value(field.get_default())) for recipe in (self, now))
+            if name in ("style", "mask", "init"):
+                if self._identified(name, before) != now._identified(name, found):
+                    yield f"`{name}` is another"
+            elif before != found:
+                yield f"`{name}` is {found}, and was {before}"
 
-    def _found(self, role: str, names: Sequence[str], given: Sequence[Any]) -> list[Any]:
+    def _identified(self, role: str, value: Any) -> Any:
+        """The value with hashes in place of names."""
+        if role == "init":
+            return self.used.get(role, value)
+        if role == "mask":
+            return [self.used.get(f"mask {i}", name) for i, name in enumerate(value or (), 1)]
+        return [(self.used.get(f"style {i}", row["style"]), row["weight"]) for i, row in enumerate(value or (), 1)]
+
+    def _for_role(self, role: str, given: Any) -> Any:
+        """What the request has in this role, with what was given in place of what the recipe knows by name alone."""
+        value = self.request.get(role)
+        rows = list(as_styles(given)) if role == "style" and given is not None else _listed(given)
+        if role == "style":
+            names = {i: row["style"] for i, row in enumerate(value or (), 1) if f"style {i}" in self.used}
+        elif role == "mask":
+            names = dict(enumerate(value or (), 1))
+        else:
+            names = {0: value} if role in self.used and _is_foreign(role, str(value)) else {}
+        if rows and len(rows) != len(names):
+            return given
+        found = self._found(role, names, rows)
+        if role == "style":
+            return [
+                Style(getattr(found[i], "image", found[i]) if i in found else row["style"], row["weight"])
+                for i, row in enumerate(value or (), 1)
+            ]
+        return [found[i] for i in names] if role == "mask" else found.get(0, value)
+
+    def _found(self, role: str, names: Mapping[int, str], given: Sequence[Any]) -> dict[int, Any]:
         """Pictures for these names: that of the same hash, else that in the same place."""
+        digests = {i: self.used.get(f"{role} {i}" if i else role, "") for i in names}
         left = [(_hash(picture), picture) for picture in given]
-        out = []
-        for i, name in enumerate(names, 1):
-            digest = self.used.get(f"{role} {i}", self.used.get(role, ""))
-            match = next((row for row in left if row[0] == digest), left[0] if left else None)
-            if match is None:
-                known = f"SHA-256 {digest[:16]}..." if digest else "whose SHA-256 is not known"
-                raise OptionError(f"the recipe needs the {role} {name!r} ({known}): give its file as `{role}`", role)
-            left.remove(match)
-            out.append(match[1])
-        if left:
-            raise OptionError(f"the recipe has {len(names)} of `{role}`, and {len(given)} are given: leave some out")
-        return out
+        found: dict[int, Any] = {}
+        for i, digest in digests.items():
+            match = next((row for row in left if row[0] == digest), None)
+            if match is not None:
+                left.remove(match)
+                found[i] = match[1]
+        for i, name in names.items():
+            if i in found:
+                continue
+            if not left:
+                known = f" (SHA-256 {digests[i]})" if digests[i] else ""
+                raise OptionError(f"the recipe needs the {role} {name!r}{known}: give its file as `{role}`", role)
+            found[i] = left.pop(0)[1]
+        return found
 
 
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:
@@ -185,39 +227,36 @@ def _by_name(request: StylizeRequest) -> tuple[dict[str, Any], dict[str, str]]:
             continue
         value = getattr(request, name)
         if name == "style":
-            values[name] = [
+            value = [
                 {"style": _named(row.image, f"style {i}", used), "weight": row.weight} for i, row in enumerate(value, 1)
             ]
         elif name == "mask":
-            values[name] = [_named(mask, f"mask {i}", used) for i, mask in enumerate(value, 1)]
-        elif name in ("init", "backbone", "model"):
-            values[name] = _named(value, name, used)
-        else:
-            values[name] = value
-    return json.loads(json.dumps(values, default=_plain)), used
+            value = [_named(mask, f"mask {i}", used) for i, mask in enumerate(value, 1)]
+        elif name in ROLES:
+            value = _named(value, name, used)
+        values[name] = _plain_value(value)
+    return values, used
 
 
-def _said(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else str(value)
+def _plain_value(value: Any) -> Any:
+    """As JSON gives it back."""
+    return json.loads(json.dumps(value, default=lambda one: dict(one) if isinstance(one, Mapping) else str(one)))
 
 
 def _named(value: Any, role: str, used: dict[str, str]) -> str:
     """The name of a style, network or file without its folder; what a file or a picture holds is hashed."""
-    if isinstance(value, str) and value == "-":  # which is read once, and known by no name
-        used[role] = ""
-        return "standard input"
-    if isinstance(value, str | os.PathLike):
-        path = Path(value)
-        if _exists(path):
-            used[role] = sha256(path)
-            return path.name
-        return str(value)
-    used[role] = _hash(value)
-    return "picture"
+    if not isinstance(value, str | os.PathLike):
+        used[role] = _hash(value)
+        return "picture"
+    text = os.fspath(value)
+    if not _is_foreign(role, text):
+        return text
+    path = Path(text).expanduser()
+    if text == "-":
+        used[role] = ""  # it is gone
+    elif _exists(path):
+        used[role] = sha256(path)
+    return path.name or text
 
 
 def _exists(path: Path) -> bool:
@@ -228,14 +267,23 @@ def _exists(path: Path) -> bool:
 
 
 def _is_foreign(role: str, name: str) -> bool:
-    """Whether a recipe's name of a network or a beginning needs a file beside it."""
-    return {"model": name not in MODELS, "backbone": name not in BACKBONES, "init": True}[role]
+    """Whether the name is of a file, and of none that every installation has."""
+    return name not in {"model": MODELS, "backbone": BACKBONES, "init": get_args(Init)}.get(role, ())
+
+
+def _listed(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    return list(given) if isinstance(given, list | tuple) else [given]
 
 
 def _hash(picture: Any) -> str:
-    """SHA-256 of a file, or of a picture in memory."""
-    if isinstance(picture, str | os.PathLike) and _exists(Path(picture)):
-        return sha256(Path(picture))
+    """SHA-256 of a file, or of a picture in memory; empty for a name that is no file's."""
+    if isinstance(picture, Style):
+        picture = picture.image
+    if isinstance(picture, str | os.PathLike):
+        path = Path(picture).expanduser()
+        return sha256(path) if _exists(path) else ""
     return picture_hash(as_picture(picture))
 
 
@@ -248,10 +296,8 @@ def picture_hash(picture: Picture) -> str:
     return digest.hexdigest()
 
 
-def backbone_hash(name: str) -> str:
-    """SHA-256 of a backbone's file; empty where it is not here."""
-    path = locate(name) if name in BACKBONES else Path(name).expanduser()
-    return sha256(path) if path is not None and _exists(path) else ""
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _version(name: str) -> str:

@@ -11,18 +11,20 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
 from impasto.errors import OptionError, nearest
+from impasto.stylizer.sentences import sentence_of
 from impasto.stylizer.styles import Style, as_styles
 from impasto.types import MAX_MEGAPIXELS, BackboneInput, Init, PrecisionName, Statistics
 
 __all__ = ["FORMAT", "Method", "OutputOptions", "Quality", "StylizeRequest", "parse_layers"]
 
 FORMAT: Final = 1
-"""Of a request as JSON."""
+"""Version of a request's JSON."""
 
 Quality = Literal["draft", "good", "best"]
 Method = Literal["network", "optimize"]
@@ -55,7 +57,7 @@ def parse_layers(layers: Any) -> Mapping[str, float] | None:
 
 
 def _style(value: Any) -> tuple[Style, ...]:
-    """Styles in any form, also as `_plain_style` wrote them."""
+    """Styles from any form in which they may be given, or from what `_plain_style` made for JSON."""
     if value is None:
         return ()
     if isinstance(value, tuple) and all(isinstance(row, Style) for row in value):
@@ -74,10 +76,12 @@ def _masks(value: Any) -> tuple[Any, ...]:
 
 
 def _plain(picture: Any) -> str:
-    """How a picture is called in JSON."""
+    """The name that stands for a picture in JSON."""
     if isinstance(picture, str | os.PathLike):
         return os.fspath(picture)
-    raise OptionError("a picture in memory has no name in JSON: give the path of a file")
+    raise OptionError(
+        "a picture in memory cannot be written as JSON, nor kept in a run's folder: give the path of a file"
+    )
 
 
 def _plain_style(rows: Iterable[Style]) -> list[dict[str, Any]]:
@@ -88,14 +92,17 @@ def _plain_masks(rows: Iterable[Any]) -> list[str]:
     return [_plain(row) for row in rows]
 
 
-def _colors(value: Any) -> Any:
-    """`colors_by` names the way; asking for one is asking for the colours."""
-    return {"no": False}.get(value, value) if isinstance(value, str) else value
+def _settings(value: Any) -> Any:
+    """JSON has lists where settings have tuples."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
 
 
 _Styles = Annotated[tuple[Style, ...], BeforeValidator(_style), PlainSerializer(_plain_style)]
 _Masks = Annotated[tuple[Any, ...], BeforeValidator(_masks), PlainSerializer(_plain_masks)]
 _Layers = Annotated[Mapping[str, float] | None, BeforeValidator(parse_layers)]
+_Settings = Annotated[Mapping[str, Any], BeforeValidator(_settings)]
 _Picture = Annotated[Any, PlainSerializer(lambda value: None if value is None else _plain(value))]
 
 
@@ -106,13 +113,13 @@ def option(default: Any, group: str, obeyed_by: tuple[Obeyed, ...], help: str, m
 
 
 class _Options(BaseModel):
-    """Options that are checked once, when they are given, and tell one sentence if they make no sense."""
+    """Options that are checked once, when they are given; what is wrong with them is told in one sentence."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
 
     @classmethod
     def of(cls, **values: Any) -> Self:
-        """The options with these values; None is what is not said.
+        """The options with these values, where None means not given.
 
         Raises:
             OptionError: an unknown option, or a value that makes no sense.
@@ -120,11 +127,16 @@ class _Options(BaseModel):
         given = {name: value for name, value in values.items() if value is not None}
         for name in given:
             if name not in cls.model_fields:
-                raise OptionError(f"`{name}` is no option{nearest(name, cls.model_fields)}", name)
+                raise OptionError(f"`{name}` is no option{nearest(name, cls._known_names())}", name)
         try:
             return cls(**given)
         except ValidationError as error:
-            raise _sentence(error) from error
+            raise sentence_of(error, cls.model_fields) from error
+
+    @classmethod
+    def _known_names(cls) -> Iterable[str]:
+        """What `of` takes."""
+        return cls.model_fields
 
     @property
     def given(self) -> tuple[str, ...]:
@@ -133,26 +145,15 @@ class _Options(BaseModel):
 
     @classmethod
     def obeyed_by(cls, name: str) -> tuple[Obeyed, ...]:
-        """Who obeys an option."""
+        """Which methods obey an option."""
         extra = cls.model_fields[name].json_schema_extra
         return tuple(extra["obeyed_by"]) if isinstance(extra, dict) else BOTH  # type: ignore[arg-type]
 
 
-def _sentence(error: ValidationError) -> OptionError:
-    """The first thing that is wrong, in one sentence."""
-    first = error.errors()[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
-    cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, OptionError):
-        return cause
-    wanted = first["msg"][:1].lower() + first["msg"][1:]
-    return OptionError(f"`{name}` is {first['input']!r}: {wanted}", name or None)
-
-
 class StylizeRequest(_Options):
-    """One wish for a painting, whatever photo it is of: in which styles, how strong, how large, by what.
+    """How a photo, any photo, is to be painted: in which styles, how strong, how large, by which method.
 
-    What is None or not given is what the method or the preset says.
+    What is None or not given is decided by the method or the preset.
     """
 
     # Pictures
@@ -166,15 +167,13 @@ class StylizeRequest(_Options):
     )  # fmt: skip
     size: int | None = option(
         None, "Pictures", BOTH,
-        "Longest side of the painting. Networks keep the photo's own, the presets say 512 or what their authors said.",
-        "PX", ge=0,
+        "Longest side of the painting; 0 is the photo's own. Networks keep that, the presets say 512 or what their "
+        "authors said.", "PX", ge=0,
     )  # fmt: skip
     upscale: bool = option(
         False, "Pictures", BOTH, "Enlarge a photo that is smaller than that; else it keeps its size."
     )
-    strength: float = option(
-        1.0, "Pictures", BOTH, "From 0, the photo, to 1, the full style.", "X", ge=0, le=1, allow_inf_nan=False
-    )
+    strength: float = option(1.0, "Pictures", BOTH, "From 0, the photo, to 1, the full style.", "X", ge=0, le=1)
     mask: _Masks = option(
         (), "Pictures", BOTH,
         "White: style, black: photo. One mask, or one for each of several styles of a network.", "PICTURE",
@@ -192,7 +191,7 @@ class StylizeRequest(_Options):
         "colours move with the strokes; the painting is never more colourful than the photo.",
     )  # fmt: skip
     max_megapixels: float = option(
-        MAX_MEGAPIXELS, "Pictures", BOTH, "Refuse to read larger pictures than this.", "N", ge=0
+        MAX_MEGAPIXELS, "Pictures", BOTH, "Refuse to read larger pictures than this.", "N", ge=0, allow_inf_nan=True
     )
     # What counts
     preset: str | None = option(
@@ -260,7 +259,7 @@ class StylizeRequest(_Options):
     seed: int | None = option(
         None, "How it moves", OPTIMIZE, "Same seed, same machine: same picture.", "N", ge=0, lt=2**63
     )
-    settings: Mapping[str, Any] = option(
+    settings: _Settings = option(
         {}, "How it moves", OPTIMIZE,
         "Finer settings of an optimisation, by the names of `OptimizeSettings`: factor, betas ... (not on the command "
         "line).",
@@ -282,40 +281,47 @@ class StylizeRequest(_Options):
 
     @model_validator(mode="before")
     @classmethod
-    def _colours_and_settings(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """``keep_colors="histogram"`` is a way of keeping colours; a size of 0 is the photo's own."""
+    def _how_colours_are_kept(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """``keep_colors="histogram"`` keeps them, `colors_by` that; ``"luminance"`` is what keeping them means."""
         values = dict(values)
         way = values.get("keep_colors")
-        if isinstance(way, str):
-            values["keep_colors"] = way not in ("no", "false", "False")
-            if values["keep_colors"] and way not in ("true", "True"):
-                values.setdefault("colors_by", way)
+        if way in ("no", "luminance", "histogram"):
+            values["keep_colors"] = way != "no"
+        if way == "histogram":
+            values.setdefault("colors_by", way)
+        if values.get("colors_by") is not None and values.get("keep_colors") in (False, "false", "False"):
+            raise OptionError("`colors_by` says how to keep colours, and `keep_colors` not to: leave out one of them")
         return values
 
     @classmethod
     def of(cls, **values: Any) -> Self:
-        """The request with these values; None is what is not said. Fields of `OptimizeSettings` become `settings`.
+        """The request with these values, where None means not given. Fields of `OptimizeSettings` become `settings`.
 
         Raises:
             OptionError: an unknown option, named with the nearest one, or a value that makes no sense.
         """
-        unknown = [name for name in values if name not in cls.model_fields]
-        if unknown:
-            from impasto.optimize.presets import OptimizeSettings  # here, because torch takes a second
-
-            finer = {field.name for field in dataclasses.fields(OptimizeSettings)} - RENAMED
+        if unknown := [name for name in values if name not in cls.model_fields]:
+            finer = finer_settings()
+            for name in RENAMED.keys() & unknown:
+                raise OptionError(f"`{name}` is called `{RENAMED[name]}` here", name)
             settings = {name: values.pop(name) for name in unknown if name in finer}
             if settings := {name: value for name, value in settings.items() if value is not None}:
                 values["settings"] = {**(values.get("settings") or {}), **settings}
         return super().of(**values)
 
+    @classmethod
+    def _known_names(cls) -> Iterable[str]:
+        return (*cls.model_fields, *finer_settings())
+
     def with_changes(self, **changes: Any) -> StylizeRequest:
-        """The same request but for these options; None leaves one as it is. Errors as of `of`."""
+        """A copy with these options changed; None leaves one as it is. Errors as of `of`."""
         given = {name: getattr(self, name) for name in self.given}
         return StylizeRequest.of(**{**given, **{k: v for k, v in changes.items() if v is not None}})
 
     def to_json(self) -> dict[str, Any]:
         """What was given, for JSON, with the version of the format. OptionError for pictures that are in memory."""
+        for picture in (*(row.image for row in self.style), *self.mask, *([] if self.init is None else [self.init])):
+            _plain(picture)  # pydantic would hide the error
         plain = self.model_dump(mode="json", include=set(self.given), warnings=False)
         return {"format": FORMAT, **plain}
 
@@ -329,9 +335,9 @@ class StylizeRequest(_Options):
 
     @property
     def file_names(self) -> tuple[str, ...]:
-        """Paths among styles, masks, model and init, which must not be overwritten."""
+        """Paths among styles, masks, model, backbone and init, which must not be overwritten."""
         init = self.init if not isinstance(self.init, str) or self.init not in get_args(Init) else None
-        pictures = [row.image for row in self.style] + [*self.mask, self.model, init]
+        pictures = [row.image for row in self.style] + [*self.mask, self.model, self.backbone, init]
         return tuple(os.fspath(picture) for picture in pictures if isinstance(picture, str | os.PathLike))
 
     def anywhere(self) -> StylizeRequest:
@@ -349,8 +355,16 @@ class StylizeRequest(_Options):
         return self.with_changes(**changes)
 
 
-RENAMED: Final = frozenset({"total_steps", "start", "keep_colors"})
-"""Fields of `OptimizeSettings` that have other names here: `steps`, `start_size`, `keep_colors` with `colors_by`."""
+RENAMED: Final[Mapping[str, str]] = MappingProxyType({"total_steps": "steps", "start": "start_size"})
+"""Fields of `OptimizeSettings` that have other names here."""
+
+
+def finer_settings() -> frozenset[str]:
+    """Fields of `OptimizeSettings` that are no options of their own."""
+    from impasto.optimize.presets import OptimizeSettings  # here, because torch takes a second
+
+    own = {*StylizeRequest.model_fields, *RENAMED}
+    return frozenset(field.name for field in dataclasses.fields(OptimizeSettings)) - own
 
 
 class OutputOptions(_Options):

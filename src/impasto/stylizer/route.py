@@ -1,4 +1,4 @@
-"""Who paints what is asked for: a network in one pass, or optimisation with which settings."""
+"""Which method carries out a request: a network in one pass, or optimisation, and with which settings."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Route:
 
 
 def route(request: StylizeRequest, *, keeps_run: bool = False) -> Route:
-    """Who paints.
+    """Which method carries out a request.
 
     A name as style means the gallery, a picture the network of any style; options that only optimisation obeys, and
     a run that is kept, mean that a picture is optimised.
@@ -64,15 +64,16 @@ def route(request: StylizeRequest, *, keeps_run: bool = False) -> Route:
     if model is not None:
         for name in request.given:
             if "network" not in request.obeyed_by(name):
+                said = next(iter(request.settings), name) if name == "settings" else name
                 raise OptionError(
-                    f"a network paints in one pass: leave out `{name}`, or give a picture as style and no model"
+                    f"a network paints in one pass: leave out `{said}`, or give a picture as style and no `model`", said
                 )
         return Route(model)
     return _by_optimisation(request)
 
 
 def _network_for(request: StylizeRequest, *, tuned: bool) -> str | PathLike[str] | None:
-    """The network that paints; None is optimisation."""
+    """The network that paints, None if optimisation does."""
     model, quality, method = request.model, request.quality, request.method
     if model is not None or named_in_gallery(row.image for row in request.style):
         if quality is not None:
@@ -101,6 +102,8 @@ def _by_optimisation(request: StylizeRequest) -> Route:
     meant = _quality_means(request)
     init, beginning = split_init(request.init)
     changes: dict[str, Any] = {name: getattr(request, name) for name in _SAME_NAME if name in request.given}
+    if request.size == 0:  # the photo's own
+        del changes["size"]
     changes |= {
         "init": init,
         "keep_colors": request.colors_by or ("luminance" if request.keep_colors else None),
@@ -112,6 +115,7 @@ def _by_optimisation(request: StylizeRequest) -> Route:
     if changes["backbone"] is not None:
         changes["backbone"] = os.fspath(changes["backbone"])
     name = meant.get("preset", DEFAULT_PRESET)
+    changes = {name: value for name, value in changes.items() if value is not None}
     return Route(settings=settings_of(name, **{**request.settings, **changes}), beginning=beginning)
 
 

@@ -1,4 +1,4 @@
-"""What a run's folder says of the run: whatever it takes to go on, from any folder."""
+"""What ``run.json`` says: whatever it takes to go on with a run, whichever folder one is in."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class RunDescription:
-    """Whatever it takes to go on with a run, from any folder.
+    """Whatever it takes to go on with a run, whichever folder one is in.
 
     Attributes:
         photo: path of the photo.
@@ -65,7 +65,7 @@ class RunDescription:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any], folder: Path) -> RunDescription:
-        """The inverse, of a run in this folder. Raises whatever a damaged one makes it stumble over."""
+        """The description that `to_json` made, of a run in this folder; a damaged one raises KeyError and the like."""
         for row in found["files"]:
             same_file(row, folder)
         settings, output = found["settings"], found["output"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from impasto.stylizer.run_format_1 import is_format_1, upgraded
 
 __all__ = ["RunFolder", "damaged_state"]
 
+_STATE_HAS = frozenset({"step", "scale", "parameters", "optimizer"})  # of `Optimization.state_dict`
 _DESCRIPTION, _STATE, _LOG = "run.json", "state.pt", "log.csv"
 
 
@@ -43,13 +44,27 @@ class RunFolder:
         if self.folder.exists() and not self.folder.is_dir():
             raise DataError(f"{self.folder}: is not a folder; choose another name for the run")
 
-    def make(self) -> None:
-        """Make the folder, if need be. DataError if it holds a run already, OutputError if it cannot be made."""
+    @contextmanager
+    def making(self) -> Iterator[None]:
+        """Make the folder, if need be; if what is done within fails, it goes again, unless it is in use.
+
+        Raises:
+            DataError: it holds a run already.
+            OutputError: it cannot be made.
+        """
         self.check_free()
+        is_new = not self.folder.exists()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise output_error(self.folder, error) from error
+        try:
+            yield
+        except BaseException:
+            if is_new:
+                with suppress(OSError):  # something was kept
+                    self.folder.rmdir()
+            raise
 
     def create(self, description: RunDescription) -> None:
         """Begin a run. DataError if the folder holds one already, OutputError if it cannot be written."""
@@ -59,7 +74,7 @@ class RunFolder:
             temporary.write_text(text, encoding="utf-8")
 
     def description(self) -> RunDescription:
-        """What `create` was told, or an earlier version of this program.
+        """The description that `create` wrote, or that an earlier version of this program did.
 
         Raises:
             DataError: there is no run here, it is damaged, or its files are gone or changed.
@@ -111,10 +126,12 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-            return {**found, "step": int(found["step"]), "scale": found["scale"]}
+            found = dict(torch.load(path, map_location="cpu", weights_only=True))
+            if missing := _STATE_HAS - found.keys():
+                raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         except Exception as error:  # torch.load raises whatever a damaged file makes it stumble over
             raise damaged_state(self, error) from error
+        return found
 
     def keep_frame(self, picture: Picture, step: int) -> None:
         """Keep the picture of a step."""

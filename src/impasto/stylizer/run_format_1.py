@@ -24,7 +24,7 @@ def is_format_1(found: Mapping[str, Any]) -> bool:
 
 
 def upgraded(found: Mapping[str, Any], folder: Path) -> RunDescription:
-    """The same run as it is described now. Raises whatever a damaged one makes it stumble over."""
+    """The same run as it is described now. A damaged description raises KeyError and the like."""
     return _network(found, folder) if "look" in found else _optimisation(found, folder)
 
 

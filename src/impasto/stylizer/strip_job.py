@@ -18,11 +18,12 @@ from impasto.core.memory import available_memory, held_memory, release_blocks
 from impasto.core.rows import MapShape, RowStore
 from impasto.core.streams import split_rows
 from impasto.errors import DataError, OptionError
-from impasto.imaging import Picture, as_picture, luminance
+from impasto.imaging import Picture, as_picture, fit_long_side, luminance
 from impasto.imaging.formats import FORMATS, find_format
 from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.imaging.pixelfile import PixelFile, Strips
 from impasto.imaging.reading import read_header
+from impasto.imaging.reduced import read_reduced
 from impasto.imaging.strips import check_readable, check_writable, decode_strips, encode_strips, load_pyvips
 from impasto.imaging.writing import format_warnings_for
 from impasto.stylizer.clear import Alpha, Clear, Seen, find_ground
@@ -39,11 +40,13 @@ from impasto.tiling.plan import TilingPlan
 from impasto.tiling.resized import Resized
 
 if TYPE_CHECKING:
+    from impasto.networks.bound import BoundStyle
     from impasto.stylizer.engine import Engine
 
 __all__ = ["StripJob", "needs_strips"]
 
 LIBRARY = 80 << 20  # bytes that pyvips takes, with what it decodes or encodes
+SHOWN = 1024  # px of long side of a preview
 FINISHED = 1 << 18  # px that are finished at a time
 _PAINTING, _SMALL = "painting.tif", "painting.rows"
 
@@ -89,7 +92,7 @@ class StripJob(Job):
         self.sizes: Sizes = sizes_of(self.photo_size, request)
         what = f"{self.sizes.photo[1]}x{self.sizes.photo[0]} px"
         self._check(f"{what} do not fit into memory at once" if folder is None else "only strips can be resumed")
-        self._bound = model.bind(request.style, request.max_megapixels, engine.limit(request))
+        self._bound: BoundStyle | None = model.bind(request.style, request.max_megapixels, engine.limit(request))
         self._journal = None if folder is None else Journal(folder)
         self.tiling = self._plan_tiling()
         load_pyvips(f"{what}: painting by strips, for photos that do not fit into memory,")
@@ -103,8 +106,12 @@ class StripJob(Job):
         return JobPlan("strips", self.sizes.painting, pieces, tiling.peak, tiling.seconds, (f"by strips: {tiling}",))
 
     def preview(self) -> Picture:
-        """What is written so far cannot be shown: RuntimeError before the end, and then see `result`."""
-        return self.result()
+        """The photo, or at the end the painting, no larger than `SHOWN` px: rows that are done are not readable yet."""
+        shown, largest = (
+            (self.output.path, MAX_MEGAPIXELS) if self.finished else (self.photo, self.request.max_megapixels)
+        )
+        picture = read_reduced(shown, long_side=SHOWN, max_megapixels=largest)
+        return picture.resized(fit_long_side((picture.height, picture.width), SHOWN))
 
     def result(self) -> Picture:
         """The painting, read from the output. ImageError if it is too large for that."""
@@ -113,7 +120,7 @@ class StripJob(Job):
         return as_picture(self.output.path, max_megapixels=MAX_MEGAPIXELS)
 
     def write(self) -> None:
-        """It is written by `run`."""
+        """Nothing: `run` writes the output as its last step."""
 
     def summary(self) -> str:
         """See `Job.summary`."""
@@ -154,11 +161,17 @@ class StripJob(Job):
             raise DataError(f"{self.folder}: was begun as {begun}, which this run is not; start a new run")
         return begun
 
+    def _need(self) -> int:
+        return self.tiling.work + self.tiling.pool + LIBRARY
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._bound = None
+
     def _work(self) -> Steps:
         """Paint, then write the output, whole or not at all."""
         request, journal = self.request, self._journal
         with ExitStack() as stack:
-            stack.enter_context(self._take(self.tiling.peak - held_memory(), self.engine.limit(request)))
             place = self.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="impasto-")))
             if journal is not None:
                 journal.begin(self.tiling)
@@ -216,6 +229,8 @@ class StripJob(Job):
         self, photo: Photo, put: Callable[[int, Tensor], None], journal: Journal | None
     ) -> Generator[BandProgress, None, None]:
         alpha = 1.0 if self.request.alpha is None else self.request.alpha
+        if self._bound is None:
+            raise RuntimeError("this job is closed")
         yield from paint_rows(self._bound, photo, self.tiling, put, alpha=alpha, journal=journal)
 
 

@@ -1,4 +1,4 @@
-"""Size of the strokes: a factor, or per cent of the picture, which look the same at every size."""
+"""Size of the strokes: a factor, or per cent of the picture, by which a proof and its print look the same."""
 
 from __future__ import annotations
 

@@ -27,6 +27,8 @@ from impasto.tiling.photos import Photo, TensorPhoto
 from impasto.tiling.plan import Machine, TilingOptions, TilingPlan, choose
 
 __all__ = [
+    "PER_PIXEL",
+    "READ",
     "bytes_at_once",
     "fits_in_memory",
     "measured",

@@ -1,1 +1,1 @@
-
+"""Training of networks: data, objectives, the loop, run folders, compression of backbones."""

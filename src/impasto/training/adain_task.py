@@ -14,7 +14,7 @@ from impasto.networks.adain import AdaIN, AdaINConfig
 from impasto.networks.encoded import TAPS, FeatureMoments
 from impasto.networks.registry import as_adain
 from impasto.training.any_style import AnyStyleTask
-from impasto.training.objectives import FAINT, AdaINObjective, Terms, per_picture
+from impasto.training.objectives import AdaINObjective, Terms, per_picture
 from impasto.training.settings import AdaINSettings
 from impasto.training.sources import names_digest, open_styles
 from impasto.training.targets import backbone_identity
@@ -23,6 +23,7 @@ from impasto.training.task import Batch, Paint, Shard
 __all__ = ["AdaINTask"]
 
 OWN_EVERY = 4
+DARK = 0.1  # mean square of a photo's pixels: in darker ones errors count no more than in this
 
 
 class _Decoder(nn.Module):
@@ -89,7 +90,7 @@ class AdaINTask(AnyStyleTask):
         painted = paint(wanted)
         terms = self.objective(painted, wanted, style)
         if batch.own is not None:
-            terms["pixel"] = (per_picture(painted, batch.photos, relative=True, least=FAINT) * batch.own).mean()
+            terms["pixel"] = (per_picture(painted, batch.photos, relative=True, least=DARK) * batch.own).mean()
             terms["total"] = terms["total"] + self.settings.pixel_weight * terms["pixel"]
         return terms
 

@@ -57,16 +57,21 @@ def _check_size(size: int) -> None:
 
 
 class Files:
+    """Photos in files of their own, named by their paths."""
+
     def __init__(self, names: list[str]) -> None:
         self.names = names
 
     def read(self, place: int) -> bytes:
+        """See `Part.read`."""
         path = Path(self.names[place])
         _check_size(path.stat().st_size)
         return path.read_bytes()
 
 
 class Tar:
+    """Photos in a tar archive; one that is compressed is unpacked into a temporary file, which goes with this."""
+
     def __init__(self, path: Path) -> None:
         self._path = self._unpacked(path)
         self.names: list[str] = []
@@ -90,6 +95,7 @@ class Tar:
         return Path(name)
 
     def read(self, place: int) -> bytes:
+        """See `Part.read`."""
         start, size = self._spans[place]
         _check_size(size)
         # Opened anew for each photo: that is cheap, and needs no care about processes.
@@ -111,6 +117,8 @@ def _remove(name: str, owner: int) -> None:
 
 
 class Zip:
+    """Photos in a zip archive."""
+
     def __init__(self, path: Path) -> None:
         self._path = path
         with zipfile.ZipFile(path) as archive:
@@ -119,6 +127,7 @@ class Zip:
         self.names = [f"{path}/{infos[place].filename}" for place in self._places]
 
     def read(self, place: int) -> bytes:
+        """See `Part.read`."""
         archive = _open_zip(self._path, os.getpid())
         info = archive.infolist()[self._places[place]]  # by place, because names may occur twice
         _check_size(info.file_size)
@@ -132,6 +141,8 @@ def _open_zip(path: Path, process: int) -> zipfile.ZipFile:
 
 
 class Parquet:
+    """Photos in the rows of a Parquet file. MissingExtraError without pyarrow, DataError without a column of them."""
+
     def __init__(self, path: Path) -> None:
         try:
             import pyarrow.parquet as pq
@@ -145,6 +156,7 @@ class Parquet:
         self.names = [f"{path}/row {row}" for row in range(sum(rows))]
 
     def read(self, place: int) -> bytes:
+        """See `Part.read`."""
         group = bisect_right(self._ends, place)
         column = _read_row_group(self._path, group, self._column)
         value = column[place - self._ends[group] + len(column)].as_py()

@@ -15,7 +15,7 @@ from impasto.core.vgg import VGG
 from impasto.networks.encoded import TAPS
 from impasto.training.settings import Weights
 
-__all__ = ["FAINT", "AdaINObjective", "GramObjective", "Terms", "per_picture"]
+__all__ = ["AdaINObjective", "GramObjective", "Terms", "per_picture"]
 
 FAINT = 0.01  # of a mean square: what is fainter has no share of its own
 Terms = dict[str, Tensor]
@@ -130,7 +130,7 @@ class AdaINObjective:
 
     def _layer(self, got: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
         relative = self.weights.relative
-        # A blank style's deviations are next to nothing; paintings' are a tenth of their means and more.
-        least = FAINT * wanted[0].float().square().flatten(1).mean(1)
+        # A blank style's deviations are next to nothing; photos' and paintings' are a tenth of their means and more.
+        least = FAINT / 10 * wanted[0].float().square().flatten(1).mean(1)
         errors = [per_picture(a, b, relative=relative, least=least).mean() for a, b in zip(got, wanted, strict=True)]
         return torch.stack(errors).sum() / (len(errors) if relative else 1)

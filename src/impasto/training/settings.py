@@ -38,6 +38,7 @@ class Weights(NamedTuple):
     relative: bool
 
 
+RATES = {"brisk": 3e-3, "johnson": 1e-3}  # of `multistyle`, by its network
 # Choosing one side by a flag drops the other side of a recipe; giving both sides at once is an error.
 EXCLUSIVE: tuple[tuple[set[str], set[str]], ...] = (
     ({"steps"}, {"epochs"}),
@@ -148,7 +149,7 @@ class GramSettings(TrainSettings):
     DIVISOR: ClassVar[Literal["positions", "all"]]  # of the Gram matrices, with explicit weights
 
     style_balance: float | None = option(
-        30.0, "Style against content when every term is divided by its target's norm.", above=0
+        12.0, "Style against content when every term is divided by its target's norm.", above=0
     )
     backbone: str = option("compact", "Network that sees: `impasto weights list`, or a file.", "NAME|PATH")
     backbone_input: Literal["torchvision", "caffe", "none"] | None = option(
@@ -202,12 +203,22 @@ class MultiStyleSettings(GramSettings):
     begin_with: str = option(
         "", "Trained network to begin with; styles that it knows by name begin where they are.", "MODEL"
     )
-    lr: float = option(2e-3, "Adam's learning rate, at its highest.", above=0, most=100)
+    lr: float = option(
+        None,
+        "Adam's learning rate, at its highest; 0.003 for brisk and 0.001 for johnson unless given.",
+        above=0,
+        most=100,
+    )
     width: int | None = option(None, "johnson: channels at full resolution; 32 unless given.", least=1)
     blocks: int | None = option(None, "Residual blocks; 5 unless given.", least=1)
     channels: int | None = option(None, "brisk: channels at 1/4 resolution; 64 unless given.", least=1)
     detail: int | None = option(None, "brisk: channels at 1/2 resolution; 32 unless given.", least=1)
     palette: bool | None = option(None, "brisk: paint onto the photo in the style's colours; true unless given.")
+
+    def __post_init__(self) -> None:
+        if self.lr is None:
+            object.__setattr__(self, "lr", RATES.get(self.network, RATES["brisk"]))
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,6 +292,9 @@ class UniversalSettings(GramSettings):
     PAPER: ClassVar[Weights] = MultiStyleSettings.PAPER
     DIVISOR: ClassVar[Literal["positions", "all"]] = "positions"
 
+    style_balance: float | None = option(
+        30.0, "Style against content when every term is divided by its target's norm.", above=0
+    )
     begin_with: str = option(
         "",
         "Network to begin with: of `train universal`, or of `train multistyle`, which learned `begin_style`.",

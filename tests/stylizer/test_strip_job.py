@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,12 @@ from impasto.networks.adain import AdaIN, AdaINConfig
 from impasto.networks.brisk import Brisk, BriskConfig
 from impasto.networks.registry import Network
 from impasto.networks.universal import Universal, UniversalConfig
-from impasto.stylizer import Finish, StripPainting, Task, needs_strips
+from impasto.stylizer.engine import Engine
+from impasto.stylizer.job import Output
 from impasto.stylizer.model import Model
+from impasto.stylizer.request import OutputOptions, StylizeRequest
+from impasto.stylizer.strip_job import StripJob, needs_strips
 from impasto.tiling.journal import Journal
-from impasto.tiling.plan import TilingOptions
 
 pytest.importorskip("pyvips", reason="the extra huge (pyvips) is not installed")
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "folder")
 def model_of(network: Network) -> Model:
     names = [{"name": name} for name in network.styles] if isinstance(network, Brisk) else []
     precision = Precision(torch.float32, True, "a test")
-    return Model(network.eval(), {"styles": names}, "toy", torch.device("cpu"), precision)
+    return Model(Engine(), network.eval(), {"styles": names}, "toy", Path(__file__), torch.device("cpu"), precision)
 
 
 def gallery() -> Model:
@@ -66,31 +67,28 @@ def adain() -> Model:
     return model_of(AdaIN(AdaINConfig(width=1 / 32), encoder()))
 
 
-def painted(model: Model, task: Task, output: str = "out.png", folder: Path | None = None) -> Path:
-    painting = StripPainting(model, task, output, folder=folder)
-    done = [record.done for record in painting.run()]
+def strip_job(
+    model: Model, photo: Any, output: str = "out.png", folder: Path | None = None, compression: int = 6, **options: Any
+) -> StripJob:
+    place = Output(output, OutputOptions(png_compression=compression), force=True)
+    return StripJob(model.engine, photo, StylizeRequest.of(**options), model, place, folder)
+
+
+def painted(model: Model, photo: Any, output: str = "out.png", folder: Path | None = None, **options: Any) -> Path:
+    with strip_job(model, photo, output, folder, **options) as job:
+        done = [record.done for record in job.run() if record.phase == "painting"]
     assert done == sorted(done)
     return Path(output)
 
 
-def in_memory(model: Model, task: Task, output: str) -> np.ndarray:
-    picture = model.paint(
-        task.photo,
-        task.style,
-        strength=task.finish.strength,
-        keep_colors=task.finish.keep_colors,
-        mask=task.finish.masks or None,
-        alpha=task.alpha,
-        style_scale=task.style_scale,
-        size=task.size,
-        upscale=task.upscale,
-    )
+def in_memory(model: Model, photo: Any, output: str, **options: Any) -> np.ndarray:
+    picture = model.paint(photo, **{name: value for name, value in options.items() if name != "tile"})
     return picture.integers(min(picture.bits, 16 if output.endswith(("png", "tif")) else 8), not output.endswith("jpg"))
 
 
-def assert_as_in_memory(model: Model, task: Task, output: str = "out.png") -> None:
+def assert_as_in_memory(model: Model, photo: Any, output: str = "out.png", **options: Any) -> None:
     """To one level of 8 bits."""
-    path, expected = painted(model, task, output), in_memory(model, task, output)
+    path, expected = painted(model, photo, output, **options), in_memory(model, photo, output, **options)
     found = read(path)
     array = found.integers(found.bits).astype(int)
     assert array.shape == expected.shape
@@ -99,21 +97,21 @@ def assert_as_in_memory(model: Model, task: Task, output: str = "out.png") -> No
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "strength": {"finish": Finish(0.4)},
-    "colours": {"finish": Finish(keep_colors=True)},
-    "mask": {"finish": Finish(0.7, masks=("night.png",))},
+    "strength": {"strength": 0.4},
+    "colours": {"keep_colors": True},
+    "mask": {"strength": 0.7, "mask": "night.png"},
     "smaller": {"size": 36},
-    "larger": {"size": 90, "upscale": True, "finish": Finish(masks=("wave.png",))},
+    "larger": {"size": 90, "upscale": True, "mask": "wave.png"},
     "strokes": {"style_scale": 1.7},
-    "weak strokes": {"style_scale": 0.6, "finish": Finish(0.5, keep_colors=True, masks=("wave.png",))},
+    "weak strokes": {"style_scale": 0.6, "strength": 0.5, "keep_colors": True, "mask": "wave.png"},
     "two styles": {"style": [("a", 0.3), ("b", 0.7)]},
 }
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_option_means_the_same(name: str) -> None:
-    options = {"style": "b", "wishes": TilingOptions(tile=8)} | OPTIONS[name]
-    assert_as_in_memory(gallery(), Task("photo.png", **options))
+    options = {"style": "b", "tile": 8} | OPTIONS[name]
+    assert_as_in_memory(gallery(), "photo.png", **options)
 
 
 @pytest.mark.parametrize("output", ["out.png", "out.tif"])
@@ -125,7 +123,7 @@ def test_depth_transparency_and_orientation_are_kept(kind: str, output: str) -> 
     options: dict[str, Any] = {"extrasamples": ["unassalpha"]} if "clear" in kind else {}
     options |= {"extratags": [(274, 3, 1, 6, True)]} if kind == "turned" else {}
     tifffile.imwrite("photo.tif", array, photometric="rgb", **options)
-    assert_as_in_memory(gallery(), Task("photo.tif", "a", wishes=TilingOptions(tile=12)), output)
+    assert_as_in_memory(gallery(), "photo.tif", output, style="a", tile=12)
 
 
 def cut_out(hidden: int, size: tuple[int, int] = (40, 36)) -> Image.Image:
@@ -140,12 +138,12 @@ def cut_out(hidden: int, size: tuple[int, int] = (40, 36)) -> Image.Image:
 
 CUT_OUTS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "strength": {"finish": Finish(0.4)},
-    "photo": {"finish": Finish(0.0)},
-    "colours and mask": {"finish": Finish(0.7, keep_colors=True, masks=("night.png",))},
-    "smaller": {"size": 36, "finish": Finish(0.5)},
+    "strength": {"strength": 0.4},
+    "photo": {"strength": 0.0},
+    "colours and mask": {"strength": 0.7, "keep_colors": True, "mask": "night.png"},
+    "smaller": {"size": 36, "strength": 0.5},
     "larger": {"size": 90, "upscale": True},
-    "strokes": {"style_scale": 1.7, "finish": Finish(0.5)},
+    "strokes": {"style_scale": 1.7, "strength": 0.5},
 }
 
 
@@ -154,7 +152,7 @@ def test_cut_outs_are_painted_as_in_memory_whatever_they_hide(name: str) -> None
     found = []
     for hidden in (0, 255):
         cut_out(hidden).save("cut.png")
-        assert_as_in_memory(gallery(), Task("cut.png", "a", wishes=Wishes(tile=8), **CUT_OUTS[name]))
+        assert_as_in_memory(gallery(), "cut.png", style="a", tile=8, **CUT_OUTS[name])
         found.append(np.asarray(Image.open("out.png")))
     assert np.array_equal(*found)
 
@@ -162,7 +160,7 @@ def test_cut_outs_are_painted_as_in_memory_whatever_they_hide(name: str) -> None
 def test_a_cut_out_at_no_strength_is_the_photo() -> None:
     cut = cut_out(255)
     cut.save("cut.png")
-    found = np.asarray(Image.open(painted(gallery(), Task("cut.png", "a", finish=Finish(0.0)))))
+    found = np.asarray(Image.open(painted(gallery(), "cut.png", style="a", strength=0.0)))
     shows = np.asarray(cut)[:, :, 3] > 0
     assert np.array_equal(found[shows], np.asarray(cut)[shows])
     assert np.array_equal(found[:, :, 3], np.asarray(cut)[:, :, 3])
@@ -172,26 +170,24 @@ def test_a_cut_out_at_no_strength_is_the_photo() -> None:
 def test_a_photo_of_which_nothing_shows_is_told() -> None:
     Image.new("RGBA", (40, 36), (9, 9, 9, 0)).save("clear.png")
     with pytest.raises(ImageError, match=r"clear\.png: transparent everywhere"):
-        painted(gallery(), Task("clear.png", "a"))
+        painted(gallery(), "clear.png", style="a")
 
 
 def test_jpeg_tells_what_it_cannot_hold() -> None:
     Image.open("photo.png").convert("RGBA").save("clear.png")
-    painting = StripPainting(gallery(), Task("clear.png", "a"), "out.jpg")
-    for _ in painting.run():
-        pass
-    assert painting.notes == ("JPEG has no transparency: the picture is laid on white",)
+    with strip_job(gallery(), "clear.png", "out.jpg", style="a") as job:
+        list(job.run())
+    assert job.notes == ["JPEG has no transparency: the picture is laid on white"]
     with Image.open("out.jpg") as image:
         assert (image.mode, image.size, "icc_profile" in image.info) == ("RGB", (40, 36), True)
 
 
 @pytest.mark.parametrize(
     ("make", "options"),
-    [(universal, {"finish": Finish(0.5)}), (universal, {"style_scale": 1.5}), (adain, {}), (adain, {"alpha": 0.5})],
+    [(universal, {"strength": 0.5}), (universal, {"style_scale": 1.5}), (adain, {}), (adain, {"alpha": 0.5})],
 )
 def test_pictures_as_styles(make: Callable[[], Model], options: dict[str, Any]) -> None:
-    task = Task("photo.png", ["night.png:0.4", "wave.png:0.6"], wishes=TilingOptions(tile=16), **options)
-    assert_as_in_memory(make(), task)
+    assert_as_in_memory(make(), "photo.png", style=["night.png:0.4", "wave.png:0.6"], tile=16, **options)
 
 
 @settings(max_examples=15, deadline=None)
@@ -207,20 +203,18 @@ def test_any_size_in_any_strips(tmp_path_factory, size, tile, strip, finished) -
     Image.fromarray(array).save(folder / "photo.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("impasto.imaging.strips.STRIP", strip)
-        patch.setattr("impasto.stylizer.strips.FINISHED", finished)
-        assert_as_in_memory(
-            gallery(), Task(folder / "photo.png", "a", wishes=TilingOptions(tile=tile)), str(folder / "out.png")
-        )
+        patch.setattr("impasto.stylizer.strip_job.FINISHED", finished)
+        assert_as_in_memory(gallery(), folder / "photo.png", str(folder / "out.png"), style="a", tile=tile)
 
 
 def test_only_what_does_not_fit_is_streamed() -> None:
     Image.new("RGB", (4000, 4000)).save("large.png", compress_level=0)
     model = gallery()
-    tight, ample = (Task("large.png", "a", wishes=TilingOptions(budget)) for budget in (900 * 10**6, 10**11))
-    assert needs_strips(model, tight)
-    assert not needs_strips(model, ample)
-    assert not needs_strips(model, replace(ample, size=100))
-    assert needs_strips(model, replace(ample, wishes=TilingOptions(900 * 10**6), size=3900))
+    tight, ample = 900 * 10**6, 10**11
+    assert needs_strips(model, "large.png", StylizeRequest.of(style="a"), tight)
+    assert not needs_strips(model, "large.png", StylizeRequest.of(style="a"), ample)
+    assert not needs_strips(model, "large.png", StylizeRequest.of(style="a", size=100), ample)
+    assert needs_strips(model, "large.png", StylizeRequest.of(style="a", size=3900), tight)
 
 
 # -- errors ---------------------------------------------------------------------------------------------------
@@ -232,21 +226,20 @@ def test_only_what_does_not_fit_is_streamed() -> None:
         (gallery, {"photo": "photo.webp"}, "out.png", ImageError, r"photo\.webp: only JPEG, PNG and TIFF are read by"),
         (gallery, {}, "out.webp", OutputError, r"out\.webp: only \.tif, \.png and \.jpg files are written by strips"),
         (gallery, {}, "-", OutputError, "40x36 px do not fit into memory at once"),
-        (gallery, {"finish": Finish(masks=("night.png", "wave.png"))}, "o.png", OptionError, "a mask for each style"),
-        (gallery, {"finish": Finish(masks=("gone.png",))}, "out.png", ImageError, r"gone\.png: no such file"),
-        (gallery, {"alpha": 0.5}, "out.png", OptionError, "alpha is for networks that decode features"),
+        (gallery, {"mask": ["night.png", "wave.png"]}, "o.png", OptionError, "a `mask` for each style"),
+        (gallery, {"mask": "gone.png"}, "out.png", ImageError, r"gone\.png: no such file"),
+        (gallery, {"alpha": 0.5}, "out.png", OptionError, "alpha.? is for networks that decode features"),
         (gallery, {"style": "fog"}, "out.png", OptionError, "no style 'fog'"),
-        (gallery, {"wishes": TilingOptions(10**6)}, "out.png", OptionError, "need --max-memory"),
-        (adain, {"style": "night.png", "finish": Finish(0.5)}, "out.png", OptionError, "use alpha"),
+        (gallery, {"max_memory": 10**6}, "out.png", OptionError, "need --max-memory"),
+        (adain, {"style": "night.png", "strength": 0.5}, "out.png", OptionError, "use `alpha`"),
         (gallery, {"max_megapixels": 0.001}, "out.png", ImageError, "megapixels"),
     ],
 )
 def test_what_does_not_go_is_one_sentence(make, options, output, error, told) -> None:
     Image.open("photo.png").save("photo.webp")
-    task = Task(**({"photo": "photo.png", "style": "a"} | options))
+    options = {"photo": "photo.png", "style": "a"} | options
     with pytest.raises(error, match=told):
-        for _ in StripPainting(make(), task, output).run():
-            pass
+        list(strip_job(make(), output=output, **options).run())
     assert not Path(output).exists()
 
 
@@ -254,7 +247,7 @@ def test_without_the_extra_the_sentence_tells_what_for(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "pyvips", None)
     told = r"40x36 px: painting by strips, .* needs pyvips, which is not installed: pip install 'impasto\[huge\]'"
     with pytest.raises(MissingExtraError, match=told):
-        StripPainting(gallery(), Task("photo.png", "a"), "out.png")
+        strip_job(gallery(), "photo.png", style="a")
 
 
 def test_a_damaged_photo_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,60 +256,61 @@ def test_a_damaged_photo_leaves_nothing_behind(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     with pytest.raises(ImageError, match="cut short"):
-        painted(gallery(), Task("cut.png", "a"))
+        painted(gallery(), "cut.png", style="a")
     assert not Path("out.png").exists()
-    painted(gallery(), Task("photo.png", "a"))
+    painted(gallery(), "photo.png", style="a")
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
 # -- stopped and resumed --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"style_scale": 0.5}, {"finish": Finish(0.5, masks=("night.png",))}])
+@pytest.mark.parametrize("options", [{}, {"style_scale": 0.5}, {"strength": 0.5, "mask": "night.png"}])
 @pytest.mark.parametrize("after", [1, 15, 38])
 def test_resumed_it_is_the_same_file(tmp_path: Path, options: dict[str, Any], after: int) -> None:
     Image.open("photo.png").resize((32, 160)).save("tall.png")
-    task = Task("tall.png", "b", wishes=TilingOptions(tile=16), **options)
-    expected = painted(gallery(), task, "whole.tif").read_bytes()
+    options = {"style": "b", **options}
+    expected = painted(gallery(), "tall.png", "whole.tif", tile=16, **options)
     run = tmp_path / "run"
-    records = StripPainting(gallery(), task, "out.tif", folder=run).run()
+    records = strip_job(gallery(), "tall.png", "out.tif", run, tile=16, **options).run()
     for _, record in zip(range(after), records, strict=False):
         assert record.done > 0
     records.close()
     assert not Path("out.tif").exists()
     passes = Journal(run).state.passes
     assert (passes > 0) == (after > 20 or (after > 10 and not options.get("style_scale")))
-    again = StripPainting(gallery(), replace(task, wishes=TilingOptions()), "out.tif", folder=run)
-    assert again.plan.band == 16  # as it was begun
+    again = strip_job(gallery(), "tall.png", "out.tif", run, **options)
+    assert again.tiling.band == 16  # as it was begun
     first = next(records := again.run())
-    assert (first.begun > 0) == (passes > 0)
-    for _ in records:
-        pass
-    assert Path("out.tif").read_bytes() == expected
+    assert (first.done > 0.1) == (passes > 0)
+    list(records)
+    assert np.array_equal(tifffile.imread("out.tif"), tifffile.imread(expected))
     assert list(run.iterdir()) == []
 
 
 def test_a_run_of_another_picture_is_refused(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    records = StripPainting(gallery(), Task("photo.png", "a"), "out.tif", folder=run).run()
+    records = strip_job(gallery(), "photo.png", "out.tif", run, style="a").run()
     next(records)
     records.close()
     with pytest.raises(DataError, match="start a new run"):
-        StripPainting(gallery(), Task("night.png", "a"), "out.tif", folder=run)
+        strip_job(gallery(), "night.png", "out.tif", run, style="a")
     with pytest.raises(OptionError, match="cannot be resumed"):
-        StripPainting(adain(), Task("photo.png", "night.png"), "out.tif", folder=run)
+        strip_job(adain(), "photo.png", "out.tif", run, style="night.png")
 
 
 def test_a_full_disk_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = Task("photo.png", "a", wishes=TilingOptions(tile=16))
-    expected = painted(gallery(), task, "whole.png").read_bytes()
+    options = {"style": "a", "tile": 16}
+    expected = painted(gallery(), "photo.png", "whole.png", **options).read_bytes()
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr("impasto.stylizer.strips.encode_strips", lambda *_, **__: (_ for _ in ()).throw(OutputError("x")))
+        patch.setattr(
+            "impasto.stylizer.strip_job.encode_strips", lambda *_, **__: (_ for _ in ()).throw(OutputError("x"))
+        )
         with pytest.raises(OutputError):
-            painted(gallery(), task, "out.png", run)
+            painted(gallery(), "photo.png", "out.png", run, **options)
     assert (run / "painting.tif").exists()
-    assert painted(gallery(), task, "out.png", run).read_bytes() == expected
+    assert painted(gallery(), "photo.png", "out.png", run, **options).read_bytes() == expected
     shutil.rmtree(run)
 
 
@@ -328,18 +322,17 @@ import sys, torch
 from pathlib import Path
 from impasto.core.memory import reuse_large_blocks
 sys.path.insert(0, sys.argv[1])
-from test_strips import gallery
+from test_strip_job import gallery, strip_job
+from impasto.stylizer.strip_job import needs_strips
 from impasto.imaging.strips import load_pyvips
 from impasto.core.memory import held_memory
-from impasto.tiling.plan import TilingOptions
-from impasto.stylizer import StripPainting, Task, needs_strips
 reuse_large_blocks()
 torch.set_num_threads(1)
 load_pyvips()
 budget = held_memory() + (200 << 20)
-task = Task("large.tif", "a", wishes=TilingOptions(budget))
-assert needs_strips(gallery(), task)
-for _ in StripPainting(gallery(), task, "out.tif", compression=0).run():
+job = strip_job(gallery(), "large.tif", "out.tif", compression=0, style="a", max_memory=budget)
+assert needs_strips(job.model, job.photo, job.request, budget)
+for _ in job.run():
     pass
 lines = Path("/proc/self/status").read_text().splitlines()
 peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024

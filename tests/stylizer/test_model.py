@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import impasto
 from impasto.cli.app import app
+from impasto.core.precision import choose_precision
 from impasto.core.vgg import VGG
 from impasto.errors import ImageError, OptionError, WeightsError
 from impasto.networks import shipped
@@ -22,8 +23,11 @@ from impasto.networks.adain import AdaIN, AdaINConfig
 from impasto.networks.brisk import Brisk, BriskConfig
 from impasto.networks.checkpoint import save_model
 from impasto.networks.universal import Universal, UniversalConfig
-from impasto.stylizer import StyleRecord, gallery_styles, paints_by_network
+from impasto.stylizer.engine import Engine
 from impasto.stylizer.model import Model
+from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.route import gallery_styles, route
+from impasto.stylizer.styles import StyleRecord
 
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")
 SIZES = {"channels": 8, "blocks": 1, "detail": 4, "parts": 8, "hidden": 8}
@@ -50,7 +54,7 @@ def gallery(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["adain", "universal"])
-def any_style(request: pytest.FixtureRequest) -> Model:
+def any_style(request: pytest.FixtureRequest, tmp_path: Path) -> Model:
     torch.manual_seed(0)
     ranks = dict.fromkeys(VGG("vgg16", last="conv4_1").convolutions[1:], 4)
     encoder = VGG("vgg16", last="conv4_1", ranks=ranks, name="tiny").requires_grad_(False)
@@ -59,8 +63,8 @@ def any_style(request: pytest.FixtureRequest) -> Model:
         network = AdaIN(AdaINConfig(width=1 / 32), encoder).eval()
     else:
         network = Universal(UniversalConfig(**SIZES), encoder).eval()
-    precision = impasto.stylizer.model.choose_precision("cpu", "float32")
-    return Model(network, {"styles": []}, "toy", torch.device("cpu"), precision)
+    precision = choose_precision("cpu", "float32")
+    return Model(Engine(), network, {"styles": []}, "toy", tmp_path / "photo.png", torch.device("cpu"), precision)
 
 
 def pixels(image: Image.Image) -> np.ndarray:
@@ -142,8 +146,8 @@ def test_a_picture_of_which_nothing_shows_is_told(any_style: Model, which: str) 
         ("fog", {}, "no style 'fog' in this network; it has great-wave, night"),
         (None, {}, "which style"),
         (Path("night.png"), {}, "knows its own styles alone: give a name such as 'great-wave', no picture"),
-        ("night", {"strength": 1.1}, "strength is 1.1, need a number from 0 to 1"),
-        ("night", {"alpha": 0.5}, "alpha is for networks that decode features"),
+        ("night", {"strength": 1.1}, "`strength` is 1.1, need a number from 0 to 1"),
+        ("night", {"alpha": 0.5}, "`alpha` is for networks that decode features"),
         ("night", {"style_scale": 101}, "style scale is 101, need a number from 0.1 to 100"),
         ("night", {"mask": ["photo.png"] * 3}, "1 styles with 3 masks"),
     ],
@@ -170,11 +174,11 @@ def test_strength_of_any_style_begins_at_the_photo(any_style: Model) -> None:
         moved.append(abs(painted - photo).mean())
     assert moved[0] == 0
     assert moved == sorted(moved)
-    if any_style.mixes_features:
+    if any_style.kind.alpha:
         redrawn = pixels(any_style.stylize("photo.png", "night.png", alpha=0))
         assert (redrawn != photo).any()  # alpha leaves what decoding loses
     else:
-        with pytest.raises(OptionError, match="alpha is for networks that decode features"):
+        with pytest.raises(OptionError, match="`alpha` is for networks that decode features"):
             any_style.stylize("photo.png", "night.png", alpha=0)
 
 
@@ -183,7 +187,7 @@ def test_a_file_of_universal_paints_in_any_style(folder: Path) -> None:
     network = Universal(UniversalConfig(**SIZES))  # with the encoder that ships
     save_model("universal.safetensors", network, recipe={}, licence="MIT", dtype=torch.float16)
     model = impasto.load("universal.safetensors", precision="float32")
-    assert (model.any_style, model.mixes_features, model.styles) == (True, False, ())
+    assert (model.any_style, model.kind.alpha, model.styles) == (True, False, ())
     night, wave = (pixels(model.stylize("photo.png", style)) for style in ("night.png", "wave.png"))
     assert night.shape == (36, 40, 3)
     assert (night != wave).any()
@@ -191,8 +195,8 @@ def test_a_file_of_universal_paints_in_any_style(folder: Path) -> None:
     assert both.shape == (32, 36, 3)
     bands = pixels(model.stylize("photo.png", "night.png", tile=16))
     assert abs(bands - night).max() <= 1
-    assert model.plan((36, 40)) is None
-    assert model.plan((36, 40), tile=16) is not None
+    assert model.plan("photo.png", "night.png").how == "at once"
+    assert model.plan("photo.png", "night.png", tile=16).how == "bands"
     with pytest.raises(ImageError, match="fog: no such file"):
         model.stylize("photo.png", "fog")
 
@@ -225,9 +229,9 @@ def test_a_name_goes_to_the_gallery() -> None:
 
 @pytest.mark.usefixtures("gallery")
 def test_a_file_counts_before_a_name(folder: Path) -> None:
-    assert paints_by_network(["night"])
+    assert route(StylizeRequest.of(style="night")).model == "gallery"
     (folder / "night").write_bytes((folder / "night.png").read_bytes())
-    assert not paints_by_network(["night"])
+    assert route(StylizeRequest.of(style="night")).model != "gallery"
 
 
 @pytest.mark.usefixtures("gallery")
@@ -238,14 +242,14 @@ def test_a_file_counts_before_a_name(folder: Path) -> None:
         (["-s", "grate-wave"], "'grate-wave': no picture and no style of the gallery, which `impasto styles` lists"),
         (["-s", "gone.png"], "gone.png: no such file"),
         (["-s", "great-wave", "--preset", "quick"], "a network paints in one pass: leave out --preset"),
-        (["-s", "great-wave", "--method", "optimize"], "method optimize paints in the manner of pictures"),
+        (["-s", "great-wave", "--method", "optimize"], "--method optimize paints in the manner of pictures"),
         (["-s", "wave.png", "--method", "network"], "universal is not part of this version yet"),
-        (["-s", "wave.png", "--quality", "draft", "--method", "optimize"], "quality draft is painted by a network"),
-        (["-s", "wave.png", "--quality", "good", "--method", "network"], "quality good is painted by optimisation"),
+        (["-s", "wave.png", "--quality", "draft", "--method", "optimize"], "--quality draft is painted by a network"),
+        (["-s", "wave.png", "--quality", "good", "--method", "network"], "--quality good is painted by optimisation"),
         (["-s", "wave.png", "--quality", "best", "--preset", "quick"], "is a preset of its own: leave out --preset"),
-        (["-s", "great-wave", "--quality", "good"], "quality is for a picture as style"),
+        (["-s", "great-wave", "--quality", "good"], "--quality is for a picture as style"),
         (["-s", "wave.png", "--alpha", "0.5"], "--alpha is for networks that decode features"),
-        (["-s", "wave.png", "--mask", "wave.png", "--mask", "wave.png"], "takes one mask for all styles, got 2"),
+        (["-s", "wave.png", "--mask", "wave.png", "--mask", "wave.png"], "takes one --mask for all styles, got 2"),
         (["-s", "great-wave", "--model", "galery"], "no trained network and no file is called 'galery'"),
     ],
 )
@@ -258,11 +262,11 @@ def test_mistakes_on_the_command_line(arguments: list[str], told: str) -> None:
 
 @pytest.mark.usefixtures("gallery")
 def test_mistakes_in_python() -> None:
-    with pytest.raises(OptionError, match="leave out steps"):
+    with pytest.raises(OptionError, match="leave out `steps`"):
         impasto.stylize("photo.png", "great-wave", steps=3)
     with pytest.raises(ImageError, match=r"gone\.png"):
         impasto.stylize("photo.png", "gone.png")
-    with pytest.raises(OptionError, match="quality 'better' is unknown: use draft, good, best"):
+    with pytest.raises(OptionError, match="^`quality` 'better' is unknown: use draft, good or best$"):
         impasto.stylize("photo.png", "wave.png", quality="better")
 
 

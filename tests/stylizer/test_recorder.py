@@ -9,39 +9,45 @@ import itertools
 import json
 import os
 import pickle
+import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from impasto.recording import (
-    Log,
-    RunFolder,
-    Timeline,
-    describe_file,
-    describe_settings,
-    plot_losses,
-    same_file,
-    stored_settings,
-)
 from PIL import Image
 
 from impasto.errors import DataError, OutputError
 from impasto.imaging import read
-from impasto.optimize.loop import Optimization, StepProgress
+from impasto.optimize.loop import Optimization
 from impasto.optimize.presets import PRESETS, preset
-from impasto.stylizer import Style, prepare
+from impasto.stylizer.engine import Engine
+from impasto.stylizer.job import Output, Progress
+from impasto.stylizer.optimize_job import OptimizeJob
+from impasto.stylizer.recorder import Recorder, begin_run, resume_run
+from impasto.stylizer.request import OutputOptions, StylizeRequest
+from impasto.stylizer.run_description import (
+    RunDescription,
+    describe_file,
+    describe_settings,
+    same_file,
+    stored_settings,
+)
+from impasto.stylizer.run_folder import RunFolder
+from impasto.stylizer.run_log import Log, Timeline, plot_losses
 
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")
 
 LOSSES = {"total": 2.5, "content": 0.5, "style": 2.0, "tv": 0.0, "range": 0.0}
 
 
-def record(step: int, steps: int = 10, *, total: float = 2.5, scale: tuple[int, int] = (36, 40)) -> StepProgress:
-    return StepProgress(step, steps, scale, {**LOSSES, "total": total}, seconds=step / 8)
+def record(step: int, steps: int = 10, *, total: float = 2.5, scale: tuple[int, int] = (36, 40)) -> Progress:
+    losses = {**LOSSES, "total": total}
+    return Progress("painting", step, steps, seconds=step / 8, size=scale, losses=losses)
 
 
-def log_of(*records: StepProgress) -> Log:
+def log_of(*records: Progress) -> Log:
     log = Log()
     for one in records:
         log.add(one)
@@ -57,8 +63,11 @@ def painting(tiny_backbone: Path) -> Optimization:
         start=20,
         total_steps=4,
     )
-    how: dict[str, Any] = {"backbone_input": "none", "precision": "float32"}
-    return prepare("photo.png", [Style("night.png")], settings, **how).optimization
+    request = StylizeRequest.of(style="night.png", backbone_input="none", precision="float32")
+    job = OptimizeJob(Engine(), "photo.png", request, settings)
+    list(job.prepare(1 << 30))
+    assert job.optimization is not None
+    return job.optimization
 
 
 # -- log and plot ---------------------------------------------------------------------------------------------
@@ -194,75 +203,92 @@ def test_settings_of_another_version() -> None:
 def test_a_file_is_known_again_until_it_changes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = describe_file("photo.png")
     monkeypatch.chdir(folder.parent)
-    assert same_file(row) == str(folder / "photo.png")
+    assert same_file(row, folder) == str(folder / "photo.png")
     with (folder / "photo.png").open("ab") as handle:
         handle.write(b"x")
     with pytest.raises(DataError, match=r"photo\.png: has changed since the run began"):
-        same_file(row)
+        same_file(row, folder)
     (folder / "photo.png").unlink()
     with pytest.raises(DataError, match=r"photo\.png: is not there any more"):
-        same_file(row)
+        same_file(row, folder)
     with pytest.raises(DataError, match="cannot be read: No such file"):
         describe_file("none.png")
 
 
+def description(**changes: Any) -> RunDescription:
+    values = {"photo": "photo.png", "request": StylizeRequest.of(style="night.png"), "output": Output("out.png")}
+    return RunDescription(**(values | changes))
+
+
 def test_a_run_is_begun_once(folder: Path) -> None:
     run = RunFolder(folder / "a" / "run")
-    run.create({"photo": "ü"})
-    assert json.loads((folder / "a" / "run" / "run.json").read_text("utf-8")) == {"photo": "ü"}
-    with pytest.raises(DataError, match=r"holds a run already; go on with --resume .*run or choose another"):
-        run.create({})
-    with pytest.raises(DataError, match="is not the description of a run"):
-        run.description()
+    run.create(description())
+    assert json.loads((folder / "a" / "run" / "run.json").read_text("utf-8"))["format"] == 2
+    with pytest.raises(DataError, match=r"holds a run already; go on with `resume` .*run or choose another"):
+        run.create(description())
+    with pytest.raises(DataError, match=r"holds a run already"), run.making():
+        pass
+
+
+def test_a_description_comes_back_and_has_no_names_of_the_command_line(folder: Path, tiny_backbone: Path) -> None:
+    settings = preset("quick", backbone=str(tiny_backbone), betas=(0.5, 0.9))
+    request = StylizeRequest.of(
+        style=[("night.png", 0.3), "wave.png"], mask="wave.png", strength=0.5, betas=(0.5, 0.9), style_layers="relu1_1"
+    )
+    options = OutputOptions.of(jpeg_quality=80, keep_metadata=True)
+    output = Output("out.jpg", options, force=True, recipe=False)
+    given = description(request=request, settings=settings, output=output, beginning="wave.png", save_every=3)
+    run = RunFolder(folder / "run")
+    run.create(given)
+    found = run.description()
+    assert found.request == request.anywhere()
+    assert found.output == Output(str(folder / "out.jpg"), options, force=True, recipe=False)
+    assert (found.settings, found.beginning, found.save_every) == (settings, str(folder / "wave.png"), 3)
+    text = (folder / "run" / "run.json").read_text("utf-8")
+    assert "--" not in text
+    names = json.loads(text)
+    assert set(names["request"]) - {"format"} <= set(StylizeRequest.model_fields)
+    assert {Path(row["path"]).name for row in names["files"]} == {
+        "photo.png", "night.png", "wave.png", tiny_backbone.name
+    }  # fmt: skip
 
 
 def test_a_run_where_no_folder_can_be(folder: Path) -> None:
     (folder / "file").touch()
     with pytest.raises(DataError, match="file: is not a folder"):
-        RunFolder(folder / "file").create({})
+        RunFolder(folder / "file").create(description())
     with pytest.raises(OutputError, match="its folder cannot be made"):
-        RunFolder(folder / "file" / "run").create({})
+        RunFolder(folder / "file" / "run").create(description())
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"photo": 1, "styles": 2}', "\udcff"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"photo": 1, "styles": 2}', "\udcff", '{"format": 3}'])
 def test_a_damaged_description(folder: Path, text: str) -> None:
     (folder / "run.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(DataError, match=r"run\.json: (cannot be read|is not the description)"):
         RunFolder(folder).description()
 
 
+@pytest.mark.parametrize("change", [{"request": 3}, {"settings": {}}, {"output": None}, {"files": [{}]}])
+def test_a_description_in_which_something_is_damaged(folder: Path, change: dict[str, Any]) -> None:
+    RunFolder(folder).create(description())
+    found = json.loads((folder / "run.json").read_text("utf-8"))
+    (folder / "run.json").write_text(json.dumps(found | change), encoding="utf-8")
+    with pytest.raises(DataError, match="damaged|begun by another version"):
+        RunFolder(folder).description()
+
+
 def test_a_state_comes_back(folder: Path, painting: Optimization) -> None:
-    run, log = RunFolder(folder / "run"), Log()
-    run.create({})
-    records = painting.run()
+    run, records = RunFolder(folder), painting.run()
+    assert run.state() is None
     for _ in range(3):
-        log.add(next(records))
-        run.save(painting, log)
+        next(records)
+        run.save_state(painting.state_dict())
     before = painting.image()
     next(records)
     assert not torch.equal(before, painting.image())
-    found = Log()
-    run.load(painting, found)
+    painting.load_state_dict(run.state() or {})
     assert painting.step == 3
-    assert found.rows == log.rows
     assert torch.equal(before, painting.image())
-
-
-def test_a_run_without_a_state_begins_at_the_beginning(folder: Path, painting: Optimization) -> None:
-    RunFolder(folder).load(painting, Log())
-    assert painting.step == 0
-
-
-def test_a_log_ahead_of_the_state_is_cut(folder: Path, painting: Optimization) -> None:
-    """As after a kill between writing the one and the other."""
-    run, records, log = RunFolder(folder), painting.run(), Log()
-    log.add(next(records))
-    run.save(painting, log)
-    log.add(next(records))
-    log.write(folder / "log.csv")
-    found = Log()
-    run.load(painting, found)
-    assert (painting.step, [row["step"] for row in found.rows]) == (1, [1])
 
 
 class Evil:
@@ -285,21 +311,58 @@ def damaged_states() -> dict[str, bytes]:
     }
 
 
+def begin(tiny_backbone: Path, **options: Any) -> Recorder:
+    few = {"backbone": str(tiny_backbone), "backbone_input": "none", "precision": "float32", "device": "cpu"}
+    few |= {"content_layers": "relu1_2", "style_layers": "relu1_1", "start_size": 20, "steps": 4}
+    request = StylizeRequest.of(**{"style": "night.png"} | few | options)
+    return begin_run(Engine(), "photo.png", request, Output("out.png"), RunFolder("run"))
+
+
+def stop_after(recorder: Recorder, steps: int) -> None:
+    """Run so many pieces of a run, and close it."""
+    with recorder.job, closing(recorder.run()) as records:
+        for _ in range(steps):
+            next(records)
+
+
 @pytest.mark.parametrize("damage", damaged_states())
-def test_a_damaged_state(folder: Path, painting: Optimization, damage: str) -> None:
-    (folder / "state.pt").write_bytes(damaged_states()[damage])
-    with pytest.raises(DataError, match=r"^[^\n]*state\.pt: is damaged or of another run \(.*\); start a new run$"):
-        RunFolder(folder).load(painting, Log())
+def test_a_damaged_state(folder: Path, tiny_backbone: Path, damage: str) -> None:
+    stop_after(begin(tiny_backbone), 2)
+    (folder / "run" / "state.pt").write_bytes(damaged_states()[damage])
+    with pytest.raises(DataError, match=r"^[^\n]*damaged or of another run \(.*\); start a new run$"):
+        list(resume_run(Engine(), RunFolder("run")).run())
     assert not Path("pwned").exists()
-    assert painting.step == 0
+
+
+def test_a_state_of_another_size_is_told(folder: Path, tiny_backbone: Path) -> None:
+    stop_after(begin(tiny_backbone), 3)
+    kept = (folder / "run" / "state.pt").read_bytes()
+    shutil.rmtree("run")
+    stop_after(begin(tiny_backbone, size=36), 3)
+    (folder / "run" / "state.pt").write_bytes(kept)
+    with pytest.raises(DataError, match=r"of another run \(.* another size\); start a new run$"):
+        list(resume_run(Engine(), RunFolder("run")).run())
+
+
+def test_a_log_ahead_of_the_state_is_cut(folder: Path, tiny_backbone: Path) -> None:
+    """As after a kill between writing the one and the other."""
+    stop_after(begin(tiny_backbone), 2)
+    state = (folder / "run" / "state.pt").read_bytes()
+    stop_after(resume_run(Engine(), RunFolder("run")), 1)
+    assert len((folder / "run" / "log.csv").read_text().splitlines()) == 1 + 3
+    (folder / "run" / "state.pt").write_bytes(state)
+    recorder = resume_run(Engine(), RunFolder("run"))
+    with recorder.job, closing(recorder.run()) as records:
+        assert next(records).done == 3
+        assert [row["step"] for row in recorder.log.rows] == [1, 2, 3]
 
 
 def test_a_full_disk_keeps_the_state_before(
     folder: Path, painting: Optimization, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, records, log = RunFolder(folder), painting.run(), Log()
-    log.add(next(records))
-    run.save(painting, log)
+    run, records = RunFolder(folder), painting.run()
+    next(records)
+    run.save_state(painting.state_dict())
     next(records)
 
     def full(_: int) -> None:
@@ -308,13 +371,14 @@ def test_a_full_disk_keeps_the_state_before(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(OutputError, match="no room on the disk"):
-            run.save(painting, log)
-    run.load(painting, Log())
-    assert painting.step == 1
+            run.save_state(painting.state_dict())
+    state = run.state()
+    assert state is not None
+    assert state["step"] == 1
 
 
 def test_frames_are_pictures(folder: Path) -> None:
     run = RunFolder(folder)
-    run.frame(read("photo.png"), 25)
-    run.frame(read("night.png"), 25)
+    run.keep_frame(read("photo.png"), 25)
+    run.keep_frame(read("night.png"), 25)
     assert read(folder / "frames" / "000025.jpg").height == 40

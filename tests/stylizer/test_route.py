@@ -9,8 +9,13 @@ import pytest
 
 from impasto.errors import OptionError
 from impasto.stylizer import route
-from impasto.stylizer.model import StyleRecord
-from impasto.stylizer.route import network_for
+from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.styles import StyleRecord
+
+
+def network_for(styles: list[str], *, run: bool = False, **options: Any) -> Any:
+    """The network that paints, None where it is optimisation."""
+    return route.route(StylizeRequest.of(style=styles, **options), keeps_run=run).model
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +36,13 @@ def shipped(monkeypatch: pytest.MonkeyPatch) -> None:
         (["picture.jpg"], {"quality": "best"}, None),
         (["picture.jpg"], {"method": "optimize"}, None),
         (["picture.jpg"], {"method": "optimize", "quality": "good"}, None),
-        (["picture.jpg"], {"tuned": True}, None),
-        (["picture.jpg"], {"quality": "draft", "tuned": True}, "universal"),  # which then refuses what is tuned
+        (["picture.jpg"], {"steps": 5}, None),
+        (["picture.jpg"], {"factor": 2.0}, None),
+        (["picture.jpg"], {"keep_colors": True}, "universal"),
+        (["picture.jpg"], {"keep_colors": "luminance"}, "universal"),
+        (["picture.jpg"], {"keep_colors": "histogram"}, None),
+        (["picture.jpg"], {"run": True}, None),
+        (["great-wave"], {"run": True}, "gallery"),
         (["picture.jpg"], {"model": "own.safetensors"}, "own.safetensors"),
         (["anything"], {"model": "own.safetensors"}, "own.safetensors"),
     ],
@@ -44,13 +54,19 @@ def test_who_paints(styles: list[str], wishes: dict[str, Any], network: str | No
 @pytest.mark.parametrize(
     ("styles", "wishes", "says"),
     [
-        (["great-wave"], {"quality": "good"}, "quality is for a picture as style"),
+        (["great-wave"], {"quality": "good"}, "`quality` is for a picture as style"),
         (["great-wave"], {"method": "optimize"}, "give one as style, and no model"),
-        (["picture.jpg"], {"quality": "good", "method": "network"}, "quality good is painted by optimisation"),
-        (["picture.jpg"], {"quality": "draft", "method": "optimize"}, "quality draft is painted by a network"),
-        (["picture.jpg"], {"quality": "fine"}, "'fine' is unknown: use draft, good, best"),
+        (["picture.jpg"], {"quality": "good", "method": "network"}, "`quality` good is painted by optimisation"),
+        (["picture.jpg"], {"quality": "draft", "method": "optimize"}, "`quality` draft is painted by a network"),
+        (["picture.jpg"], {"quality": "fine"}, "^`quality` 'fine' is unknown: use draft, good or best$"),
         (["great-wave", "picture.jpg"], {}, "give names alone or pictures alone"),
         (["graet-wave"], {}, "no picture and no style of the gallery"),
+        (["picture.jpg"], {"quality": "draft", "steps": 5}, "one pass: leave out `steps`"),
+        (["great-wave"], {"factor": 2.0}, "one pass: leave out `factor`"),
+        (["great-wave"], {"keep_colors": "histogram"}, "one pass: leave out `colors_by`"),
+        (["picture.jpg"], {"steps": 5, "tile": 16}, "^`tile` is for networks, which paint in one pass: leave it out$"),
+        (["picture.jpg"], {"steps": 5, "alpha": 0.5}, "^`alpha` is for networks: use `strength`$"),
+        (["picture.jpg"], {"preset": "quick", "quality": "good"}, "is a preset of its own: leave out `preset`"),
     ],
 )
 def test_wishes_that_do_not_go_together(styles: list[str], wishes: dict[str, Any], says: str) -> None:

@@ -1,4 +1,4 @@
-"""The door in Python: every kind of picture, styles with weights, settings, sizes, and what is refused."""
+"""The call for programs: every kind of picture, styles with weights, settings, sizes, and what is refused."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ from PIL import Image
 import impasto
 from impasto.errors import ImageError, ImpastoError, LayerError, OptionError, WeightsError
 from impasto.imaging import Picture, read, write
-from impasto.optimize.loop import StepProgress
-from impasto.optimize.presets import DEFAULT_PRESET, PRESETS, preset
-from impasto.stylizer import Style, as_styles, parse_layers, parse_style, prepare, split_init, stylize
+from impasto.optimize.presets import DEFAULT_PRESET, PRESETS
+from impasto.stylizer.api import stylize
+from impasto.stylizer.engine import Engine
+from impasto.stylizer.job import Progress
+from impasto.stylizer.optimize_job import OptimizeJob
+from impasto.stylizer.request import StylizeRequest, parse_layers
+from impasto.stylizer.route import split_init
+from impasto.stylizer.styles import Style, as_styles, parse_style
 
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")
 
@@ -86,32 +91,32 @@ def test_upscale_enlarges_where_asked(paint: Paint) -> None:
     assert paint("wave.png", size=96, upscale=True).size == (96, 80)
 
 
-def test_transparency_is_carried_and_depth_kept_until_the_pil_image(paint: Paint, tiny_backbone: Path) -> None:
+def test_transparency_is_carried_and_depth_kept_until_the_pil_image(paint: Paint) -> None:
     alpha = torch.linspace(0, 1, 36 * 40).reshape(1, 1, 36, 40)
     write(Picture(read("photo.png").rgb, alpha, bits=16), "deep.png")
     got = paint("deep.png")
     assert got.mode == "RGBA"
     assert np.abs(np.array(got)[:, :, 3] / 255 - alpha[0, 0].numpy()).max() < 0.003
-    how = {"backbone_input": "none", "precision": "float32"}
-    layers = {"content_layers": {"relu1_1": 1.0}, "style_layers": {"relu1_1": 1.0}}
-    painting = prepare("deep.png", [Style("night.png")], preset(backbone=str(tiny_backbone), **layers), **how)
-    assert (painting.result().bits, painting.result().name) == (16, "deep.png")
+    request = StylizeRequest.of(style="night.png", **paint.settings)
+    with Engine().job("deep.png", request) as job:
+        list(job.run())
+        assert (job.result().bits, job.result().name) == (16, "deep.png")
 
 
 def test_a_photo_too_thin_for_its_size_is_one_sentence(paint: Paint) -> None:
     long = np.zeros((32, 20_000, 3), np.uint8)
     with pytest.raises(
         OptionError,
-        match=r"^array: would be painted at 512x1 px, need at least 32 on the short side: use --size 20000 or more",
+        match=r"^array: would be painted at 512x1 px, need at least 32 on the short side: use a `size` of 20000",
     ):
         paint(long)
-    with pytest.raises(OptionError, match=r"painted at 20x18 px, .* use --size 36 or more, or crop it"):
+    with pytest.raises(OptionError, match=r"painted at 20x18 px, .* use a `size` of 36 or more, or crop it"):
         paint(size=20)
     assert paint(size=36).size == (36, 32)
 
 
 def test_a_style_too_thin_is_one_sentence(paint: Paint) -> None:
-    with pytest.raises(OptionError, match=r"array: would be looked at at 40x2 px, .* larger --style-scale"):
+    with pytest.raises(OptionError, match=r"array: would be looked at at 40x2 px, .* larger `style_scale`"):
         paint(style=np.zeros((32, 640, 3), np.uint8))
     with pytest.raises(OptionError, match=r"night\.png: would be looked at at 4x4 px"):
         paint(style_scale=0.1)
@@ -126,7 +131,7 @@ def test_a_style_too_thin_is_one_sentence(paint: Paint) -> None:
         ("photo.png", np.zeros((8, 8, 3), np.uint8), "array: 8x8 px, need at least 32x32"),
         (torch.zeros(2, 3, 40, 40), "night.png", r"tensor: shape \(2, 3, 40, 40\)"),
         (7, "night.png", "int: not a picture"),
-        ("photo.png", None, "NoneType: not a picture"),
+        ("photo.png", [7], "int: not a picture"),
     ],
 )
 def test_bad_pictures(paint: Paint, photo: Any, style: Any, message: str) -> None:
@@ -213,7 +218,7 @@ def test_brackets_of_three_are_explained() -> None:
 
 
 def test_no_style_at_all(paint: Paint) -> None:
-    with pytest.raises(OptionError, match="at least one style"):
+    with pytest.raises(OptionError, match="at least one `style`"):
         paint(style=[])
 
 
@@ -231,14 +236,15 @@ def test_weights_decide_between_styles(paint: Paint) -> None:
 
 
 def captured(monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> dict[str, Any]:
-    """What `stylize` asks of `prepare`."""
+    """The settings that `stylize` paints with."""
     seen: dict[str, Any] = {}
 
-    def stop(photo: Any, styles: Any, settings: Any, **how: Any) -> None:
-        seen.update(photo=photo, styles=styles, settings=settings, **how)
-        raise ImpastoError
+    class Stopped(OptimizeJob):
+        def __init__(self, engine: Any, photo: Any, request: Any, settings: Any, beginning: Any, output: Any) -> None:
+            seen.update(settings=settings, beginning=beginning)
+            raise ImpastoError
 
-    monkeypatch.setattr("impasto.stylizer.door.prepare", stop)
+    monkeypatch.setattr("impasto.stylizer.engine.OptimizeJob", Stopped)
     with pytest.raises(ImpastoError):
         stylize("p.jpg", "s.jpg", **arguments)
     return seen
@@ -301,7 +307,7 @@ def test_init_of_nothing() -> None:
     assert split_init("noise") == ("noise", None)
     assert split_init("-") == (None, "-")
     assert split_init("photo.png") == (None, "photo.png")
-    with pytest.raises(OptionError, match="init 'nois': neither a picture's file nor one of content, noise, faint-"):
+    with pytest.raises(OptionError, match="`init` 'nois': neither a picture's file nor one of content, noise, faint-"):
         split_init("nois")
 
 
@@ -327,16 +333,16 @@ def test_layers_in_another_form() -> None:
     ("settings", "error", "message"),
     [
         ({"preset": "gatys"}, OptionError, "preset 'gatys' is unknown: use quick, good, balanced, gatys-paper"),
-        ({"stile_weight": 2}, OptionError, "setting 'stile_weight' is unknown: use .*style_weight"),
-        ({"style_weight": float("nan")}, OptionError, "style_weight must be a number from 0 up, got nan"),
-        ({"seed": 2**63}, OptionError, "seed must be"),
-        ({"steps": 0}, OptionError, "steps must be at least 1, got 0"),
+        ({"stile_weight": 2}, OptionError, r"^`stile_weight` is no option \(did you mean 'style_weight'\?\)$"),
+        ({"style_weight": float("nan")}, OptionError, "^`style_weight` is nan, need a number from 0 up$"),
+        ({"seed": 2**63}, OptionError, "^`seed` is 9223372036854775808, need a whole number from 0"),
+        ({"steps": 0}, OptionError, "^`steps` is 0, need a whole number from 1 up$"),
         ({"device": "tpu"}, OptionError, "device 'tpu' is unknown"),
-        ({"precision": "half"}, OptionError, "precision 'half' is unknown"),
+        ({"precision": "half"}, OptionError, "^`precision` 'half' is unknown: use auto, float32 or bfloat16$"),
         ({"style_layers": "relu9_9"}, LayerError, "has no layer 'relu9_9'; its layers are conv1_1, .*, relu2_1$"),
         ({"backbone": "resnet"}, WeightsError, "no backbone and no file is called 'resnet': there are compact, vgg19"),
         ({"backbone_input": None}, WeightsError, "nothing says what input it wants"),
-        ({"backbone_input": "bgr"}, OptionError, "backbone input 'bgr' is unknown"),
+        ({"backbone_input": "bgr"}, OptionError, "^`backbone_input` 'bgr' is unknown: use torchvision, caffe or none$"),
     ],
 )
 def test_settings_that_make_no_sense(
@@ -364,11 +370,11 @@ def test_an_absent_backbone_says_how_to_get_it_and_what_could_stand_in(
 
 
 def test_progress_is_told_after_every_step(paint: Paint) -> None:
-    records: list[StepProgress] = []
+    records: list[Progress] = []
     paint(steps=5, start_size=20, progress=records.append)
-    assert [record.step for record in records] == [1, 2, 3, 4, 5]
-    assert {record.steps for record in records} == {5}
-    assert list(dict.fromkeys(record.scale for record in records)) == [(18, 20), (36, 40)]
+    assert [record.done for record in records] == [1, 2, 3, 4, 5]
+    assert {record.total for record in records} == {5}
+    assert list(dict.fromkeys(record.size for record in records)) == [(18, 20), (36, 40)]
     assert all(record.losses["total"] > 0 for record in records)
     assert [record.seconds for record in records] == sorted(record.seconds for record in records)
 
@@ -377,13 +383,13 @@ def test_an_error_of_the_listener_stops_the_painting(paint: Paint) -> None:
     class EnoughError(Exception):
         pass
 
-    def stop(record: StepProgress) -> None:
-        if record.step == 2:
+    def stop(record: Progress) -> None:
+        if record.done == 2:
             raise EnoughError
 
     with pytest.raises(EnoughError):
         paint(steps=100_000, progress=stop)
 
 
-def test_the_root_has_the_same_door() -> None:
+def test_the_root_has_the_same_names() -> None:
     assert (impasto.stylize, impasto.Style) == (stylize, Style)

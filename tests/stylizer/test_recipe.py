@@ -1,0 +1,285 @@
+"""What a picture carries of how it was made, and painting it again from that."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import impasto
+from impasto.errors import DataError, OptionError
+from impasto.files import sha256
+from impasto.imaging import Picture, write
+from impasto.stylizer import recipe as module
+from impasto.stylizer.engine import Engine
+from impasto.stylizer.job import Output
+from impasto.stylizer.recipe import Recipe, read_recipe
+from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.styles import Style
+
+pytestmark = pytest.mark.usefixtures("one_thread", "folder")
+ENGINE = Engine()
+
+WAYS: dict[str, dict[str, Any]] = {
+    "gallery": {"style": ["great-wave:0.3", "starry-night:0.7"], "strength": 0.8},
+    "universal": {"style": ["night.png:2", "wave.png"], "mask": "wave.png", "keep_colors": True},
+    "good": {"style": "night.png", "quality": "good", "steps": 2, "style_layers": {"relu1_1": 0.5, "relu2_1": 1.0}},
+    "preset": {"style": "wave.png", "preset": "quick", "steps": 2, "init": "night.png", "betas": (0.5, 0.9)},
+}
+
+
+def paint(options: dict[str, Any] | StylizeRequest, output: str = "out.png", photo: Any = "photo.png") -> np.ndarray:
+    request = options if isinstance(options, StylizeRequest) else StylizeRequest.of(precision="float32", **options)
+    with ENGINE.job(photo, request, output=Output(output, force=True)) as job:
+        list(job.run())
+        return job.result().integers(8)
+
+
+def files_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The pictures of a request as they are given beside its recipe."""
+    styles = [str(style).partition(":")[0] for style in np.atleast_1d(options["style"])]
+    pictures: dict[str, Any] = {"style": [style for style in styles if style.endswith(".png")] or None}
+    pictures |= {
+        name: [options[name]] if name == "mask" else options[name] for name in ("mask", "init") if name in options
+    }
+    return pictures
+
+
+# -- carried --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("output", ["out.jpg", "out.png", "out.webp", "out.tif", "out.avif"])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_every_format_carries_it(output: str, depth: int) -> None:
+    if depth == 16:
+        write(Picture(impasto.imaging.read("photo.png").rgb, bits=16), "photo.png", force=True)
+    paint(WAYS["universal"], output)
+    recipe = read_recipe(output)
+    assert recipe.request["style"] == [{"style": "night.png", "weight": 2.0}, {"style": "wave.png", "weight": 1.0}]
+    assert recipe.request["mask"] == ["wave.png"]
+    used = {"style 1": "night.png", "style 2": "wave.png", "mask 1": "wave.png", "photo": "photo.png"}
+    assert {role: recipe.used[role] for role in used} == {role: sha256(Path(name)) for role, name in used.items()}
+    assert recipe.used["model"] == ENGINE.model("universal").sha256
+    assert recipe.made_by["impasto"] == impasto.__version__
+    assert recipe.made_by["precision"] == "float32"
+
+
+@pytest.mark.parametrize("output", ["out.jpg", "out.png", "out.tif"])
+def test_strips_carry_it_too(output: str) -> None:
+    pytest.importorskip("pyvips", reason="the extra huge (pyvips) is not installed")
+    request = StylizeRequest.of(style="great-wave", precision="float32", tile=16)
+    with ENGINE.job("photo.png", request, output=Output(output), folder=Path("run")) as job:
+        list(job.run())
+        assert read_recipe(output) == job.recipe
+    assert read_recipe(output).request == {"style": [{"style": "great-wave", "weight": 1.0}], "precision": "float32", "tile": 16}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_tells_where_and_by_whom(way: str, folder: Path) -> None:
+    options = {
+        name: [str(folder / one) if str(one).endswith(".png") else one for one in np.atleast_1d(value)]
+        if name in ("style", "mask")
+        else str(folder / value) if name == "init" else value
+        for name, value in WAYS[way].items()
+    }  # fmt: skip
+    paint(options, photo=str(folder / "photo.png"))
+    text = read_recipe("out.png").to_text()
+    assert str(folder) not in text
+    assert "/" not in text.replace("CPU @", "").replace(read_recipe("out.png").made_by["processor"], "")
+    for name in (getpass.getuser(), socket.gethostname()):
+        assert f'"{name}"' not in text
+    json.loads(text)
+
+
+def test_a_path_that_is_not_there_is_no_path_either(monkeypatch: pytest.MonkeyPatch, tiny_backbone: Path) -> None:
+    monkeypatch.setenv("HOME", str(tiny_backbone.parent))
+    few = {"content_layers": "relu1_2", "style_layers": "relu1_1", "backbone_input": "none", "steps": 1}
+    paint({"style": "night.png", "backbone": f"~/{tiny_backbone.name}", **few})
+    recipe = read_recipe("out.png")
+    assert recipe.request["backbone"] == tiny_backbone.name
+    assert recipe.used["backbone"] == sha256(tiny_backbone)
+
+
+def test_it_can_be_left_out() -> None:
+    with ENGINE.job("photo.png", StylizeRequest.of(style="great-wave"), output=Output("out.png", recipe=False)) as job:
+        list(job.run())
+    with pytest.raises(DataError, match=r"out\.png: carries no recipe"):
+        read_recipe("out.png")
+    impasto.stylize("photo.png", "great-wave", output="with.png")
+    assert read_recipe("with.png").request == {"style": [{"style": "great-wave", "weight": 1.0}]}
+
+
+def test_pictures_in_memory_are_known_by_their_pixels() -> None:
+    night, mask, photo = Image.open("night.png"), Image.open("wave.png"), Image.open("photo.png")
+    paint({"style": night, "mask": mask}, photo=photo)
+    recipe = read_recipe("out.png")
+    assert recipe.request["style"] == [{"style": "picture", "weight": 1.0}]
+    assert {"style 1", "mask 1", "photo", "model"} == set(recipe.used)
+    again = recipe.to_request({"style": [np.array(night)], "mask": [mask]})
+    assert np.array_equal(paint(again, photo=photo), np.array(Image.open("out.png")))
+    with pytest.raises(OptionError, match=r"the recipe needs the style 'picture' \(SHA-256 [0-9a-f]{64}\)"):
+        recipe.to_request()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_file_is_hashed_once(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: dict[str, int] = {}
+
+    def counted(path: Path) -> str:
+        counts[Path(path).name] = counts.get(Path(path).name, 0) + 1
+        return sha256(path)
+
+    for place in ("recipe", "job"):
+        monkeypatch.setattr(f"impasto.stylizer.{place}.sha256", counted)
+    request = StylizeRequest.of(precision="float32", **WAYS[way])
+    with ENGINE.job("photo.png", request, output=Output("out.png")) as job:
+        list(job.run())
+        assert read_recipe("out.png").differences(job) == ()
+    assert counts["photo.png"] == 1
+    assert max(counts.values()) <= 2  # the same picture as style and as mask
+
+
+# -- painted again --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_painted_again_it_is_the_same_bit_for_bit(way: str) -> None:
+    expected = paint(WAYS[way])
+    Path("elsewhere").mkdir()
+    files = files_of(WAYS[way])
+    for name, given in files.items():
+        rows = [shutil.copy(row, f"elsewhere/{i}.png") for i, row in enumerate(np.atleast_1d(given))] if given else None
+        files[name] = rows if name in ("style", "mask") or rows is None else rows[0]
+    request = read_recipe("out.png").to_request(files)
+    assert np.array_equal(paint(request, "again.png"), expected)
+    with ENGINE.job("photo.png", request) as job:
+        assert read_recipe("out.png").differences(job) == ()  # other names of the same files are none
+
+
+def test_a_recipe_as_json() -> None:
+    expected = paint(WAYS["gallery"])
+    Path("recipe.json").write_text(read_recipe("out.png").to_text(), encoding="utf-8")
+    assert read_recipe("recipe.json") == read_recipe("out.png")
+    assert np.array_equal(paint(read_recipe("recipe.json").to_request()), expected)
+
+
+def test_what_is_not_at_hand_is_asked_for_by_name_and_hash() -> None:
+    paint(WAYS["universal"])
+    recipe = read_recipe("out.png")
+    digest = sha256(Path("wave.png"))
+    with pytest.raises(
+        OptionError, match=rf"needs the style 'wave\.png' \(SHA-256 {digest}\): give its file as `style`"
+    ):
+        recipe.to_request({"style": ["night.png"]} | {"mask": ["wave.png"]} | {"style": None})
+    with pytest.raises(OptionError, match=r"needs the mask 'wave\.png'"):
+        recipe.to_request({"style": ["night.png", "wave.png"]})
+
+
+def test_styles_are_found_by_their_hash_whatever_their_order() -> None:
+    paint(WAYS["universal"])
+    recipe = read_recipe("out.png")
+    for given in (["wave.png", "night.png"], ["night.png", "wave.png"]):
+        request = recipe.to_request({"style": given, "mask": "wave.png"})
+        assert request.style == (Style("night.png", 2.0), Style("wave.png", 1.0))
+
+
+def test_others_in_their_place_are_taken_and_told() -> None:
+    paint(WAYS["universal"])
+    recipe = read_recipe("out.png")
+    request = recipe.to_request({"style": ["photo.png", "wave.png"], "mask": "wave.png"})
+    assert request.style == (Style("photo.png", 2.0), Style("wave.png", 1.0))
+    with ENGINE.job("photo.png", request) as job:
+        assert recipe.differences(job) == ("`style` is another",)
+
+
+@pytest.mark.parametrize(
+    ("way", "changes", "told"),
+    [
+        ("gallery", {"strength": 0.5}, ("`strength` is 0.5, and was 0.8",)),
+        ("gallery", {"size": 36, "strength": 0.8}, ("`size` is 36, and was None",)),
+        ("gallery", {"max_memory": "9GB"}, ()),
+        ("universal", {"keep_colors": False}, ("`keep_colors` is False, and was True",)),
+        ("good", {"steps": 1}, ("`steps` is 1, and was 2",)),
+        ("preset", {"preset": "balanced"}, ("`preset` is balanced, and was quick",)),
+    ],
+)
+def test_an_option_given_beside_it_wins_and_is_told(way: str, changes: dict[str, Any], told: tuple[str, ...]) -> None:
+    paint(WAYS[way])
+    recipe = read_recipe("out.png")
+    request = recipe.to_request(files_of(WAYS[way]), **changes)
+    for name, value in changes.items():
+        assert getattr(request, name) == value
+    with ENGINE.job("photo.png", request) as job:
+        assert recipe.differences(job) == told
+
+
+def test_options_that_exclude_others_win_too() -> None:
+    paint(WAYS["good"])
+    request = read_recipe("out.png").to_request({"style": ["night.png"]}, preset="quick")
+    assert (request.preset, request.quality) == ("quick", None)
+    paint({"style": "night.png", "preset": "quick", "steps": 1, "keep_colors": "histogram"})
+    request = read_recipe("out.png").to_request({"style": ["night.png"]}, keep_colors=False)
+    assert (request.keep_colors, request.colors_by) == (False, None)
+    paint(WAYS["gallery"])
+    request = read_recipe("out.png").to_request({"style": ["night.png"]})
+    assert request.style == (Style("night.png"),)
+    request = read_recipe("out.png").to_request(style="great-wave")
+    assert request.style == (Style("great-wave"),)
+
+
+def test_what_of_photo_machine_and_versions_differs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    paint(WAYS["gallery"])
+    recipe = read_recipe("out.png")
+    monkeypatch.setattr(module, "processor", lambda: "an abacus")
+    was = recipe.made_by["processor"]
+    older = Recipe(recipe.request, {**recipe.used, "model": "0" * 64}, {**recipe.made_by, "torch": "2.0"})
+    now = module.version("torch")
+    with ENGINE.job("night.png", older.to_request()) as job:
+        assert older.differences(job) == (
+            "the photo is another",
+            "the network is another",
+            f"torch is {now}, and was 2.0",
+            f"processor is an abacus, and was {was}",
+        )
+
+
+# -- damaged --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "the recipe is damaged"),
+        ("[]", "the recipe is damaged"),
+        ('{"impasto": 1}', "the recipe is damaged"),
+        ('{"impasto": 1, "request": 3, "used": {}, "made_by": {}}', "the recipe is damaged"),
+        ('{"impasto": 2}', "its recipe is of format 2, this version reads 1"),
+    ],
+)
+def test_what_is_no_recipe_is_one_sentence(text: str, told: str) -> None:
+    Path("recipe.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=told):
+        read_recipe("recipe.json")
+
+
+def test_a_recipe_with_a_request_that_makes_no_sense() -> None:
+    recipe = Recipe({"style": [{"style": "great-wave", "weight": 1.0}], "strength": 3}, {}, {})
+    with pytest.raises(OptionError, match="`strength` is 3"):
+        recipe.to_request()
+    for request in ({"style": 3}, {"style": [3]}, {"style": [{"style": "a"}]}, {"mask": 3}, {"brush": 1}):
+        with pytest.raises((OptionError, DataError)):
+            Recipe(request, {"style 1": "0", "mask 1": "0"}, {}).to_request()
+
+
+def test_what_is_missing_or_no_picture() -> None:
+    with pytest.raises(DataError, match=r"gone\.json: cannot be read"):
+        read_recipe("gone.json")
+    with pytest.raises(DataError, match=r"photo\.png: carries no recipe"):
+        read_recipe("photo.png")
