@@ -9,11 +9,9 @@ __all__ = ["option"]
 
 
 def option(default: Any = MISSING, help: str = "", metavar: str = "", **limits: float) -> Any:  # noqa: A002
-    """A field with a line of help; `metavar` stands for its value on the command line, where `style` is in backticks.
+    """A field with a line of help, which calls other fields by their names in backticks.
 
-    `least`, `above` and `most` bound its numbers. A field without a default must be given.
+    `metavar` stands for its value on the command line; `least`, `above` and `most` bound its numbers. A field without a
+    default must be given.
     """
-    described = {"help": help, "metavar": metavar, **limits}
-    if isinstance(default, list):
-        return field(default_factory=default.copy, metadata=described)
-    return field(default=default, metadata=described)
+    return field(default=default, metadata={"help": help, "metavar": metavar, **limits})

@@ -91,7 +91,9 @@ def test_a_layer_that_is_none_lists_those_there_are(backbone: list[object], mode
     refused(lab("texture", "photo.png", *backbone, "--up-to", "relu9_9", "-o", "x.png"), listed)
     refused(lab("activations", "photo.png", *backbone, "-o", "x.png"), "which layer? tiny has conv1_1, relu1_1")
     of_model = lab("activations", "photo.png", "--model", model, "-s", "wave", "-l", "block3", "-o", "x.png")
-    refused(of_model, "two has no layer 'block3'; its layers are stem, block1_1, block1, up, head")
+    refused(
+        of_model, "two has no layer 'block3' (did you mean 'block1'?); its layers are stem, block1_1, block1, up, head"
+    )
     assert not Path("x.png").exists()
 
 
@@ -185,4 +187,7 @@ def test_experiment(folder: Path) -> None:
     again = lab("experiment", "grid.toml", "-o", "out")
     assert [line.rpartition(": ")[2] for line in again.stderr.splitlines()] == ["done before"] * 2
     Path("bad.toml").write_text('[settings]\nphoto = "photo.png"\nstyle = "night.png"\n[axes]\nspeed = [1]\n')
-    refused(lab("experiment", "bad.toml", "-o", "out"), "unknown key 'speed' in [axes]; the keys are photo, style, ")
+    refused(
+        lab("experiment", "bad.toml", "-o", "out"),
+        "unknown key 'speed' in [axes] (did you mean 'seed'?); the keys are photo, style, ",
+    )

@@ -42,6 +42,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output i
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 _written = Written({})
+_bars: list[Any] = []  # the console that a bar is drawn on, above which lines go
 
 
 def options_of(command: Any) -> None:
@@ -61,11 +62,9 @@ def show_note(text: str) -> None:
 
 
 def _line(text: str, style: str) -> None:
-    from rich.console import Console
-
     # soft_wrap: one line whatever the width, so that paths can be copied and programs can read it.
-    one_line = _written(" ".join(text.split()))
-    Console(file=sys.stderr).print(one_line, style=style, markup=False, highlight=False, soft_wrap=True)
+    console = _bars[-1] if _bars else _stderr()
+    console.print(_written(" ".join(text.split())), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(facts: Any) -> None:
@@ -147,7 +146,11 @@ def bar(
         def show(done: float, total: float | None, what: str = "", told: str = "") -> None:
             shown.update(task, completed=done, total=total, description=what, told=told, visible=True)
 
-        yield show
+        _bars.append(console)
+        try:
+            yield show
+        finally:
+            _bars.pop()
 
 
 def _stderr() -> Any:

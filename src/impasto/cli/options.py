@@ -132,11 +132,9 @@ def command_of(parameters: Parameters) -> Callable[[F], F]:
 
 
 def takes(kind: type[T]) -> Callable[[Callable[[T], None]], Callable[..., None]]:
-    """Make a command of ``f(options)``, whose options are the fields of the dataclass `kind`, its own first."""
+    """Make a command of ``f(options)``, whose options are the fields of the dataclass `kind`, as typer has them."""
     hints = get_type_hints(kind, include_extras=True)
-    own = [field for field in fields(kind) if field.name in kind.__annotations__]  # type: ignore[arg-type]
-    inherited = [field for field in fields(kind) if field not in own]  # type: ignore[arg-type]
-    parameters = {field.name: (hints[field.name], _default(field)) for field in (*own, *inherited)}
+    parameters = {field.name: (hints[field.name], _default(field)) for field in fields(kind)}  # type: ignore[arg-type]
 
     def decorate(function: Callable[[T], None]) -> Callable[..., None]:
         def command(**given: Any) -> None:
