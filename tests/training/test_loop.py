@@ -46,7 +46,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(universal_task, "FIRST_LOOKS", 16)
+    monkeypatch.setattr(universal_task, "FIRST_CUTS", 16)
     return workspace(tmp_path / "work")
 
 
