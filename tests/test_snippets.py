@@ -27,7 +27,7 @@ PICTURES = ("photo.jpg", "other.jpg", "painting.jpg", "waves.jpg", "night.jpg", 
 WRONG = {
     "stylise a.jpg": "has no command 'stylise'",
     "stylize a.jpg --sighs 3": "No such option: --sighs",
-    "stylize a.jpg --size three": "--size",
+    "stylize a.jpg --size three": "valid integer",
     "lab gram --no": "No such option: --no",
     "info --json=3": "--json",
 }
