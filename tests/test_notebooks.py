@@ -76,7 +76,7 @@ def test_picture_picker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     network = Brisk(BriskConfig(styles=("night", "wave"), channels=16, blocks=1, detail=16))
     (tmp_path / "toy").mkdir()
     save_model(tmp_path / "toy" / "model.safetensors", network, recipe={}, licence="MIT")
-    notebook = executed(PICKER, monkeypatch, SIZE=48, RUNS=tmp_path, SETTINGS={"total_steps": 1})
+    notebook = executed(PICKER, monkeypatch, SIZE=48, RUNS=tmp_path, SETTINGS={"steps": 1})
     assert "astronaut, painted by optimisation, as composition" in said(notebook)
     assert "astronaut, painted toy, as night" in said(notebook)
     assert pictures(notebook) >= 4

@@ -1,8 +1,11 @@
 """impasto: neural style transfer, pictures repainted in the manner of other pictures.
 
-import impasto
-impasto.stylize("photo.jpg", "painting.jpg").save("painted.jpg")
-impasto.load("gallery").stylize("photo.jpg", "great-wave").save("painted.jpg")
+Example::
+
+    import impasto
+
+    impasto.stylize("photo.jpg", "painting.jpg").save("painted.jpg")
+    impasto.load("gallery").stylize("photo.jpg", "great-wave").save("painted.jpg")
 """
 
 from __future__ import annotations

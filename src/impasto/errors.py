@@ -74,7 +74,10 @@ class MissingExtraError(ImpastoError):
 
 
 def nearest(word: object, known: Iterable[str]) -> str:
-    """``" (did you mean 'great-wave'?)"``, to follow a name that is not among those `known`; empty if none is like it.
+    """What follows a name that is not among those `known`; empty if none is like it.
+
+    >>> nearest("grate_wave", ["great-wave", "the-scream"])
+    " (did you mean 'great-wave'?)"
 
     Case, and whether words are joined by hyphens or underscores, do not count; a part of a name is like it.
     """

@@ -111,7 +111,9 @@ def test_an_unknown_layer_lists_those_there_are(brisk: Brisk) -> None:
         LayerError, match=r"two has no layer 'block9' .did you mean 'block2'..; its layers are stem, block1_1, .*head"
     ):
         PainterLayers(brisk, "two", {"wave": 1.0})(IMAGE, ["block9"])
-    with pytest.raises(LayerError, match=r"no layer 'relu9_1'; its layers are conv1_1, relu1_1"):
+    with pytest.raises(
+        LayerError, match=r"no layer 'relu9_1' .did you mean 'relu1_1'..; its layers are conv1_1, relu1_1"
+    ):
         BackboneLayers(VGG("vgg16", last="conv1_1"))(IMAGE, ["relu9_1"])
 
 

@@ -47,7 +47,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(universal_task, "FIRST_LOOKS", 16)
+    monkeypatch.setattr(universal_task, "FIRST_CUTS", 16)
     return workspace(tmp_path / "work")
 
 
@@ -643,7 +643,7 @@ def test_global_settings_are_left_as_they_were(root: Path) -> None:
 @pytest.mark.parametrize("make", [johnson, multistyle])
 def test_a_program_with_other_settings_trains_the_same(root: Path, make: Callable[..., TrainSettings]) -> None:
     """Inference mode, another default type and autocast; they are the program's own again between two steps."""
-    settings = make(root, deterministic=True)
+    settings = make(root, deterministic=True, steps=3)
     run(settings, root / "alone")
     torch.set_default_dtype(torch.float64)
     try:

@@ -37,7 +37,7 @@ RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(universal_task, "FIRST_LOOKS", 16)
+    monkeypatch.setattr(universal_task, "FIRST_CUTS", 16)
     root = workspace(tmp_path / "work")
     write_backbone(root / "second.safetensors", seed=7)
     return root

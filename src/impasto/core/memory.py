@@ -73,6 +73,9 @@ def parse_memory(amount: str | int | None) -> int | None: ...
 def parse_memory(amount: str | int | None) -> int | None:
     """``2GB``, ``600M``, ``1.5GiB`` or a number of bytes -> bytes; None stays None.
 
+    >>> parse_memory("2GB"), parse_memory("1.5 GiB"), parse_memory(1000)
+    (2000000000, 1610612736, 1000)
+
     Raises:
         OptionError: it is none.
     """
@@ -86,17 +89,29 @@ def parse_memory(amount: str | int | None) -> int | None:
 
 
 def shown_bytes(count: float) -> str:
-    """``1.8 GB``, ``640 MB``."""
+    """An amount for people, in one of two units.
+
+    >>> shown_bytes(1.8e9), shown_bytes(640e6)
+    ('1.8 GB', '640 MB')
+    """
     return f"{count / 1e9:.2g} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"
 
 
 def ceiling(count: float) -> str:
-    """The next amount that `parse_memory` understands and that is not smaller."""
+    """The next amount that `parse_memory` understands and that is not smaller.
+
+    >>> ceiling(1_234_567_890), ceiling(123_456_789)
+    ('1.3GB', '130MB')
+    """
     return f"{math.ceil(count / 1e8) / 10:g}GB" if count >= 1e9 else f"{math.ceil(count / 1e7) * 10}MB"
 
 
 def shown_seconds(seconds: float) -> str:
-    """``about 40 s``, ``about 12 min``, ``about 1.5 h``."""
+    """A duration for people.
+
+    >>> shown_seconds(40), shown_seconds(720), shown_seconds(5400), shown_seconds(7200)
+    ('about 40 s', 'about 12 min', 'about 90 min', 'about 2.0 h')
+    """
     if seconds < 100:
         return f"about {max(1, round(seconds))} s"
     return f"about {round(seconds / 60)} min" if seconds < 6000 else f"about {seconds / 3600:.1f} h"

@@ -44,7 +44,10 @@ OPTIMIZE: Final = ("optimize",)
 
 
 def parse_layers(layers: Any) -> Mapping[str, float] | None:
-    """``relu1_1:2,relu2_1`` -> {"relu1_1": 2.0, "relu2_1": 1.0}; a mapping stays as it is.
+    """Layers with their weights; a mapping stays as it is.
+
+    >>> parse_layers("relu1_1:2,relu2_1")
+    {'relu1_1': 2.0, 'relu2_1': 1.0}
 
     Raises:
         OptionError: neither, or a weight that is no number above 0.

@@ -13,7 +13,10 @@ PROOF = 512  # px of long side at which 100 % are the network's own strokes
 
 
 def parse_scale(scale: float | str) -> tuple[float, bool]:
-    """``2``, ``"2"`` -> (2.0, False); ``"50%"`` -> (0.5, True): whether it is meant in per cent of the picture.
+    """The number that is meant, and whether in per cent of the picture.
+
+    >>> parse_scale("2"), parse_scale("50%")
+    ((2.0, False), (0.5, True))
 
     Raises:
         OptionError: neither, or no size that strokes can have.

@@ -46,7 +46,11 @@ class Style:
 
 
 def parse_style(text: str) -> tuple[str, float]:
-    """``PATH``, ``PATH:WEIGHT`` or ``NAME:WEIGHT`` -> (path or name, weight). ``C:`` is a drive, not a name."""
+    """``PATH``, ``PATH:WEIGHT`` or ``NAME:WEIGHT`` -> (path or name, weight). ``C:`` is a drive, not a name.
+
+    >>> parse_style("waves.jpg"), parse_style("great-wave:0.7")
+    (('waves.jpg', 1.0), ('great-wave', 0.7))
+    """
     head, colon, tail = text.rpartition(":")
     drive = len(head) == 1 and head.isalpha()
     if not colon or drive or os.path.exists(text):  # noqa: PTH110  Path raises where a name is too long
