@@ -51,11 +51,7 @@ def test_distances_are_of_two_pictures(seen: dict[str, Any]) -> None:
 
 
 def test_what_makes_no_sense(seen: dict[str, Any]) -> None:
-<<<<<<< HEAD
-    with pytest.raises(OptionError, match=r"which layer[?] tiny has conv1_1"):
-=======
     with pytest.raises(OptionError, match=r"which layer\? tiny has conv1_1"):
->>>>>>> t2
         run(Activate(photo="photo.png", output=Path("a.png"), **seen))
     with pytest.raises(LayerError, match="relu9_9"):
         run(Activate(photo="photo.png", output=Path("a.png"), layer=("relu9_9",), **seen))
