@@ -361,7 +361,7 @@ def test_an_absent_backbone_says_how_to_get_it_and_what_could_stand_in(
     (cache / "vgg19-d01eb7cb.pth").touch()
     with pytest.raises(
         WeightsError,
-        match=r"^vgg19 is not here: run `impasto weights fetch vgg19` .* nearest .* --backbone vgg19-caffe$",
+        match=r"^vgg19 is not here: run `impasto weights fetch vgg19` .* nearest .* `backbone` vgg19-caffe$",
     ):
         paint(preset="gatys-paper", backbone=None)
 

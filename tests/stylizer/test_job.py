@@ -123,7 +123,8 @@ def test_the_memory_of_a_plan_is_kept_and_not_much_too_large(options: dict[str, 
     assert done.returncode == 0, done.stderr
     planned, peak, before = (int(number) for number in done.stdout.split())
     assert peak <= planned
-    assert planned - before < 3 * (peak - before) + (100 << 20)
+    careful = 6 if "preset" in options else 3  # what an optimisation takes depends on which steps keep their maps
+    assert planned - before < careful * (peak - before) + (100 << 20)
 
 
 # -- progress -------------------------------------------------------------------------------------------------

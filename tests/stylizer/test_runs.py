@@ -170,10 +170,10 @@ def test_what_goes_wrong_at_the_beginning_leaves_no_folder(few: dict[str, Any]) 
     with pytest.raises(ImageError, match=r"gone\.png"):
         impasto.stylize("gone.png", **few, run="a/run")
     assert not Path("a/run").exists()
-    with pytest.raises(OptionError, match="`run` needs the photo's file"):
-        impasto.stylize(Image.open("photo.png"), **few, run="run")
-    with pytest.raises(OptionError, match="a picture in memory"):
-        impasto.stylize("photo.png", **few | {"style": Image.open("night.png")}, run="run")
+    with Image.open("photo.png") as image, pytest.raises(OptionError, match="`run` needs the photo's file"):
+        impasto.stylize(image, **few, run="run")
+    with Image.open("night.png") as image, pytest.raises(OptionError, match="a picture in memory"):
+        impasto.stylize("photo.png", **few | {"style": image}, run="run")
     assert not Path("run").exists()
     Path("mine").mkdir()
     with pytest.raises(ImageError):

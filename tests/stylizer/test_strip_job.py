@@ -230,7 +230,7 @@ def test_only_what_does_not_fit_is_streamed() -> None:
         (gallery, {"mask": "gone.png"}, "out.png", ImageError, r"gone\.png: no such file"),
         (gallery, {"alpha": 0.5}, "out.png", OptionError, "alpha.? is for networks that decode features"),
         (gallery, {"style": "fog"}, "out.png", OptionError, "no style 'fog'"),
-        (gallery, {"max_memory": 10**6}, "out.png", OptionError, "need --max-memory"),
+        (gallery, {"max_memory": 10**6}, "out.png", OptionError, "need `max_memory`"),
         (adain, {"style": "night.png", "strength": 0.5}, "out.png", OptionError, "use `alpha`"),
         (gallery, {"max_megapixels": 0.001}, "out.png", ImageError, "megapixels"),
     ],
