@@ -55,7 +55,7 @@ MAKERS: dict[str, Callable[..., TrainSettings]] = {
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(universal_task, "FIRST_LOOKS", 16)
+    monkeypatch.setattr(universal_task, "FIRST_CUTS", 16)
     return workspace(tmp_path / "work", photos=2)
 
 
