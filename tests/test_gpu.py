@@ -162,7 +162,7 @@ FAMILIES: dict[str, Callable[..., Any]] = {
 def test_training(family: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     if family == "universal":
-        monkeypatch.setattr("impasto.training.universal_task.FIRST_LOOKS", 16)
+        monkeypatch.setattr("impasto.training.universal_task.FIRST_CUTS", 16)
     root = workspace(tmp_path / "work")
     losses, tolerance = {}, 1e-3 if precision == "float32" else 0.05
     for device in ("cpu", "cuda"):
