@@ -263,9 +263,9 @@ def test_what_is_missing(arguments: list[str], message: str) -> None:
         (["--style", "wave.png:nan"], "must be a number above 0, got 'nan'"),
         (["--style", "wave.png:inf"], "must be a number above 0, got 'inf'"),
         (["--style", "none.png:2"], "none.png: no such file"),
-        (["--style-weight", "inf"], "--style-weight must be a number from 0 up, got inf"),
-        (["--style-scale", "0"], "style scale is 0, need a number from 0.1 to 100"),
-        (["--averaging", "1"], "--averaging is 1.0: input should be less than 1"),
+        (["--style-weight", "inf"], "--style-weight is inf, need a number from 0 up"),
+        (["--style-scale", "0"], "--style-scale is 0, need a number from 0.1 to 100"),
+        (["--averaging", "1"], "--averaging is 1.0, need a number from 0 to below 1"),
         (["--device", "cuda:99"], "device 'cuda:99' is not there"),
         (["--backbone", "resnet"], "no backbone and no file is called 'resnet'"),
         (["--backbone-input", "caffe", "--backbone", "photo.png"], "photo.png"),
@@ -279,7 +279,7 @@ def test_what_makes_no_sense(paint: Run, arguments: list[str], message: str) -> 
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--bogus"], ["--size", "x"], ["--size", "0"], ["--method", "x"], ["--pool", "x"]]
+    "arguments", [["--bogus"], ["--size", "x"], ["--size", "-1"], ["--method", "x"], ["--pool", "x"]]
 )
 def test_usage_errors_exit_with_2(paint: Run, arguments: list[str]) -> None:
     result = paint("-o", "out.png", *arguments)

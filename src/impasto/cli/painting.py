@@ -127,9 +127,10 @@ def resume_one(engine: Engine, folder: Path, output: str | None, records: Record
     """Go on with a run."""
     recorder = resume_run(engine, RunFolder(folder), output=output, records=records, force=force)
     job = recorder.job
-    if isinstance(job, OptimizeJob) and job.state is not None and job.state["step"] >= job.steps:
-        show_note("this run is finished; its picture is written again")
+    ended = isinstance(job, OptimizeJob) and job.state is not None and job.state["step"] >= job.steps
     _carry_out(recorder, lambda note: show_note(note) if note else None)
+    if ended:
+        show_note("this run was finished before; its picture is written again")
 
 
 def _carry_out(recorder: Recorder, tell: Callable[[str | None], None]) -> None:
@@ -163,7 +164,7 @@ def _run(recorder: Recorder, tell: Callable[[str | None], None]) -> bool:
                 last = record.share
                 tell(record.note)
                 _show(show, record)
-                if stop.asked and not (record.phase == "painting" and record.share == 1):
+                if stop.asked and record.phase != "writing" and not (record.phase == "painting" and record.share == 1):
                     break
             else:
                 return True
