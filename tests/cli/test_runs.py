@@ -234,7 +234,7 @@ def test_a_finished_run_writes_its_picture_again(job: list[str]) -> None:
     Path("out.png").unlink()
     result = impasto("--resume", "run", "--log", "log.csv", "--loss-plot", "plot.png", "--timeline", "film.gif")
     assert result.exit_code == 0
-    assert result.stderr.startswith("this run was finished before; its picture is written again\n")
+    assert result.stderr.endswith("this run was finished before; its picture is written again\n")
     assert Path("out.png").read_bytes() == first
     assert rows("log.csv") == rows("run/log.csv")
     assert Path("plot.png").exists()
