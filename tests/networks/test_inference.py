@@ -31,7 +31,7 @@ def networks() -> dict[str, Network]:
         "multistyle": MultiStyle(MultiStyleConfig(("a", "b"), width=4, blocks=1)),
         "brisk": Brisk(BriskConfig(("a", "b"), **SIZES)),
         "alone": Brisk(BriskConfig(("a",), **SIZES)),
-        "adain": AdaIN(AdaINConfig(width=1 / 32), encoder),
+        "adain": AdaIN(AdaINConfig(width=1 / 16), encoder),
         "universal": Universal(UniversalConfig(**SIZES, parts=8, hidden=8), encoder),
     }
     for network in made.values():

@@ -132,7 +132,7 @@ def test_the_rate_of_multistyle_is_its_networks() -> None:
     assert MultiStyleSettings(network="johnson", lr=0.5).lr == 0.5
     assert fill("multistyle", {"network": "johnson"}, {}).lr == 1e-3
     assert fill("multistyle", {}, {"network": "johnson", "lr": 2e-3}).lr == 2e-3
-    with pytest.raises(OptionError, match="--network: 'gan' is not brisk or johnson"):
+    with pytest.raises(OptionError, match="`network`: 'gan' is not brisk or johnson"):
         MultiStyleSettings(network="gan")
 
 

@@ -143,7 +143,7 @@ def test_styles_are_needed(root: Path) -> None:
 
 
 def test_a_size_of_styles_is_refused_where_it_has_no_effect(root: Path) -> None:
-    with pytest.raises(OptionError, match=r"--style-size 48 is for the pictures of --begin-style, and there are none"):
+    with pytest.raises(OptionError, match=r"`style_size` 48 is for the pictures of `begin_style`, and there are none"):
         universal(root, style_size=48)
 
 
