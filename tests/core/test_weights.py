@@ -447,7 +447,7 @@ def test_an_absent_backbone_names_the_nearest_present(cache: Path, shipped: Path
     def suggested(name: str) -> str:
         with pytest.raises(WeightsError, match="nearest") as caught:
             load_backbone(name)
-        return str(caught.value).rsplit("--backbone ", 1)[1]
+        return str(caught.value).rsplit("`backbone` ", 1)[1]
 
     (shipped / "compact.safetensors").touch()
     assert suggested("vgg19") == "compact"

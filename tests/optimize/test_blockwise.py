@@ -201,7 +201,7 @@ def test_the_layout_follows_the_room(vgg) -> None:
 def test_too_little_room_is_refused_with_a_budget_that_works(vgg) -> None:
     with pytest.raises(OptionError, match="need `max_memory`") as refused:
         layout_for(vgg, SETTINGS, (3000, 4000), 10**6, held=5 * 10**8)
-    enough = parse_memory(str(refused.value).split("--max-memory ")[1].split(" ")[0])
+    enough = parse_memory(str(refused.value).split("`max_memory` ")[1].split(" ")[0])
     assert layout_for(vgg, SETTINGS, (3000, 4000), enough - 5 * 10**8).bytes <= enough
 
 
