@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from impasto.core import precision
+from impasto.core.colour import match_colours
 from impasto.core.losses import WassersteinLoss
 from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.core.statistics import moments
 from impasto.core.vgg import VGG
-from impasto.imaging import match_colours
 from impasto.networks.norms import RunningMoments
 from impasto.optimize.blockwise import BlockObjective, Layout
 from impasto.optimize.presets import preset

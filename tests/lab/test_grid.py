@@ -85,7 +85,7 @@ def test_the_key_changes_with_whatever_decides_the_result(folder: Path) -> None:
         (BASE + '[axes]\nlr = ["fast"]\n', r"cell 'lr fast' makes no sense"),
         (BASE + '[axes]\npreset = ["none"]\n', r"preset 'none' is unknown: use quick"),
         ("[axes]\nsize = [64]\n", r"cell 'size 64' has no photo: add photo = \.\.\. to \[settings\]"),
-        (TRAIN + "[axes]\nbatch_size = [0]\n", r"--batch-size is 0, need at least 1"),
+        (TRAIN + "[axes]\nbatch_size = [0]\n", r"`batch_size` is 0, need at least 1"),
         ("settings = 1\n", r"settings is no table: write \[settings\]"),
         ("cells = [1]\n" + BASE, r"cells is no list of tables"),
         ("= 1", r"cannot be read as a grid of experiments"),

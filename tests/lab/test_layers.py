@@ -122,9 +122,9 @@ def test_styles_that_do_not_fit(brisk: Brisk, adain: AdaIN, universal: Universal
         PainterLayers(brisk, "two")
     with pytest.raises(OptionError, match="a manner of its own"):
         PainterLayers(brisk, "two", pictures=[(IMAGE, 1.0)])
-    with pytest.raises(OptionError, match="any picture: give it one with --style PICTURE"):
+    with pytest.raises(OptionError, match="any picture: give it one as `style`"):
         PainterLayers(adain, "any")
-    with pytest.raises(OptionError, match="any picture: give it one with --style PICTURE"):
+    with pytest.raises(OptionError, match="any picture: give it one as `style`"):
         PainterLayers(universal, "any", {"1": 1.0})
     with pytest.raises(OptionError, match="a manner of its own"):
         PainterLayers(Johnson(JohnsonConfig(width=4, blocks=1)), "one", {"a": 1.0})
