@@ -46,7 +46,7 @@ def test_it_paints_counts_and_shows(comparison: Comparison, tmp_path: Path) -> N
     assert whole.controls == layers.controls == 2
     assert all(len(row) == len(table.columns) for table in (whole, layers) for row in table.rows)
     assert whole.rows[1][3] == "100.0%"
-    assert comparison.sheet.picture().rgb.shape[3] > 80
+    assert comparison.sheet.picture().rgb.shape[1] > 80
     write_json(facts, tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text("utf-8")) == json.loads(json.dumps(facts))
 
