@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 
 __all__ = ["Waiting", "apply_wait_settings", "openmp_library", "usable_cores", "wait_settings", "waiting"]
 
-SPIN = 2000
+SPIN = 20_000
 LOOKS, BETWEEN = 3, 0.005  # how often we look for other work, and seconds between
 POLICY, SPIN_COUNT, INTEL = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_"
 SPINS = {"passive": "0", "active": "infinite", "default": "300000"}  # libgomp's own, for its policies (env.c)
