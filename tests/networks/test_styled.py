@@ -61,11 +61,17 @@ def test_multistyle_begins_with_the_mean_colour_of_a_style() -> None:
     network = MultiStyle(MultiStyleConfig(NAMES, width=8, blocks=1))
     style = torch.tensor([0.2, 0.5, 0.8]).view(1, 3, 1, 1).expand(1, 3, 20, 30)
     before = network.norms[-1].beta.detach().clone()
-    network.dress("wave", style)
+    network.begin_style("wave", style)
     with torch.no_grad():
         painted = network(photo(), network.mix("wave"))
     assert painted.mean((0, 2, 3)).tolist() == pytest.approx([0.2, 0.5, 0.8], abs=0.02)
     assert torch.equal(network.norms[-1].beta[[0, 2]], before[[0, 2]])
+    hidden = torch.cat([torch.cat([style, 1 - style], 3), torch.ones(1, 1, 20, 60)], 1)
+    hidden[..., 30:].clamp_(0, 1)[:, 3] = 0
+    network.begin_style("wave", hidden)  # what is transparent does not count
+    with torch.no_grad():
+        again = network(photo(), network.mix("wave"))
+    assert torch.allclose(again, painted, atol=1e-4)
 
 
 def test_brisk_agrees_with_torchs_own_functions() -> None:

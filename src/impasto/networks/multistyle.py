@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from impasto.core.statistics import shares_of, split_weights
 from impasto.networks.johnson import JohnsonLayout
 from impasto.networks.norms import ConditionalInstanceNorm
 from impasto.networks.staged import check_size
@@ -57,11 +58,13 @@ class MultiStyle(StyledNetwork, JohnsonLayout):
         nn.init.constant_(last.gamma, CONTRAST)
         self.lay_out(config.width, config.blocks, lambda channels: ConditionalInstanceNorm(channels, n), last)
 
-    def dress(self, name: str, picture: Tensor) -> None:
-        """Begin a style with the mean colour of its picture (1, 3, h, w) in [0, 1]."""
+    def begin_style(self, name: str, picture: Tensor) -> None:
+        """Begin a style with the mean colour of its picture (1, 3 or 4, h, w) in [0, 1], see `split_weights`."""
         if isinstance(self.in6, ConditionalInstanceNorm):
+            rgb, weights = split_weights(picture)
+            values, shares = torch.logit(rgb, eps=EPS), shares_of(weights, (rgb.shape[2], rgb.shape[3]))
             with torch.no_grad():
-                self.in6.beta[self.styles.index(name)] = torch.logit(picture[0].flatten(1), eps=EPS).mean(1)
+                self.in6.beta[self.styles.index(name)] = (values if shares is None else values * shares).mean((0, 2, 3))
 
     def to_picture(self, features: Tensor, image: Tensor, mix: Tensor | None = None) -> Tensor:
         """A sigmoid, in float32."""
