@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
     from impasto.types import PictureSource
 
-__all__ = ["NetworkJob", "Sizes", "sizes_of", "tiling_options"]
+__all__ = ["ByNetwork", "NetworkJob", "Sizes", "sizes_of", "tiling_options"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,32 @@ def tiling_options(
     )
 
 
-class NetworkJob(Job):
+class ByNetwork(Job):
+    """What jobs that a network paints have in common.
+
+    Attributes:
+        model: what paints.
+        sizes: of the photo, of its painting, and of what the network sees.
+    """
+
+    model: Model
+    sizes: Sizes
+
+    def summary(self) -> str:
+        """See `Job.summary`."""
+        height, width = self.sizes.painting
+        return f"{width}x{height} px, by {self.model.name}"
+
+    def networks(self) -> dict[str, str]:
+        """See `Job.networks`."""
+        return {"model": self.model.sha256}
+
+    def computed_by(self) -> dict[str, str]:
+        """See `Job.computed_by`."""
+        return {"device": self.model.device.type, "precision": str(self.model.precision.dtype).removeprefix("torch.")}
+
+
+class NetworkJob(ByNetwork):
     """A photo and a network, in memory.
 
     Args:
@@ -115,19 +140,6 @@ class NetworkJob(Job):
         if self._result is None:
             raise RuntimeError("nothing is painted yet")
         return self._result
-
-    def summary(self) -> str:
-        """See `Job.summary`."""
-        height, width = self.sizes.painting
-        return f"{width}x{height} px, by {self.model.name}"
-
-    def networks(self) -> dict[str, str]:
-        """See `Job.networks`."""
-        return {"model": self.model.sha256}
-
-    def computed_by(self) -> dict[str, str]:
-        """See `Job.computed_by`."""
-        return {"device": self.model.device.type, "precision": str(self.model.precision.dtype).removeprefix("torch.")}
 
     def _need(self) -> int:
         return self.need

@@ -29,9 +29,9 @@ from impasto.imaging.strips import check_readable, check_writable, decode_strips
 from impasto.imaging.writing import format_warnings_for
 from impasto.stylizer.clear import Alpha, Clear, Seen, find_ground
 from impasto.stylizer.finishing import cover
-from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
+from impasto.stylizer.job import JobPlan, Output, Progress, Steps
 from impasto.stylizer.model import Model
-from impasto.stylizer.network_job import Sizes, sizes_of, tiling_options
+from impasto.stylizer.network_job import ByNetwork, Sizes, sizes_of, tiling_options
 from impasto.stylizer.request import StylizeRequest
 from impasto.tiling.bands import BandProgress
 from impasto.tiling.fitting import fits_in_memory, measured, paint_rows, plan_for
@@ -67,7 +67,7 @@ def _budget(limit: int | None) -> int:
     return held_memory() + available_memory() if limit is None else limit
 
 
-class StripJob(Job):
+class StripJob(ByNetwork):
     """A photo and a network, from file to file.
 
     Args:
@@ -129,19 +129,6 @@ class StripJob(Job):
 
     def write(self) -> None:
         """Nothing: `run` writes the output as its last step."""
-
-    def summary(self) -> str:
-        """See `Job.summary`."""
-        height, width = self.sizes.painting
-        return f"{width}x{height} px, by {self.model.name}"
-
-    def networks(self) -> dict[str, str]:
-        """See `Job.networks`."""
-        return {"model": self.model.sha256}
-
-    def computed_by(self) -> dict[str, str]:
-        """See `Job.computed_by`."""
-        return {"device": self.model.device.type, "precision": str(self.model.precision.dtype).removeprefix("torch.")}
 
     def _check(self, why: str) -> None:
         request, kind = self.request, self.model.kind
