@@ -22,6 +22,7 @@ __all__ = [
     "PictureSource",
     "PrecisionName",
     "Statistics",
+    "Stored",
     "StyleSource",
     "Styles",
 ]
@@ -46,6 +47,9 @@ BackboneInput = Literal["torchvision", "caffe", "none"]
 
 Statistics = Literal["exact", "sampled"]
 """Whether a network's statistics are those of the whole picture."""
+
+Stored = Literal["float32", "float16"]
+"""How the weights of an ONNX file are stored."""
 
 Init = Literal["content", "noise", "faint-noise", "coursera", "draft"]
 """What an optimisation begins with."""

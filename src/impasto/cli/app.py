@@ -20,6 +20,7 @@ from impasto.cli.common import show_error, show_note
 from impasto.cli.compress import compress
 from impasto.cli.dataset import dataset_app
 from impasto.cli.evaluate import evaluate
+from impasto.cli.export import export_app
 from impasto.cli.info import info
 from impasto.cli.lab import lab_app
 from impasto.cli.recipe import recipe
@@ -96,6 +97,7 @@ app.command("evaluate")(evaluate)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(lab_app, name="lab")
 app.add_typer(train_app, name="train")
+app.add_typer(export_app, name="export")
 app.add_typer(weights_app, name="weights")
 app.command("info")(info)
 

@@ -170,7 +170,7 @@ class VGG(nn.Module):
         self._check_size(image, wanted)
         x = self.normalisation(image).to(self.dtype).contiguous(memory_format=torch.channels_last)
         for group in self._plan(wanted):
-            kernels = tuple(self._kernels(group.conv))
+            kernels = tuple(self.kernels(group.conv))
             if group.conv == "conv1_1" and self.padding == "replicate":
                 x = F.pad(x, (1, 1, 1, 1), mode="replicate")
             step = frozen.Step(kernels, group.relu, group.max_pool, keep_output=group.tap in wanted)
@@ -192,7 +192,7 @@ class VGG(nn.Module):
             relu = group.relu or group.rectify_after or group.pool_then_rectify
             pool = group.max_pool or group.pool_after or group.pool_then_rectify
             replicate = group.conv == "conv1_1" and self.padding == "replicate"
-            yield Layer(group.conv, tuple(self._kernels(group.conv)), relu, pool, replicate)
+            yield Layer(group.conv, tuple(self.kernels(group.conv)), relu, pool, replicate)
 
     def _check_size(self, image: Tensor, wanted: tuple[str, ...]) -> None:
         height, width = image.shape[2:]
@@ -221,7 +221,8 @@ class VGG(nn.Module):
                 pool_after=ends_block and not pool_first,
             )
 
-    def _kernels(self, conv: str) -> Iterator[frozen.Kernel]:
+    def kernels(self, conv: str) -> Iterator[frozen.Kernel]:
+        """The convolutions of a layer, one or, where it is factored, two in a row."""
         module = self.get_submodule(conv)
         parts = [module.reduce, module.expand] if isinstance(module, FactoredConv2d) else [module]
         for part in parts:

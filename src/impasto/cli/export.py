@@ -1,0 +1,47 @@
+"""``impasto export``: networks for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from impasto.cli.common import ForceOption, print_table, show_note
+from impasto.cli.usage import Commands
+from impasto.types import Stored
+
+__all__ = ["export_app"]
+
+export_app = typer.Typer(cls=Commands, help="Take networks to other programs.", no_args_is_help=True)
+
+_Model = Annotated[str, typer.Argument(metavar="NAME|FILE", help="gallery, universal, or what `impasto train` wrote.")]
+_Output = Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where it goes: .onnx.")]
+_Precision = Annotated[
+    Stored, typer.Option(help="How weights are stored; float16 is half the size. Computed is in float32.")
+]
+_Check = Annotated[bool, typer.Option("--check", help="Paint with the network and with the file, and compare.")]
+
+
+@export_app.command("onnx")
+def onnx(
+    model: _Model,
+    output: _Output,
+    precision: _Precision = "float32",
+    check: _Check = False,
+    force: ForceOption = False,
+) -> None:
+    """Write a trained network as ONNX: any size, styles and strength as inputs.
+
+    A network of any style becomes two files: FILE paints, FILE-style looks at style pictures.
+    """
+    from impasto.export.onnx_file import differences, export_onnx
+
+    files = export_onnx(model, output, stored=precision, force=force)
+    for file in files:
+        show_note(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+    if check:
+        rows = [
+            (row.what, f"{row.largest:.4f}", f"{row.mean:.5f}", f"{row.share:.4%}") for row in differences(model, files)
+        ]
+        print_table(("painted", "largest", "mean", "by more than 1"), rows, title="Differences, in steps of 255")

@@ -1,0 +1,1 @@
+"""Networks for other programs: ONNX graphs, and the page that paints in a browser."""

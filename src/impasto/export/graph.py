@@ -1,0 +1,218 @@
+"""An ONNX graph written operator by operator, as a network's own code is read.
+
+Values are names of tensors, (1, C, h, w) where they are maps. Heights and widths are never constants: whatever depends
+on them is computed in the graph. Operators are those of opset 20's core (no functions, no custom domains).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.errors import MissingExtraError
+from impasto.types import Stored
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["IR_VERSION", "OPSET", "Graph", "onnx_library"]
+
+OPSET: Final = 20
+IR_VERSION: Final = 10
+NORM_EPS: Final = 1e-5
+NEVER: Final = 1e30  # a variance that leaves nothing of what is divided by its root
+
+
+def onnx_library() -> Any:
+    """The library `onnx`; MissingExtraError where it is not installed."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingExtraError("onnx", "onnx") from error
+    return onnx
+
+
+class Graph:
+    """A graph that grows by calls; each gives the name of what it computes.
+
+    Args:
+        stored: how weights are kept. Computed is in float32 always: not every runtime has float16 that works.
+    """
+
+    def __init__(self, stored: Stored = "float32") -> None:
+        self._onnx = onnx_library()
+        self._stored = stored
+        self._initializers: list[Any] = []
+        self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._nodes: list[Any] = []
+        self._count = 0
+
+    # -- the parts of any graph ---------------------------------------------------------------------------------
+
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """One operator with one output."""
+        out = self._name(kind.lower())
+        self._nodes.append(self._onnx.helper.make_node(kind, list(inputs), [out], **attributes))
+        return out
+
+    def constant(self, value: NDArray[Any]) -> str:
+        """A constant, stored as it is; the same value is stored once."""
+        value = np.ascontiguousarray(value)
+        key = (value.dtype.str, value.shape, value.tobytes())
+        if key not in self._known:
+            name = self._known[key] = self._name("constant")
+            self._initializers.append(self._onnx.numpy_helper.from_array(value, name))
+        return self._known[key]
+
+    def integers(self, *values: int) -> str:
+        """A constant of whole numbers, (n,)."""
+        return self.constant(np.array(values, np.int64))
+
+    def number(self, value: float) -> str:
+        """A constant float32 without dimensions."""
+        return self.constant(np.array(value, np.float32))
+
+    def weight(self, value: NDArray[np.float32]) -> str:
+        """A float32 constant, stored as the graph stores weights."""
+        if self._stored == "float32" or value.size < 64:
+            return self.constant(value.astype(np.float32))
+        return self.op("Cast", self.constant(value.astype(np.float16)), to=self._onnx.TensorProto.FLOAT)
+
+    @contextmanager
+    def branch(self, name: str) -> Iterator[_Branch]:
+        """What is computed inside belongs to a branch of an `If`, which sees all that was computed before."""
+        outer, self._nodes = self._nodes, []
+        made = _Branch()
+        try:
+            yield made
+            made.graph = self._onnx.helper.make_graph(
+                self._nodes, name, [], [self._onnx.ValueInfoProto(name=made.result)]
+            )
+        finally:
+            self._nodes = outer
+
+    def model(
+        self,
+        name: str,
+        inputs: Mapping[str, Sequence[int | str]],
+        outputs: Mapping[str, tuple[str, Sequence[int | str]]],
+        metadata: Mapping[str, str],
+        documentation: str,
+    ) -> onnx.ModelProto:
+        """The finished model, checked.
+
+        Args:
+            name: of the graph.
+            inputs: name -> shape; names of dimensions stand for any number.
+            outputs: name -> (what is given out, shape).
+            metadata: entries for whoever reads the file.
+            documentation: a text for people.
+        """
+        helper, kind = self._onnx.helper, self._onnx.TensorProto.FLOAT
+        for out, (value, _) in outputs.items():
+            self._nodes.append(helper.make_node("Identity", [value], [out]))
+        graph = helper.make_graph(
+            self._nodes,
+            name,
+            [helper.make_tensor_value_info(key, kind, list(shape)) for key, shape in inputs.items()],
+            [helper.make_tensor_value_info(key, kind, list(shape)) for key, (_, shape) in outputs.items()],
+            self._initializers,
+        )
+        model: onnx.ModelProto = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="impasto",
+            doc_string=documentation,
+        )
+        helper.set_model_props(model, dict(sorted(metadata.items())))
+        self._onnx.checker.check_model(model, full_check=True)
+        return model
+
+    def _name(self, kind: str) -> str:
+        self._count += 1
+        return f"{kind}_{self._count}"
+
+    # -- pieces that networks share -----------------------------------------------------------------------------
+
+    def side(self, x: str, axis: int) -> str:
+        """How long a map is along an axis, int64 (1,)."""
+        return self.op("Shape", x, start=axis, end=axis + 1)
+
+    def scalar(self, value: str) -> str:
+        """(1,) -> ()."""
+        return self.op("Squeeze", value, self.integers(0))
+
+    def pad_to_multiple(self, x: str, multiple: int, smallest: int) -> str:
+        """See `layers.pad_to_multiple`: rows and columns are picked by number, back and forth for small pictures."""
+        for axis in (2, 3):
+            x = self.op("Gather", x, self._reflected(self.side(x, axis), multiple, smallest), axis=axis)
+        return x
+
+    def _reflected(self, side: str, multiple: int, smallest: int) -> str:
+        """Indices 0, 1, ... n - 1, n - 2, ... of a side (1,) that is continued by reflection."""
+        one, step = self.integers(1), self.integers(multiple)
+        larger = self.op("Max", side, self.integers(smallest))
+        up = self.op("Sub", self.op("Add", larger, step), one)
+        wanted = self.op("Mul", self.op("Div", up, step), step)
+        counted = self.op("Range", *map(self.scalar, (self.integers(0), wanted, one)))
+        last = self.op("Sub", side, one)
+        period = self.op("Max", self.op("Mul", last, self.integers(2)), one)  # a single row repeats
+        there = self.op("Mod", counted, period)
+        return self.op("Min", there, self.op("Sub", period, there))
+
+    def crop(self, x: str, like: str) -> str:
+        """The upper left of x, as high and wide as `like`."""
+        ends = self.op("Concat", self.side(like, 2), self.side(like, 3), axis=0)
+        return self.op("Slice", x, self.integers(0, 0), ends, self.integers(2, 3))
+
+    def pad(self, x: str, border: int, mode: Literal["reflect", "edge"]) -> str:
+        """(1, C, h, w) -> (1, C, h + 2 border, w + 2 border)."""
+        if not border:
+            return x
+        return self.op("Pad", x, self.integers(0, 0, border, border, 0, 0, border, border), mode=mode)
+
+    def convolution(
+        self, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None, *, stride: int = 1, zeros: int = 0
+    ) -> str:
+        """A convolution of what is padded already, but for so many `zeros`."""
+        parts = [self.weight(weight)] if bias is None else [self.weight(weight), self.constant(bias)]
+        sides = list(weight.shape[2:])
+        return self.op("Conv", x, *parts, kernel_shape=sides, strides=[stride] * 2, pads=[zeros] * 4)
+
+    def mean(self, x: str) -> str:
+        """(1, C, h, w) -> (1, C, 1, 1): rows first, then of these, which is exact enough for any runtime and size."""
+        return self.op("ReduceMean", self.op("ReduceMean", x, self.integers(3)), self.integers(2))
+
+    def moments(self, x: str) -> tuple[str, str]:
+        """Mean and biased variance of a map, (1, C, 1, 1) each, in two passes."""
+        mean = self.mean(x)
+        centred = self.op("Sub", x, mean)
+        return mean, self.mean(self.op("Mul", centred, centred))
+
+    def instance_norm(self, x: str, gamma: str, beta: str) -> str:
+        """A map with the given γ and β, (C,) each, in place of its moments; channels without any contrast become β.
+
+        Written out, because runtimes' own operators sum in one pass or in one float32, see `docs/export.md`.
+        """
+        mean, variance = self.moments(x)
+        noise = self.op("Add", self.op("Mul", self.op("Mul", mean, mean), self.number(1e-10)), self.number(1e-12))
+        variance = self.op("Where", self.op("Less", variance, noise), self.number(NEVER), variance)
+        flat = self.integers(-1)
+        statistics = [self.op("Reshape", value, flat) for value in (mean, variance)]
+        return self.op("BatchNormalization", x, gamma, beta, *statistics, epsilon=NORM_EPS)
+
+    def blend(self, first: str, second: str, share: str) -> str:
+        """``first + share * (second - first)``."""
+        return self.op("Add", first, self.op("Mul", self.op("Sub", second, first), share))
+
+
+class _Branch:
+    """What a branch gives out, and its graph once it is complete."""
+
+    result: str
+    graph: Any
