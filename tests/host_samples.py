@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from impasto.core.host import AUTOCAST
+from impasto.core.torch_settings import AUTOCAST
 
 __all__ = ["HOSTS", "OURS", "state"]
 

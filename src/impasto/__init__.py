@@ -11,7 +11,6 @@ Example::
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version as _version_of
 from typing import TYPE_CHECKING, Any
 
 from impasto.errors import (
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
     from impasto.stylizer.model import Model
     from impasto.stylizer.request import OutputOptions, StylizeRequest
     from impasto.stylizer.styles import Style, StyleRecord
+
+    __version__: str
 
 __all__ = [
     "DataError",
@@ -60,8 +61,6 @@ __all__ = [
     "stylize",
 ]
 
-__version__ = _version_of("impasto")
-
 # Loaded when first asked for: torch takes a second that `impasto --help` does not have.
 _LATE = {
     "Engine": "engine",
@@ -81,10 +80,12 @@ _LATE = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("impasto")
     if name in _LATE:
         return getattr(import_module(f"impasto.stylizer.{_LATE[name]}"), name)
     raise AttributeError(f"module 'impasto' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_LATE]
+    return [*globals(), *_LATE, "__version__"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from impasto.errors import ImageError, ImpastoError, OptionError, OutputError
 from impasto.files import expand_pattern, is_pattern, output_error, shown
 from impasto.imaging.formats import find_format
-from impasto.training.archives import is_photo
+from impasto.imaging.naming import is_photo
 
 __all__ = ["Done", "Work", "gather", "is_many", "paint_all"]
 

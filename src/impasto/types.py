@@ -17,14 +17,19 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_MEGAPIXELS",
     "BackboneInput",
+    "Divisor",
     "Init",
     "Masks",
+    "Parameterisation",
     "PictureSource",
+    "Pool",
     "PrecisionName",
+    "Reduction",
     "Statistics",
     "Stored",
     "StyleSource",
     "Styles",
+    "TotalVariation",
 ]
 
 PictureSource: TypeAlias = "str | PathLike[str] | BinaryIO | Image | NDArray[Any] | Tensor | Picture"
@@ -50,6 +55,21 @@ Statistics = Literal["exact", "sampled"]
 
 Stored = Literal["float32", "float16"]
 """How the weights of an ONNX file are stored."""
+
+Pool = Literal["max", "average", "l2"]
+"""How a backbone shrinks what it sees."""
+
+Divisor = Literal["none", "positions", "all"]
+"""What a Gram matrix is divided by."""
+
+Reduction = Literal["sum", "mean", "relative"]
+"""How differences of features become a loss."""
+
+TotalVariation = Literal["l1", "l2", "nine-point"]
+"""How roughness is measured."""
+
+Parameterisation = Literal["pixels", "pyramid", "fourier"]
+"""What an optimiser moves."""
 
 Init = Literal["content", "noise", "faint-noise", "coursera", "draft"]
 """What an optimisation begins with."""

@@ -2,35 +2,29 @@
 
 Exit codes: 0 done, 1 some of several photos failed or the reader of our output went away, 2 the user can mend it,
 130 interrupted.
-Nothing here or in the modules of the commands imports torch before a command runs, so that help is instant.
+Nothing here or in the modules of the commands imports torch before a command runs, so that help is instant. A program
+that runs one command reads the options of that command alone.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import version
-from typing import Annotated, Any
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from impasto.cli.common import show_error, show_note
-from impasto.cli.compress import compress
-from impasto.cli.dataset import dataset_app
-from impasto.cli.evaluate import evaluate
-from impasto.cli.export import export_app
-from impasto.cli.info import info
-from impasto.cli.lab import lab_app
-from impasto.cli.recipe import recipe
-from impasto.cli.styles import styles
-from impasto.cli.stylize import stylize
-from impasto.cli.train import train_app
 from impasto.cli.usage import Commands
-from impasto.cli.weights import weights_app
 from impasto.core.threads import apply_wait_settings
 from impasto.errors import ImpastoError
+
+if TYPE_CHECKING:
+    app: typer.Typer
 
 __all__ = ["app", "main"]
 
@@ -63,23 +57,61 @@ def _endings() -> Iterator[None]:
         raise typer.Exit(130) from error
 
 
-app = typer.Typer(
-    name="impasto",
-    cls=_Program,
-    help="Repaint pictures in the manner of other pictures.",
-    no_args_is_help=True,
-    pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "compress": ("compress", "compress"),
+        "stylize": ("stylize", "stylize"),
+        "styles": ("styles", "styles"),
+        "recipe": ("recipe", "recipe"),
+        "evaluate": ("evaluate", "evaluate"),
+        "dataset": ("dataset", "dataset_app"),
+        "lab": ("lab", "lab_app"),
+        "train": ("train", "train_app"),
+        "export": ("export", "export_app"),
+        "weights": ("weights", "weights_app"),
+        "info": ("info", "info"),
+    }
 )
+"""Name -> module of `impasto.cli`, and the function, or the group, that is the command there."""
+
+
+def program(*names: str) -> typer.Typer:
+    """The program with these commands."""
+    made = typer.Typer(
+        name="impasto",
+        cls=_Program,
+        help="Repaint pictures in the manner of other pictures.",
+        no_args_is_help=True,
+        pretty_exceptions_show_locals=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback()(_options)
+    for name in names:
+        module, attribute = COMMANDS[name]
+        command = getattr(import_module(f"impasto.cli.{module}"), attribute)
+        if isinstance(command, typer.Typer):
+            made.add_typer(command, name=name)
+        else:
+            made.command(name)(command)
+    return made
+
+
+def __getattr__(name: str) -> Any:
+    """``app``, the program with all its commands."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()["app"] = program(*COMMANDS)
+    return made
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(f"impasto {version('impasto')}")
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     _version: Annotated[
         bool,
@@ -89,25 +121,14 @@ def _options(
     """Options of the program itself; the commands have their own."""
 
 
-app.command("compress")(compress)
-app.command("stylize")(stylize)
-app.command("styles")(styles)
-app.command("recipe")(recipe)
-app.command("evaluate")(evaluate)
-app.add_typer(dataset_app, name="dataset")
-app.add_typer(lab_app, name="lab")
-app.add_typer(train_app, name="train")
-app.add_typer(export_app, name="export")
-app.add_typer(weights_app, name="weights")
-app.command("info")(info)
-
-
 def main() -> None:
     """Entry point of the console script."""
     apply_wait_settings()
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # or it looks through all packages for some of its own
+    first = sys.argv[1] if len(sys.argv) > 1 else ""
     try:
         try:
-            app()
+            program(*([first] if first in COMMANDS else COMMANDS))()
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()  # here, where a reader that went away can still be met quietly

@@ -16,10 +16,8 @@ from impasto.batch import Done, Work, gather, paint_all
 from impasto.cli.common import bar, show_error, show_note
 from impasto.errors import DivergenceError
 from impasto.stylizer.job import Output
-from impasto.stylizer.optimize_job import OptimizeJob
 from impasto.stylizer.recorder import Recorder, Records, begin_run, resume_run
 from impasto.stylizer.run_folder import RunFolder
-from impasto.stylizer.strip_job import StripJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +78,7 @@ class Painter:
     def many(self, photos: Sequence[str], folder: str, jobs: int) -> None:
         """Paint all photos into a folder; what fails is told at the end, and stops no other."""
         works = gather(photos, folder)
+        self.engine.pictures = len(works)
         failed: list[Done] = []
         done = 0
         with closing(paint_all(works, self._quietly, jobs)) as records, bar() as show:
@@ -126,8 +125,8 @@ class Painter:
 def resume_one(engine: Engine, folder: Path, output: str | None, records: Records, *, force: bool) -> None:
     """Go on with a run."""
     recorder = resume_run(engine, RunFolder(folder), output=output, records=records, force=force)
-    job = recorder.job
-    ended = isinstance(job, OptimizeJob) and job.state is not None and job.state["step"] >= job.steps
+    job = recorder.job.as_optimisation()
+    ended = job is not None and job.state is not None and job.state["step"] >= job.steps
     _carry_out(recorder, lambda note: show_note(note) if note else None)
     if ended:
         show_note("this run was finished before; its picture is written again")
@@ -136,17 +135,17 @@ def resume_one(engine: Engine, folder: Path, output: str | None, records: Record
 def _carry_out(recorder: Recorder, tell: Callable[[str | None], None]) -> None:
     """Run to the end, or until Ctrl-C, which keeps what there is and ends with exit code 130."""
     with recorder.job as job:
-        if isinstance(job, StripJob):
-            show_note(str(job.tiling))
+        steps = job.as_optimisation()
+        tell(job.opening())
         try:
             finished = _run(recorder, tell)
         except DivergenceError:
-            if isinstance(job, OptimizeJob) and job.step:
-                show_note(f"the picture of step {job.step}, the last good one, was kept")
+            if steps is not None and steps.step:
+                show_note(f"the picture of step {steps.step}, the last good one, was kept")
             raise
         for note in job.notes:
             tell(note)
-        if finished or (isinstance(job, OptimizeJob) and job.step):
+        if finished or (steps is not None and steps.step):
             show_note(f"{job.output.shown if job.output else ''}: {job.summary()}")
         if finished:
             return
@@ -157,9 +156,9 @@ def _carry_out(recorder: Recorder, tell: Callable[[str | None], None]) -> None:
 
 def _run(recorder: Recorder, tell: Callable[[str | None], None]) -> bool:
     """Run to the end; False if the user stopped it."""
-    job, last = recorder.job, 0.0
+    job, last = recorder.job.as_optimisation(), 0.0
     try:
-        with bar("share") as show, _Stop(asks=isinstance(job, OptimizeJob)) as stop, closing(recorder.run()) as records:
+        with bar("share") as show, _Stop(asks=job is not None) as stop, closing(recorder.run()) as records:
             for record in records:
                 last = record.share
                 tell(record.note)
@@ -169,9 +168,9 @@ def _run(recorder: Recorder, tell: Callable[[str | None], None]) -> bool:
             else:
                 return True
     except KeyboardInterrupt:
-        if not isinstance(job, OptimizeJob) and recorder.folder is None:
+        if job is None and recorder.folder is None:
             raise
-    if isinstance(job, OptimizeJob):
+    if job is not None:
         so_far = "keeping the picture so far" if job.step else "nothing is painted yet"
         show_note(f"stopped at step {job.step} of {job.steps}: {so_far}")
         recorder.finish()

@@ -16,7 +16,20 @@ from impasto.errors import OptionError, nearest
 __all__ = ["Commands"]
 
 # For everybody, for those who train, who compare and look inside, who build this package.
-ORDER = ("stylize", "styles", "recipe", "info", "train", "weights", "dataset", "evaluate", "lab", "compress")
+ORDER = (
+    "stylize",
+    "styles",
+    "recipe",
+    "info",
+    "web",
+    "train",
+    "weights",
+    "dataset",
+    "evaluate",
+    "lab",
+    "export",
+    "compress",
+)
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # of click, or of the copy that typer brings along
 
 

@@ -7,6 +7,7 @@ and no matrix is needed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from impasto.errors import ImageError
 
-__all__ = ["luminance", "match_colours", "match_luminance", "tame_colours", "transfer_luminance"]
+__all__ = ["cover", "luminance", "match_colours", "match_luminance", "tame_colours", "transfer_luminance"]
 
 _WEIGHTS = (0.299, 0.587, 0.114)
 _NOTHING = 1e-6  # of the largest variance: what varies less is rounding
@@ -170,3 +171,16 @@ def _apart(picture: Tensor) -> Tensor:
 
 def _size(x: Tensor) -> str:
     return f"{x.shape[-1]}x{x.shape[-2]}"
+
+
+def cover(photo: Tensor, painted: Tensor, masks: Sequence[Tensor] = (), *, keep_colors: bool = False) -> Tensor:
+    """The painting laid over the photo, both (1, 3, H, W), where masks say; in the photo's colours if they are kept.
+
+    Where all masks (1, 1, H, W) are 0 the result is the photo, bit for bit.
+    """
+    if keep_colors:
+        painted = transfer_luminance(painted, photo)
+    if not masks:
+        return painted
+    where = torch.stack([mask.to(photo) for mask in masks]).sum(0).clamp(0, 1)
+    return torch.lerp(photo, painted, where)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -13,11 +12,12 @@ from typing import Any
 
 import torch
 
+from impasto.core.machine import processor
 from impasto.core.precision import PrecisionName, choose_precision, pick_device
 from impasto.core.threads import openmp_library, usable_cores, waiting
 from impasto.core.weights import BACKBONES, locate
 
-__all__ = ["EXTRAS", "describe", "environment", "processor"]
+__all__ = ["EXTRAS", "describe", "environment"]
 
 EXTRAS = {"heif": "pillow_heif", "huge": "pyvips", "lab": "ipywidgets", "parquet": "pyarrow", "video": "av"}
 """Extra of this package -> module that it brings."""
@@ -80,17 +80,6 @@ def _threads(number: int, library: str | None, policy: str, spin_count: object, 
     if library != "libgomp":
         return f"{number}, {library or 'another library'}, which waits in its own way"
     return f"{number}, {library}: wait policy {policy}, spin count {spin_count} (set by {set_by})"
-
-
-@functools.cache
-def processor() -> str:
-    """The processor's name, as its maker calls it; its kind where that is not known."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 def _version(package: str) -> str | None:

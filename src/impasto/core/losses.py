@@ -6,14 +6,13 @@ size: Gram matrices are divided by their own picture's positions, so a style nee
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
 from impasto.core.precision import in_float64
 from impasto.core.statistics import Divisor, covariance, gram, moments, total_variation, trace_of_root
 from impasto.core.statistics import TotalVariation as TotalVariationKind
+from impasto.types import Reduction
 
 __all__ = [
     "ContentLoss",
@@ -24,8 +23,6 @@ __all__ = [
     "error_divisor",
     "reduce_error",
 ]
-
-Reduction = Literal["sum", "mean", "relative"]
 
 
 def reduce_error(got: Tensor, target: Tensor, reduction: Reduction) -> Tensor:

@@ -15,13 +15,16 @@ import re
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import overload
-
-import torch
+from typing import TYPE_CHECKING, overload
 
 from impasto.errors import OptionError
 
+if TYPE_CHECKING:
+    import torch
+
 __all__ = [
+    "PER_PIXEL",
+    "READ",
     "available_memory",
     "ceiling",
     "device_memory",
@@ -33,6 +36,9 @@ __all__ = [
     "shown_bytes",
     "shown_seconds",
 ]
+
+READ = 16  # bytes per pixel of a photo in memory: float32, with transparency
+PER_PIXEL = 52  # bytes: the result in float32, then mixed, clamped and rounded on its way to a file
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
@@ -171,6 +177,8 @@ def device_memory(device: torch.device) -> int:
     """
     if device.type != "cuda":
         return available_memory()
+    import torch
+
     free, _ = torch.cuda.mem_get_info(device)
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return int(0.9 * (free + kept))

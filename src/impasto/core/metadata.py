@@ -11,33 +11,34 @@ import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
-
-import safetensors
-import safetensors.torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Final
 
 from impasto.errors import WeightsError
 from impasto.files import atomic_path, sha256
 
-__all__ = ["MANIFEST", "read_manifest", "read_metadata", "record", "save"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["MANIFEST", "SHIPPED", "read_manifest", "read_metadata", "record", "save"]
 
 ENTRY = "impasto"
 MANIFEST = "manifest.json"
+SHIPPED: Final = Path(__file__).resolve().parents[1] / "weights"
+"""The package's folder of weights."""
+LARGEST_HEADER: Final = 100_000_000  # bytes that the format allows
 
 
 def read_metadata(path: str | PathLike[str]) -> dict[str, Any]:
     """What the safetensors file at ``path`` says of itself; empty for files that are not ours.
 
-    Only the header is read, whatever the size of the file.
+    Only the header is read, whatever the size of the file: eight bytes that hold its length, then JSON.
 
     Raises:
         WeightsError: the file is missing, truncated or no safetensors, or its entry is no JSON object.
     """
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(ENTRY)
-    except (OSError, safetensors.SafetensorError) as error:
+        text = _header(Path(path)).get("__metadata__", {}).get(ENTRY)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise WeightsError(f"{path}: cannot be read as safetensors: {error}") from error
     if text is None:
         return {}
@@ -50,6 +51,22 @@ def read_metadata(path: str | PathLike[str]) -> dict[str, Any]:
     return metadata
 
 
+def _header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file. ValueError and its like where it is none, or is cut short."""
+    with path.open("rb") as file:
+        length = int.from_bytes(first := file.read(8), "little")
+        if len(first) < 8 or length > LARGEST_HEADER:
+            raise ValueError("it does not begin with the length of a header")
+        text = file.read(length)
+        if len(text) < length:
+            raise ValueError("the header is cut short")
+        header: dict[str, Any] = json.loads(text)
+        ends = [row["data_offsets"][1] for name, row in header.items() if name != "__metadata__"]
+        if file.seek(0, 2) != 8 + length + max(ends, default=0):
+            raise ValueError("it is cut short, or has more than it tells")
+    return header
+
+
 def save(path: str | PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write ``tensors`` and their description, atomically; the same content always gives the same bytes.
 
@@ -59,6 +76,8 @@ def save(path: str | PathLike[str], tensors: Mapping[str, Tensor], metadata: Map
     Raises:
         OutputError: the place cannot be written.
     """
+    import safetensors.torch
+
     text = json.dumps(metadata, sort_keys=True, ensure_ascii=False, allow_nan=False)
     content = safetensors.torch.save(dict(tensors), metadata={ENTRY: text})
     with atomic_path(path, make_folders=True) as temporary:

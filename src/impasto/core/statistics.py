@@ -6,12 +6,14 @@ Notation: a feature map F is (B, C, h, w) and M = h·w. Everything here is a fun
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from impasto.types import Divisor, TotalVariation
 
 __all__ = [
     "Divisor",
@@ -26,9 +28,6 @@ __all__ = [
     "total_variation",
     "trace_of_root",
 ]
-
-Divisor = Literal["none", "positions", "all"]
-TotalVariation = Literal["l1", "l2", "nine-point"]
 
 
 def flatten(features: Tensor) -> Tensor:

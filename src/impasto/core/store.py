@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-import torch
-
 from impasto.core.backbones import BACKBONES, Backbone
 from impasto.core.download import Progress, download
-from impasto.core.metadata import read_manifest
+from impasto.core.metadata import SHIPPED, read_manifest
 from impasto.errors import WeightsError, nearest
 from impasto.files import atomic_path, sha256
 
@@ -35,11 +33,11 @@ __all__ = [
     "verify",
 ]
 
-SHIPPED = Path(__file__).resolve().parents[1] / "weights"
-
 
 def cache_folder() -> Path:
     """Where fetched and imported files live: ``checkpoints`` in torch hub's folder (see TORCH_HOME)."""
+    import torch
+
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 

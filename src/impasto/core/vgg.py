@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from impasto.core import frozen
 from impasto.errors import ImageError, LayerError, nearest
+from impasto.types import Pool
 
 __all__ = ["NORMALISATIONS", "TOPOLOGIES", "VGG", "Layer", "Normalisation", "Padding", "Pool", "Topology"]
 
-Pool = Literal["max", "average", "l2"]
 Padding = Literal["zeros", "replicate"]
 
 # Activations shrink when a maximum becomes a mean; these factors undo it.

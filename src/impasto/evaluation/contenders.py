@@ -16,11 +16,11 @@ from impasto.core.tensors import to_array, to_tensor
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError, ImageError
 from impasto.imaging import Picture, read
+from impasto.imaging.naming import is_photo
 from impasto.optimize.loop import Optimization
 from impasto.optimize.presets import preset
-from impasto.stylizer.api import load
+from impasto.stylizer.engine import default_engine
 from impasto.stylizer.route import UNIVERSAL
-from impasto.training.archives import is_photo
 from impasto.training.styles import unique_names
 
 __all__ = [
@@ -118,7 +118,7 @@ class PresetContender(_OfAnyStyle):
             device=where,
         )
         begins = self._settings.init == "draft"
-        self._draft = load(UNIVERSAL, device=device, precision=precision) if begins else None
+        self._draft = default_engine().torch_model(UNIVERSAL, device=device, precision=precision) if begins else None
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
         """See `Contender.paint`."""
@@ -138,7 +138,7 @@ class ModelContender:
     """
 
     def __init__(self, model: str | PathLike[str], *, device: str = "auto", precision: PrecisionName = "auto") -> None:
-        self._model = load(model, device=device, precision=precision)
+        self._model = default_engine().torch_model(model, device=device, precision=precision)
         self.name = Path(model).stem
         own = [record.name for record in self._model.styles]
         self._names = None if self._model.any_style else dict(zip(unique_names(own), own, strict=True))

@@ -191,8 +191,9 @@ class Graph:
     def moments(self, x: str) -> tuple[str, str]:
         """Mean and biased variance of a map, (1, C, 1, 1) each, in two passes."""
         mean = self.mean(x)
-        centred = self.op("Sub", x, mean)
-        return mean, self.mean(self.op("Mul", centred, centred))
+        squares = self.op("ReduceSumSquare", self.op("Sub", x, mean), self.integers(3))  # no third map is needed
+        width = self.op("Cast", self.side(x, 3), to=self._onnx.TensorProto.FLOAT)
+        return mean, self.op("Div", self.op("ReduceMean", squares, self.integers(2)), width)
 
     def instance_norm(self, x: str, gamma: str, beta: str) -> str:
         """A map with the given γ and β, (C,) each, in place of its moments; channels without any contrast become β.

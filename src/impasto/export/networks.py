@@ -37,16 +37,26 @@ __all__ = ["Part", "Parts", "parts_of"]
 
 Shape = Sequence[int | str]
 PICTURE: Shape = (1, 3, "height", "width")
+STYLE: Shape = (1, 4, "height", "width")
+PICTURES = 6  # channels at full size that wait meanwhile: the picture, and the picture padded
 Rows = Callable[[str, Tensor], str]
 """Name and value of a parameter with a row for every style (N, ...) -> what it is in the style asked for, flattened."""
 
 
 class Part(NamedTuple):
-    """A graph before it becomes a file: see `Graph.model`."""
+    """A graph before it becomes a file: see `Graph.model`.
+
+    Attributes:
+        graph: that gives the outputs.
+        inputs: name -> shape.
+        outputs: name -> (what is given out, shape).
+        bytes_per_pixel: memory that features take at most, per pixel of the picture.
+    """
 
     graph: Graph
     inputs: Mapping[str, Shape]
     outputs: Mapping[str, tuple[str, Shape]]
+    bytes_per_pixel: int
 
 
 class Parts(NamedTuple):
@@ -78,7 +88,7 @@ def _paint_named(network: Network, g: Graph) -> Part:
     def rows(_: str, values: Tensor) -> str:
         return g.op("Reshape", g.op("MatMul", "mix", g.weight(_array(values.flatten(1)))), g.integers(-1))
 
-    return _with_strength(g, inputs, _paint_staged(g, painter, rows))
+    return _with_strength(g, inputs, _paint_staged(g, painter, rows), painter.stages())
 
 
 def _paint_staged(g: Graph, network: StagedNetwork, rows: Rows) -> str:
@@ -149,9 +159,26 @@ def _to_picture(g: Graph, network: StagedNetwork, features: str, image: str, row
     return g.op("Clip", g.op("Mul", features, g.number(1 / 255)), g.number(0), g.number(1))
 
 
-def _with_strength(g: Graph, inputs: dict[str, Shape], painted: str) -> Part:
+def _with_strength(g: Graph, inputs: dict[str, Shape], painted: str, stages: Sequence[Stage]) -> Part:
     inputs["strength"] = ()
-    return Part(g, inputs, {"painting": (g.blend("image", painted, "strength"), PICTURE)})
+    outputs = {"painting": (g.blend("image", painted, "strength"), PICTURE)}
+    return Part(g, inputs, outputs, _bytes_per_pixel(stages))
+
+
+def _bytes_per_pixel(stages: Sequence[Stage], area: float = 1.0) -> int:
+    """Memory that the stages take at most, per pixel of the picture: their input padded, their output three times.
+
+    `area` is that of the first stage's input, as a share of the picture's.
+    """
+    most = 0.0
+    for stage in stages:
+        conv = stage.conv.conv2d
+        area *= stage.upsample**2 / stage.unshuffle**2
+        before = conv.in_channels * area
+        area /= conv.stride[0] ** 2
+        most = max(most, 2 * before + 3 * conv.out_channels * area)
+        area *= stage.shuffle**2
+    return round(4 * (most + PICTURES))
 
 
 # -- universal --------------------------------------------------------------------------------------------------------
@@ -176,7 +203,8 @@ def _paint_universal(network: Universal, g: Graph) -> Part:
         return g.op("Reshape", part, g.integers(-1))
 
     count = max(end for _, end in places.values())
-    return _with_strength(g, {"image": PICTURE, "parameters": (1, count)}, _paint_staged(g, network.painter, rows))
+    inputs: dict[str, Shape] = {"image": PICTURE, "parameters": (1, count)}
+    return _with_strength(g, inputs, _paint_staged(g, network.painter, rows), network.painter.stages())
 
 
 def _look_universal(network: Universal, g: Graph) -> Part:
@@ -198,7 +226,8 @@ def _look_universal(network: Universal, g: Graph) -> Part:
     x = _linear(g, g.op("Mul", x, g.number(predictor.basis.shape[1] ** -0.5)), predictor.summary)
     x = g.op("Mul", g.op("Mul", x, g.op("Sigmoid", x)), g.number(predictor.summary.out_features**-0.5))
     flat = _linear(g, x, predictor.rows)
-    return Part(g, {"style": (1, 4, "height", "width")}, {"parameters": _with_colours(g, network, flat, rgb, shares)})
+    outputs = {"parameters": _with_colours(g, network, flat, rgb, shares)}
+    return Part(g, {"style": STYLE}, outputs, _seeing_bytes(network.encoder))
 
 
 def _with_colours(g: Graph, network: Universal, flat: str, rgb: str, shares: str) -> tuple[str, Shape]:
@@ -282,7 +311,8 @@ def _paint_adain(network: AdaIN, g: Graph) -> Part:
     weaker = g.op("Less", "strength", g.number(1))
     out = g.op("If", weaker, then_branch=less.graph, else_branch=full.graph)
     inputs: dict[str, Shape] = {"image": PICTURE, "parameters": (1, 2 * channels), "alpha": (), "strength": ()}
-    return Part(g, inputs, {"painting": (out, PICTURE)})
+    most = max(_seeing_bytes(network.encoder), _bytes_per_pixel(network.stages(), STRIDE**-2))
+    return Part(g, inputs, {"painting": (out, PICTURE)}, most)
 
 
 def _decode(g: Graph, network: AdaIN, features: str) -> str:
@@ -305,9 +335,8 @@ def _look_adain(network: AdaIN, g: Graph) -> Part:
     variance = _average(g, g.op("Mul", centred, centred), shares)
     deviation = g.op("Sqrt", g.op("Add", variance, g.number(restyling.EPS)))
     both = g.op("Concat", g.op("Flatten", mean), g.op("Flatten", deviation), axis=1)
-    return Part(
-        g, {"style": (1, 4, "height", "width")}, {"parameters": (both, (1, 2 * network.encoder.width(TAPS[-1])))}
-    )
+    outputs: dict[str, tuple[str, Shape]] = {"parameters": (both, (1, 2 * network.encoder.width(TAPS[-1])))}
+    return Part(g, {"style": STYLE}, outputs, _seeing_bytes(network.encoder))
 
 
 # -- backbones --------------------------------------------------------------------------------------------------------
@@ -340,6 +369,11 @@ def _features(g: Graph, vgg: VGG, image: str, taps: Sequence[str]) -> dict[str, 
         if len(found) == len(taps):
             return found
     raise OptionError(f"{vgg.name} lacks one of {', '.join(taps)}")
+
+
+def _seeing_bytes(vgg: VGG) -> int:
+    """Memory that a backbone takes at most, per pixel: its first maps, before and after a convolution, and a copy."""
+    return 4 * (3 * vgg.width(vgg.convolutions[0]) + PICTURES)
 
 
 def _normalised(g: Graph, vgg: VGG, image: str) -> str:

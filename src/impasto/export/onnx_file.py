@@ -80,6 +80,7 @@ def export_onnx(
             "role": role,
             "stored": stored,
             "made_from": sha256(source),
+            "bytes_per_pixel": part.bytes_per_pixel,
         }
         content = _model_of(part, facts).SerializeToString(deterministic=True)
         with atomic_path(place, make_folders=True) as temporary:

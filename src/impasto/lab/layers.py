@@ -25,7 +25,7 @@ from impasto.networks.encoded import TAPS
 from impasto.networks.inference import bind
 from impasto.networks.registry import Network, as_adain, kind_of, painter_of
 from impasto.networks.staged import Stage, StagedNetwork
-from impasto.stylizer.api import load
+from impasto.stylizer.engine import default_engine
 from impasto.stylizer.styles import Style
 
 __all__ = ["BackboneLayers", "Layers", "PainterLayers", "read_picture", "stage_names"]
@@ -127,7 +127,7 @@ class PainterLayers:
             ImageError: a style picture that cannot be read.
             OptionError: as of the class.
         """
-        loaded = load(model, device=device, precision=precision)
+        loaded = default_engine().torch_model(model, device=device, precision=precision)
         name, chosen = Path(loaded.name).stem, None
         if loaded.any_style:
             pictures = [(to_tensor(as_picture(style.image).weighed()), style.weight) for style in styles]

@@ -8,8 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
-from impasto.core.metadata import read_manifest
-from impasto.core.store import SHIPPED
+from impasto.core.metadata import SHIPPED, read_manifest
 from impasto.errors import WeightsError, nearest
 
 __all__ = ["MODELS", "find_model", "place_of_picture", "shipped_models"]

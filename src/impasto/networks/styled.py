@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -11,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from impasto.errors import OptionError, nearest
+from impasto.errors import OptionError
+from impasto.networks.blend import blend_weights
 from impasto.networks.bound import BoundStaged, WeightedStyles, names_alone
 from impasto.networks.norms import ConditionalInstanceNorm
 from impasto.networks.palette import ConditionalPalette
@@ -85,22 +85,7 @@ class StyledNetwork(StagedNetwork):
         Raises:
             OptionError: an unknown name, a negative or non-finite weight, or weights that are all zero.
         """
-        if isinstance(blend, str):
-            blend = {blend: 1.0}
-        pairs = blend.items() if isinstance(blend, Mapping) else blend
-        weights = [0.0] * len(self.styles)
-        for name, weight in pairs:
-            if name not in self.styles:
-                raise OptionError(
-                    f"no style {name!r} in this network{nearest(name, self.styles)}; it has {', '.join(self.styles)}"
-                )
-            if not math.isfinite(weight) or weight < 0:
-                raise OptionError(f"the weight of style {name!r} is {weight}, but must be 0 or more")
-            weights[self.styles.index(name)] += weight
-        total = sum(weights)
-        if not 0 < total < math.inf:
-            raise OptionError("no style has a weight above 0: give at least one")
-        return torch.tensor([[weight / total for weight in weights]], device=self.norms[0].gamma.device)
+        return torch.tensor([blend_weights(blend, self.styles)], device=self.norms[0].gamma.device)
 
     def add_style(self, name: str) -> None:
         """Grow γ and β by a row for one more style, the mean of the others, and let nothing else train.

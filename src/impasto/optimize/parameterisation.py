@@ -7,15 +7,14 @@ amount, so in pixels it first moves the finest grain; in a pyramid all sizes of 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Canvas", "Fourier", "Parameterisation", "Pixels", "Pyramid", "build_pyramid", "collapse_pyramid"]
+from impasto.types import Parameterisation
 
-Parameterisation = Literal["pixels", "pyramid", "fourier"]
+__all__ = ["Canvas", "Fourier", "Parameterisation", "Pixels", "Pyramid", "build_pyramid", "collapse_pyramid"]
 
 
 class Canvas(ABC):

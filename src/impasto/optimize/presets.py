@@ -11,13 +11,9 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from impasto.core.losses import Reduction
-from impasto.core.statistics import Divisor
-from impasto.core.statistics import TotalVariation as TotalVariationKind
-from impasto.core.vgg import Pool
 from impasto.errors import OptionError, nearest
-from impasto.optimize.parameterisation import Parameterisation
-from impasto.types import Init
+from impasto.types import Divisor, Init, Parameterisation, Pool, Reduction
+from impasto.types import TotalVariation as TotalVariationKind
 
 __all__ = ["DEFAULT_PRESET", "PRESETS", "Init", "KeepColors", "OptimizeSettings", "preset"]
 

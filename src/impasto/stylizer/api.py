@@ -9,16 +9,14 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 from impasto.core.host import in_our_settings
-from impasto.core.precision import PrecisionName
-from impasto.core.weights import Input
 from impasto.imaging import to_pil
 from impasto.stylizer.engine import default_engine
 from impasto.stylizer.job import Output, Progress
 from impasto.stylizer.model import Model
 from impasto.stylizer.recorder import Recorder, begin_run, resume_run
-from impasto.stylizer.request import Method, Quality, StylizeRequest
+from impasto.stylizer.request import EngineName, Method, Quality, StylizeRequest
 from impasto.stylizer.run_folder import RunFolder
-from impasto.tiling.plan import Statistics
+from impasto.types import BackboneInput, PrecisionName, Statistics
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -51,7 +49,7 @@ def stylize(
     content_layers: Mapping[str, float] | str | None = None,
     style_layers: Mapping[str, float] | str | None = None,
     backbone: str | PathLike[str] | None = None,
-    backbone_input: Input | None = None,
+    backbone_input: BackboneInput | None = None,
     pool: Literal["max", "average", "l2"] | None = None,
     method: Method | None = None,
     alpha: float | None = None,
@@ -62,6 +60,7 @@ def stylize(
     parameterisation: Literal["pixels", "pyramid", "fourier"] | None = None,
     averaging: float | None = None,
     seed: int | None = None,
+    engine: EngineName | None = None,
     device: str | None = None,
     precision: PrecisionName | None = None,
     max_memory: str | int | None = None,
@@ -93,15 +92,15 @@ def stylize(
     options = locals()
     named = [name for name in StylizeRequest.model_fields if name != "settings"]
     request = StylizeRequest.of(**settings, **{name: options[name] for name in named})
-    engine = default_engine()
+    shared = default_engine()
     if run is None:
         place = None if output is None else Output(os.fspath(output))
-        recorder = Recorder(engine.job(photo, request, output=place))
+        recorder = Recorder(shared.job(photo, request, output=place))
     else:
         folder = RunFolder(run)
         with folder.making():
             place = Output(os.fspath(folder.folder / "painting.png" if output is None else output))
-            recorder = begin_run(engine, photo, request, place, folder)
+            recorder = begin_run(shared, photo, request, place, folder)
     return _painted(recorder, progress)
 
 
@@ -125,14 +124,25 @@ def resume(
     return _painted(resume_run(default_engine(), RunFolder(run), output=place), progress)
 
 
-def load(model: str | PathLike[str] = "gallery", *, device: str = "auto", precision: PrecisionName = "auto") -> Model:
-    """A trained network ready to paint: one that ships, by name, or a file that `impasto train` wrote.
+def load(
+    model: str | PathLike[str] = "gallery",
+    *,
+    device: str = "auto",
+    precision: PrecisionName = "auto",
+    engine: EngineName = "auto",
+) -> Model:
+    """A trained network ready to paint: one that ships, by name, a file that `impasto train` wrote, or one exported.
+
+    Args:
+        model: name or path.
+        device, precision: where it computes, and in which numbers; of torch.
+        engine: ``torch``, ``light`` (onnxruntime), or ``auto``: torch where it is installed and can read the file.
 
     Raises:
         WeightsError: no such name or file, or one that is damaged.
         OptionError: this machine has no such device or precision.
     """
-    return default_engine().model(model, device=device, precision=precision)
+    return default_engine().model(model, device=device, precision=precision, engine=engine)
 
 
 def _painted(recorder: Recorder, progress: Callable[[Progress], None] | None) -> Image:

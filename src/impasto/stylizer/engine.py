@@ -13,28 +13,25 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from impasto.core.host import in_our_settings
 from impasto.core.memory import parse_memory, reuse_large_blocks
-from impasto.core.precision import PrecisionName, choose_precision, pick_device
-from impasto.core.vgg import VGG
-from impasto.core.weights import BACKBONES, Input, load_backbone, locate
-from impasto.errors import OptionError
+from impasto.errors import MissingExtraError, OptionError, WeightsError
 from impasto.files import sha256
-from impasto.networks.checkpoint import load_model
-from impasto.networks.inference import ready
-from impasto.networks.shipped import find_model
-from impasto.optimize.presets import OptimizeSettings
+from impasto.light.graphs import graph_of
 from impasto.stylizer.budget import MemoryBudget
+from impasto.stylizer.choice import Choice, has_torch
 from impasto.stylizer.job import Job, Output
-from impasto.stylizer.model import Model
-from impasto.stylizer.network_job import NetworkJob
-from impasto.stylizer.optimize_job import OptimizeJob
-from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.request import EngineName, StylizeRequest
 from impasto.stylizer.route import route
-from impasto.stylizer.strip_job import StripJob, needs_strips
+from impasto.types import BackboneInput, PrecisionName
 
 if TYPE_CHECKING:
+    from impasto.core.vgg import VGG
+    from impasto.light.model import LightModel
+    from impasto.optimize.presets import OptimizeSettings
+    from impasto.stylizer.model import Model
+    from impasto.stylizer.torch_model import TorchModel
     from impasto.types import PictureSource
 
-__all__ = ["Engine", "default_engine"]
+__all__ = ["Engine", "as_light", "as_torch", "default_engine"]
 
 KEPT = 6  # models, and as many backbones
 T = TypeVar("T")
@@ -46,15 +43,20 @@ class Engine:
     Args:
         max_memory: what the process may need at most, such as ``"2GB"`` or a number of bytes, for all jobs together;
             a request may ask for less. None is what is free.
-        at_once: how many jobs compute at the same time; each uses all of torch's threads.
+        at_once: how many jobs compute at the same time; each uses all threads there are.
+
+    Attributes:
+        pictures: how many are to be painted, as far as that is known: for few of them torch is not worth its start.
     """
 
     def __init__(self, *, max_memory: str | int | None = None, at_once: int = 2) -> None:
         reuse_large_blocks()
         self.max_memory = parse_memory(max_memory)
         self.budget = MemoryBudget()
+        self.pictures = 1
         self._turns = threading.BoundedSemaphore(at_once)
-        self._models: _Loaded[Model] = _Loaded()
+        self._models: _Loaded[TorchModel] = _Loaded()
+        self._light_models: _Loaded[LightModel] = _Loaded()
         self._backbones: _Loaded[VGG] = _Loaded()
         self._hashes: _Loaded[str] = _Loaded()
 
@@ -84,31 +86,106 @@ class Engine:
             raise OptionError("a photo and at least one `style` are needed: a name of the gallery, or a picture")
         found = route(request, keeps_run=folder is not None)
         if found.settings is not None:
-            return OptimizeJob(self, photo, request, found.settings, found.beginning, output)
-        if model is None:
-            model = self.model(found.model or "", device=request.device, precision=request.precision)
-        if request.alpha is not None and request.alpha < 1 and not model.kind.alpha:
-            raise OptionError("`alpha` is for networks that decode features (adain): use `strength`")
-        if output is not None and (folder is not None or needs_strips(model, photo, request, self.limit(request))):
-            return StripJob(self, photo, request, model, output, folder)
-        return NetworkJob(self, photo, request, model, output)
+            _need_torch("painting by optimisation")
+            from impasto.stylizer.optimize_job import OptimizeJob
 
-    @in_our_settings
-    def model(self, name: str | PathLike[str], *, device: str = "auto", precision: PrecisionName = "auto") -> Model:
-        """A trained network ready to paint, loaded once: one that ships, by name, or a file of `impasto train`.
+            return OptimizeJob(self, photo, request, found.settings, found.beginning, output)
+        name = found.model or ""
+        if model is None:
+            choice = Choice.of(request, name, keeps_run=folder is not None)
+            computes_in: EngineName = choice.engine(photo, self.pictures)
+        else:
+            computes_in = model.computes_in
+        if computes_in == "light":
+            from impasto.light.job import LightJob
+
+            light = self.light_model(name) if model is None else as_light(model)
+            job = LightJob(self, photo, request, light, output)
+            if model is not None or request.engine == "light" or not has_torch() or job.fits():
+                return job
+            job.close()
+        return self._by_torch(photo, request, name, model, output, folder)
+
+    def _by_torch(
+        self,
+        photo: PictureSource,
+        request: StylizeRequest,
+        name: str | PathLike[str],
+        model: Model | None,
+        output: Output | None,
+        folder: Path | None,
+    ) -> Job:
+        from impasto.stylizer.network_job import NetworkJob
+        from impasto.stylizer.strip_job import StripJob, needs_strips
+
+        paints = (
+            self.torch_model(name, device=request.device, precision=request.precision)
+            if model is None
+            else as_torch(model)
+        )
+        if request.alpha is not None and request.alpha < 1 and not paints.kind.alpha:
+            raise OptionError("`alpha` is for networks that decode features (adain): use `strength`")
+        if output is not None and (folder is not None or needs_strips(paints, photo, request, self.limit(request))):
+            return StripJob(self, photo, request, paints, output, folder)
+        return NetworkJob(self, photo, request, paints, output)
+
+    def model(
+        self,
+        name: str | PathLike[str],
+        *,
+        device: str = "auto",
+        precision: PrecisionName = "auto",
+        engine: EngineName = "auto",
+    ) -> Model:
+        """A trained network ready to paint, loaded once: one that ships, by name, or a file.
+
+        Args:
+            name: of the package's, or a file of `impasto train` or `impasto export onnx`.
+            device, precision: of torch.
+            engine: ``torch``, ``light``, or ``auto``: torch, where it is installed and can read the file.
 
         Raises:
             WeightsError: no such name or file, or one that is damaged.
-            OptionError: this machine has no such device or precision.
+            OptionError: this machine has no such device or precision, or the engine cannot read the file.
         """
+        request = StylizeRequest(model=name, device=device, precision=precision, engine=engine)
+        choice = Choice.of(request, name)
+        if engine == "light" or choice.only_light or (not has_torch() and choice.why_not_light is None):
+            choice.check(engine)
+            return self.light_model(name)
+        return self.torch_model(name, device=device, precision=precision)
+
+    def light_model(self, name: str | PathLike[str]) -> LightModel:
+        """A network for onnxruntime, loaded once; errors as of `light.graphs.Graph`."""
+        from impasto.light.model import LightModel
+
+        path = graph_of(str(name))
+        if path is None or not path.is_file():
+            raise WeightsError(f"no graph is called {str(name)!r}: give a file that `impasto export onnx` wrote")
+        found = path.stat()
+        key = (str(path.resolve()), found.st_size, found.st_mtime_ns)
+        return self._light_models.get(key, partial(LightModel, self, str(name), path))
+
+    @in_our_settings
+    def torch_model(
+        self, name: str | PathLike[str], *, device: str = "auto", precision: PrecisionName = "auto"
+    ) -> TorchModel:
+        """A network for torch, loaded once; errors as of `model`."""
+        _need_torch(f"{name}: a network in this form")
+        from impasto.core.precision import choose_precision, pick_device
+        from impasto.networks.checkpoint import load_model
+        from impasto.networks.inference import ready
+        from impasto.networks.shipped import find_model
+        from impasto.stylizer.torch_model import TorchModel
+
         where = pick_device(device)
         chosen, path = choose_precision(where, precision), find_model(name)
         found = path.stat()
         key = (str(name), str(path.resolve()), found.st_size, found.st_mtime_ns, str(where), chosen.dtype)
 
-        def read() -> Model:
+        def read() -> TorchModel:
             network, description = load_model(path)
-            return Model(self, ready(network, chosen, where), description, str(name), path, where, chosen)
+            return TorchModel(self, ready(network, chosen, where), description, str(name), path, where, chosen)
 
         return self._models.get(key, read)
 
@@ -117,11 +194,14 @@ class Engine:
         self,
         settings: OptimizeSettings,
         *,
-        input: Input | None,  # noqa: A002
+        input: BackboneInput | None,  # noqa: A002
         device: str,
         precision: PrecisionName,
     ) -> VGG:
         """The network that sees, loaded once; errors as of `load_backbone`."""
+        from impasto.core.precision import choose_precision, pick_device
+        from impasto.core.weights import load_backbone
+
         where = pick_device(device)
         chosen = choose_precision(where, precision)
         file = Path(settings.backbone)
@@ -142,6 +222,9 @@ class Engine:
 
     def backbone_hash(self, name: str) -> str:
         """SHA-256 of a backbone's file, taken once; empty where it is not here."""
+        from impasto.core.backbones import BACKBONES
+        from impasto.core.store import locate
+
         path = locate(name) if name in BACKBONES else Path(name).expanduser()
         if path is None or not path.is_file():
             return ""
@@ -158,6 +241,29 @@ class Engine:
         """A context to compute in, which `at_once` jobs can be in at the same time; the next one waits."""
         with self._turns:
             yield
+
+
+def as_light(model: Model) -> LightModel:
+    """The model itself, which computes in onnxruntime."""
+    from impasto.light.model import LightModel
+
+    if not isinstance(model, LightModel):
+        raise TypeError(f"{model.name} is of torch")
+    return model
+
+
+def as_torch(model: Model) -> TorchModel:
+    """The model itself, which computes in torch."""
+    from impasto.stylizer.torch_model import TorchModel
+
+    if not isinstance(model, TorchModel):
+        raise TypeError(f"{model.name} is of onnxruntime")
+    return model
+
+
+def _need_torch(what: str) -> None:
+    if not has_torch():
+        raise MissingExtraError("torch", "torch", what)
 
 
 class _Loaded(Generic[T]):

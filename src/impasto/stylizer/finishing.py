@@ -1,4 +1,4 @@
-"""The last step of every painting: it is laid over the photo, in whose colours and where masks say."""
+"""Masks, which say where a painting is laid over its photo."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from impasto.core.colour import transfer_luminance
 from impasto.core.memory import room_within
-from impasto.core.resizing import bicubic_rows
-from impasto.core.tensors import to_tensor
 from impasto.errors import ImageError, OptionError
 from impasto.imaging import mask_note
 from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.imaging.reduced import read_light, read_reduced
+from impasto.imaging.sizes import Bicubic, bicubic
 
-__all__ = ["cover", "mask_notes", "read_masks"]
+__all__ = ["mask_notes", "read_masks"]
 
 LOOKED_AT = 1024  # px of a large mask's long side, when it is looked at for what is odd about it
 
@@ -48,10 +46,11 @@ def read_masks(
     styles: int = 1,
     max_megapixels: float = MAX_MEGAPIXELS,
     budget: int | None = None,
-) -> list[Tensor]:
-    """Masks as (1, 1, h, w) in [0, 1] of the painting's size: their luminance, transparent counting as black.
+    by: Bicubic = bicubic,
+) -> list[NDArray[np.float32]]:
+    """Masks as (h, w) in [0, 1] of the painting's size: their luminance, transparent counting as black.
 
-    `budget` is how many bytes the process may need at most.
+    `budget` is how many bytes the process may need at most; `by` resizes them.
 
     Raises:
         OptionError: neither one mask nor one for each of the `styles`, or one that cannot be read within the budget.
@@ -60,18 +59,4 @@ def read_masks(
     if len(masks) not in (0, 1, styles):
         raise OptionError(f"{styles} styles with {len(masks)} masks: give one `mask`, or one to each style")
     room = room_within(budget)
-    lights = (read_light(mask, size, max_megapixels=max_megapixels, room=room, by=bicubic_rows) for mask in masks)
-    return [to_tensor(light) for light in lights]
-
-
-def cover(photo: Tensor, painted: Tensor, masks: Sequence[Tensor] = (), *, keep_colors: bool = False) -> Tensor:
-    """The painting laid over the photo, both (1, 3, H, W), where masks say; in the photo's colours if they are kept.
-
-    Where all masks (1, 1, H, W) are 0 the result is the photo, bit for bit.
-    """
-    if keep_colors:
-        painted = transfer_luminance(painted, photo)
-    if not masks:
-        return painted
-    where = torch.stack([mask.to(photo) for mask in masks]).sum(0).clamp(0, 1)
-    return torch.lerp(photo, painted, where)
+    return [read_light(mask, size, max_megapixels=max_megapixels, room=room, by=by) for mask in masks]

@@ -14,19 +14,20 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from impasto.core.host import our_settings, step_by_step
 from impasto.core.memory import room_within
-from impasto.core.resizing import bicubic_rows
 from impasto.errors import OptionError
 from impasto.files import sha256
 from impasto.imaging import Picture, as_picture, check_output, format_warnings, write
 from impasto.imaging.reading import read_header
 from impasto.imaging.reduced import read_reduced
+from impasto.imaging.sizes import Bicubic, bicubic
 from impasto.stylizer.budget import Grant
 from impasto.stylizer.finishing import mask_notes
 from impasto.stylizer.recipe import Recipe, picture_hash, recipe_of
-from impasto.stylizer.request import OutputOptions, StylizeRequest
+from impasto.stylizer.request import EngineName, OutputOptions, StylizeRequest
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
+    from impasto.stylizer.optimize_job import OptimizeJob
     from impasto.types import PictureSource
 
 __all__ = ["Job", "JobPlan", "Output", "Phase", "Progress", "Steps"]
@@ -187,7 +188,7 @@ class Job(ABC):
 
     @abstractmethod
     def computed_by(self) -> dict[str, str]:
-        """What the bits of the picture depend on beside the request, for the recipe: device and precision."""
+        """What the bits of the picture depend on beside the request, for the recipe: library, device, precision."""
 
     @abstractmethod
     def result(self) -> Picture:
@@ -223,6 +224,24 @@ class Job(ABC):
                 return
         self._release()
         self._forget()
+
+    @property
+    def resize_by(self) -> Bicubic:
+        """What resizes pictures: numpy, unless a job has torch for it."""
+        return bicubic
+
+    @property
+    def computes_in(self) -> EngineName | None:
+        """What a network runs in, for the recipe; None for an optimisation, which has no choice."""
+        return None
+
+    def as_optimisation(self) -> OptimizeJob | None:
+        """The job itself, if it paints by optimisation: step by step, with a picture after each."""
+        return None
+
+    def opening(self) -> str | None:
+        """A sentence to tell before it begins; None where there is nothing to tell."""
+        return None
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -300,13 +319,13 @@ class Job(ABC):
 
     def read_photo(self, size: tuple[int, int]) -> Picture:
         """The photo at this (height, width). ImageError if it cannot be read."""
-        picture = self._original
+        picture, by = self._original, self.resize_by
         if picture is None:
             self._check_open()
             room = room_within(self.engine.limit(self.request))
             largest = self.request.max_megapixels
-            picture = read_reduced(self.photo, long_side=max(size), max_megapixels=largest, room=room, by=bicubic_rows)
-        return picture.resized(size, bicubic_rows)
+            picture = read_reduced(self.photo, long_side=max(size), max_megapixels=largest, room=room, by=by)
+        return picture.resized(size, by)
 
     def _check_open(self) -> None:
         if self._closed:

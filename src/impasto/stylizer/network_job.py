@@ -5,25 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from impasto.core.memory import available_memory, device_memory, held_memory, shown_bytes, shown_seconds
-from impasto.core.resizing import resize
+from impasto.core.colour import cover
+from impasto.core.memory import READ, available_memory, device_memory, held_memory, shown_bytes, shown_seconds
+from impasto.core.precision import Precision
+from impasto.core.resizing import bicubic_rows, resize
 from impasto.core.tensors import to_array, to_tensor
 from impasto.errors import OptionError
-from impasto.imaging import Picture, fit_long_side
-from impasto.stylizer.finishing import cover, read_masks
+from impasto.imaging import Picture
+from impasto.imaging.sizes import Bicubic
+from impasto.stylizer.finishing import read_masks
 from impasto.stylizer.job import Job, JobPlan, Output, Phase, Progress, Steps
-from impasto.stylizer.model import Model, scaled
-from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.request import EngineName, StylizeRequest
+from impasto.stylizer.sizes import Sizes, sizes_of
+from impasto.stylizer.torch_model import TorchModel
 from impasto.tiling.bands import BandProgress
 from impasto.tiling.fitting import (
-    PER_PIXEL,
-    READ,
     bytes_at_once,
     measured,
     paint,
@@ -37,28 +40,7 @@ if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
     from impasto.types import PictureSource
 
-__all__ = ["ByNetwork", "NetworkJob", "Sizes", "sizes_of", "tiling_options"]
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """(height, width) in px of a photo, of its painting, and of what the network sees."""
-
-    photo: tuple[int, int]
-    painting: tuple[int, int]
-    seen: tuple[int, int]
-
-    @property
-    def picture_bytes(self) -> int:
-        """What photo and painting take in memory."""
-        enlarged = READ * math.prod(self.painting) if self.painting != self.photo else 0
-        return READ * math.prod(self.photo) + enlarged + PER_PIXEL * math.prod(self.painting)
-
-
-def sizes_of(photo: tuple[int, int], request: StylizeRequest) -> Sizes:
-    """What becomes of a photo of this (height, width)."""
-    painting = fit_long_side(photo, request.size or max(photo), upscale=request.upscale)
-    return Sizes(photo, painting, scaled(painting, request.style_scale))
+__all__ = ["ByNetwork", "NetworkJob", "computed_by", "tiling_options"]
 
 
 def tiling_options(
@@ -70,6 +52,16 @@ def tiling_options(
     )
 
 
+def computed_by(device: torch.device, precision: Precision) -> dict[str, str]:
+    """See `Job.computed_by`: where torch computes, and in which numbers."""
+    return {
+        "torch": version("torch"),
+        "device": device.type,
+        "precision": str(precision.dtype).removeprefix("torch."),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
 class ByNetwork(Job):
     """What jobs that a network paints have in common.
 
@@ -78,7 +70,7 @@ class ByNetwork(Job):
         sizes: of the photo, of its painting, and of what the network sees.
     """
 
-    model: Model
+    model: TorchModel
     sizes: Sizes
 
     def summary(self) -> str:
@@ -90,9 +82,19 @@ class ByNetwork(Job):
         """See `Job.networks`."""
         return {"model": self.model.sha256}
 
+    @property
+    def computes_in(self) -> EngineName:
+        """See `Job.computes_in`."""
+        return "torch"
+
     def computed_by(self) -> dict[str, str]:
         """See `Job.computed_by`."""
-        return {"device": self.model.device.type, "precision": str(self.model.precision.dtype).removeprefix("torch.")}
+        return computed_by(self.model.device, self.model.precision)
+
+    @property
+    def resize_by(self) -> Bicubic:
+        """See `Job.resize_by`."""
+        return bicubic_rows
 
 
 class NetworkJob(ByNetwork):
@@ -103,7 +105,12 @@ class NetworkJob(ByNetwork):
     """
 
     def __init__(
-        self, engine: Engine, photo: PictureSource, request: StylizeRequest, model: Model, output: Output | None = None
+        self,
+        engine: Engine,
+        photo: PictureSource,
+        request: StylizeRequest,
+        model: TorchModel,
+        output: Output | None = None,
     ) -> None:
         super().__init__(engine, photo, request, output)
         self.model = model
@@ -189,13 +196,14 @@ class NetworkJob(ByNetwork):
         request, goal, seen = self.request, self.sizes.painting, self.sizes.seen
         photo, shown = (to_tensor(rows).to(self.model.device) for rows in (picture.rgb, picture.seen()))
         masks = [
-            mask.to(self.model.device)
+            to_tensor(mask).to(self.model.device)
             for mask in read_masks(
                 request.mask,
                 goal,
                 styles=max(1, len(request.style)),
                 max_megapixels=request.max_megapixels,
                 budget=self.engine.limit(request),
+                by=bicubic_rows,
             )
         ]
         work = resize(shown, seen)

@@ -11,27 +11,36 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from impasto.core.colour import match_colours
+from impasto.core.colour import cover, match_colours
 from impasto.core.host import trainable
-from impasto.core.memory import available_memory, device_memory, held_memory, room_within, shown_seconds
+from impasto.core.memory import (
+    PER_PIXEL,
+    READ,
+    available_memory,
+    device_memory,
+    held_memory,
+    room_within,
+    shown_seconds,
+)
 from impasto.core.precision import Precision, choose_precision, pick_device
 from impasto.core.resizing import bicubic_rows
 from impasto.core.tensors import to_array, to_tensor
 from impasto.errors import OptionError
 from impasto.imaging import Picture, fit_long_side
 from impasto.imaging.reduced import read_reduced
+from impasto.imaging.sizes import Bicubic
 from impasto.optimize.blockwise import Layout, layout_for, state_bytes, step_cost
 from impasto.optimize.loop import Optimization, scales_of
 from impasto.optimize.presets import OptimizeSettings
-from impasto.stylizer.finishing import cover, read_masks
+from impasto.stylizer.finishing import read_masks
 from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
-from impasto.stylizer.model import Model
-from impasto.stylizer.network_job import NetworkJob
+from impasto.stylizer.network_job import NetworkJob, computed_by
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.route import UNIVERSAL
 from impasto.stylizer.run_folder import RunFolder, damaged_state
 from impasto.stylizer.styles import Style
-from impasto.tiling.fitting import PER_PIXEL, READ, bytes_at_once, measured
+from impasto.stylizer.torch_model import TorchModel
+from impasto.tiling.fitting import bytes_at_once, measured
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
@@ -144,7 +153,16 @@ class OptimizeJob(Job):
 
     def computed_by(self) -> dict[str, str]:
         """See `Job.computed_by`."""
-        return {"device": self.device.type, "precision": str(self.precision.dtype).removeprefix("torch.")}
+        return computed_by(self.device, self.precision)
+
+    @property
+    def resize_by(self) -> Bicubic:
+        """See `Job.resize_by`."""
+        return bicubic_rows
+
+    def as_optimisation(self) -> OptimizeJob:
+        """See `Job.as_optimisation`."""
+        return self
 
     def prepare(self, room: int) -> Steps:
         """Read the pictures, bring them to size, load the backbone, paint a draft if that is what it begins with.
@@ -185,7 +203,8 @@ class OptimizeJob(Job):
             room,
         )
         _check_styles([style for style, _ in styles], optimization.scales[0][0], settings)
-        self._masks = read_masks(request.mask, size, max_megapixels=largest, budget=limit)
+        masks = read_masks(request.mask, size, max_megapixels=largest, budget=limit, by=bicubic_rows)
+        self._masks = [to_tensor(mask) for mask in masks]
         if self.state is not None:
             try:
                 optimization.load_state_dict(self.state)
@@ -262,8 +281,8 @@ class OptimizeJob(Job):
         with NetworkJob(self.engine, picture, request, self._draft_model()) as job:
             return (yield from job.paint_phase("draft", room))
 
-    def _draft_model(self) -> Model:
-        return self.engine.model(UNIVERSAL, device=self.request.device, precision=self.request.precision)
+    def _draft_model(self) -> TorchModel:
+        return self.engine.torch_model(UNIVERSAL, device=self.request.device, precision=self.request.precision)
 
     # -- what it takes --------------------------------------------------------------------------------------
 

@@ -17,15 +17,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-import torch
-
 from impasto.core.backbones import BACKBONES
-from impasto.core.environment import processor
+from impasto.core.machine import processor
 from impasto.errors import DataError, OptionError
 from impasto.files import sha256
 from impasto.imaging import Picture, as_picture
 from impasto.imaging.embedded import read_recipe as embedded_recipe
 from impasto.networks.shipped import MODELS
+from impasto.stylizer.choice import has_torch
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.styles import Style, as_styles
 from impasto.types import Init
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Recipe", "read_recipe", "recipe_of"]
 
 FORMAT: Final = 1
-LIBRARIES: Final = ("torch", "numpy", "pillow")
+LIBRARIES: Final = ("numpy", "pillow")
 ROLES: Final = ("style", "mask", "init", "model", "backbone")
 REPLACED: Final = MappingProxyType(
     {"preset": ("quality",), "quality": ("preset",), "keep_colors": ("colors_by",), "model": ("quality",)}
@@ -118,6 +117,9 @@ class Recipe:
         for name in changes:
             for other in REPLACED.get(name, ()):
                 values.pop(other, None)
+        if "model" in self.used and "engine" not in changes:
+            # Pictures made before there was a choice were made by torch. Where it is not here, another has to do.
+            values["engine"] = values.get("engine", "torch") if has_torch() else "auto"
         return StylizeRequest.of(**{**values, **changes})
 
     def differences(self, job: Job) -> tuple[str, ...]:
@@ -214,11 +216,12 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
 def recipe_of(job: Job) -> Recipe:
     """The recipe of what a job paints."""
     request, used = _by_name(job.request)
+    if job.computes_in is not None:
+        request["engine"] = job.computes_in
     used["photo"] = job.photo_hash
     used |= job.networks()
     libraries = {name: _version(name) for name in ("impasto", *LIBRARIES)}
     made_by = libraries | {"python": platform.python_version(), "processor": processor(), **job.computed_by()}
-    made_by["threads"] = str(torch.get_num_threads())
     return Recipe(request, used, made_by)
 
 

@@ -13,14 +13,13 @@ from impasto.core.host import our_settings
 from impasto.errors import DivergenceError, OptionError
 from impasto.imaging import check_output, write
 from impasto.stylizer.job import Job, Output, Progress, Steps
-from impasto.stylizer.optimize_job import OptimizeJob
 from impasto.stylizer.run_description import RunDescription
 from impasto.stylizer.run_folder import RunFolder
 from impasto.stylizer.run_log import Log, Timeline, plot_losses
-from impasto.stylizer.strip_job import StripJob
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
+    from impasto.stylizer.optimize_job import OptimizeJob
     from impasto.stylizer.request import StylizeRequest
     from impasto.types import PictureSource
 
@@ -83,7 +82,7 @@ class Recorder:
         self.job, self.records, self.folder, self.force = job, records or Records(), folder, force
         self.log = Log()
         self.film = Timeline() if self.records.timeline else None
-        if not isinstance(job, OptimizeJob):
+        if job.as_optimisation() is None:
             for name in ("timeline", "loss_plot", "log", "save_every"):
                 if getattr(self.records, name) is not None:
                     raise OptionError(f"`{name}` is about steps, and a network paints in one pass: leave it out")
@@ -96,8 +95,8 @@ class Recorder:
     def run(self) -> Steps:
         """Run the job to its end, recording it. Closing the generator stops, and keeps what can be resumed."""
         job = self.job
-        if isinstance(job, OptimizeJob):
-            yield from self._optimisation(job)
+        if (optimisation := job.as_optimisation()) is not None:
+            yield from self._optimisation(optimisation)
             return
         with closing(job.run()) as steps:
             yield from steps
@@ -106,8 +105,8 @@ class Recorder:
 
     def finish(self) -> None:
         """Write the picture so far, and what is about it; nothing if no step was done."""
-        job = self.job
-        if isinstance(job, OptimizeJob) and job.step:
+        job = self.job.as_optimisation()
+        if job is not None and job.step:
             with our_settings():
                 if job.output is not None:
                     job.write()
@@ -167,9 +166,10 @@ class Recorder:
     def _check_frames(self) -> None:
         """OutputError if a frame would be written over a file that is there."""
         every = self.records.save_every
-        if every and self.folder is None and isinstance(self.job, OptimizeJob):
-            for step in range(every, self.job.steps + 1, every):
-                check_output(self._beside(step), force=self.force, inputs=self.job.inputs)
+        job = self.job.as_optimisation()
+        if every and self.folder is None and job is not None:
+            for step in range(every, job.steps + 1, every):
+                check_output(self._beside(step), force=self.force, inputs=job.inputs)
 
     def _write_frame(self, job: OptimizeJob, step: int) -> None:
         if job.output is None:
@@ -215,7 +215,8 @@ def begin_run(
     _check_files([os.fspath(photo), *request.file_names, output.path])
     job = engine.job(os.fspath(photo), request, output=output, folder=folder.folder)
     recorder = Recorder(job, records, folder, force=output.force)
-    settings, beginning = (job.settings, job.beginning) if isinstance(job, OptimizeJob) else (None, None)
+    optimisation = job.as_optimisation()
+    settings, beginning = (None, None) if optimisation is None else (optimisation.settings, optimisation.beginning)
     first = os.fspath(beginning) if isinstance(beginning, str | os.PathLike) else None  # others were refused above
     folder.create(RunDescription(job.photo_path, request, output, settings, first, save_every=records.save_every))
     return recorder
@@ -241,12 +242,16 @@ def resume_run(
     force = force or (output is None and (optimised or found.output.force))
     place = Output(output or found.output.path, found.output.options, force=force, recipe=found.output.recipe)
     if found.settings is not None:
+        from impasto.stylizer.optimize_job import OptimizeJob
+
         painted = OptimizeJob(engine, found.photo, found.request, found.settings, found.beginning, place)
         painted.state, painted.state_of = folder.state(), folder
         job: Job = painted
         kept = Records(given.timeline, given.loss_plot, given.log, found.save_every)
     else:
-        model = engine.model(
+        from impasto.stylizer.strip_job import StripJob
+
+        model = engine.torch_model(
             found.request.model or "gallery", device=found.request.device, precision=found.request.precision
         )
         job = StripJob(engine, found.photo, found.request, model, place, folder.folder)

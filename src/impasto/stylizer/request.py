@@ -30,12 +30,13 @@ from impasto.stylizer.sentences import sentence_of
 from impasto.stylizer.styles import Style, as_styles
 from impasto.types import MAX_MEGAPIXELS, BackboneInput, Init, PrecisionName, Statistics
 
-__all__ = ["FORMAT", "Method", "OutputOptions", "Quality", "StylizeRequest", "parse_layers"]
+__all__ = ["FORMAT", "EngineName", "Method", "OutputOptions", "Quality", "StylizeRequest", "parse_layers"]
 
 FORMAT: Final = 1
 """Version of a request's JSON."""
 
 Quality = Literal["draft", "good", "best"]
+EngineName = Literal["auto", "light", "torch"]
 Method = Literal["network", "optimize"]
 Obeyed = Literal["network", "optimize"]
 BOTH: Final = ("network", "optimize")
@@ -275,6 +276,10 @@ class StylizeRequest(_Options):
         {}, "How it moves", OPTIMIZE,
         "Finer settings of an optimisation, by the names of `OptimizeSettings`: factor, betas ... (not on the command "
         "line).",
+    )  # fmt: skip
+    engine: EngineName = option(
+        "auto", "How it moves", NETWORK,
+        "What a network runs in: light (onnxruntime), torch, which can do more, or whichever is quicker.",
     )  # fmt: skip
     device: str = option("auto", "How it moves", BOTH, "auto, cpu, cuda, cuda:N or mps.", "NAME")
     precision: PrecisionName = option(

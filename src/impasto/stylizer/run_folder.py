@@ -10,8 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from impasto.errors import DataError, OptionError
 from impasto.files import atomic_path, output_error
 from impasto.imaging import Picture, write
@@ -115,6 +113,8 @@ class RunFolder:
 
     def save_state(self, state: Mapping[str, Any]) -> None:
         """How far an optimisation is, whole or not at all."""
+        import torch
+
         buffer = io.BytesIO()  # torch's own writing to disk tells no reason when it fails
         torch.save(dict(state), buffer)
         with atomic_path(self.folder / _STATE) as temporary:
@@ -125,6 +125,8 @@ class RunFolder:
         path = self.folder / _STATE
         if not path.exists():
             return None
+        import torch
+
         try:
             found = dict(torch.load(path, map_location="cpu", weights_only=True))
             if missing := _STATE_HAS - found.keys():

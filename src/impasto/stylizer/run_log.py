@@ -6,15 +6,15 @@ import csv
 import io
 import itertools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from impasto.core.resizing import resize
 from impasto.errors import DataError
 from impasto.files import atomic_path
 from impasto.imaging import fit_long_side, to_pil
 from impasto.stylizer.job import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["Log", "Timeline", "plot_losses"]
 
@@ -106,6 +106,8 @@ class Timeline:
 
     def add(self, image: Tensor, step: int) -> None:
         """Append (1, 3, H, W) in [0, 1], shrunk, as the frame of a step."""
+        from impasto.core.resizing import resize
+
         size = fit_long_side((image.shape[2], image.shape[3]), self.long_side)
         self.images.append(to_pil(resize(image.float().cpu(), size)))
         self.last = step

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from impasto.core.colour import cover
 from impasto.core.memory import available_memory, held_memory, release_blocks
 from impasto.core.rows import MapShape, RowStore
 from impasto.core.streams import split_rows
@@ -28,11 +29,11 @@ from impasto.imaging.reduced import read_reduced
 from impasto.imaging.strips import check_readable, check_writable, decode_strips, encode_strips, load_pyvips
 from impasto.imaging.writing import format_warnings_for
 from impasto.stylizer.clear import Alpha, Clear, Seen, find_ground
-from impasto.stylizer.finishing import cover
 from impasto.stylizer.job import JobPlan, Output, Progress, Steps
-from impasto.stylizer.model import Model
-from impasto.stylizer.network_job import ByNetwork, Sizes, sizes_of, tiling_options
+from impasto.stylizer.network_job import ByNetwork, tiling_options
 from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.sizes import Sizes, sizes_of
+from impasto.stylizer.torch_model import TorchModel
 from impasto.tiling.bands import BandProgress
 from impasto.tiling.fitting import fits_in_memory, measured, paint_rows, plan_for
 from impasto.tiling.journal import Journal
@@ -53,7 +54,7 @@ FINISHED = 1 << 18  # px that are finished at a time
 _PAINTING, _SMALL = "painting.tif", "painting.rows"
 
 
-def needs_strips(model: Model, photo: PictureSource, request: StylizeRequest, limit: int | None) -> bool:
+def needs_strips(model: TorchModel, photo: PictureSource, request: StylizeRequest, limit: int | None) -> bool:
     """Whether photo and painting do not fit into memory together with what paints them; no pixel is decoded."""
     if not isinstance(photo, str | os.PathLike) or os.fspath(photo) == "-":
         return False
@@ -91,7 +92,7 @@ class StripJob(ByNetwork):
         engine: Engine,
         photo: PictureSource,
         request: StylizeRequest,
-        model: Model,
+        model: TorchModel,
         output: Output,
         folder: Path | None,
     ) -> None:
@@ -112,6 +113,10 @@ class StripJob(ByNetwork):
         tiling = replace(self.tiling, seconds=self.tiling.seconds_on(measured(self.model.network)), peak=peak)
         pieces = len(tiling.passes) * max(1, tiling.height // tiling.band)  # as `split_rows` has it
         return JobPlan("strips", self.sizes.painting, pieces, tiling.peak, tiling.seconds, (f"by strips: {tiling}",))
+
+    def opening(self) -> str:
+        """See `Job.opening`."""
+        return str(self.tiling)
 
     def preview(self) -> Picture:
         """The photo, or at the end the painting, no larger than `SHOWN` px: rows that are done are not readable yet."""

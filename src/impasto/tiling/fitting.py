@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.core.host import in_our_settings
-from impasto.core.memory import held_memory
+from impasto.core.memory import PER_PIXEL, READ, held_memory
 from impasto.errors import OptionError
 from impasto.networks.adain import AdaIN, AdaINForward
 from impasto.networks.bound import BoundStyle, ForwardPass, StagedForward
@@ -27,8 +27,6 @@ from impasto.tiling.photos import Photo, TensorPhoto
 from impasto.tiling.plan import Machine, TilingOptions, TilingPlan, choose
 
 __all__ = [
-    "PER_PIXEL",
-    "READ",
     "bytes_at_once",
     "fits_in_memory",
     "measured",
@@ -39,9 +37,7 @@ __all__ = [
     "seconds_at_once",
 ]
 
-READ = 16  # bytes per pixel of a photo in memory: float32, with transparency
 MASK = 4  # bytes per pixel of a mask in memory
-PER_PIXEL = 52  # bytes: the result in float32, then mixed, clamped and rounded on its way to a file
 
 
 @torch.inference_mode()

@@ -19,12 +19,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from impasto.errors import DataError, MissingExtraError
+from impasto.imaging.naming import is_photo
 
-__all__ = ["ARCHIVES", "PHOTOS", "Files", "Parquet", "Part", "Tar", "Zip", "is_photo"]
+__all__ = ["ARCHIVES", "Files", "Parquet", "Part", "Tar", "Zip"]
 
-PHOTOS = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".avif", ".gif", ".bmp", ".heic", ".heif",
-)  # fmt: skip
 ARCHIVES = (".zip", ".parquet", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 UNPACKERS: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -42,13 +40,6 @@ class Part(Protocol):
     def read(self, place: int) -> bytes:
         """The file as it is stored; OSError, EOFError, ValueError, ... where it is damaged."""
         ...
-
-
-def is_photo(name: str) -> bool:
-    """By the name, which may include folders; what archivers add for themselves is hidden or __MACOSX."""
-    *folders, last = name.split("/")
-    hidden = any(part.startswith((".", "__MACOSX")) and part != "." for part in (*folders, last))
-    return not hidden and last.lower().endswith(PHOTOS)
 
 
 def _check_size(size: int) -> None:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from impasto.errors import DataError
 from impasto.files import expand_pattern, split_pattern
-from impasto.training.archives import ARCHIVES, PHOTOS, Files, Parquet, Part, Tar, Zip, is_photo
+from impasto.imaging.naming import PHOTOS, is_photo
+from impasto.training.archives import ARCHIVES, Files, Parquet, Part, Tar, Zip
 
 __all__ = ["PhotoSource", "open_photos"]
 

@@ -16,7 +16,7 @@ from impasto.core.vgg import VGG
 from impasto.errors import DataError, OptionError
 from impasto.files import sha256
 from impasto.imaging import Picture, read
-from impasto.training.archives import is_photo
+from impasto.imaging.naming import is_photo
 from impasto.training.photos import PhotoSource, open_photos
 from impasto.training.styles import ABOUT, StyleSet, read_list, unique_names
 from impasto.training.targets import backbone_identity, style_targets

@@ -24,7 +24,7 @@ from impasto.core.statistics import Divisor, gram, mean_std
 from impasto.core.vgg import VGG
 from impasto.errors import DataError, LayerError, OutputError, nearest
 from impasto.imaging import Picture, encode, read
-from impasto.training.archives import is_photo
+from impasto.imaging.naming import is_photo
 from impasto.training.targets import backbone_identity, style_features, style_shares
 
 __all__ = ["ABOUT", "Style", "StyleAdded", "StyleSet", "build_styles", "read_list", "unique_names"]

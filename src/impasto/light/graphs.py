@@ -1,0 +1,71 @@
+"""Graphs that `export.onnx_file` wrote, loaded and run by onnxruntime on the processor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.core.metadata import SHIPPED
+from impasto.core.threads import usable_cores
+from impasto.errors import WeightsError
+
+__all__ = ["FORMAT", "Graph", "graph_of", "look_path"]
+
+FORMAT: Final = 1
+ENTRY: Final = "impasto"
+_FATAL_ONLY: Final = 4  # what onnxruntime prints by itself; what is wrong it raises as well
+
+
+class Graph:
+    """A graph and what its file says of itself. Threads may share it.
+
+    Raises:
+        WeightsError: the file cannot be read, or is none of ours.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = usable_cores()
+        options.enable_mem_pattern = False  # twice the memory, and no faster
+        options.log_severity_level = _FATAL_ONLY
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            text = self._session.get_modelmeta().custom_metadata_map[ENTRY]
+            self.description: Mapping[str, Any] = json.loads(text)
+        except KeyError as error:
+            raise WeightsError(f"{path}: is not a graph of ours: `impasto export onnx` writes such files") from error
+        except Exception as error:  # onnxruntime's own kinds have no common base but this
+            raise WeightsError(f"{path}: cannot be read as ONNX: {str(error).splitlines()[0][:200]}") from error
+        if self.description.get("kind") != "onnx" or self.description.get("format") != FORMAT:
+            raise WeightsError(f"{path}: of another version of impasto: export it again with this one")
+        self.inputs: tuple[str, ...] = tuple(row.name for row in self._session.get_inputs())
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Memory that features take at most, per pixel of the picture."""
+        return int(self.description["bytes_per_pixel"])
+
+    def run(self, **inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Its only output."""
+        found: NDArray[np.float32] = self._session.run(None, inputs)[0]
+        return found
+
+
+def graph_of(name: str) -> Path | None:
+    """The file of a network in the package that can be run here, or of an exported one; None if there is none."""
+    shipped = SHIPPED / f"{name}.onnx"
+    if shipped.parent == SHIPPED and shipped.is_file():
+        return shipped
+    return Path(name).expanduser() if name.casefold().endswith(".onnx") else None
+
+
+def look_path(paint: Path) -> Path:
+    """Where the graph lies that looks at style pictures, beside the one that paints."""
+    return paint.with_name(f"{paint.stem}-style{paint.suffix}")

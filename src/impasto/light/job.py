@@ -1,0 +1,199 @@
+"""Painting with a trained network in onnxruntime, at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Mapping, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.core.memory import available_memory, held_memory, shown_bytes
+from impasto.core.threads import usable_cores
+from impasto.errors import OptionError
+from impasto.imaging import Picture, resize
+from impasto.imaging.colour import transfer_luminance
+from impasto.imaging.reduced import reading_bytes
+from impasto.light.model import STYLE_SIZE, LightModel, LightStyle, planes
+from impasto.stylizer.finishing import read_masks
+from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
+from impasto.stylizer.request import EngineName, StylizeRequest
+from impasto.stylizer.sizes import sizes_of
+
+if TYPE_CHECKING:
+    from impasto.stylizer.engine import Engine
+    from impasto.types import PictureSource
+
+__all__ = ["LightJob"]
+
+Floats = NDArray[np.float32]
+FAINT = 1e-6  # of a mask, so that where there is none, all styles count
+
+
+class LightJob(Job):
+    """A photo and a network of onnxruntime's.
+
+    Args:
+        model: what paints.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        photo: PictureSource,
+        request: StylizeRequest,
+        model: LightModel,
+        output: Output | None = None,
+    ) -> None:
+        super().__init__(engine, photo, request, output)
+        if request.alpha is not None and request.alpha < 1 and "alpha" not in model.graph.inputs:
+            raise OptionError("`alpha` is for networks that decode features (adain): use `strength`")
+        self.model, self.sizes = model, sizes_of(self.photo_size, request)
+        self._photo: Picture | None = None  # at the size of the painting
+        self._result: Picture | None = None
+
+    # -- what others call -----------------------------------------------------------------------------------
+
+    def plan(self) -> JobPlan:
+        """See `Job.plan`."""
+        self._check_room(self._free())
+        memory, (height, width) = held_memory() + self._need(), self.sizes.seen
+        message = f"{width}x{height} px at once in onnxruntime: about {shown_bytes(memory)} of memory"
+        return JobPlan("at once", self.sizes.painting, 1, memory, None, (message,))
+
+    def preview(self) -> Picture:
+        """See `Job.preview`."""
+        return self._result or self._photo or self.read_photo(self.sizes.painting)
+
+    def result(self) -> Picture:
+        """See `Job.result`."""
+        if self._result is None:
+            raise RuntimeError("nothing is painted yet")
+        return self._result
+
+    def summary(self) -> str:
+        """See `Job.summary`."""
+        height, width = self.sizes.painting
+        return f"{width}x{height} px, by {self.model.name}"
+
+    def networks(self) -> dict[str, str]:
+        """See `Job.networks`."""
+        return {"model": self.model.sha256}
+
+    @property
+    def computes_in(self) -> EngineName:
+        """See `Job.computes_in`."""
+        return "light"
+
+    def computed_by(self) -> dict[str, str]:
+        """See `Job.computed_by`."""
+        return {
+            "onnxruntime": version("onnxruntime"),
+            "device": "cpu",
+            "precision": "float32",
+            "threads": str(usable_cores()),
+        }
+
+    def fits(self) -> bool:
+        """Whether there is memory enough."""
+        return self._need() <= self._free()
+
+    # -- the work -------------------------------------------------------------------------------------------
+
+    def _need(self) -> int:
+        request, limit = self.request, self._free()
+        largest, size = request.max_megapixels, self.sizes.painting
+        pictures = [row.image for row in request.style] if self.model.any_style else []
+        reading = [reading_bytes(one, long_side=STYLE_SIZE, max_megapixels=largest, room=limit) for one in pictures]
+        reading += [
+            reading_bytes(one, size=size, light=True, max_megapixels=largest, room=limit) for one in request.mask
+        ]
+        return self.sizes.picture_bytes + max([*reading, self._features()])
+
+    def _features(self) -> int:
+        return self.model.graph.bytes_per_pixel * math.prod(self.sizes.seen)
+
+    def _free(self) -> int:
+        """Bytes that may be taken beside what the process holds."""
+        limit = self.engine.limit(self.request)
+        return available_memory() if limit is None else limit - held_memory()
+
+    def _check_room(self, room: int) -> None:
+        """OptionError, naming the size that would do, where the painting needs more than there is."""
+        need, long = self._need(), max(self.sizes.painting)
+        if need <= room:
+            return
+        would_do = math.floor(long * math.sqrt(max(0, room) / need) / 1.02)
+        remedy = f"choose a `size` of {would_do} or less" if would_do >= 32 else "free some memory"
+        height, width = self.sizes.painting
+        raise OptionError(
+            f"{width}x{height} px need {shown_bytes(need)} of memory in onnxruntime, and there are "
+            f"{shown_bytes(max(0, room))}: {remedy}, or install impasto[torch], which paints any size piece by piece"
+        )
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._photo = self._result = None
+
+    def _work(self) -> Steps:
+        self._check_room(self._room)
+        picture = self._photo = self.read_photo(self.sizes.painting)
+        yield Progress("painting", 0, 1.0, size=self.sizes.seen)
+        style = self.model.bind(self.request.style, self.request.max_megapixels, self.engine.limit(self.request))
+        self._result = yield from self._paint(picture, style)
+        yield Progress("painting", 1.0, 1.0, size=self.sizes.seen)
+        if self.output is not None:
+            yield Progress("writing", 0, 1)
+            self.write()
+
+    def _paint(self, picture: Picture, style: LightStyle) -> Generator[Progress, None, Picture]:
+        """As `NetworkJob._paint`, with arrays (H, W, C)."""
+        request, goal, seen = self.request, self.sizes.painting, self.sizes.seen
+        masks = read_masks(
+            request.mask,
+            goal,
+            styles=max(1, len(request.style)),
+            max_megapixels=request.max_megapixels,
+            budget=self.engine.limit(request),
+        )
+        photo, shown = picture.rgb, picture.seen()
+        work = resize(shown, seen)
+        if len(masks) > 1:
+            painted = yield from self._by_regions(work, style, [resize(mask, seen) for mask in masks])
+        else:
+            painted = self._run(work, style.whole)
+        lost = 1 - request.strength
+        if seen != goal:
+            painted = resize(painted, goal)
+            if lost:  # what shrinking took from the photo comes back as the strength goes
+                painted = painted + lost * (shown - resize(work, goal))
+        if lost and picture.ground is not None:
+            painted = painted + lost * (photo - shown)  # where transparency begins, it was shown less
+        if request.keep_colors:
+            painted = transfer_luminance(painted, photo)
+        if masks:
+            where = sum(masks[1:], masks[0]).clip(0, 1)[:, :, None]
+            painted = photo + where * (painted - photo)
+        return picture.with_rgb(painted)
+
+    def _by_regions(
+        self, work: Floats, style: LightStyle, regions: Sequence[Floats]
+    ) -> Generator[Progress, None, Floats]:
+        """Painted in each style alone; masks and weights decide the share of each."""
+        shares = [weight * (mask + FAINT) for weight, mask in zip(style.weights, regions, strict=True)]
+        total, out = sum(shares[1:], shares[0]), np.zeros_like(work)
+        for number, (share, alone) in enumerate(zip(shares, style.alone, strict=True)):
+            yield Progress("painting", number / len(shares), 1.0, size=self.sizes.seen)
+            out += (share / total)[:, :, None] * self._run(work, alone)
+        return out
+
+    def _run(self, work: Floats, style: Mapping[str, Floats]) -> Floats:
+        strength = np.array(self.request.strength, np.float32)
+        inputs = {"image": planes(work), "strength": strength, **style}
+        if "alpha" in self.model.graph.inputs:
+            alpha = self.request.alpha
+            inputs["alpha"] = np.array(1.0 if alpha is None else alpha, np.float32)
+        painted: Floats = self.model.graph.run(**inputs)[0].transpose(1, 2, 0)
+        return painted
