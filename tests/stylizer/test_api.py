@@ -244,7 +244,7 @@ def captured(monkeypatch: pytest.MonkeyPatch, **arguments: Any) -> dict[str, Any
             seen.update(settings=settings, beginning=beginning)
             raise ImpastoError
 
-    monkeypatch.setattr("impasto.stylizer.engine.OptimizeJob", Stopped)
+    monkeypatch.setattr("impasto.stylizer.optimize_job.OptimizeJob", Stopped)
     with pytest.raises(ImpastoError):
         stylize("p.jpg", "s.jpg", **arguments)
     return seen

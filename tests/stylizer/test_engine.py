@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from impasto.core import weights
 from impasto.core.memory import held_memory
 from impasto.errors import OptionError
 from impasto.imaging import Picture
+from impasto.networks import checkpoint
 from impasto.stylizer import engine as module
 from impasto.stylizer.budget import MemoryBudget
 from impasto.stylizer.engine import Engine
@@ -110,7 +112,7 @@ def test_one_thread_may_step_through_two_jobs_by_turns() -> None:
 def test_style_pictures_are_encoded_once_though_many_threads_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     engine, count, lock = Engine(), [0], threading.Lock()
     model = engine.model("universal", precision="float32")
-    from impasto.stylizer import model as models
+    from impasto.stylizer import torch_model as models
 
     real = models.encode
 
@@ -142,8 +144,8 @@ def test_models_and_backbones_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -
 
         return call
 
-    monkeypatch.setattr(module, "load_model", counted("model", module.load_model))
-    monkeypatch.setattr(module, "load_backbone", counted("backbone", module.load_backbone))
+    monkeypatch.setattr(checkpoint, "load_model", counted("model", checkpoint.load_model))
+    monkeypatch.setattr(weights, "load_backbone", counted("backbone", weights.load_backbone))
     monkeypatch.setattr(module, "sha256", counted("hash", module.sha256))
     engine = Engine()
 

@@ -24,10 +24,10 @@ from impasto.networks.brisk import Brisk, BriskConfig
 from impasto.networks.checkpoint import save_model
 from impasto.networks.universal import Universal, UniversalConfig
 from impasto.stylizer.engine import Engine
-from impasto.stylizer.model import Model
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.route import gallery_styles, route
 from impasto.stylizer.styles import StyleRecord
+from impasto.stylizer.torch_model import TorchModel
 
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")
 SIZES = {"channels": 8, "blocks": 1, "detail": 4, "parts": 8, "hidden": 8}
@@ -54,7 +54,7 @@ def gallery(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["adain", "universal"])
-def any_style(request: pytest.FixtureRequest, tmp_path: Path) -> Model:
+def any_style(request: pytest.FixtureRequest, tmp_path: Path) -> TorchModel:
     torch.manual_seed(0)
     ranks = dict.fromkeys(VGG("vgg16", last="conv4_1").convolutions[1:], 4)
     encoder = VGG("vgg16", last="conv4_1", ranks=ranks, name="tiny").requires_grad_(False)
@@ -64,7 +64,7 @@ def any_style(request: pytest.FixtureRequest, tmp_path: Path) -> Model:
     else:
         network = Universal(UniversalConfig(**SIZES), encoder).eval()
     precision = choose_precision("cpu", "float32")
-    return Model(Engine(), network, {"styles": []}, "toy", tmp_path / "photo.png", torch.device("cpu"), precision)
+    return TorchModel(Engine(), network, {"styles": []}, "toy", tmp_path / "photo.png", torch.device("cpu"), precision)
 
 
 def pixels(image: Image.Image) -> np.ndarray:
@@ -124,14 +124,14 @@ def test_what_a_photo_hides_changes_nothing(toy: Path, options: dict[str, Any]) 
     assert black[0, 0, 3] == 0
 
 
-def test_what_a_style_hides_changes_nothing(any_style: Model) -> None:
+def test_what_a_style_hides_changes_nothing(any_style: TorchModel) -> None:
     black, white = (pixels(any_style.stylize("photo.png", cut_out("night.png", hidden))) for hidden in (0, 255))
     assert (black == white).all()
     assert (black != pixels(any_style.stylize("photo.png", "night.png"))).any()
 
 
 @pytest.mark.parametrize("which", ["photo", "style"])
-def test_a_picture_of_which_nothing_shows_is_told(any_style: Model, which: str) -> None:
+def test_a_picture_of_which_nothing_shows_is_told(any_style: TorchModel, which: str) -> None:
     clear = Image.new("RGBA", (40, 40))
     photo, style = (clear, "night.png") if which == "photo" else ("photo.png", clear)
     with pytest.raises(ImageError, match="transparent everywhere, need something that shows"):
@@ -157,7 +157,7 @@ def test_what_makes_no_sense(toy: Path, style: object, options: dict, message: s
         impasto.load(toy).stylize("photo.png", style, **options)
 
 
-def test_an_encoded_style_is_remembered_by_its_content(any_style: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encoded_style_is_remembered_by_its_content(any_style: TorchModel, monkeypatch: pytest.MonkeyPatch) -> None:
     first = any_style.stylize("photo.png", "night.png")
     assert any_style.any_style
     monkeypatch.setattr(any_style.network, "encode_style", None)  # would fail if it were called again
@@ -166,7 +166,7 @@ def test_an_encoded_style_is_remembered_by_its_content(any_style: Model, monkeyp
         any_style.stylize("photo.png", "wave.png")
 
 
-def test_strength_of_any_style_begins_at_the_photo(any_style: Model) -> None:
+def test_strength_of_any_style_begins_at_the_photo(any_style: TorchModel) -> None:
     photo = pixels(Image.open("photo.png").convert("RGB"))
     moved = []
     for strength in (0, 0.25, 0.5, 0.75, 1):
@@ -201,7 +201,7 @@ def test_a_file_of_universal_paints_in_any_style(folder: Path) -> None:
         model.stylize("photo.png", "fog")
 
 
-def test_a_mask_for_each_picture(any_style: Model) -> None:
+def test_a_mask_for_each_picture(any_style: TorchModel) -> None:
     left = Image.new("L", (40, 36), 0)
     left.paste(255, (0, 0, 20, 36))
     photo = pixels(Image.open("photo.png").convert("RGB"))

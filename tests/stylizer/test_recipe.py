@@ -6,6 +6,7 @@ import getpass
 import json
 import shutil
 import socket
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +246,7 @@ def test_what_of_photo_machine_and_versions_differs_is_told(monkeypatch: pytest.
     monkeypatch.setattr(module, "processor", lambda: "an abacus")
     was = recipe.made_by["processor"]
     older = Recipe(recipe.request, {**recipe.used, "model": "0" * 64}, {**recipe.made_by, "torch": "2.0"})
-    now = module.version("torch")
+    now = version("torch")
     with ENGINE.job("night.png", older.to_request()) as job:
         assert older.differences(job) == (
             "the photo is another",

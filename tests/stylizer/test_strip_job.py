@@ -27,22 +27,24 @@ from impasto.networks.registry import Network
 from impasto.networks.universal import Universal, UniversalConfig
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.job import Output
-from impasto.stylizer.model import Model
 from impasto.stylizer.request import OutputOptions, StylizeRequest
 from impasto.stylizer.strip_job import StripJob, needs_strips
+from impasto.stylizer.torch_model import TorchModel
 from impasto.tiling.journal import Journal
 
 pytest.importorskip("pyvips", reason="the extra huge (pyvips) is not installed")
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")
 
 
-def model_of(network: Network) -> Model:
+def model_of(network: Network) -> TorchModel:
     names = [{"name": name} for name in network.styles] if isinstance(network, Brisk) else []
     precision = Precision(torch.float32, True, "a test")
-    return Model(Engine(), network.eval(), {"styles": names}, "toy", Path(__file__), torch.device("cpu"), precision)
+    return TorchModel(
+        Engine(), network.eval(), {"styles": names}, "toy", Path(__file__), torch.device("cpu"), precision
+    )
 
 
-def gallery() -> Model:
+def gallery() -> TorchModel:
     torch.manual_seed(0)
     network = Brisk(BriskConfig(("a", "b"), channels=8, blocks=1, detail=8))
     for norm in network.norms:
@@ -59,34 +61,39 @@ def encoder() -> VGG:
     return vgg.requires_grad_(False)
 
 
-def universal() -> Model:
+def universal() -> TorchModel:
     return model_of(Universal(UniversalConfig(channels=8, blocks=1, detail=8), encoder()))
 
 
-def adain() -> Model:
+def adain() -> TorchModel:
     return model_of(AdaIN(AdaINConfig(width=1 / 32), encoder()))
 
 
 def strip_job(
-    model: Model, photo: Any, output: str = "out.png", folder: Path | None = None, compression: int = 6, **options: Any
+    model: TorchModel,
+    photo: Any,
+    output: str = "out.png",
+    folder: Path | None = None,
+    compression: int = 6,
+    **options: Any,
 ) -> StripJob:
     place = Output(output, OutputOptions(png_compression=compression), force=True)
     return StripJob(model.engine, photo, StylizeRequest.of(**options), model, place, folder)
 
 
-def painted(model: Model, photo: Any, output: str = "out.png", folder: Path | None = None, **options: Any) -> Path:
+def painted(model: TorchModel, photo: Any, output: str = "out.png", folder: Path | None = None, **options: Any) -> Path:
     with strip_job(model, photo, output, folder, **options) as job:
         done = [record.done for record in job.run() if record.phase == "painting"]
     assert done == sorted(done)
     return Path(output)
 
 
-def in_memory(model: Model, photo: Any, output: str, **options: Any) -> np.ndarray:
+def in_memory(model: TorchModel, photo: Any, output: str, **options: Any) -> np.ndarray:
     picture = model.paint(photo, **{name: value for name, value in options.items() if name != "tile"})
     return picture.integers(min(picture.bits, 16 if output.endswith(("png", "tif")) else 8), not output.endswith("jpg"))
 
 
-def assert_as_in_memory(model: Model, photo: Any, output: str = "out.png", **options: Any) -> None:
+def assert_as_in_memory(model: TorchModel, photo: Any, output: str = "out.png", **options: Any) -> None:
     """To one level of 8 bits."""
     path, expected = painted(model, photo, output, **options), in_memory(model, photo, output, **options)
     found = read(path)
@@ -186,7 +193,7 @@ def test_jpeg_tells_what_it_cannot_hold() -> None:
     ("make", "options"),
     [(universal, {"strength": 0.5}), (universal, {"style_scale": 1.5}), (adain, {}), (adain, {"alpha": 0.5})],
 )
-def test_pictures_as_styles(make: Callable[[], Model], options: dict[str, Any]) -> None:
+def test_pictures_as_styles(make: Callable[[], TorchModel], options: dict[str, Any]) -> None:
     assert_as_in_memory(make(), "photo.png", style=["night.png:0.4", "wave.png:0.6"], tile=16, **options)
 
 

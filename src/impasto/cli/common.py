@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Replace the output i
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 _written = Written({})
+_NOISE = dict.fromkeys((7, 8))  # control characters that a terminal would obey
 _bars: list[Any] = []  # the console that a bar is drawn on, above which lines go
 
 
@@ -62,9 +64,14 @@ def show_note(text: str) -> None:
 
 
 def _line(text: str, style: str) -> None:
-    # soft_wrap: one line whatever the width, so that paths can be copied and programs can read it.
-    console = _bars[-1] if _bars else _stderr()
-    console.print(_written(" ".join(text.split())), style=style, markup=False, highlight=False, soft_wrap=True)
+    line = _written(" ".join(text.split()))
+    if _bars or _is_terminal():
+        # soft_wrap: one line whatever the width, so that paths can be copied and programs can read it.
+        console = _bars[-1] if _bars else _stderr()
+        console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    elif sys.stderr is not None:
+        sys.stderr.write(line.translate(_NOISE) + "\n")
+        sys.stderr.flush()
 
 
 def print_json(facts: Any) -> None:
@@ -121,6 +128,9 @@ def bar(
     there is to tell of it. A bar that `stays` is left standing, also where there is no terminal; it is for work of
     hours, whose speed is that of minutes.
     """
+    if console is None and not stays and not _is_terminal():
+        yield lambda *_: None
+        return
     from rich import progress
 
     console = console or _stderr()
@@ -137,10 +147,7 @@ def bar(
         progress.TextColumn("{task.fields[told]}"),
     )
     period = 300 if stays else 30
-    silent = not console.is_terminal and not stays
-    with progress.Progress(
-        *columns, console=console, disable=silent, transient=not stays, speed_estimate_period=period
-    ) as shown:
+    with progress.Progress(*columns, console=console, transient=not stays, speed_estimate_period=period) as shown:
         task = shown.add_task("", total=None, visible=False, told="")
 
         def show(done: float, total: float | None, what: str = "", told: str = "") -> None:
@@ -151,6 +158,12 @@ def bar(
             yield show
         finally:
             _bars.pop()
+
+
+def _is_terminal() -> bool:
+    """Whether somebody looks at stderr, or says so; rich, which draws there, takes a tenth of a second to load."""
+    told = any(os.environ.get(name) for name in ("FORCE_COLOR", "TTY_COMPATIBLE"))
+    return sys.stderr is not None and (told or sys.stderr.isatty())
 
 
 def _stderr() -> Any:

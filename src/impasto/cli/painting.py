@@ -17,7 +17,6 @@ from impasto.cli.common import bar, show_error, show_note
 from impasto.errors import DivergenceError
 from impasto.stylizer.job import Output
 from impasto.stylizer.recorder import Recorder, Records, begin_run, resume_run
-from impasto.stylizer.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from impasto.stylizer.job import Job, Progress
     from impasto.stylizer.recipe import Recipe
     from impasto.stylizer.request import OutputOptions, StylizeRequest
+    from impasto.stylizer.run_folder import RunFolder
 
 __all__ = ["Painter", "resume_one"]
 
@@ -60,7 +60,7 @@ class Painter:
         """Paint a photo, with a bar."""
         place = self._place(output)
         if run is not None:
-            recorder = begin_run(self.engine, photo, self.request, place, RunFolder(run), records)
+            recorder = begin_run(self.engine, photo, self.request, place, _folder(run), records)
         else:
             job = self.engine.job(photo, self.request, output=place)
             recorder = Recorder(job, records, force=self._force)
@@ -70,7 +70,7 @@ class Painter:
     def plan(self, photo: str, output: str, run: Path | None, records: Records) -> None:
         """Tell how a photo would be painted, and paint nothing; of the photo the header alone is read."""
         with self.engine.job(photo, self.request, output=self._place(output), folder=run) as job:
-            Recorder(job, records, None if run is None else RunFolder(run), force=self._force)
+            Recorder(job, records, None if run is None else _folder(run), force=self._force)
             self._compare(job)
             for sentence in job.plan().message:
                 show_note(sentence)
@@ -124,12 +124,18 @@ class Painter:
 
 def resume_one(engine: Engine, folder: Path, output: str | None, records: Records, *, force: bool) -> None:
     """Go on with a run."""
-    recorder = resume_run(engine, RunFolder(folder), output=output, records=records, force=force)
+    recorder = resume_run(engine, _folder(folder), output=output, records=records, force=force)
     job = recorder.job.as_optimisation()
     ended = job is not None and job.state is not None and job.state["step"] >= job.steps
     _carry_out(recorder, lambda note: show_note(note) if note else None)
     if ended:
         show_note("this run was finished before; its picture is written again")
+
+
+def _folder(path: Path) -> RunFolder:
+    from impasto.stylizer.run_folder import RunFolder
+
+    return RunFolder(path)
 
 
 def _carry_out(recorder: Recorder, tell: Callable[[str | None], None]) -> None:

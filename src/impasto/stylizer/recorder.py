@@ -13,14 +13,13 @@ from impasto.core.host import our_settings
 from impasto.errors import DivergenceError, OptionError
 from impasto.imaging import check_output, write
 from impasto.stylizer.job import Job, Output, Progress, Steps
-from impasto.stylizer.run_description import RunDescription
-from impasto.stylizer.run_folder import RunFolder
 from impasto.stylizer.run_log import Log, Timeline, plot_losses
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
     from impasto.stylizer.optimize_job import OptimizeJob
     from impasto.stylizer.request import StylizeRequest
+    from impasto.stylizer.run_folder import RunFolder
     from impasto.types import PictureSource
 
 __all__ = ["Recorder", "Records", "begin_run", "resume_run"]
@@ -208,6 +207,8 @@ def begin_run(
         DataError: the folder holds a run already.
         ImpastoError: as of `Engine.job` and `Recorder`.
     """
+    from impasto.stylizer.run_description import RunDescription
+
     records = records or Records()
     folder.check_free()
     if not isinstance(photo, str | os.PathLike):

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, get_args
 from impasto.core.metadata import read_metadata
 from impasto.errors import OptionError, nearest
 from impasto.networks.shipped import find_model, shipped_models
-from impasto.optimize.presets import DEFAULT_PRESET, Init, OptimizeSettings
-from impasto.optimize.presets import preset as settings_of
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.strokes import factor_for_optimisation
 from impasto.stylizer.styles import StyleRecord, records
+from impasto.types import Init
 
 if TYPE_CHECKING:
+    from impasto.optimize.presets import OptimizeSettings
     from impasto.types import PictureSource
 
 __all__ = ["GALLERY", "QUALITIES", "UNIVERSAL", "Route", "gallery_styles", "route"]
@@ -96,6 +96,9 @@ def _network_for(request: StylizeRequest, *, tuned: bool) -> str | PathLike[str]
 
 
 def _by_optimisation(request: StylizeRequest) -> Route:
+    from impasto.optimize.presets import DEFAULT_PRESET
+    from impasto.optimize.presets import preset as settings_of
+
     for name in request.given:
         if "optimize" not in request.obeyed_by(name):
             instead = ": use `strength`" if name == "alpha" else ", which paint in one pass: leave it out"
