@@ -23,6 +23,7 @@ from impasto.stylizer.engine import Engine
 from impasto.stylizer.job import Output
 from impasto.stylizer.recipe import Recipe, read_recipe
 from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.route import route
 from impasto.stylizer.styles import Style
 
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")
@@ -80,7 +81,8 @@ def test_strips_carry_it_too(output: str) -> None:
     with ENGINE.job("photo.png", request, output=Output(output), folder=Path("run")) as job:
         list(job.run())
         assert read_recipe(output) == job.recipe
-    assert read_recipe(output).request == {"style": GREAT_WAVE, "precision": "float32", "tile": 16}
+    wanted = {"style": GREAT_WAVE, "precision": "float32", "tile": 16, "engine": "torch"}
+    assert read_recipe(output).request == wanted
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -115,7 +117,7 @@ def test_it_can_be_left_out() -> None:
     with pytest.raises(DataError, match=r"out\.png: carries no recipe"):
         read_recipe("out.png")
     impasto.stylize("photo.png", "great-wave", output="with.png")
-    assert read_recipe("with.png").request == {"style": [{"style": "great-wave", "weight": 1.0}]}
+    assert read_recipe("with.png").request == {"style": [{"style": "great-wave", "weight": 1.0}], "engine": "torch"}
 
 
 def test_pictures_in_memory_are_known_by_their_pixels() -> None:
@@ -128,6 +130,14 @@ def test_pictures_in_memory_are_known_by_their_pixels() -> None:
     assert np.array_equal(paint(again, photo=photo), np.array(Image.open("out.png")))
     with pytest.raises(OptionError, match=r"the recipe needs the style 'picture' \(SHA-256 [0-9a-f]{64}\)"):
         recipe.to_request()
+
+
+def test_a_network_s_recipe_may_be_optimised() -> None:
+    """What a network ran in means nothing then."""
+    paint({"style": "night.png", "precision": "float32"})
+    request = read_recipe("out.png").to_request({"style": ["night.png"]}, quality="good", steps=1)
+    assert "engine" not in request.given
+    assert route(request).settings is not None
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -251,8 +261,8 @@ def test_what_of_photo_machine_and_versions_differs_is_told(monkeypatch: pytest.
         assert older.differences(job) == (
             "the photo is another",
             "the network is another",
-            f"torch is {now}, and was 2.0",
             f"processor is an abacus, and was {was}",
+            f"torch is {now}, and was 2.0",
         )
 
 

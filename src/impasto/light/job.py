@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Mapping, Sequence
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,8 +88,10 @@ class LightJob(Job):
 
     def computed_by(self) -> dict[str, str]:
         """See `Job.computed_by`."""
+        import onnxruntime
+
         return {
-            "onnxruntime": version("onnxruntime"),
+            "onnxruntime": onnxruntime.__version__,
             "device": "cpu",
             "precision": "float32",
             "threads": str(usable_cores()),

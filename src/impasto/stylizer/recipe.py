@@ -12,10 +12,13 @@ import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, get_args
+
+import numpy as np
+import PIL
 
 from impasto.core.backbones import BACKBONES
 from impasto.core.machine import processor
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["Recipe", "read_recipe", "recipe_of"]
 
 FORMAT: Final = 1
-LIBRARIES: Final = ("numpy", "pillow")
 ROLES: Final = ("style", "mask", "init", "model", "backbone")
 REPLACED: Final = MappingProxyType(
     {"preset": ("quality",), "quality": ("preset",), "keep_colors": ("colors_by",), "model": ("quality",)}
@@ -117,9 +119,11 @@ class Recipe:
         for name in changes:
             for other in REPLACED.get(name, ()):
                 values.pop(other, None)
-        if "model" in self.used and "engine" not in changes:
+        if "model" in self.used and "backbone" not in self.used and not _optimises(changes):
             # Pictures made before there was a choice were made by torch. Where it is not here, another has to do.
             values["engine"] = values.get("engine", "torch") if has_torch() else "auto"
+        else:
+            values.pop("engine", None)
         return StylizeRequest.of(**{**values, **changes})
 
     def differences(self, job: Job) -> tuple[str, ...]:
@@ -220,9 +224,18 @@ def recipe_of(job: Job) -> Recipe:
         request["engine"] = job.computes_in
     used["photo"] = job.photo_hash
     used |= job.networks()
-    libraries = {name: _version(name) for name in ("impasto", *LIBRARIES)}
+    # Of libraries by their own word: looking up what is installed takes as long as a small picture.
+    libraries = {"impasto": version("impasto"), "numpy": np.__version__, "pillow": PIL.__version__}
     made_by = libraries | {"python": platform.python_version(), "processor": processor(), **job.computed_by()}
     return Recipe(request, used, made_by)
+
+
+def _optimises(changes: Mapping[str, Any]) -> bool:
+    """Whether options mean that what a network painted is to be optimised."""
+    if changes.get("quality") in ("good", "best") or changes.get("method") == "optimize":
+        return True
+    known = [name for name in changes if name in StylizeRequest.model_fields]
+    return any(StylizeRequest.obeyed_by(name) == ("optimize",) for name in known)
 
 
 def _by_name(request: StylizeRequest) -> tuple[dict[str, Any], dict[str, str]]:
@@ -305,10 +318,3 @@ def picture_hash(picture: Picture) -> str:
 
 def _said(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
