@@ -134,7 +134,7 @@ def test_pictures_in_memory_are_known_by_their_pixels() -> None:
 
 def test_a_network_s_recipe_may_be_optimised() -> None:
     """What a network ran in means nothing then."""
-    paint({"style": "night.png", "precision": "float32"})
+    paint({"style": "night.png"})
     request = read_recipe("out.png").to_request({"style": ["night.png"]}, quality="good", steps=1)
     assert "engine" not in request.given
     assert route(request).settings is not None
