@@ -22,7 +22,7 @@ from impasto.imaging.metadata import (
     keeps_exif,
     resolution,
 )
-from impasto.imaging.tiff import is_tiff
+from impasto.imaging.formats import is_tiff
 
 __all__ = ["find_metadata", "no_room", "of_info", "photoshop_block", "png_chunks", "save_options", "tag_tiff"]
 
