@@ -12,7 +12,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,7 +168,7 @@ def _marked(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _by_pillow(rows: NDArray[np.uint8], pixel: int) -> NDArray[np.uint8]:
-    """Rows (n, 1 + bytes) as PNG stores them, of 1 to 4 bytes to a pixel -> what they are differences of, (n, bytes)."""
+    """Rows (n, 1 + bytes) as PNG stores them, 1 to 4 bytes to a pixel -> what they are differences of, (n, bytes)."""
     meaning = bytes((8, _KIND[pixel], 0, 0, 0))
     container = _png((rows.shape[1] - 1) // pixel, len(rows), meaning, b"", rows.tobytes())
     with Image.open(io.BytesIO(container), formats=["PNG"]) as image:

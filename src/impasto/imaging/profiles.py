@@ -63,8 +63,8 @@ def to_srgb(colour: NDArray[Any], profile: bytes | None) -> NDArray[Any]:
 
 def _transform(colour: NDArray[Any], profile: bytes, space: str) -> NDArray[Any]:
     try:
-        what = "CIELab" if space == "lab" else "a colour profile with 16 bits per channel"
-        imagecodecs = load_imagecodecs(what)
+        wide = "a colour profile with 16 bits per channel"
+        imagecodecs = load_imagecodecs("CIELab", "tiff") if space == "lab" else load_imagecodecs(wide)
     except MissingExtraError:
         if colour.dtype != np.uint8 or space == "lab":
             raise
@@ -99,7 +99,7 @@ def _by_pillow(colour: NDArray[np.uint8], profile: bytes, space: str) -> NDArray
         renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
         flags=flags,
     )
-    image = Image.fromarray(np.ascontiguousarray(colour[:, :, 0] if space == "gray" else colour), mode)
+    image = Image.frombytes(mode, (colour.shape[1], colour.shape[0]), colour.tobytes())
     return np.asarray(ImageCms.applyTransform(image, transform))
 
 
