@@ -104,7 +104,7 @@ def load_library(module: str, extra: str, what: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise MissingExtraError(module.replace("_", "-"), extra, what) from error
+        raise MissingExtraError(module.partition(".")[0].replace("_", "-"), extra, what) from error
 
 
 def nearest(word: object, known: Iterable[str]) -> str:

@@ -73,7 +73,7 @@ def _transform(colour: NDArray[Any], profile: bytes, space: str) -> NDArray[Any]
     if colour.dtype == np.uint16 or space in ("gray", "lab"):
         # Little CMS would bake these into a coarse table, visibly wrong in the dark and near the gamut's edge
         flags |= imagecodecs.CMS.FLAGS.NOOPTIMIZE
-    return imagecodecs.cms_transform(
+    rgb: NDArray[np.uint16] = imagecodecs.cms_transform(
         np.ascontiguousarray(colour[:, :, 0] if space == "gray" else colour),
         imagecodecs.cms_profile("lab4") if space == "lab" else profile,
         SRGB,
@@ -83,9 +83,10 @@ def _transform(colour: NDArray[Any], profile: bytes, space: str) -> NDArray[Any]
         intent=imagecodecs.CMS.INTENT.RELATIVE_COLORIMETRIC,
         flags=flags,
     )
+    return rgb
 
 
-def _by_pillow(colour: NDArray[np.uint8], profile: bytes, space: str) -> NDArray[np.uint8]:
+def _by_pillow(colour: NDArray[Any], profile: bytes, space: str) -> NDArray[np.uint8]:
     """The same for 8 bits in and out; uint8."""
     mode = {"gray": "L", "rgb": "RGB", "cmyk": "CMYK"}[space]
     flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
@@ -132,8 +133,8 @@ def _is_srgb(profile: bytes, space: str) -> bool:
     try:
         found = _transform(probe, profile, space)
     except MissingExtraError:
-        probe, most = (probe // 257).astype(np.uint8), 1
-        found = _by_pillow(probe, profile, space)
+        probe, most = probe // 257, 1
+        found = _by_pillow(probe.astype(np.uint8), profile, space)
     return bool(np.abs(found.astype(np.int32) - probe).max() <= most)
 
 

@@ -139,7 +139,7 @@ def _unpack(page: Any, data: bytes, rows: int, width: int) -> NDArray[Any]:
         rgb: NDArray[Any] = imagecodecs.tiff_decode(_file(page, data, rows, width, samples, bits), index=0, asrgb=True)
         return rgb[:, :, :3]
     if bits in (1, 8, 16, 32, 64):
-        array = imagecodecs.tiff_decode(_file(page, data, rows, width, samples, bits), index=0)
+        array: NDArray[Any] = imagecodecs.tiff_decode(_file(page, data, rows, width, samples, bits), index=0)
         array = array.reshape(rows, width, samples)
         return array if bits == 1 else array.view(page.dtype)
     line = math.ceil(width * samples * bits / 8)  # other depths: as bytes, and then apart
@@ -156,7 +156,8 @@ def _by_pillow(page: Any, data: bytes, rows: int, width: int, samples: int) -> N
     if page.bitspersample == 1:
         return np.unpackbits(packed, axis=1)[:, : width * samples].reshape(rows, width, samples)
     array: NDArray[Any] = packed.view(page.dtype.newbyteorder(page.parent.byteorder)).reshape(rows, width, samples)
-    return np.cumsum(array, axis=1, dtype=page.dtype) if page.predictor == 2 else array.astype(page.dtype)
+    array = array.astype(page.dtype, copy=False)
+    return np.cumsum(array, axis=1, dtype=array.dtype) if page.predictor == 2 else array
 
 
 def _file(page: Any, data: bytes, rows: int, width: int, samples: int, bits: int, *, plain: bool = False) -> bytes:
