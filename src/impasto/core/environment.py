@@ -88,9 +88,9 @@ def _of_torch(device: str, precision: str) -> dict[str, Any]:
 
 
 def _without_torch(device: str, precision: str) -> dict[str, Any]:
-    for asked, own in ((device, "cpu"), (precision, "float32")):
+    for what, asked, own in (("device", device, "cpu"), ("precision", precision, "float32")):
         if asked not in ("auto", own):
-            require("torch", "torch", asked)
+            require("torch", "torch", f"{what} {asked}")
     return {
         "torch": None,
         "devices": [{"name": "cpu", "model": processor()}],
