@@ -30,6 +30,8 @@ LEVELS = [
 ]
 LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}
 APART = {("imaging", "core"), ("core", "imaging")}  # on one level, and strangers to each other
+TORCH = {"torch", "safetensors"}  # what these parts compute with: whatever calls them asks for the extra before
+WITH_TORCH = {"core", "networks", "optimize", "tiling", "stylizer", "training", "evaluation", "lab", "export"}
 MODULE_OF = {"pillow": "PIL", "pillow-heif": "pillow_heif"}  # where they differ from the distribution's name
 
 
@@ -126,7 +128,7 @@ def optional_at_import_time(known: dict[str, ast.Module], required: set[str]) ->
         f"{module} imports {target} at its top"
         for module, tree in known.items()
         for target in imports(module, at_import_time(tree), known)
-        if target.split(".")[0] not in allowed
+        if target.split(".")[0] not in allowed | (TORCH if [*module.split("."), ""][1] in WITH_TORCH else set())
     ]
 
 
@@ -172,6 +174,34 @@ def test_every_library_is_declared(package, metadata) -> None:
     assert used - declared - set(sys.stdlib_module_names) - {"impasto"} == set()
 
 
+def asked_for(known: dict[str, ast.Module]) -> Iterator[tuple[str, str, str]]:
+    """Module, library and extra of every call of `require` and `load_library`, and of what is kept for one."""
+    for module, tree in known.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("require", "load_library"):
+                words = node.args
+            elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_NEEDED":
+                words = node.value.elts
+            else:
+                continue
+            given = [word.value for word in words if isinstance(word, ast.Constant)]
+            if len(given) >= 2:
+                yield from ((module, library.split(".")[0], given[1]) for library in given[0].split())
+
+
+def brought_by(extra: str, extras: dict[str, list[str]]) -> set[str]:
+    """The modules that an extra installs, with those of other extras that it names."""
+    own = [name for name in extras[extra] if not name.startswith("impasto[")]
+    others = [re.match(r"impasto\[(.*)\]", name).group(1) for name in extras[extra] if name.startswith("impasto[")]
+    return distributions(own).union(*(brought_by(one, extras) for group in others for one in group.split(",")))
+
+
+def test_an_extra_that_is_named_brings_the_library(package, metadata) -> None:
+    extras, found = metadata["optional-dependencies"], list(asked_for(package))
+    assert len(found) >= 20
+    assert [row for row in found if row[1] not in brought_by(row[2], extras)] == []
+
+
 def of_torch(known: dict[str, ast.Module], part: str) -> list[str]:
     """Imports of torch, wherever in a part of the package, or in what that imports of the others."""
     reached, open_ends = set(), [module for module in known if module.split(".")[1:2] == [part]]
@@ -186,6 +216,22 @@ def of_torch(known: dict[str, ast.Module], part: str) -> list[str]:
         for target in imports(module, known[module], known)
         if target.split(".")[0] == "torch"
     ]
+
+
+def test_the_command_line_loads_no_extra() -> None:
+    """Nor does a request; in a process that has none of them."""
+    hidden = [
+        "torch",
+        "safetensors",
+        "imagecodecs",
+        "matplotlib",
+        "lightning_fabric",
+        "torchmetrics",
+        "tomli_w",
+        "onnx",
+    ]
+    code = f"import sys\nfor name in {hidden}: sys.modules[name] = None\nimport impasto.cli.app, impasto.imaging"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_imaging_knows_no_torch(package) -> None:
@@ -224,7 +270,9 @@ def test_the_checks_see_what_they_are_for() -> None:
     late = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import av\ndef f():\n    import av"
     assert not optional_at_import_time(parsed(**{core: late}), set())
     assert optional_at_import_time(parsed(**{core: "try:\n    import av\nexcept ImportError:\n    av = None"}), set())
-    assert not optional_at_import_time(parsed(**{core: "import torch.nn"}), {"torch"})
+    assert not optional_at_import_time(parsed(**{core: "import torch.nn"}), set())
+    assert optional_at_import_time(parsed(impasto_imaging_a="import torch"), set())
+    assert optional_at_import_time(parsed(impasto_cli_a="import torch"), set())
 
     picture = "impasto_imaging_a"
     assert of_torch(parsed(**{picture: "def f():\n    from torch import Tensor"}), "imaging")

@@ -38,11 +38,12 @@ class Clone:
             ".venv/bin/python",
             'case "$*" in\n'
             f'  "-m pip install"*) echo "pip $*" >>"{self.log}"; exit "${{PIP_EXIT:-0}}" ;;\n'
-            f'  "-m ruff"*|"-m mypy"*|"-m pytest"*) echo "tool $*" >>"{self.log}" ;;\n'
+            f'  "-m ruff"*|"-m mypy"*|"-m pytest"*|"-m mkdocs"*) echo "tool $*" >>"{self.log}" ;;\n'
             f'  *) exec "{sys.executable}" "$@" ;;\n'
             "esac",
         )
         self.executable(".venv/bin/impasto", f'echo "impasto $*" >>"{self.log}"')
+        self.executable("scripts/package", f'echo "tool package $*" >>"{self.log}"')
 
     def executable(self, name: str, body: str) -> None:
         path = self.root / name
@@ -115,6 +116,12 @@ def test_the_tests_install_in_place_and_run_every_tool(clone: Clone) -> None:
         "tool -m ruff format --check .",
         "tool -m mypy --strict src",
         "tool -m pytest -ra -W error -k imports",
+    ]
+    clone.run(".ci/run")
+    assert clone.ran("tool")[3:] == [
+        "tool -m pytest -ra -W error",
+        "tool -m mkdocs build --quiet --strict",
+        "tool package ",
     ]
     (clone.root / "src" / "module.py").write_text("x = 2\n")
     clone.run("scripts/test")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
 
 _OPTION = re.compile(r"`([a-z_]+)`")
 
@@ -18,7 +21,9 @@ __all__ = [
     "OptionError",
     "OutputError",
     "WeightsError",
+    "load_library",
     "nearest",
+    "require",
 ]
 
 
@@ -67,10 +72,39 @@ class DivergenceError(ImpastoError):
 
 
 class MissingExtraError(ImpastoError):
-    """An optional library that is not installed; the message names the extra."""
+    """An optional library that is not installed; the message names the extra.
+
+    Attributes:
+        library, extra: what is missing, and what installs it.
+        what: what needs it.
+    """
 
     def __init__(self, library: str, extra: str, what: str = "this") -> None:
+        self.library, self.extra, self.what = library, extra, what
         super().__init__(f"{what} needs {library}, which is not installed: pip install 'impasto[{extra}]'")
+
+
+def require(modules: str, extra: str, what: str) -> None:
+    """MissingExtraError unless all `modules`, separated by spaces, can be found; nothing is loaded.
+
+    For the beginning of what would fail at an import far below:
+    ``require("torch lightning_fabric", "train", "training")``.
+    """
+    for module in modules.split():
+        try:
+            found = find_spec(module)
+        except ImportError:
+            found = None
+        if found is None:
+            raise MissingExtraError(module.replace("_", "-"), extra, what)
+
+
+def load_library(module: str, extra: str, what: str) -> Any:
+    """An optional library, loaded; MissingExtraError where it is not installed."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(module.partition(".")[0].replace("_", "-"), extra, what) from error
 
 
 def nearest(word: object, known: Iterable[str]) -> str:

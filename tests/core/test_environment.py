@@ -7,7 +7,8 @@ import json
 import pytest
 import torch
 
-from impasto.core.environment import EXTRAS, describe, environment, processor
+from impasto.core.environment import EXTRAS, describe, environment
+from impasto.core.machine import processor
 from impasto.errors import OptionError
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from impasto.cli.common import ForceOption, bar, show_note
-from impasto.errors import DataError, OptionError
+from impasto.errors import DataError, OptionError, require
 
 if TYPE_CHECKING:
     from impasto.training.compress import CompressProgress
@@ -26,6 +26,7 @@ _Output = Annotated[
 
 def compress(recipe: _Recipe, output: _Output = None, force: ForceOption = False) -> None:
     """Compress a VGG by factoring its convolutions, as a recipe says."""
+    require("torch safetensors", "torch", "compressing")
     from impasto.imaging import check_output
     from impasto.training.compress import read_recipe, run_recipe
 

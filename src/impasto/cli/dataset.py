@@ -18,11 +18,13 @@ from impasto.cli.common import (
     print_table,
 )
 from impasto.cli.usage import Commands
+from impasto.errors import require
 
 __all__ = ["dataset_app"]
 
 dataset_app = typer.Typer(cls=Commands, help="Make and inspect data sets of styles.", no_args_is_help=True)
 
+_NEEDED = "torch safetensors", "torch", "a data set of styles"
 _Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of pictures, one per style.")]
 _Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The file to write.")]
 _Size = Annotated[int, typer.Option("--size", min=32, help="Long side in px at which styles are looked at.")]
@@ -42,6 +44,7 @@ def styles(
 
     Titles and artists are taken from styles.tsv (columns file, title, artist) or styles.json in the folder.
     """
+    require(*_NEEDED)
     from impasto.core.weights import load_backbone
     from impasto.training.styles import build_styles
 
@@ -55,6 +58,7 @@ def styles(
 @dataset_app.command()
 def inspect(file: _File, as_json: JsonOption = False) -> None:
     """Show the styles in a file, with which backbone and at which layers they were looked at."""
+    require(*_NEEDED)
     from impasto.training.styles import StyleSet
 
     found = StyleSet.open(file)

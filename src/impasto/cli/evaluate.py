@@ -19,7 +19,7 @@ from impasto.cli.common import (
     show_note,
 )
 from impasto.cli.options import takes
-from impasto.errors import OptionError
+from impasto.errors import OptionError, require
 
 __all__ = ["evaluate"]
 
@@ -69,6 +69,7 @@ def evaluate(options: EvaluateOptions) -> None:
     pasted over the photo a nearly perfect style distance: these two control rows show the range, and a good
     painting is low in both columns at once.
     """
+    require("torch safetensors torchmetrics", "train", "evaluating")
     # Here, because torch takes a second that --help does not have.
     from impasto import evaluation
     from impasto.imaging import check_output, write

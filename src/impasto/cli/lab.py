@@ -13,7 +13,7 @@ import typer
 from impasto.cli.common import ForceOption, JsonOption, bar, print_json, show_note
 from impasto.cli.options import Written, command_of, described_parameters, given_on
 from impasto.cli.usage import Commands
-from impasto.errors import OptionError
+from impasto.errors import OptionError, require
 from impasto.lab.tasks import TASKS, LabResult, LabTask
 
 __all__ = ["lab_app"]
@@ -29,6 +29,7 @@ def _command(kind: type[LabTask]) -> Callable[..., None]:
     def command(ctx: typer.Context, as_json: bool = False, **_options: Any) -> None:
         given = given_on(ctx)
         given.pop("as_json", None)
+        require("torch safetensors matplotlib", "lab", "the lab")
         if not as_json and "output" not in given:
             raise OptionError("what should come of it? add -o FILE for a sheet, --json for numbers, or both")
         found = _follow(kind(**given))
@@ -71,6 +72,7 @@ def experiment(
 
     Leaves sheet.png, losses.png and cells.csv in DIR. Cells that are done already are not run again.
     """
+    require("torch safetensors matplotlib tomli_w", "lab", "an experiment")
     from impasto.lab.experiments import run_grid
     from impasto.lab.grid import read_grid
     from impasto.lab.report import write_report

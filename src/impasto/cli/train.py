@@ -18,7 +18,7 @@ import typer
 from impasto.cli.common import bar, show_note
 from impasto.cli.options import command_of, described_parameters, given_on
 from impasto.cli.usage import Commands
-from impasto.errors import OptionError
+from impasto.errors import OptionError, require
 from impasto.training.settings import (
     AdaINSettings,
     AddStyleSettings,
@@ -48,6 +48,7 @@ _Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the
 _Recipe = Annotated[
     Path | None, typer.Option("--recipe", metavar="TOML", help="Settings from a file; what flags say comes first.")
 ]
+_NEEDED = "torch safetensors lightning_fabric tensorboard tomli_w matplotlib", "train", "training"
 _GoOn = Annotated[bool, typer.Option("--resume", help="Go on where --out holds this very run already.")]
 
 
@@ -60,6 +61,7 @@ def train(ctx: typer.Context, resume: _Resume = None) -> None:
         return
     if resume is None:
         raise OptionError("what should be trained? see `impasto train --help`")
+    require(*_NEEDED)
     from impasto.training.run_folder import RunFolder
 
     _run(RunFolder(resume).settings(), resume, resume=True)
@@ -69,6 +71,7 @@ def _command(kind: type[TrainSettings], about: str) -> Callable[..., None]:
     """A command with an option for every field of the settings, so that defaults and help live there alone."""
 
     def command(ctx: typer.Context, out: Path, recipe: Path | None, resume: bool, **_options: Any) -> None:
+        require(*_NEEDED)
         from impasto.training.recipe import fill, inherited, read_recipe
 
         given = {name: value for name, value in given_on(ctx).items() if name not in own}

@@ -10,12 +10,13 @@ import typer
 
 from impasto.cli.common import JsonOption, bar, print_json, print_table, show_note
 from impasto.cli.usage import Commands
-from impasto.errors import WeightsError
+from impasto.errors import WeightsError, require
 
 __all__ = ["weights_app"]
 
 weights_app = typer.Typer(cls=Commands, help="List, fetch, verify and import backbones.", no_args_is_help=True)
 
+_NEEDED = "torch safetensors", "torch", "what has to do with backbones"
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `impasto weights list`.")]
 _Names = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME]...", help="Names; without any, all that are present.")
@@ -29,6 +30,7 @@ _Expected = Annotated[
 @weights_app.command("list")
 def list_(as_json: JsonOption = False) -> None:
     """List the backbones: which are here, their size, licence and source."""
+    require(*_NEEDED)
     from impasto.core.weights import inventory
 
     rows = inventory()
@@ -48,6 +50,7 @@ def list_(as_json: JsonOption = False) -> None:
 @weights_app.command()
 def fetch(name: _Name) -> None:
     """Download a backbone; run it again to go on with a transfer that stopped."""
+    require(*_NEEDED)
     from impasto.core.weights import fetch, locate
 
     try:
@@ -66,6 +69,7 @@ def fetch(name: _Name) -> None:
 @weights_app.command()
 def verify(names: _Names = None) -> None:
     """Hash the files and compare them with the table; exit code 2 if one differs."""
+    require(*_NEEDED)
     from impasto.core.weights import verify
 
     wrong, any_here = [], False
@@ -84,6 +88,7 @@ def verify(names: _Names = None) -> None:
 @weights_app.command("import")
 def import_(path: _File, name: _Expected = None) -> None:
     """Copy a backbone's file to where the program looks for it; it is known by its SHA-256."""
+    require(*_NEEDED)
     from impasto.core.weights import import_file
 
     row, target = import_file(path, name)

@@ -8,53 +8,98 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any, cast
 
 from impasto.core.machine import processor
-from impasto.core.precision import PrecisionName, choose_precision, pick_device
 from impasto.core.threads import openmp_library, usable_cores, waiting
-from impasto.core.weights import BACKBONES, locate
+from impasto.errors import require
+
+if TYPE_CHECKING:
+    from impasto.core.precision import PrecisionName
 
 __all__ = ["EXTRAS", "describe", "environment"]
 
-EXTRAS = {"heif": "pillow_heif", "huge": "pyvips", "lab": "ipywidgets", "parquet": "pyarrow", "video": "av"}
+EXTRAS = {
+    "deep": "imagecodecs",
+    "heif": "pillow_heif",
+    "huge": "pyvips",
+    "lab": "ipywidgets",
+    "onnx": "onnx",
+    "parquet": "pyarrow",
+    "tiff": "imagecodecs",
+    "torch": "torch",
+    "train": "lightning_fabric",
+    "video": "av",
+}
 """Extra of this package -> module that it brings."""
 
-_PACKAGES = ("impasto", "numpy", "pillow", "safetensors")
+_PACKAGES = ("impasto", "numpy", "pillow", "onnxruntime", "safetensors")
 
 
-def environment(device: str = "auto", precision: PrecisionName = "auto") -> dict[str, Any]:
+def environment(device: str = "auto", precision: str = "auto") -> dict[str, Any]:
     """What ``impasto info`` shows, in types that JSON has.
 
     Keys: ``versions``, ``platform``, ``cores``, ``memory_gib`` (None if unknown), ``devices`` (name, model), the
     ``device`` and ``precision`` chosen with ``precision_reason``, ``channels_last``, ``threads`` (their number, and how
-    they wait), ``weights`` (name, path or None), ``extras`` (whether each is installed).
+    they wait), ``weights`` (name, path or None), ``extras`` (whether each is installed). Without torch the processor is
+    the one device, and there are no weights of backbones, which serve torch alone.
 
     Raises:
         OptionError: this machine has no such device, or there is no such precision.
+        MissingExtraError: another device or precision than ``auto`` and the only ones there are without torch.
     """
-    chosen_device = pick_device(device)
-    chosen = choose_precision(chosen_device, precision)
+    has_torch = find_spec("torch") is not None
+    facts = _of_torch(device, precision) if has_torch else _without_torch(device, precision)
+    number = facts.pop("threads")
     return {
         # torch by its own word, which names the build: 2.13.0+cpu, 2.13.0+cu130
         "versions": {
             "python": platform.python_version(),
-            "torch": str(torch.__version__),
+            "torch": facts.pop("torch"),
             **{name: _version(name) for name in _PACKAGES},
         },
         "platform": platform.platform(),
         "cores": usable_cores(),
         "memory_gib": _memory_gib(),
+        **facts,
+        "threads": {"number": number, "library": openmp_library(), **waiting()._asdict()},
+        "extras": {extra: find_spec(module) is not None for extra, module in EXTRAS.items()},
+    }
+
+
+def _of_torch(device: str, precision: str) -> dict[str, Any]:
+    import torch
+
+    from impasto.core.precision import choose_precision, pick_device
+    from impasto.core.weights import BACKBONES, locate
+
+    chosen_device = pick_device(device)
+    chosen = choose_precision(chosen_device, cast("PrecisionName", precision))
+    return {
+        "torch": str(torch.__version__),
         "devices": _devices(),
         "device": str(chosen_device),
         "precision": str(chosen.dtype).removeprefix("torch."),
         "precision_reason": chosen.reason,
         "channels_last": chosen.channels_last,
-        "threads": {"number": torch.get_num_threads(), "library": openmp_library(), **waiting()._asdict()},
+        "threads": torch.get_num_threads(),
         "weights": [{"name": name, "path": str(path) if (path := locate(name)) else None} for name in BACKBONES],
-        "extras": {extra: find_spec(module) is not None for extra, module in EXTRAS.items()},
+    }
+
+
+def _without_torch(device: str, precision: str) -> dict[str, Any]:
+    for what, asked, own in (("device", device, "cpu"), ("precision", precision, "float32")):
+        if asked not in ("auto", own):
+            require("torch", "torch", f"{what} {asked}")
+    return {
+        "torch": None,
+        "devices": [{"name": "cpu", "model": processor()}],
+        "device": "cpu",
+        "precision": "float32",
+        "precision_reason": "onnxruntime has no other on a processor",
+        "channels_last": False,
+        "threads": usable_cores(),
+        "weights": [],
     }
 
 
@@ -104,6 +149,8 @@ def _memory_gib() -> float | None:
 
 
 def _devices() -> list[dict[str, str]]:
+    import torch
+
     devices = [{"name": "cpu", "model": processor()}]
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):

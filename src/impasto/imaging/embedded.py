@@ -12,22 +12,21 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-import tifffile
 from PIL import Image, UnidentifiedImageError
 
 from impasto.errors import OutputError
 from impasto.files import shown
-from impasto.imaging.formats import is_heif, load_pillow_heif
+from impasto.imaging.formats import is_heif, is_tiff, load_pillow_heif
 from impasto.imaging.guards import decoding
 from impasto.imaging.opening import first_bytes, open_source
 from impasto.imaging.png16 import insert_chunks
-from impasto.imaging.tiff import XMP_TAG, is_tiff
 from impasto.imaging.xmp import MAX_XMP, checked, find_recipe, merge_recipe, stored
 
 __all__ = ["KEYWORD", "png_with_recipe", "read_recipe", "recipe_xmp"]
 
 KEYWORD = "impasto"  # of PNG's text chunk
 _PNG = b"\x89PNG\r\n\x1a\n"
+_XMP_IN_TIFF = 700
 _XMP_IN_PNG = b"XML:com.adobe.xmp"
 _XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_HOLDS = 65533 - len(_XMP_IN_JPEG)  # bytes
@@ -141,9 +140,11 @@ def _webp_xmp(file: BinaryIO) -> bytes | None:
 
 
 def _tiff_xmp(file: BinaryIO) -> bytes | None:
+    import tifffile  # takes as long to load as a small picture to paint
+
     with tifffile.TiffFile(file) as tiff:
         page: Any = tiff.pages.first
-        tag = page.tags.get(XMP_TAG)
+        tag = page.tags.get(_XMP_IN_TIFF)
         if tag is None:
             return None
         _bounded(tag.valuebytecount)

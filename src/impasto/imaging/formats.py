@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from impasto.errors import MissingExtraError, OutputError
+from impasto.errors import OutputError, load_library
 from impasto.files import shown
 
-__all__ = ["FORMATS", "Format", "find_format", "is_heif", "load_pillow_heif"]
+__all__ = ["FORMATS", "Format", "find_format", "is_heif", "is_tiff", "load_imagecodecs", "load_pillow_heif"]
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,16 @@ def is_heif(head: bytes) -> bool:
     return bool(brands & _HEIC_BRANDS)
 
 
+def is_tiff(head: bytes) -> bool:
+    """Whether a file begins as TIFF or BigTIFF does."""
+    return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
 def load_pillow_heif() -> Any:
     """The optional library that reads and writes HEIC."""
-    try:
-        import pillow_heif
-    except ImportError as error:
-        raise MissingExtraError("pillow-heif", "heif") from error
-    return pillow_heif
+    return load_library("pillow_heif", "heif", "HEIC")
+
+
+def load_imagecodecs(what: str, extra: str = "deep") -> Any:
+    """The optional library for what Pillow cannot do; MissingExtraError, beginning with `what`, where it is missing."""
+    return load_library("imagecodecs", extra, what)

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from impasto.errors import ImageError, ImpastoError
+from impasto.errors import ImageError, ImpastoError, MissingExtraError
 from impasto.files import shown
 from impasto.types import MAX_MEGAPIXELS
 
@@ -101,6 +101,10 @@ def decoding(name: str) -> Iterator[None]:
     try:
         with QUIET:
             yield
+    except MissingExtraError as error:
+        if name in error.what:
+            raise
+        raise MissingExtraError(error.library, error.extra, f"{name}: {error.what}") from error
     except ImpastoError:
         raise
     except UnidentifiedImageError as error:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, BinaryIO
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.imaging.boxes import bits_per_channel
 from impasto.imaging.colour_tags import container_profile, exif_profile, nclx_profile
-from impasto.imaging.formats import load_pillow_heif
+from impasto.imaging.formats import load_imagecodecs, load_pillow_heif
 from impasto.imaging.guards import Limits
 from impasto.imaging.pixels import Pixels, exif_orientation, from_pillow, unpremultiplied
 
@@ -38,7 +37,7 @@ def read_deep_avif(image: Image.Image, file: BinaryIO) -> Pixels | None:
     if bits <= 8:
         return None
     profile, orientation = container_profile(image), exif_orientation(image)
-    array = imagecodecs.avif_decode(data, index=0)
+    array = load_imagecodecs(f"AVIF of {bits} bits").avif_decode(data, index=0)
     if array.shape[:2] != image.size[::-1] or array.dtype != np.uint16:
         raise ValueError(f"{array.shape} {array.dtype} in a picture of {image.width}x{image.height} px, {bits} bits")
     return Pixels(*_split(array, bits), profile or exif_profile(image), orientation)

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from impasto.imaging.formats import is_heif, load_pillow_heif
+from impasto.imaging.formats import is_heif, is_tiff, load_pillow_heif
 from impasto.imaging.ifd import Entry, Table, add_tags, pack_exif, read_tables
 from impasto.imaging.metadata import (
     DESCRIPTIVE,
@@ -22,7 +22,6 @@ from impasto.imaging.metadata import (
     keeps_exif,
     resolution,
 )
-from impasto.imaging.tiff import is_tiff
 
 __all__ = ["find_metadata", "no_room", "of_info", "photoshop_block", "png_chunks", "save_options", "tag_tiff"]
 

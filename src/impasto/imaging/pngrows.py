@@ -7,21 +7,22 @@ of pixels (PNG, third edition, section 9); what the bytes mean is left to the re
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 __all__ = ["PngRows", "is_png"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
-_BYTES = {1: (0, 8), 2: (4, 8), 3: (2, 8), 4: (6, 8), 6: (2, 16), 8: (6, 16)}  # to a pixel: colour type and depth
+_KIND = {1: 0, 2: 4, 3: 2, 4: 6}  # bytes to a pixel: the colour type that has so many with 8 bits
 _OF_PIXELS = {b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT"}  # of animations the first picture alone
 _PIECE = 1 << 16  # bytes read at a time
 _MOST_HEAD = 1 << 24  # bytes of profiles and the like
@@ -45,6 +46,7 @@ class PngRows:
     Attributes:
         width, height: px.
         interlaced: whether its rows are scattered over the file; it has no pieces then.
+        clear: the bytes that tell which colours are transparent, if they are there.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -62,6 +64,7 @@ class PngRows:
         self.row = -(-self.width * bits // 8)  # bytes
         self.pixel = max(1, bits // 8)
         self._image = [chunk for chunk in chunks if chunk.kind == b"IDAT"]
+        self.clear = next((self._data(chunk) for chunk in chunks if chunk.kind == b"tRNS"), None)
         about = [chunk for chunk in chunks[1:] if chunk.kind not in _OF_PIXELS]
         if sum(chunk.length for chunk in about) > _MOST_HEAD:
             raise ValueError("too much beside the picture")
@@ -69,28 +72,36 @@ class PngRows:
 
     def pieces(self, rows: int) -> Iterator[bytes]:
         """PNG files of so many rows at most, one below the other, with all that the file says besides."""
+        for raw in self.raw(rows):
+            yield _png(self.width, len(raw), self._meaning, self._about, _marked(raw).tobytes())
+
+    def raw(self, rows: int) -> Iterator[NDArray[np.uint8]]:
+        """(n, bytes) of so many rows at most; not of interlaced files."""
         unpack, above = _Unpacked(self), np.zeros((1, self.row), np.uint8)
         for top in range(0, self.height, rows):
             count = min(rows, self.height - top)
-            raw = self._undone(above, unpack.read(count * (1 + self.row)), count)
-            above = raw[-1:]
-            yield _png(self.width, count, self._meaning, self._about, _unfiltered(raw))
+            undone = self._undone(above, unpack.read(count * (1 + self.row)), count)
+            above = undone[-1:]
+            yield undone
 
     def first(self) -> bytes:
         """A PNG file of one row that says all that the file does; its colours mean nothing."""
         blank = np.zeros((1, self.row), np.uint8)
-        return _png(self.width, 1, self._meaning, self._about, _unfiltered(blank))
+        return _png(self.width, 1, self._meaning, self._about, _marked(blank).tobytes())
 
     def _undone(self, above: NDArray[np.uint8], filtered: bytes, count: int) -> NDArray[np.uint8]:
         """Differences of some rows and the row above them, (1, n) -> what they are differences of, (count, n)."""
-        kind, depth = _BYTES[self.pixel]
-        container = _png(
-            self.row // self.pixel, 1 + count, bytes((depth, kind, 0, 0, 0)), b"", _unfiltered(above) + filtered
-        )
-        array = imagecodecs.png_decode(container)
-        if depth == 16:
-            array = array.astype(">u2")
-        return np.ascontiguousarray(array).view(np.uint8).reshape(1 + count, self.row)[1:]
+        rows = np.concatenate([_marked(above), np.frombuffer(filtered, np.uint8).reshape(count, -1)])
+        if self.pixel <= 4:
+            return _by_pillow(rows, self.pixel)[1:]
+        # No pixel that Pillow decodes whole has 6 or 8 bytes; but of a pixel each byte has its own differences.
+        halves = np.split(rows[:, 1:].reshape(1 + count, -1, self.pixel), 2, axis=2)
+        undone = [
+            _by_pillow(np.concatenate([rows[:, :1], half.reshape(1 + count, -1)], axis=1), self.pixel // 2)
+            for half in halves
+        ]
+        apart = [half.reshape(1 + count, -1, self.pixel // 2) for half in undone]
+        return np.concatenate(apart, axis=2).reshape(1 + count, self.row)[1:]
 
     def _data(self, chunk: _Chunk) -> bytes:
         self.file.seek(chunk.offset)
@@ -151,9 +162,17 @@ def _chunks(file: BinaryIO) -> Iterator[_Chunk]:
         place += 12 + length
 
 
-def _unfiltered(rows: NDArray[np.uint8]) -> bytes:
+def _marked(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(n, bytes) as PNG stores rows that are no differences."""
-    return np.concatenate([np.zeros((len(rows), 1), np.uint8), rows], axis=1).tobytes()
+    return np.concatenate([np.zeros((len(rows), 1), np.uint8), rows], axis=1)
+
+
+def _by_pillow(rows: NDArray[np.uint8], pixel: int) -> NDArray[np.uint8]:
+    """Rows (n, 1 + bytes) as PNG stores them, 1 to 4 bytes to a pixel -> what they are differences of, (n, bytes)."""
+    meaning = bytes((8, _KIND[pixel], 0, 0, 0))
+    container = _png((rows.shape[1] - 1) // pixel, len(rows), meaning, b"", rows.tobytes())
+    with Image.open(io.BytesIO(container), formats=["PNG"]) as image:
+        return np.asarray(image).reshape(len(rows), -1)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

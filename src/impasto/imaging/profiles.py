@@ -1,24 +1,31 @@
-"""ICC profiles: from what a file means by its numbers to sRGB."""
+"""ICC profiles: from what a file means by its numbers to sRGB.
+
+By Little CMS, which imagecodecs brings, and Pillow for 8 bits per channel.
+"""
 
 from __future__ import annotations
 
+import io
 import struct
 from functools import lru_cache
 from typing import Any
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from impasto.errors import MissingExtraError
+from impasto.imaging.formats import load_imagecodecs
 
 __all__ = ["LAB", "SRGB", "to_srgb"]
 
-LAB: bytes = imagecodecs.cms_profile("lab4")  # no file's, but of pictures that hold CIELab (D50, as ICC 4 stores it)
+LAB = b"lab4"  # no file's, but the name of what pictures in CIELab have (D50, as ICC 4 stores it)
 _CHANNELS = {"gray": 1, "rgb": 3, "cmyk": 4, "lab": 3}
 
 
 def _srgb() -> bytes:
     """The sRGB profile that goes into every file we write, the same bytes on every day."""
-    profile = bytearray(imagecodecs.cms_profile("srgb"))
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     struct.pack_into(">6H", profile, 24, 2000, 1, 1, 0, 0, 0)  # Little CMS writes the time of creation
     return bytes(profile)
 
@@ -36,7 +43,10 @@ def to_srgb(colour: NDArray[Any], profile: bytes | None) -> NDArray[Any]:
             as browsers do: grey and RGB are then taken as sRGB, CMYK by the plain formula (1-C)(1-K).
 
     Returns:
-        (H, W, 1) or (H, W, 3), uint8 where nothing had to be computed, else uint16.
+        (H, W, 1) or (H, W, 3); uint8 where nothing had to be computed, or where Pillow did it, else uint16.
+
+    Raises:
+        MissingExtraError: more than 8 bits, or CIELab, without imagecodecs.
     """
     space = _space(profile)
     if profile is not None and space is not None and not _is_srgb(profile, space):
@@ -44,7 +54,7 @@ def to_srgb(colour: NDArray[Any], profile: bytes | None) -> NDArray[Any]:
             colour = np.repeat(colour, 3, axis=2)
         if space == "gray" and colour.shape[2] == 1:
             levels = np.arange(np.iinfo(colour.dtype).max + 1, dtype=colour.dtype)[None, :, None]
-            table: NDArray[np.uint16] = _transform(levels, profile, space)[0]  # (levels, 3)
+            table: NDArray[Any] = _transform(levels, profile, space)[0]  # (levels, 3)
             return np.take(table, colour[:, :, 0], axis=0)
         if _CHANNELS[space] == colour.shape[2]:
             return _transform(colour, profile, space)
@@ -52,13 +62,20 @@ def to_srgb(colour: NDArray[Any], profile: bytes | None) -> NDArray[Any]:
 
 
 def _transform(colour: NDArray[Any], profile: bytes, space: str) -> NDArray[Any]:
+    try:
+        wide = "a colour profile with 16 bits per channel"
+        imagecodecs = load_imagecodecs("CIELab", "tiff") if space == "lab" else load_imagecodecs(wide)
+    except MissingExtraError:
+        if colour.dtype != np.uint8 or space == "lab":
+            raise
+        return _by_pillow(colour, profile, space)
     flags: int = imagecodecs.CMS.FLAGS.BLACKPOINTCOMPENSATION
     if colour.dtype == np.uint16 or space in ("gray", "lab"):
         # Little CMS would bake these into a coarse table, visibly wrong in the dark and near the gamut's edge
         flags |= imagecodecs.CMS.FLAGS.NOOPTIMIZE
-    return imagecodecs.cms_transform(
+    rgb: NDArray[np.uint16] = imagecodecs.cms_transform(
         np.ascontiguousarray(colour[:, :, 0] if space == "gray" else colour),
-        profile,
+        imagecodecs.cms_profile("lab4") if space == "lab" else profile,
         SRGB,
         colorspace=space,
         outcolorspace="rgb",
@@ -66,6 +83,25 @@ def _transform(colour: NDArray[Any], profile: bytes, space: str) -> NDArray[Any]
         intent=imagecodecs.CMS.INTENT.RELATIVE_COLORIMETRIC,
         flags=flags,
     )
+    return rgb
+
+
+def _by_pillow(colour: NDArray[Any], profile: bytes, space: str) -> NDArray[np.uint8]:
+    """The same for 8 bits in and out; uint8."""
+    mode = {"gray": "L", "rgb": "RGB", "cmyk": "CMYK"}[space]
+    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
+    if space == "gray":
+        flags |= ImageCms.Flags.NOOPTIMIZE
+    transform = ImageCms.buildTransform(
+        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+        ImageCms.ImageCmsProfile(io.BytesIO(SRGB)),
+        mode,
+        "RGB",
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        flags=flags,
+    )
+    image = Image.frombytes(mode, (colour.shape[1], colour.shape[0]), colour.tobytes())
+    return np.asarray(ImageCms.applyTransform(image, transform))
 
 
 @lru_cache(maxsize=64)
@@ -78,7 +114,9 @@ def _space(profile: bytes | None) -> str | None:
         return None
     try:
         _transform(np.zeros((1, 1, _CHANNELS[space]), np.uint8), profile, space)
-    except (RuntimeError, ValueError, TypeError):
+    except MissingExtraError:
+        raise
+    except (RuntimeError, ValueError, TypeError, OSError, ImageCms.PyCMSError):
         return None
     return space
 
@@ -91,8 +129,13 @@ def _is_srgb(profile: bytes, space: str) -> bool:
     levels = np.linspace(0, 65535, 256 if space == "gray" else 9).round().astype(np.uint16)
     axes = np.meshgrid(*[levels] * _CHANNELS[space], indexing="ij")
     probe = np.stack([axis.ravel() for axis in axes], axis=-1)[None]  # (1, N, C)
-    difference = _transform(probe, profile, space).astype(np.int32) - probe
-    return bool(np.abs(difference).max() <= 64)  # a quarter of an 8-bit step
+    most = 64  # a quarter of an 8-bit step
+    try:
+        found = _transform(probe, profile, space)
+    except MissingExtraError:
+        probe, most = probe // 257, 1
+        found = _by_pillow(probe.astype(np.uint8), profile, space)
+    return bool(np.abs(found.astype(np.int32) - probe).max() <= most)
 
 
 def _plain_cmyk(ink: NDArray[Any]) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from impasto.errors import ImageError
 from impasto.files import shown
 from impasto.imaging.colour_tags import container_profile, exif_profile, nclx_profile
-from impasto.imaging.formats import is_heif, load_pillow_heif
+from impasto.imaging.formats import is_heif, is_tiff, load_pillow_heif
 from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, Limits, decoding
 from impasto.imaging.header import Header
 from impasto.imaging.heif import read_deep_avif, read_heif
@@ -22,7 +22,6 @@ from impasto.imaging.opening import first_bytes, open_source
 from impasto.imaging.picture import Picture, is_tensor
 from impasto.imaging.pixels import Pixels, exif_orientation, from_pillow
 from impasto.imaging.png16 import is_png16, read_png16
-from impasto.imaging.tiff import is_tiff, read_tiff, tiff_header
 
 if TYPE_CHECKING:
     from impasto.types import PictureSource
@@ -81,6 +80,8 @@ def header_of(file: BinaryIO, head: bytes, label: str) -> Header:
         width, height = heif.size
         return Header(width, height, profile=nclx_profile(heif.info))  # turned upright by the library
     if is_tiff(head):
+        from impasto.imaging.tiff import tiff_header  # tifffile takes as long to load as a small picture to paint
+
         return tiff_header(file, label)
     with identified(file, head) as image:
         profile = container_profile(image)
@@ -98,6 +99,8 @@ def decode(file: BinaryIO, label: str, limits: Limits) -> Pixels:
     if is_png16(head):
         return read_png16(file, label, limits)
     if is_tiff(head):
+        from impasto.imaging.tiff import read_tiff
+
         return read_tiff(file, label, limits)
     with identified(file, head) as image:
         limits.check(label, *image.size)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.files import shown
-from impasto.imaging.formats import is_heif
+from impasto.imaging.formats import is_heif, is_tiff
 from impasto.imaging.guards import Limits, decoding
 from impasto.imaging.metadata_files import find_metadata
 from impasto.imaging.opening import first_bytes, open_source
@@ -25,7 +25,6 @@ from impasto.imaging.picture import Picture, is_tensor
 from impasto.imaging.pixels import Pixels, exif_orientation, from_pillow
 from impasto.imaging.pngrows import PngRows, is_png
 from impasto.imaging.reading import Header, as_picture, decode, header_of, identified
-from impasto.imaging.tiff import is_tiff, strip_bytes, tiff_strips
 
 __all__ = ["Piece", "Rows", "open_rows"]
 
@@ -122,11 +121,15 @@ class _Tiff(_InFile):
     kind = "TIFF"
 
     def pieces(self, rows: int, least: tuple[int, int]) -> Iterator[Piece]:
+        from impasto.imaging.tiff import tiff_strips
+
         self.file.seek(0)
         for pixels in tiff_strips(self.file, self.label):
             yield from self._developed(pixels, rows)
 
     def held(self, least: tuple[int, int]) -> int:
+        from impasto.imaging.tiff import strip_bytes
+
         self.file.seek(0)
         return 3 * strip_bytes(self.file)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import unicodedata
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,15 +64,21 @@ def contact_sheet(rows: Sequence[Sequence[Cell]], side: int = 192) -> Picture:
 
 
 @functools.cache
-def _font() -> ImageFont.FreeTypeFont:
-    """The letters that come with matplotlib: Pillow's own have no é."""
-    import matplotlib as mpl
-
+def _font() -> ImageFont.FreeTypeFont | None:
+    """The letters that come with matplotlib, if it is installed."""
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        return None
     return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), LETTERS)
 
 
 def _written(text: str, width: int, height: int) -> Image.Image:
-    """A line of text, cut off where the column ends."""
+    """A line of text, cut off where the column ends; Pillow's own letters have no é, which is then an e."""
+    font: Any = _font()
+    if font is None:
+        font = ImageFont.load_default(LETTERS)
+        text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     line = Image.new("RGB", (width, height), "white")
-    ImageDraw.Draw(line).text((0, 0), text, "black", _font())
+    ImageDraw.Draw(line).text((0, 0), text, "black", font)
     return line

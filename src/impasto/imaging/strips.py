@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from impasto.errors import ImageError, MissingExtraError, OutputError
 from impasto.files import atomic_path, shown
 from impasto.imaging.embedded import KEYWORD, recipe_xmp
-from impasto.imaging.formats import FORMATS, find_format
+from impasto.imaging.formats import FORMATS, find_format, is_tiff
 from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, QUIET, decoding
 from impasto.imaging.header import Header
 from impasto.imaging.ifd import Entry, pack_exif
@@ -30,7 +30,6 @@ from impasto.imaging.pixelfile import PixelFile, Strips
 from impasto.imaging.pixels import Pixels, upright
 from impasto.imaging.profiles import SRGB, to_srgb
 from impasto.imaging.reading import read_header
-from impasto.imaging.tiff import is_tiff, tiff_strips
 from impasto.imaging.writing import COMPRESSION, QUALITY, check_range, check_side, full_chroma
 from impasto.imaging.xmp import stored, without_recipe
 
@@ -101,6 +100,8 @@ def decode_strips(
         if loader is None:
             raise ImageError(f"{label}: only JPEG, PNG and TIFF are read by strips; convert it")
         if not header.by_vips:
+            from impasto.imaging.tiff import tiff_strips
+
             with path.open("rb") as file:
                 return _gather(tiff_strips(file, label), header, path, folder)
         try:

@@ -19,18 +19,11 @@ from impasto.imaging.tiff_checks import ALPHAS, CHANNELS, LABS, check_coding, ch
 from impasto.imaging.tiff_pages import TiffPage, find_picture
 from impasto.imaging.tiff_rows import by_libtiff, decode_page, decode_rows
 
-__all__ = ["XMP_TAG", "encode_tiff", "is_tiff", "read_tiff", "strip_bytes", "tiff_header", "tiff_strips"]
-
-XMP_TAG = 700
+__all__ = ["encode_tiff", "read_tiff", "strip_bytes", "tiff_header", "tiff_strips"]
 
 _KIND, _CODING = tifffile.PHOTOMETRIC, tifffile.COMPRESSION
 _SEPARATE = tifffile.PLANARCONFIG.SEPARATE
 _BY_VIPS = (_KIND.MINISWHITE, _KIND.MINISBLACK, _KIND.RGB, _KIND.SEPARATED)
-
-
-def is_tiff(head: bytes) -> bool:
-    """Whether a file begins as TIFF or BigTIFF does."""
-    return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def tiff_header(file: BinaryIO, name: str) -> Header:

@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image
 
 from impasto.errors import ImageError
-from impasto.imaging.tiff_rows import by_libtiff
+from impasto.imaging.tiff_rows import by_libtiff, check_library
 
 __all__ = ["ALPHAS", "CHANNELS", "LABS", "check_coding", "check_header", "check_kind", "check_strip"]
 
@@ -61,6 +61,7 @@ def check_kind(page: Any, name: str) -> None:
             f"{dtype}, need RGB, grey, CMYK or palette with unsigned or float samples, YCbCr with 8 bits or CIELab "
             "with 8 or 16; convert it first"
         )
+    check_library(page)
 
 
 def check_coding(page: Any, name: str) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
-__all__ = ["by_libtiff", "decode_page", "decode_rows"]
+from impasto.errors import MissingExtraError
+from impasto.imaging.formats import load_imagecodecs
+
+__all__ = ["by_libtiff", "check_library", "decode_page", "decode_rows"]
 
 _KIND, _CODING = tifffile.PHOTOMETRIC, tifffile.COMPRESSION
 # Whose decoders in imagecodecs crash the program, or go astray, on damaged files.
@@ -22,8 +26,29 @@ _PIECE = 16 << 20  # bytes of an uncompressed strip that are read at a time
 
 
 def by_libtiff(page: Any) -> bool:
-    """Whether strips and tiles go through libtiff: tifffile's own way is not safe, or has no YCbCr."""
-    return bool(page.compression in _UNSAFE or _is_ycbcr(page))
+    """Whether strips and tiles go through libtiff: tifffile's own way is not safe, has no YCbCr, or is slow."""
+    slow = page.compression == _CODING.PACKBITS and _codecs() is None
+    return bool(page.compression in _UNSAFE or _is_ycbcr(page) or slow)
+
+
+def _codecs() -> Any | None:
+    """imagecodecs, if it is there."""
+    try:
+        return load_imagecodecs("TIFF")
+    except MissingExtraError:
+        return None
+
+
+def check_library(page: Any) -> None:
+    """MissingExtraError for a page that is read only with imagecodecs, where that is missing."""
+    if _codecs() is not None:
+        return
+    coded = page.compression in (_CODING.NONE, _CODING.LZW, _CODING.ADOBE_DEFLATE, _CODING.DEFLATE, _CODING.PACKBITS)
+    whole = page.bitspersample in (1, 8, 16, 32) and page.fillorder == 1
+    apart = page.predictor == 1 or (page.predictor == 2 and page.dtype.kind == "u" and page.bitspersample > 1)
+    if not (coded and whole and apart) or _is_ycbcr(page):
+        coding, kind = (getattr(value, "name", value) for value in (page.compression, page.photometric))
+        load_imagecodecs(f"a TIFF of kind {kind} with {page.bitspersample}-bit samples, coded by {coding},", "tiff")
 
 
 def _is_ycbcr(page: Any) -> bool:
@@ -107,11 +132,14 @@ def _unpack(page: Any, data: bytes, rows: int, width: int) -> NDArray[Any]:
     """
     separate = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
     samples, bits = 1 if separate else int(page.samplesperpixel), int(page.bitspersample)
+    imagecodecs = _codecs()
+    if imagecodecs is None:
+        return _by_pillow(page, data, rows, width, samples)
     if _is_ycbcr(page):
         rgb: NDArray[Any] = imagecodecs.tiff_decode(_file(page, data, rows, width, samples, bits), index=0, asrgb=True)
         return rgb[:, :, :3]
     if bits in (1, 8, 16, 32, 64):
-        array = imagecodecs.tiff_decode(_file(page, data, rows, width, samples, bits), index=0)
+        array: NDArray[Any] = imagecodecs.tiff_decode(_file(page, data, rows, width, samples, bits), index=0)
         array = array.reshape(rows, width, samples)
         return array if bits == 1 else array.view(page.dtype)
     line = math.ceil(width * samples * bits / 8)  # other depths: as bytes, and then apart
@@ -120,8 +148,20 @@ def _unpack(page: Any, data: bytes, rows: int, width: int) -> NDArray[Any]:
     return np.asarray(found).reshape(rows, width, samples)
 
 
-def _file(page: Any, data: bytes, rows: int, width: int, samples: int, bits: int) -> bytes:
-    """A TIFF of one strip, which is coded as the page is."""
+def _by_pillow(page: Any, data: bytes, rows: int, width: int, samples: int) -> NDArray[Any]:
+    """The same as bytes, by the libtiff in Pillow, for what `check_library` lets pass."""
+    line = math.ceil(width * samples * page.bitspersample / 8)
+    with Image.open(io.BytesIO(_file(page, data, rows, line, 1, 8, plain=True)), formats=["TIFF"]) as image:
+        packed = np.asarray(image)  # (rows, line) uint8
+    if page.bitspersample == 1:
+        return np.unpackbits(packed, axis=1)[:, : width * samples].reshape(rows, width, samples)
+    array: NDArray[Any] = packed.view(page.dtype.newbyteorder(page.parent.byteorder)).reshape(rows, width, samples)
+    array = array.astype(page.dtype, copy=False)
+    return np.cumsum(array, axis=1, dtype=array.dtype) if page.predictor == 2 else array
+
+
+def _file(page: Any, data: bytes, rows: int, width: int, samples: int, bits: int, *, plain: bool = False) -> bytes:
+    """A TIFF of one strip, which is coded as the page is; `plain` leaves differences as they are."""
     ycbcr = _is_ycbcr(page)
     floats = page.dtype.kind == "f" and page.predictor == tifffile.PREDICTOR.FLOATINGPOINT
     entries: dict[int, tuple[str, list[int]]] = {
@@ -138,7 +178,7 @@ def _file(page: Any, data: bytes, rows: int, width: int, samples: int, bits: int
         317: ("H", [int(page.predictor)]),
         339: ("H", [3 if floats else 1] * samples),
     }
-    if page.predictor == 1:
+    if page.predictor == 1 or plain:
         del entries[317]
     # T4Options, T6Options; the matrix, sampling, position and range of YCbCr
     for code, kind in ((292, "I"), (293, "I"), (529, "R"), (530, "H"), (531, "H"), (532, "R")):

@@ -24,7 +24,6 @@ from impasto.imaging.metadata_files import no_room, png_chunks, save_options, ta
 from impasto.imaging.picture import Picture
 from impasto.imaging.png16 import encode_png16, insert_chunks
 from impasto.imaging.profiles import SRGB
-from impasto.imaging.tiff import encode_tiff
 from impasto.imaging.xmp import without_recipe
 
 __all__ = [
@@ -233,6 +232,8 @@ def encode(
     if recipe is not None:
         metadata = replace(metadata, xmp=recipe_xmp(recipe, key, metadata.xmp))
     if key == "tiff":
+        from impasto.imaging.tiff import encode_tiff
+
         tiff = io.BytesIO(encode_tiff(array, compression, SRGB))
         tag_tiff(tiff, metadata)
         return tiff.getvalue()

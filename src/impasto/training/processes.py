@@ -9,16 +9,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 
 from impasto.core.precision import Precision, choose_precision, pick_device
-from impasto.errors import ImpastoError, OptionError
+from impasto.errors import ImpastoError, OptionError, load_library
 from impasto.training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["Place", "running"]
 
@@ -45,6 +46,7 @@ def running(settings: TrainSettings) -> Iterator[Place]:
     Raises:
         OptionError: a device that is not there, or that cannot be deterministic.
         ImpastoError: another process of the run ended or fell silent.
+        MissingExtraError: lightning-fabric is not installed.
     """
     device = pick_device(settings.device)
     if settings.deterministic and device.type != "cpu":
@@ -54,7 +56,7 @@ def running(settings: TrainSettings) -> Iterator[Place]:
         )
     precision = choose_precision(device, "float32" if settings.deterministic else settings.precision)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it says, we say
-    fabric = _fabric(device, precision)
+    fabric: Fabric = _fabric(device, precision)
     try:
         fabric.launch()
         yield Place(fabric, precision)
@@ -73,16 +75,17 @@ def running(settings: TrainSettings) -> Iterator[Place]:
             atexit.register(gc.collect)
 
 
-def _fabric(device: torch.device, precision: Precision) -> Fabric:
+def _fabric(device: torch.device, precision: Precision) -> Any:
+    lightning = load_library("lightning_fabric", "train", "training")
     mixed = precision.dtype == torch.bfloat16
     options: dict[str, Any] = {"accelerator": device.type, "precision": "bf16-mixed" if mixed else "32-true"}
     if not dist.is_torchelastic_launched():
-        return Fabric(devices=[device.index or 0] if device.type == "cuda" else 1, **options)
+        return lightning.Fabric(devices=[device.index or 0] if device.type == "cuda" else 1, **options)
     world, local = (int(os.environ[name]) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if device.type == "cuda" and local > torch.cuda.device_count():
         raise OptionError(
             f"{local} processes on a machine with {torch.cuda.device_count()} GPUs: start at most one for each, "
             "or use `device` cpu"
         )
-    strategy = DDPStrategy(timeout=PATIENCE)
-    return Fabric(devices=local, num_nodes=world // local, strategy=strategy, **options)
+    strategy = load_library("lightning_fabric.strategies", "train", "training").DDPStrategy(timeout=PATIENCE)
+    return lightning.Fabric(devices=local, num_nodes=world // local, strategy=strategy, **options)

@@ -8,10 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from impasto.core.backbones import BACKBONES
-from impasto.errors import DataError, OptionError
+from impasto.errors import DataError, OptionError, load_library
 from impasto.networks.shipped import MODELS, find_model
 from impasto.training.settings import EXCLUSIVE, TrainSettings, settings_class
 
@@ -94,7 +92,7 @@ def to_toml(settings: TrainSettings) -> str:
     """The text of a recipe file."""
     table = {k: list(v) if isinstance(v, tuple) else v for k, v in to_table(settings).items()}
     head = "# What this run was started with. It is read again by `impasto train --resume`, which refuses changes."
-    return f"{head}\n\n{tomli_w.dumps(table)}"
+    return f"{head}\n\n{load_library('tomli_w', 'train', 'a recipe').dumps(table)}"
 
 
 def changes(before: TrainSettings, now: TrainSettings) -> list[str]:
