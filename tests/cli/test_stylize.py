@@ -203,7 +203,11 @@ def test_every_option_is_tried_here() -> None:
     tried |= {"--preset", "--upscale", "--device", "--precision", "--backbone-input", "--max-megapixels", "--style"}
     tried |= {"--model", "--alpha", "--jobs", "--mask", "--strength", "--quality"}  # in test_trained.py
     tried |= {"--max-memory", "--tile", "--statistics", "--dry-run"}  # in test_size.py
-    tried |= {"--method", *(f"--{name.replace('_', '-')}" for name in FOR_FILES)}  # recipes: in test_recipe.py
+    tried |= {
+        "--engine",
+        "--method",
+        *(f"--{name.replace('_', '-')}" for name in FOR_FILES),
+    }  # recipes: in test_recipe.py; engines: in tests/light
     assert {parameter.opts[0] for parameter in STYLIZE.params} - {"photo"} <= tried
 
 
