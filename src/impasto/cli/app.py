@@ -125,7 +125,9 @@ def main() -> None:
     """Entry point of the console script."""
     apply_wait_settings()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # or it looks through all packages for some of its own
-    first = sys.argv[1] if len(sys.argv) > 1 else ""
+    first, asks_for_help = sys.argv[1] if len(sys.argv) > 1 else "", {"-h", "--help"} & {*sys.argv}
+    if first == "stylize" and not asks_for_help:
+        import numpy  # noqa: F401  here, where few calls are open: loaded far inside, it takes half as long again
     try:
         try:
             program(*([first] if first in COMMANDS else COMMANDS))()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.core.metadata import SHIPPED
-from impasto.core.threads import usable_cores
+from impasto.core.threads import usable_cores, waiting
 from impasto.errors import WeightsError
 
 __all__ = ["FORMAT", "Graph", "graph_of", "look_path"]
@@ -24,14 +24,22 @@ _FATAL_ONLY: Final = 4  # what onnxruntime prints by itself; what is wrong it ra
 class Graph:
     """A graph and what its file says of itself. Threads may share it.
 
+    Args:
+        path: the file.
+        fuse: whether onnxruntime looks for operators that it can compute together. That pays for a backbone, whose
+            convolutions are rectified at once; what paints normalises in between, and would be loaded slower for nothing.
+
     Raises:
         WeightsError: the file cannot be read, or is none of ours.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, fuse: bool = False) -> None:
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
+        options, levels = onnxruntime.SessionOptions(), onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = levels.ORT_ENABLE_ALL if fuse else levels.ORT_ENABLE_BASIC
+        if waiting().policy == "passive":  # where others work, as our threads do elsewhere
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.intra_op_num_threads = usable_cores()
         options.enable_mem_pattern = False  # twice the memory, and no faster
         options.log_severity_level = _FATAL_ONLY

@@ -104,7 +104,7 @@ class LightModel(Model):
 
     @cached_property
     def _looks(self) -> Graph:
-        return Graph(look_path(self.path))
+        return Graph(look_path(self.path), fuse=True)
 
     def _encode(self, style: Style, max_megapixels: float, limit: int | None) -> Floats:
         """What the network keeps of a style picture, (1, P), remembered by the picture's content."""
