@@ -220,7 +220,7 @@ def test_info_tells_what_is_here() -> None:
     assert facts["cores"] >= 1
     assert {"name", "path"} <= facts["weights"][0].keys()
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert facts["extras"].keys() == project["optional-dependencies"].keys() - {"dev"}
+    assert facts["extras"].keys() == project["optional-dependencies"].keys() - {"dev", "docs"}
 
 
 def test_info_for_people_says_the_same_as_for_programs() -> None:

@@ -27,7 +27,7 @@ class Graph:
     Args:
         path: the file.
         fuse: whether onnxruntime looks for operators that it can compute together. That pays for a backbone, whose
-            convolutions are rectified at once; what paints normalises in between, and would be loaded slower for nothing.
+            convolutions are rectified at once; what paints normalises in between, and would load slower for nothing.
 
     Raises:
         WeightsError: the file cannot be read, or is none of ours.
