@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from impasto.errors import ImageError, ImpastoError, OptionError, OutputError
 from impasto.files import expand_pattern, is_pattern, output_error, shown
 from impasto.imaging.formats import find_format
 from impasto.imaging.naming import is_photo
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["Done", "Work", "gather", "is_many", "paint_all"]
 
@@ -81,6 +84,8 @@ def paint_all(works: Sequence[Work], paint: Callable[[Work], str], jobs: int = 1
     Closing the generator waits for those that have begun.
     """
     total = len(works)
+    from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+
     with ThreadPoolExecutor(jobs, thread_name_prefix="paint") as pool:
         waiting: dict[Future[str], Work] = {}
         left = iter(works)

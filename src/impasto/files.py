@@ -7,7 +7,6 @@ import glob
 import hashlib
 import io
 import os
-import secrets
 import stat
 import tempfile
 import threading
@@ -47,7 +46,7 @@ def atomic_path(path: str | os.PathLike[str], *, make_folders: bool = False) -> 
     target = Path(os.path.realpath(path))
     if make_folders:
         _make_folder(target.parent, path)
-    temporary = target.with_name(f".impasto-{secrets.token_hex(8)}{target.suffix[:16]}")
+    temporary = target.with_name(f".impasto-{os.urandom(8).hex()}{target.suffix[:16]}")
     try:
         mode = _mode_of(target)
         _create(temporary)

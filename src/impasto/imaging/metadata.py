@@ -10,7 +10,6 @@ import io
 import struct
 from dataclasses import dataclass
 from typing import Any
-from xml.dom import minidom
 from xml.parsers.expat import ExpatError
 
 from impasto.imaging.ifd import Entry, Table, pack_exif, read_tables
@@ -118,6 +117,8 @@ def _clean_xmp(packet: bytes) -> bytes | None:
     if b"<!" in packet.replace(b"\0", b""):  # of comments and definitions XMP has no need, and some are bombs
         return None
     try:
+        from xml.dom import minidom
+
         document = minidom.parseString(packet)
     except (ExpatError, ValueError, LookupError):
         return None
