@@ -102,7 +102,7 @@ def test_work_that_is_gone_at_a_second_look_is_none(monkeypatch: pytest.MonkeyPa
 
 def test_the_library_sets_nothing() -> None:
     code = (
-        "import os\nbefore = dict(os.environ)\nimport impasto\nimpasto.load\nimport impasto.cli.app\n"
+        "import os\nbefore = dict(os.environ)\nimport impasto\nimpasto.load\nimport impasto.cli.app\nimport torch\n"
         "from impasto.core.threads import waiting, apply_wait_settings\n"
         "apply_wait_settings()\n"  # too late: torch is there
         "assert 'GOMP_SPINCOUNT' not in os.environ and 'OMP_WAIT_POLICY' not in os.environ\n"
