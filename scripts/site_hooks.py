@@ -11,10 +11,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = "docs"
+_OUTSIDE = re.compile(r'<(?:script|link|img|iframe|source|video)\b[^>]*\b(?:src|href)="(?:https?:)?//[^"]*"')
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)[^)\s]+")
 
 
@@ -47,6 +49,13 @@ def on_page_markdown(markdown: str, page: Any, **_others: Any) -> str:
     """Links of the pages of `docs/` to where their targets are in the site; of the others that was done before."""
     inside = page.file.generated_by is None
     return _turned(markdown, f"{DOCS}/{page.file.src_uri}") if inside else markdown
+
+
+def on_post_page(output: str, page: Any, **_others: Any) -> str:
+    """The site asks no other server for anything."""
+    if found := _OUTSIDE.search(output):
+        raise PluginError(f"{page.file.src_uri}: asks for something from outside: {found[0]}")
+    return output
 
 
 def _moved(path: str) -> str:
