@@ -1,6 +1,6 @@
 """Whole commands, from start to file written: the base install, without torch, beside the peer and an earlier build.
 
-    python benchmarks/light.py [--rounds 7] [--before CHECKOUT] [--peer build/peer] [--base build/base]
+    python benchmarks/light.py [--rounds 7] [--only ROW ...] [--before CHECKOUT] [--peer build/peer] [--base build/base]
 
 Every figure is of a fresh process; all of a row take turns in one run, in changing order, after a first round that is
 not counted. `base` is an environment made here by pip from these sources, without extras (its folder is made anew where
@@ -12,11 +12,11 @@ Rows: a style of the gallery at 512x512 and at 1920x1080 (as PNG), a picture as 
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
@@ -29,6 +29,11 @@ PROJECT = Path(__file__).resolve().parents[1]
 PHOTO = PROJECT / "examples" / "photos" / "astronaut.jpg"
 STYLE = PROJECT / "examples" / "styles" / "starry.jpg"
 SIZES = {"512": (512, 512), "1080p": (1920, 1080)}
+ROWS = {
+    "gallery 512": ("512", "", "jpg"),
+    "gallery 1080p": ("1080p", "", "png"),
+    "picture 512": ("512", str(STYLE), "jpg"),
+}
 QUARTER, SAME, LARGE, MEMORY = 0.25, 1.0, 0.65, 350.0
 
 
@@ -38,20 +43,30 @@ class Spent(NamedTuple):
     megabytes: float
 
 
+# A process takes over the peak of the one that it is forked from, which must be small, then.
+RUNNER = """
+import json, os, subprocess, sys, time
+began = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+told = process.stderr.read()
+_, status, used = os.wait4(process.pid, 0)
+seconds = time.perf_counter() - began
+code = os.waitstatus_to_exitcode(status)
+sys.stderr.buffer.write(told if code else b"")
+sys.stdout.write(json.dumps([seconds, used.ru_utime + used.ru_stime, used.ru_maxrss]))
+sys.stdout.flush()
+os._exit(1 if code else 0)
+"""
+
+
 def spent(command: Sequence[str], environment: dict[str, str]) -> Spent:
     """What a process takes from start to end."""
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    told = process.stderr.read() if process.stderr else b""
-    _, status, used = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{told.decode(errors='replace')}")
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return Spent(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / unit)
+    runner = [sys.executable, "-S", "-c", RUNNER, *command]
+    done = subprocess.run(runner, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+    seconds, processor, peak = json.loads(done.stdout)
+    return Spent(seconds, processor, peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
 def base_environment(folder: Path) -> Path:
@@ -105,6 +120,7 @@ def main() -> None:
     p.add_argument("--rounds", type=int, default=7)
     p.add_argument("--before", type=Path, help="checkout of an earlier build")
     p.add_argument("--peer", type=Path, default=peer.FOLDER)
+    p.add_argument("--only", nargs="+", choices=ROWS, default=list(ROWS), metavar="ROW")
     p.add_argument("--base", type=Path, default=PROJECT / "build" / "base")
     o = p.parse_args()
     from PIL import Image
@@ -112,10 +128,10 @@ def main() -> None:
     commands, rows, well = contenders(o), [], True
     medians: dict[tuple[str, str], Spent] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for size, style, suffix in (("512", "", "jpg"), ("1080p", "", "png"), ("512", str(STYLE), "jpg")):
+        for what in o.only:
+            size, style, suffix = ROWS[what]
             photo = Path(scratch) / f"{size}.jpg"
             Image.open(PHOTO).convert("RGB").resize(SIZES[size]).save(photo, quality=95)
-            what = f"{size}, {'a picture' if style else 'gallery'}"
             taken: dict[str, list[Spent]] = {name: [] for name in commands}
             for number in range(o.rounds + 1):
                 for name in sorted(commands, reverse=bool(number % 2)):

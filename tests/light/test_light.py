@@ -306,3 +306,19 @@ def test_python_without_torch() -> None:
         "print(image.size, other.size, len(model.styles), 'torch' in sys.modules)"
     )
     assert run(code).strip() == "(48, 32) (48, 32) 26 False"
+
+
+def test_the_program_ends_at_once_with_its_output_and_its_code(tmp_path: Path) -> None:
+    def end(*arguments: str) -> tuple[int, str, str]:
+        code = f"import sys\nfrom impasto.cli.app import command\nsys.argv[1:] = {list(arguments)!r}\ncommand()"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    chelsea, out = str(EXAMPLES / "photos" / "chelsea.jpg"), tmp_path / "out.png"
+    code, _, told = end("stylize", chelsea, "-s", "great-wave", "--size", "48", "-o", str(out))
+    assert (code, told) == (0, f"{out}: 48x32 px, by gallery\n")
+    assert as_picture(str(out)).width == 48
+    assert end("stylize", "gone.jpg", "-s", "great-wave", "-o", str(tmp_path / "x.png"))[0] == 2
+    code, listed, _ = end("styles")
+    assert code == 0
+    assert listed.count("\n") == 27
