@@ -28,6 +28,7 @@ from impasto.cli.styles import styles
 from impasto.cli.stylize import stylize
 from impasto.cli.train import train_app
 from impasto.cli.usage import Commands
+from impasto.cli.web import web
 from impasto.cli.weights import weights_app
 from impasto.core.threads import apply_wait_settings
 from impasto.errors import ImpastoError
@@ -99,6 +100,7 @@ app.add_typer(lab_app, name="lab")
 app.add_typer(train_app, name="train")
 app.add_typer(export_app, name="export")
 app.add_typer(weights_app, name="weights")
+app.command("web")(web)
 app.command("info")(info)
 
 

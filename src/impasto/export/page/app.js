@@ -308,7 +308,6 @@ function connectDrops() {
 }
 
 async function begin() {
-  connect();
   const facts = await (await fetch("gallery.json")).json();
   painter = new Painter(
     {
@@ -319,8 +318,9 @@ async function begin() {
     onProgress,
   );
   styles.addGallery(facts.styles);
+  connect();
   at("camera").hidden = !Camera.possible;
-  if (await settle()) return;
+  if (await settle(() => blob === null && !state.busy && !camera?.on)) return;
   const { kind, threads } = await painter.start();
   const where = kind === "webgpu" ? "the graphics card (WebGPU)" : `the processor, ${threads} ${threads === 1 ? "thread" : "threads"}`;
   at("engine").textContent = `Paints on ${where}.`;

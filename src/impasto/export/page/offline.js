@@ -7,9 +7,9 @@ const PATIENCE = 4000; // ms to wait for the service worker, once
  * Install the service worker; true where the page is about to be loaded anew by it.
  *
  * A server that sends no headers of isolation gives one thread. The worker adds them, but only to a page that it
- * loaded itself: so the first visit loads the page twice, before anything large was fetched.
+ * loaded itself: so the first visit loads the page twice, before anything large was fetched, if it still may.
  */
-export async function settle() {
+export async function settle(mayReload) {
   if (!("serviceWorker" in navigator)) return false;
   try {
     await navigator.serviceWorker.register("sw.js");
@@ -21,7 +21,7 @@ export async function settle() {
     sessionStorage.removeItem(RELOADED);
     return false;
   }
-  if (sessionStorage.getItem(RELOADED)) return false;
+  if (sessionStorage.getItem(RELOADED) || !mayReload()) return false;
   sessionStorage.setItem(RELOADED, "yes");
   location.reload();
   return true;
