@@ -135,7 +135,7 @@ async function take(file, name = file.name ?? "picture") {
     Object.assign(state, { name: name.replace(/\.[^.]*$/, "") || "picture", size: opened.size });
     put(at("before"), opened.shown);
     at("empty").hidden = true;
-    at("compare").hidden = false;
+    at("compare").hidden = at("sources").hidden = false;
     at("frame").style.setProperty("--ratio", opened.size[1] / opened.size[0]);
     offerSizes(Math.max(...opened.full));
     at("strokes").value = strokesFor(Math.max(...opened.size));
@@ -221,7 +221,7 @@ async function startCamera() {
   at("view").classList.toggle("mirrored", camera.mirrored);
   at("turn").hidden = !(await Camera.several());
   at("empty").hidden = at("compare").hidden = true;
-  at("live").hidden = false;
+  at("live").hidden = at("sources").hidden = false;
   at("camera").setAttribute("aria-pressed", "true");
   showWork(undefined);
   ready(false);
@@ -325,7 +325,7 @@ async function begin() {
   const where = kind === "webgpu" ? "the graphics card (WebGPU)" : `the processor, ${threads} ${threads === 1 ? "thread" : "threads"}`;
   at("engine").textContent = `Paints on ${where}.`;
   document.body.dataset.engine = `${kind} ${threads}`;
-  if (blob === null && !state.busy) say("Ready. Choose a picture, drop one here, or paste one.");
+  if (blob === null && !state.busy) say("Ready.");
   if (await keepAll(facts.keep)) {
     at("engine").textContent += " Works without a network from now on.";
     document.body.dataset.offline = "yes";

@@ -71,7 +71,7 @@ export class Styles {
   #offer(first) {
     const before = this.second.value;
     const others = this.#all.filter((style) => style !== first && Boolean(style.mix) === Boolean(first.mix));
-    const none = first.mix ? "nothing" : others.length ? "nothing" : "nothing (add a second painting)";
+    const none = others.length ? "nothing" : "add one more painting";
     this.second.replaceChildren(new Option(none, ""), ...others.map(({ key, title }) => new Option(title, key)));
     this.second.value = others.some(({ key }) => key === before) ? before : "";
   }

@@ -9,6 +9,7 @@ const KEPT = 4e6; // px up to which what a network painted is kept, so that stre
 const FAILED = new Set(["RangeError", "RuntimeError"]); // what WebAssembly throws where memory is not to be had
 
 let engine = null;
+let begin = null; // loads WebAssembly instead of whatever there is
 let photo = null; // { bytes, size, full }
 let painted = null; // what the network made last: { key, planes, work, seen }
 let result = null; // the finished picture, RGBA bytes
@@ -28,7 +29,12 @@ self.onmessage = async ({ data: { id, job, options } }) => {
 
 /** Load runtime and gallery; `engine` may say which runtime. A WebGPU that does not work gives way to WebAssembly. */
 async function start({ folder, webgpu, wanted }, report) {
+  begin = () => load(folder, ["wasm"], report);
   const kinds = wanted === "webgpu" || (wanted !== "wasm" && webgpu && (await hasWebGpu())) ? ["webgpu", "wasm"] : ["wasm"];
+  return load(folder, kinds, report);
+}
+
+async function load(folder, kinds, report) {
   for (const kind of kinds) {
     engine = new Engine(folder, report);
     try {
@@ -59,7 +65,7 @@ async function look({ blob }) {
   const planes = toPlanes(rowsOfBytes(bytes, size[1]), size, small, 1);
   const count = small[0] * small[1];
   planes.fill(1, 3 * count);
-  const parameters = await engine.look(planes, small);
+  const parameters = await run(planes, small, null);
   const side = Math.min(...size);
   const canvas = new OffscreenCanvas(256, 256);
   const whole = await createImageBitmap(new ImageData(bytes, size[1], size[0]));
@@ -81,7 +87,7 @@ async function paint({ style, styleKey, strokes, strength, keep }, report) {
     checkRoom(seen, strokes);
     report({ seconds: engine.seconds(seen), seen });
     const work = toPlanes(rowsOfBytes(photo.bytes, photo.size[1]), photo.size, seen);
-    made = { key, seen, work, planes: await engine.paint(work, seen, style) };
+    made = { key, seen, work, planes: await run(work, seen, style) };
     if (seen[0] * seen[1] <= KEPT) painted = made;
   }
   result = finish({ photo: photo.bytes, goal: photo.size, painted: made.planes, work: made.work, seen, strength, keep });
@@ -89,12 +95,24 @@ async function paint({ style, styleKey, strokes, strength, keep }, report) {
   return { shown, seen, seconds: (performance.now() - began) / 1000, transfer: [shown] };
 }
 
+/** What a network makes of planes; where WebGPU fails, WebAssembly takes over for good. Without a style, it looks at one. */
+async function run(planes, size, style) {
+  const once = () => (style === null ? engine.look(planes, size) : engine.paint(planes, size, style));
+  if (engine.kind !== "webgpu") return once();
+  try {
+    return await once();
+  } catch {
+    await begin();
+    return once();
+  }
+}
+
 /** A picture of the camera, painted; `bitmap` is as large as it is to be painted. */
 async function frame({ bitmap, style, strength, keep }) {
   const size = [bitmap.height, bitmap.width];
   const bytes = pixelsOf(bitmap);
   const work = toPlanes(rowsOfBytes(bytes, size[1]), size, size);
-  const planes = await engine.paint(work, size, style);
+  const planes = await run(work, size, style);
   const made = finish({ photo: bytes, goal: size, painted: planes, work, seen: size, strength, keep });
   const shown = await createImageBitmap(new ImageData(made, size[1], size[0]));
   return { shown, transfer: [shown] };
