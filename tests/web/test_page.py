@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
-from .conftest import EXAMPLES, Serve, Studio, png
 from PIL import Image
 
 import impasto
+
+from .conftest import EXAMPLES, Serve, Studio, png
 
 APART = 2  # of 255, anywhere
 LARGE = (4000, 3000)
@@ -26,7 +26,7 @@ def test_a_picture_is_painted_as_python_paints_it(studio: Studio, photo: Path) -
     studio.open(photo)
     studio.reset()
     studio.painted()
-    assert "331 × 221 pixels" in studio.status
+    assert "331 \N{MULTIPLICATION SIGN} 221 pixels" in studio.status
     name, path = studio.save("jpeg")
     assert name == "chelsea-great-wave.jpg"
     with Image.open(path) as image:
@@ -71,10 +71,10 @@ def test_twelve_megapixels(studio: Studio, tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     path.write_bytes(png(large))
     studio.open(path)
-    assert "Painted at 1000 × 750" in studio.status  # by larger strokes, at first
+    assert "Painted at 1000 \N{MULTIPLICATION SIGN} 750" in studio.status  # by larger strokes, at first
     studio.set("strokes", 0)
     studio.painted(timeout=150_000)
-    assert "4000 × 3000 pixels" in studio.status
+    assert "4000 \N{MULTIPLICATION SIGN} 3000 pixels" in studio.status
     assert difference(studio, impasto.load("gallery", precision="float32").stylize(large, "great-wave")) <= APART
 
 
@@ -99,7 +99,7 @@ def test_orientation_is_obeyed(studio: Studio, photo: Path) -> None:
         turned = photo.with_name("turned.jpg")
         image.save(turned, exif=exif)
     studio.open(turned)
-    assert "221 × 331 pixels" in studio.status
+    assert "221 \N{MULTIPLICATION SIGN} 331 pixels" in studio.status
 
 
 def test_what_is_no_picture_is_told(studio: Studio) -> None:
@@ -190,7 +190,7 @@ def test_any_server_will_do_and_then_none(browser: Any, folder: Path, serve: Ser
     page.reload()
     page.wait_for_selector("body[data-engine]")
     studio.open(photo)
-    assert "331 × 221 pixels" in studio.status
+    assert "331 \N{MULTIPLICATION SIGN} 221 pixels" in studio.status
     with Image.open(EXAMPLES / "styles" / "starry.jpg") as painting:
         studio.drop("#panel", "starry.png", png(painting))
     page.wait_for_selector("input[value=own-0]:checked", state="attached")

@@ -42,7 +42,7 @@ TYPES: Final = {
 class _Handler(SimpleHTTPRequestHandler):
     """Files of the folder, and nothing else: no listings, no log."""
 
-    extensions_map = TYPES  # noqa: RUF012, the base class has it so
+    extensions_map = TYPES
     protocol_version = "HTTP/1.1"
 
     def end_headers(self) -> None:
