@@ -30,7 +30,8 @@ DROP = """([at, name, content]) => {
   const data = new DataTransfer();
   data.items.add(new File([bytes], name, { type: "image/png" }));
   for (const kind of ["dragenter", "dragover", "drop"]) {
-    document.querySelector(at).dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }));
+    const how = { dataTransfer: data, bubbles: true, cancelable: true };
+    document.querySelector(at).dispatchEvent(new DragEvent(kind, how));
   }
 }"""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,29 @@ def test_twelve_megapixels(studio: Studio, tmp_path: Path) -> None:
     studio.painted(timeout=150_000)
     assert "4000 \N{MULTIPLICATION SIGN} 3000 pixels" in studio.status
     assert difference(studio, impasto.load("gallery", precision="float32").stylize(large, "great-wave")) <= APART
+
+
+def test_what_does_not_fit_is_refused_with_what_would(
+    browser: Any, folder: Path, serve: Serve, photo: Path, tmp_path: Path
+) -> None:
+    """As it is where memory ends at 80 MB; the text is made of what was measured."""
+    small = tmp_path / "page"
+    shutil.copytree(folder, small)
+    engine = small / "engine.js"
+    engine.write_text(engine.read_text("utf-8").replace("WASM_LIMIT = 4e9", "WASM_LIMIT = 80e6"), "utf-8")
+    context = browser.new_context(service_workers="block")
+    studio = Studio(context, serve(small).address)
+    with Image.open(photo) as image:
+        large = tmp_path / "large.png"
+        large.write_bytes(png(image.resize((1000, 700))))
+    studio.page.set_input_files("#picture", large)
+    alert = studio.page.get_by_role("alert")
+    alert.wait_for()
+    told = alert.inner_text()
+    assert re.search(r"1000 . 700 pixels do not fit .*: a picture size of 512, or strokes of 2., would do", told), told
+    studio.page.select_option("#size", "512")
+    studio.painted()
+    context.close()
 
 
 def test_cancel_ends_at_once_and_painting_can_be_asked_for_again(studio: Studio, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ const RUNTIMES = {
 };
 const LARGE = 4e6; // px from which on a session is let go of after it painted, and nothing else is kept
 
-/** Bytes of WebAssembly's memory that painting takes: so many, and so many for each pixel that the network sees. */
-const WASM_BYTES = { base: 120e6, pixel: 78 };
+/** Bytes of WebAssembly's memory that painting takes: so many, and so many for each pixel that a network sees (measured). */
+const WASM_BYTES = { base: 60e6, gallery: 105, universal: 130 };
 const WASM_LIMIT = 4e9;
 const MEMORY_SHARE = 0.45e9; // of each gigabyte that the device says to have (8 at most)
 
@@ -68,10 +68,10 @@ export class Engine {
     await session?.release();
   }
 
-  /** The largest number of pixels that a network may see here. */
-  get mostPixels() {
+  /** The largest number of pixels that may be seen here by the network that a style is for. */
+  mostPixels(style) {
     const memory = (navigator.deviceMemory ?? 8) * MEMORY_SHARE;
-    return Math.floor((Math.min(WASM_LIMIT, memory) - WASM_BYTES.base) / WASM_BYTES.pixel);
+    return Math.floor((Math.min(WASM_LIMIT, memory) - WASM_BYTES.base) / WASM_BYTES[networkOf(style)]);
   }
 
   /** How long painting so many pixels will take, in seconds; null where nothing was painted yet. */
@@ -104,7 +104,7 @@ export class Engine {
   async paint(planes, [height, width], style) {
     const { Tensor } = this.#ort;
     const large = height * width > LARGE;
-    const name = style.mix ? "gallery" : "universal";
+    const name = networkOf(style);
     if (large) await this.#release(style.mix ? "universal" : "gallery");
     const feeds = {
       image: new Tensor("float32", planes, [1, 3, height, width]),
@@ -122,6 +122,10 @@ export class Engine {
     if (large) await this.#release(name);
     return found;
   }
+}
+
+function networkOf({ mix }) {
+  return mix ? "gallery" : "universal";
 }
 
 /** Whether this browser has a graphics card that WebGPU may use, and what the runtime for it needs. */

@@ -84,7 +84,7 @@ async function paint({ style, styleKey, strokes, strength, keep }, report) {
   let made = painted?.key === key ? painted : null;
   if (made === null) {
     painted = null;
-    checkRoom(seen, strokes);
+    checkRoom(seen, strokes, style);
     report({ seconds: engine.seconds(seen), seen });
     const work = toPlanes(rowsOfBytes(photo.bytes, photo.size[1]), photo.size, seen);
     made = { key, seen, work, planes: await run(work, seen, style) };
@@ -128,8 +128,8 @@ async function save({ type, quality }) {
 }
 
 /** Refuse what does not fit, with what would. */
-function checkRoom(seen, strokes) {
-  const most = engine.mostPixels;
+function checkRoom(seen, strokes, style) {
+  const most = engine.mostPixels(style);
   const pixels = seen[0] * seen[1];
   if (pixels <= most) return;
   const long = Math.floor((Math.max(...photo.size) * Math.sqrt(most / pixels)) / 64) * 64;
