@@ -24,7 +24,7 @@ from impasto.errors import DataError, OptionError, OutputError
 from impasto.export import runtime
 from impasto.export.runtime import NOTICES, VENDOR, WASM, WEBGPU, find_runtime, vendor
 from impasto.export.serve import PageServer
-from impasto.export.web import FACTS, PAGE, export_web
+from impasto.export.web import FACTS, PAGE, export_web, policy
 from impasto.stylizer.route import gallery_styles
 
 BUDGET = 16e6  # bytes that a visit may fetch, as they are on the disk: not every server compresses
@@ -56,6 +56,7 @@ def test_a_visit_stays_within_the_budget_uncompressed(folder: Path) -> None:
     worker = (folder / "sw.js").read_text("utf-8")
     assert re.search(r'STORE = "impasto-[0-9a-f]{12}"', worker)
     assert all(f'"{name}"' in worker for name in facts["page"])
+    assert f'"Content-Security-Policy": "{policy()}"' in worker
 
 
 def test_the_page_names_no_address_outside() -> None:
@@ -167,6 +168,7 @@ def test_the_server_gives_types_and_headers_and_nothing_outside(tmp_path: Path) 
     assert headers["Content-type"].startswith("text/javascript")
     assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
     assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self' ")
     assert {status for status, _, _ in answers.values()} == {404}
 
 

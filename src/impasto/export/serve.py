@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from impasto.errors import OptionError
+from impasto.export.web import policy
 
 __all__ = ["HOST", "PORT", "PageServer"]
 
@@ -47,7 +48,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def end_headers(self) -> None:
         """Send the headers, ours among them."""
-        for name, value in HEADERS.items():
+        for name, value in {**HEADERS, "Content-Security-Policy": policy()}.items():
             self.send_header(name, value)
         super().end_headers()
 

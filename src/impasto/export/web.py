@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from impasto.errors import OutputError, WeightsError
 from impasto.export.runtime import PACKED, VERSION, WASM, WEBGPU, find_runtime
 from impasto.files import output_error, shown
 
-__all__ = ["FACTS", "WebFolder", "export_web"]
+__all__ = ["FACTS", "WebFolder", "export_web", "policy"]
 
 PAGE: Final = Path(__file__).resolve().parent / "page"
 WEIGHTS: Final = Path(__file__).resolve().parents[1] / "weights"
@@ -133,8 +134,16 @@ def _content(runtime: dict[str, bytes]) -> dict[str, bytes]:
     files = page | networks | served | pictures
     version = _version({**files, WORKER: worker.encode()})
     listed = json.dumps(["./", *facts["page"]])
-    files[WORKER] = worker.replace("PAGE_FILES", listed).replace("VERSION", version).encode()
+    filled = worker.replace("PAGE_FILES", listed).replace("VERSION", version).replace("POLICY", policy())
+    files[WORKER] = filled.encode()
     return files
+
+
+def policy() -> str:
+    """What the page may fetch and run: its own files. As it stands in the page, for those who send it as a header."""
+    page = (PAGE / "index.html").read_text("utf-8")
+    found = re.search(r'"Content-Security-Policy" content="([^"]+)"', page)
+    return found[1] if found else "default-src 'none'"
 
 
 def _network(name: str) -> bytes:

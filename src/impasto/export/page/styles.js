@@ -51,8 +51,17 @@ export class Styles {
   select(key) {
     const radio = this.grid.querySelector(`input[value="${CSS.escape(key)}"]`);
     radio.checked = true;
-    radio.closest("label").scrollIntoView({ block: "nearest", inline: "nearest" });
+    this.#show(radio.closest("label"));
     this.#chosen();
+  }
+
+  /** Scroll the grid, and nothing else, so that a tile is in its middle. */
+  #show(tile) {
+    const { grid } = this;
+    grid.scrollTo({
+      left: tile.offsetLeft - (grid.clientWidth - tile.offsetWidth) / 2,
+      top: tile.offsetTop - (grid.clientHeight - tile.offsetHeight) / 2,
+    });
   }
 
   get first() {

@@ -10,6 +10,7 @@ const HEADERS = {
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",
   "Cross-Origin-Resource-Policy": "same-origin",
+  "Content-Security-Policy": "POLICY", // that of the page, which its workers would not have
 };
 
 self.addEventListener("install", (event) => {
