@@ -136,7 +136,7 @@ def test_npm_brings_it_once(package: Path, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(runtime.subprocess, "run", npm)
     first, second = find_runtime(), find_runtime("npm")
     assert first == second
-    assert calls == [["pack", f"onnxruntime-web@{runtime.VERSION}", "--silent"]]
+    assert calls == [["pack", f"onnxruntime-web@{runtime.VERSION}"]]
 
 
 def test_without_npm_it_says_what_to_do(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:

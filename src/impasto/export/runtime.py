@@ -124,14 +124,14 @@ def _from_npm() -> Files:
             "give that package, unpacked, as `runtime`"
         )
     with tempfile.TemporaryDirectory(prefix="impasto-") as folder:
-        command = [npm, "pack", f"onnxruntime-web@{VERSION}", "--silent"]
+        command, quiet = [npm, "pack", f"onnxruntime-web@{VERSION}"], os.environ | {"npm_config_loglevel": "error"}
         try:
             done = subprocess.run(
                 command, cwd=folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
-                timeout=PATIENCE,
+                timeout=PATIENCE, env=quiet,
             )  # fmt: skip
             failed = done.returncode != 0
-            told = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            told = (done.stderr.strip().splitlines() or ["it said nothing"])[0]
         except subprocess.TimeoutExpired:
             failed, told = True, f"nothing came in {PATIENCE} s"
         archives = list(Path(folder).glob("*.tgz"))

@@ -98,6 +98,7 @@ async function once() {
     } else {
       say("Not painted.");
       complain(error);
+      if (error.long) at("size").add(new Option(`${error.long} pixels`, error.long), 1);
     }
   } finally {
     at("stage").removeAttribute("aria-busy");

@@ -15,7 +15,13 @@ const WASM_BYTES = { base: 60e6, gallery: 105, universal: 130 };
 const WASM_LIMIT = 4e9;
 const MEMORY_SHARE = 0.45e9; // of each gigabyte that the device says to have (8 at most)
 
-export class TooLarge extends Error {}
+/** What does not fit into the tab's memory; `long` is the longer side that would. */
+export class TooLarge extends Error {
+  constructor(message, long) {
+    super(message);
+    this.long = long;
+  }
+}
 
 export class Engine {
   #ort = null;

@@ -2,11 +2,13 @@
 
 export class Cancelled extends Error {}
 
-/** An error that says more than its sentence: `large` where a smaller picture would do. */
+const SCARCE = "The memory of this tab does not suffice: choose a smaller picture size, or larger strokes.";
+
+/** What went wrong in the worker; `long` is the longer side of a picture that would do, where that is what is wrong. */
 export class PaintError extends Error {
-  constructor({ message, large, memory }) {
-    super(memory && !large ? "The memory of this tab does not suffice: choose a smaller picture size, or larger strokes." : message);
-    this.large = large || memory;
+  constructor({ message, long, memory }) {
+    super(memory && !long ? SCARCE : message);
+    this.long = long;
   }
 }
 
@@ -114,6 +116,6 @@ export class Painter {
     this.#waiting.delete(id);
     if (error === undefined) waiting.resolve(value);
     else waiting.reject(new PaintError(error));
-    if (error?.memory) this.#drop(new Cancelled("out of memory")); // what WebAssembly took it keeps: begin anew
+    if (error?.memory && !error.long) this.#drop(new Cancelled("out of memory")); // what WebAssembly took it keeps: begin anew
   }
 }

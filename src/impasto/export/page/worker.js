@@ -23,7 +23,7 @@ self.onmessage = async ({ data: { id, job, options } }) => {
     self.postMessage({ id, value }, transfer);
   } catch (error) {
     const memory = FAILED.has(error.name) || /memory|alloc/i.test(error.message);
-    self.postMessage({ id, error: { message: error.message, large: error instanceof TooLarge, memory } });
+    self.postMessage({ id, error: { message: error.message, long: error.long, memory } });
   }
 };
 
@@ -136,6 +136,7 @@ function checkRoom(seen, strokes, style) {
   const larger = Math.ceil(strokes * Math.sqrt(pixels / most) * 10) / 10;
   throw new TooLarge(
     `${photo.size[1]} × ${photo.size[0]} pixels do not fit into this tab’s memory: a picture size of ${long}, or strokes of ${larger}×, would do.`,
+    long,
   );
 }
 
