@@ -113,8 +113,12 @@ def test_cancel_ends_at_once_and_painting_can_be_asked_for_again(studio: Studio,
     studio.page.get_by_role("button", name="Cancel").click()
     studio.page.get_by_text("Stopped.").wait_for(timeout=2000)
     assert studio.page.is_disabled("#png")
+    with Image.open(EXAMPLES / "styles" / "wave.jpg") as painting:
+        studio.drop("#panel", "wave.png", png(painting))
+    studio.page.wait_for_selector("#styles label:has-text('wave') input:checked", state="attached")
     studio.set("strokes", 6)
     studio.painted()
+    assert "Painted at 250" in studio.status
     studio.reset()
 
 
@@ -128,11 +132,14 @@ def test_orientation_is_obeyed(studio: Studio, photo: Path) -> None:
     assert "221 \N{MULTIPLICATION SIGN} 331 pixels" in studio.status
 
 
-def test_what_is_no_picture_is_told(studio: Studio) -> None:
+def test_what_is_no_picture_is_told_and_the_one_before_stays(studio: Studio, photo: Path) -> None:
+    studio.open(photo)
     studio.page.set_input_files("#picture", {"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"})
     alert = studio.page.get_by_role("alert")
     alert.wait_for()
     assert "not a picture" in alert.inner_text()
+    studio.painted()
+    assert studio.save()[0] == "chelsea-great-wave.png"
 
 
 def test_the_camera_is_painted(studio: Studio) -> None:

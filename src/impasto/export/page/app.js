@@ -15,7 +15,7 @@ const at = (id) => document.getElementById(id);
 const percent = (id) => Number(at(id).value) / 100;
 const shown = (number) => number.toLocaleString("en", { maximumFractionDigits: 1 });
 
-const state = { name: "", size: null, busy: false, dirty: false, paused: false };
+const state = { name: "", size: null, busy: false, dirty: false, paused: false, elsewhere: false };
 const styles = new Styles({ grid: at("styles"), second: at("second"), credit: at("credit") }, refresh);
 let painter = null;
 let camera = null;
@@ -72,7 +72,7 @@ async function refresh() {
     state.dirty = false;
     await once();
   }
-  state.busy = false;
+  state.busy = state.elsewhere = false;
   if (!state.paused) showWork(undefined);
 }
 
@@ -94,7 +94,7 @@ async function once() {
     ready(true);
   } catch (error) {
     if (error instanceof Cancelled) {
-      if (!state.dirty) pause();
+      if (!state.dirty && !state.elsewhere) pause();
     } else {
       say("Not painted.");
       complain(error);
@@ -113,6 +113,13 @@ function pause() {
   at("cancel").textContent = "Paint it";
 }
 
+/** Something else begins: a painting that takes long ends, a short one is waited for. */
+function interrupt() {
+  state.dirty = false;
+  state.elsewhere = state.busy && painter.secondsLeft > LONG;
+  if (state.elsewhere) painter.cancel();
+}
+
 function ready(yes) {
   at("png").disabled = at("jpeg").disabled = !yes;
 }
@@ -128,7 +135,7 @@ async function take(file, name = file.name ?? "picture") {
   stopCamera();
   complain(null);
   ready(false);
-  if (state.busy) painter.cancel();
+  interrupt();
   say("Reading the picture …");
   try {
     const opened = await painter.open({ blob: file, long: Number(at("size").value) });
@@ -143,7 +150,8 @@ async function take(file, name = file.name ?? "picture") {
     await refresh();
   } catch (error) {
     if (error instanceof Cancelled) return;
-    say(blob === null ? "No picture yet." : "The picture before is still here.");
+    if (blob === null) say("No picture yet.");
+    else await refresh(); // the picture before is still there
     complain(error);
   }
 }
@@ -196,7 +204,7 @@ async function save(type, ending) {
 async function startCamera() {
   if (camera?.on) return stopCamera();
   complain(null);
-  if (state.busy) painter.cancel();
+  interrupt();
   camera = new Camera({
     paint: async (bitmap) => {
       const { style } = styles.blend(percent("share"));

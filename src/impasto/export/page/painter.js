@@ -16,6 +16,7 @@ export class Painter {
   #worker = null;
   #started = null;
   #opened = null; // what to open again in a new worker
+  #open = false; // whether the worker has it
   #waiting = new Map();
   #count = 0;
   #until = 0; // when the painting at work will be done, as far as can be told
@@ -32,18 +33,21 @@ export class Painter {
       this.#worker = new Worker(new URL("worker.js", import.meta.url), { type: "module", name: "painter" });
       this.#worker.onmessage = ({ data }) => this.#hear(data);
       this.#worker.onerror = (event) => this.#drop(new Error(event.message || "The painter could not be loaded."));
-      this.#started = this.#ask("start", this.options).catch((error) => {
-        this.#started = null;
+      const started = this.#ask("start", this.options).catch((error) => {
+        if (this.#started === started) this.#started = null;
         throw error;
       });
+      this.#started = started;
     }
     return this.#started;
   }
 
   async open(options) {
     await this.start();
+    const opened = await this.#ask("open", options);
     this.#opened = options;
-    return this.#ask("open", options);
+    this.#open = true;
+    return opened;
   }
 
   async look(blob) {
@@ -80,17 +84,15 @@ export class Painter {
   }
 
   async #ready() {
-    if (this.#started !== null) return this.#started;
     await this.start();
-    if (this.#opened !== null) {
-      const { shown } = await this.#ask("open", this.#opened);
-      shown.close();
-    }
+    if (this.#open || this.#opened === null) return;
+    (await this.open(this.#opened)).shown.close();
   }
 
   #drop(error) {
     this.#worker?.terminate();
     this.#worker = this.#started = null;
+    this.#open = false;
     this.#until = 0;
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();

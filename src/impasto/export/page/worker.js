@@ -16,7 +16,13 @@ let result = null; // the finished picture, RGBA bytes
 
 const jobs = { start, open, look, paint, save, frame };
 
-self.onmessage = async ({ data: { id, job, options } }) => {
+let queue = Promise.resolve(); // one job after another: they share the picture
+
+self.onmessage = ({ data }) => {
+  queue = queue.then(() => answer(data));
+};
+
+async function answer({ id, job, options }) {
   const report = (progress) => self.postMessage({ id, progress });
   try {
     const { transfer = [], ...value } = (await jobs[job](options, report)) ?? {};
@@ -25,7 +31,7 @@ self.onmessage = async ({ data: { id, job, options } }) => {
     const memory = FAILED.has(error.name) || /memory|alloc/i.test(error.message);
     self.postMessage({ id, error: { message: error.message, long: error.long, memory } });
   }
-};
+}
 
 /** Load runtime and gallery; `engine` may say which runtime. A WebGPU that does not work gives way to WebAssembly. */
 async function start({ folder, webgpu, wanted }, report) {
@@ -50,8 +56,8 @@ async function load(folder, kinds, report) {
 
 /** Read a photo and show it; `long` is the longer side it is brought to, if it is larger. */
 async function open({ blob, long }) {
-  photo = painted = result = null;
   const { bytes, size } = await decode(blob);
+  photo = painted = result = null;
   const goal = long ? fitLongSide(size, long) : size;
   photo = { bytes: goal[0] === size[0] && goal[1] === size[1] ? bytes : resizeBytes(bytes, size, goal), size: goal };
   const shown = await show(photo.bytes, goal);
