@@ -15,7 +15,7 @@ const at = (id) => document.getElementById(id);
 const percent = (id) => Number(at(id).value) / 100;
 const shown = (number) => number.toLocaleString("en", { maximumFractionDigits: 1 });
 
-const state = { name: "", size: null, busy: false, dirty: false, paused: false, elsewhere: false };
+const state = { name: "", size: null, busy: false, dirty: false, paused: false, elsewhere: false, reading: 0 };
 const styles = new Styles({ grid: at("styles"), second: at("second"), credit: at("credit") }, refresh);
 let painter = null;
 let camera = null;
@@ -87,6 +87,7 @@ async function once() {
     const done = await painter.paint({
       style, styleKey: key, strokes, strength: percent("strength"), keep: at("keep").checked,
     });
+    if (state.reading) return done.shown.close(); // it is that of the picture before
     put(at("after"), done.shown);
     const [height, width] = state.size;
     const seen = strokes === 1 ? "" : ` Painted at ${done.seen[1]} × ${done.seen[0]}.`;
@@ -103,6 +104,7 @@ async function once() {
   } finally {
     at("stage").removeAttribute("aria-busy");
   }
+  return undefined;
 }
 
 function pause() {
@@ -137,8 +139,9 @@ async function take(file, name = file.name ?? "picture") {
   ready(false);
   interrupt();
   say("Reading the picture …");
+  state.reading++;
   try {
-    const opened = await painter.open({ blob: file, long: Number(at("size").value) });
+    const opened = await painter.open({ blob: file, long: Number(at("size").value) }).finally(() => state.reading--);
     blob = file;
     Object.assign(state, { name: name.replace(/\.[^.]*$/, "") || "picture", size: opened.size });
     put(at("before"), opened.shown);
