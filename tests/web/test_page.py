@@ -142,7 +142,8 @@ def test_what_is_no_picture_is_told_and_the_one_before_stays(studio: Studio, pho
     assert studio.save()[0] == "chelsea-great-wave.png"
 
 
-def test_the_camera_is_painted(studio: Studio) -> None:
+def test_the_camera_is_painted(studio: Studio, photo: Path) -> None:
+    studio.open(photo)
     studio.page.get_by_role("button", name="Live camera").click()
     view = studio.page.locator("#view")
     view.wait_for()
