@@ -23,7 +23,7 @@ from impasto.export.serve import PageServer
 from impasto.export.web import export_web
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-PATIENCE = 60_000  # ms
+PATIENCE = 120_000  # ms: machines may be busy
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 DROP = """([at, name, content]) => {
   const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));

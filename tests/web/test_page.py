@@ -75,7 +75,7 @@ def test_twelve_megapixels(studio: Studio, tmp_path: Path) -> None:
     studio.open(path)
     assert "Painted at 1000 \N{MULTIPLICATION SIGN} 750" in studio.status  # by larger strokes, at first
     studio.set("strokes", 0)
-    studio.painted(timeout=150_000)
+    studio.painted(timeout=300_000)
     assert "4000 \N{MULTIPLICATION SIGN} 3000 pixels" in studio.status
     assert difference(studio, impasto.load("gallery", precision="float32").stylize(large, "great-wave")) <= APART
 
