@@ -76,3 +76,20 @@ install_copy() {
     print=$(fingerprint pyproject.toml constraints.txt README.md LICENSE NOTICE src)
     is_stamped installed-copy "$print" || install_as installed-copy "$print" .
 }
+
+# What the tests of the page need beside Python: a browser, and the runtime from npm. Without them those are skipped.
+prepare_page_tests() {
+    [[ -d tests/web ]] || return 0
+    if ! type -P chromium chromium-browser google-chrome >/dev/null; then
+        if [[ $(id -u) == 0 ]] && type -P apt-get >/dev/null; then
+            say "Installing Chromium for the tests of the page ..."
+            { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; } \
+                </dev/null >/dev/null 2>&1 || say "Chromium could not be installed: the tests of the page are skipped"
+        else
+            say "No Chromium is here, and apt-get as root is needed to install it: the tests of the page are skipped"
+        fi
+    fi
+    if [[ ! -f src/impasto/export/vendor/ort.wasm.min.mjs ]]; then
+        scripts/vendor >/dev/null </dev/null || say "onnxruntime-web could not be had: the tests of the page are skipped"
+    fi
+}

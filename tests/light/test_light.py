@@ -321,4 +321,4 @@ def test_the_program_ends_at_once_with_its_output_and_its_code(tmp_path: Path) -
     assert end("stylize", "gone.jpg", "-s", "great-wave", "-o", str(tmp_path / "x.png"))[0] == 2
     code, listed, _ = end("styles")
     assert code == 0
-    assert listed.count("\n") == 27
+    assert "woman-with-hat" in listed  # the last of them

@@ -70,6 +70,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "train": ("train", "train_app"),
         "export": ("export", "export_app"),
         "weights": ("weights", "weights_app"),
+        "web": ("web", "web"),
         "info": ("info", "info"),
     }
 )
