@@ -152,8 +152,7 @@ def command() -> None:
     try:
         main()
     except SystemExit as end:
-        whole = end.code is None or isinstance(end.code, int)
-        if not whole or "torch" in sys.modules or threading.active_count() > 1:
+        if isinstance(end.code, str) or "torch" in sys.modules or threading.active_count() > 1:
             raise
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
