@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 QUALITY = 92
-COMPRESSION = 6
+COMPRESSION = 2  # of paintings a twentieth larger than at 6, and written in less than half the time
 
 
 def check_output(

@@ -388,7 +388,7 @@ class OutputOptions(_Options):
     """How a painting is written."""
 
     jpeg_quality: int = option(92, "Files and runs", BOTH, "Of JPEG, WebP and AVIF, 1 to 100.", "N", ge=1, le=100)
-    png_compression: int = option(6, "Files and runs", BOTH, "Of PNG and TIFF, 0 to 9.", "N", ge=0, le=9)
+    png_compression: int = option(2, "Files and runs", BOTH, "Of PNG and TIFF, 0 to 9.", "N", ge=0, le=9)
     keep_metadata: bool = option(
         False, "Files and runs", BOTH,
         "Keep what the photo says in EXIF, XMP and IPTC, but never where it was taken.",
