@@ -8,6 +8,7 @@ that runs one command reads the options of that command alone.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
@@ -149,6 +150,7 @@ def command() -> None:
     Where torch was not loaded nothing is left to be tidied, and the process ends at once: letting go of all modules one
     by one takes a sixth of a small picture's time.
     """
+    gc.set_threshold(50_000)  # loading makes many things that stay: looking through them again and again frees none
     try:
         main()
     except SystemExit as end:

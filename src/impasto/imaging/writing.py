@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import sys
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -40,7 +41,10 @@ __all__ = [
 ]
 
 QUALITY = 92
-COMPRESSION = 2  # of paintings a twentieth larger than at 6, and written in less than half the time
+COMPRESSION = 2
+# Up to this level PNGs of 8 bits are searched for runs alone: paintings, which are grainy, become as small as at level 6
+# (4.12 and 4.09 MB at 1080p), in a quarter of the time.
+RUNS, RUNS_UP_TO = zlib.Z_RLE, 2
 
 
 def check_output(
@@ -255,7 +259,8 @@ def encode(
 def _encode_png(array: NDArray[Any], compression: int) -> bytes:
     file = io.BytesIO()
     with QUIET:
-        Image.fromarray(array).save(file, "PNG", compress_level=compression, icc_profile=SRGB)
+        how = RUNS if 0 < compression <= RUNS_UP_TO else zlib.Z_DEFAULT_STRATEGY
+        Image.fromarray(array).save(file, "PNG", compress_level=compression, compress_type=how, icc_profile=SRGB)
     return file.getvalue()
 
 
