@@ -74,6 +74,11 @@ class Brisk(StyledNetwork):
         icnr_(self.head.conv2d, 2)
         self.palette = ConditionalPalette(n) if config.palette else None
 
+    @property
+    def colours(self) -> ConditionalPalette | None:
+        """The palette, where it is configured."""
+        return self.palette
+
     def stages(self) -> tuple[Stage, ...]:
         """All stages in order."""
         blocks = [module.stages() for module in self.children() if isinstance(module, ResidualBlock)]
