@@ -122,10 +122,9 @@ class Graph:
         if size > LARGEST:
             raise OutputError(f"an ONNX file holds 2 GB, but this network's weights are {size / 1e9:.1f} GB")
         helper, kind = self._onnx.helper, self._onnx.TensorProto.FLOAT
-        for out, (value, _) in outputs.items():
-            self._nodes.append(helper.make_node("Identity", [value], [out]))
+        given_out = [helper.make_node("Identity", [value], [out]) for out, (value, _) in outputs.items()]
         graph = helper.make_graph(
-            self._nodes,
+            [*self._nodes, *given_out],
             name,
             [helper.make_tensor_value_info(key, kind, list(shape)) for key, shape in inputs.items()],
             [helper.make_tensor_value_info(key, kind, list(shape)) for key, (_, shape) in outputs.items()],

@@ -60,13 +60,14 @@ def export_onnx(
     path = _checked(Path(output).expanduser(), force)
     source = find_model(model)
     network, description = load_model(source)
-    places: dict[Role, Path] = {"paint": path}
     if kind_of(network).styled_by == "pictures":
-        places["look"] = _checked(look_path(path), force)
+        _checked(look_path(path), force)
     facts: dict[str, Any] = {name: description[name] for name in TOLD if name in description}
     facts |= {"kind": "onnx", "format": FORMAT, "stored": stored, "made_from": sha256(source)}
     parts = parts_of(network, partial(Graph, stored))
-    contents = {place: _content(part, facts, role) for (role, place), part in zip(places.items(), parts, strict=False)}
+    contents = {path: _content(parts.paint, facts, "paint")}
+    if parts.look is not None:
+        contents[look_path(path)] = _content(parts.look, facts, "look")
     for place, content in contents.items():
         with atomic_path(place, make_folders=True) as temporary:
             temporary.write_bytes(content)
@@ -82,9 +83,8 @@ def _checked(path: Path, force: bool) -> Path:
     return path
 
 
-def _content(part: Part | None, facts: Mapping[str, Any], role: Role) -> bytes:
-    if part is None:
-        raise RuntimeError(f"the network has no graph to {role}")
+def _content(part: Part, facts: Mapping[str, Any], role: Role) -> bytes:
+    """What stands in the file of a graph."""
     facts = {**facts, "role": role}
     text = f"Neural style transfer by impasto, method {facts['method']}; licence {facts.get('licence', 'unknown')}."
     if "mix" in part.inputs:
