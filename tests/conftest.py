@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,26 @@ from PIL import Image
 
 from impasto.core.vgg import TOPOLOGIES
 
+try:
+    import fcntl
+except ImportError:  # where there are no such locks, tests run in one process
+    fcntl = None  # type: ignore[assignment]
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def room(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """With `pytest -n`: a test marked `alone` runs while no other process has one."""
+    if "PYTEST_XDIST_WORKER" not in os.environ or fcntl is None:
+        yield
+        return
+    alone, folder = request.node.get_closest_marker("alone"), tmp_path_factory.getbasetemp().parent
+    with (folder / "door.lock").open("w") as door, (folder / "room.lock").open("w") as inside:
+        fcntl.flock(door, fcntl.LOCK_EX)  # or others would go in and out, and never leave the room to one
+        fcntl.flock(inside, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -115,7 +115,7 @@ def test_the_tests_install_in_place_and_run_every_tool(clone: Clone) -> None:
         "tool -m ruff check .",
         "tool -m ruff format --check .",
         "tool -m mypy --strict src",
-        "tool -m pytest -ra -W error -k imports",
+        "tool -m pytest -ra -W error -n auto --maxprocesses 4 --dist worksteal -k imports",
     ]
     clone.run(".ci/run")
     assert clone.ran("tool")[3:] == [

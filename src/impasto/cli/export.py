@@ -39,7 +39,8 @@ def onnx(
     A network of any style becomes two files: FILE paints, FILE-style looks at style pictures.
     """
     require("torch onnx", "onnx", "exporting a network")
-    from impasto.export.onnx_file import differences, export_onnx
+    from impasto.export.check import differences
+    from impasto.export.onnx_file import export_onnx
 
     files = export_onnx(model, output, stored=precision, force=force)
     for file in files:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.errors import MissingExtraError
+from impasto.errors import MissingExtraError, OutputError
+from impasto.networks.norms import EPS, NOISE
 from impasto.types import Stored
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ __all__ = ["IR_VERSION", "OPSET", "Graph", "onnx_library"]
 
 OPSET: Final = 20
 IR_VERSION: Final = 10
-NORM_EPS: Final = 1e-5
-NEVER: Final = 1e30  # a variance that leaves nothing of what is divided by its root
+LARGEST: Final = 2**31 - 2**20  # bytes: protobuf's limit, less what is no weights
+SMALL: Final = 64  # weights fewer than these are not worth a `Cast`
+INFINITE: Final = 1e30  # as a variance: nothing is left of what is divided by its root
 
 
 def onnx_library() -> Any:
@@ -40,7 +42,8 @@ class Graph:
     """A graph that grows by calls; each gives the name of what it computes.
 
     Args:
-        stored: how weights are kept. Computed is in float32 always: not every runtime has float16 that works.
+        stored: how weights are kept; those that float16 cannot hold stay float32. Computed is in float32 always: not
+            every runtime has float16 that works.
     """
 
     def __init__(self, stored: Stored = "float32") -> None:
@@ -78,7 +81,7 @@ class Graph:
 
     def weight(self, value: NDArray[np.float32]) -> str:
         """A float32 constant, stored as the graph stores weights."""
-        if self._stored == "float32" or value.size < 64:
+        if self._stored == "float32" or value.size < SMALL or np.abs(value).max() > np.finfo(np.float16).max:
             return self.constant(value.astype(np.float32))
         return self.op("Cast", self.constant(value.astype(np.float16)), to=self._onnx.TensorProto.FLOAT)
 
@@ -111,12 +114,17 @@ class Graph:
             outputs: name -> (what is given out, shape).
             metadata: entries for whoever reads the file.
             documentation: a text for people.
+
+        Raises:
+            OutputError: it is too large for a file.
         """
+        size = sum(len(value.raw_data) for value in self._initializers)
+        if size > LARGEST:
+            raise OutputError(f"an ONNX file holds 2 GB, but this network's weights are {size / 1e9:.1f} GB")
         helper, kind = self._onnx.helper, self._onnx.TensorProto.FLOAT
-        for out, (value, _) in outputs.items():
-            self._nodes.append(helper.make_node("Identity", [value], [out]))
+        given_out = [helper.make_node("Identity", [value], [out]) for out, (value, _) in outputs.items()]
         graph = helper.make_graph(
-            self._nodes,
+            [*self._nodes, *given_out],
             name,
             [helper.make_tensor_value_info(key, kind, list(shape)) for key, shape in inputs.items()],
             [helper.make_tensor_value_info(key, kind, list(shape)) for key, (_, shape) in outputs.items()],
@@ -189,23 +197,24 @@ class Graph:
         return self.op("ReduceMean", self.op("ReduceMean", x, self.integers(3)), self.integers(2))
 
     def moments(self, x: str) -> tuple[str, str]:
-        """Mean and biased variance of a map, (1, C, 1, 1) each, in two passes."""
+        """Mean and biased variance of a map, (1, C, 1, 1) each, in two passes: E[x²] - E[x]² would be all rounding."""
         mean = self.mean(x)
         squares = self.op("ReduceSumSquare", self.op("Sub", x, mean), self.integers(3))  # no third map is needed
         width = self.op("Cast", self.side(x, 3), to=self._onnx.TensorProto.FLOAT)
         return mean, self.op("Div", self.op("ReduceMean", squares, self.integers(2)), width)
 
     def instance_norm(self, x: str, gamma: str, beta: str) -> str:
-        """A map with the given γ and β, (C,) each, in place of its moments; channels without any contrast become β.
+        """A map with the given γ and β, (C,) each, in place of its moments; what is `norms.without_noise` becomes β.
 
-        Written out, because runtimes' own operators sum in one pass or in one float32, see `docs/export.md`.
+        Written out, because runtimes' own operators sum in one pass or in one float32, see docs/export.md.
         """
         mean, variance = self.moments(x)
-        noise = self.op("Add", self.op("Mul", self.op("Mul", mean, mean), self.number(1e-10)), self.number(1e-12))
-        variance = self.op("Where", self.op("Less", variance, noise), self.number(NEVER), variance)
+        share, least = map(self.number, NOISE)
+        noise = self.op("Add", self.op("Mul", self.op("Mul", mean, mean), share), least)
+        variance = self.op("Where", self.op("Less", variance, noise), self.number(INFINITE), variance)
         flat = self.integers(-1)
         statistics = [self.op("Reshape", value, flat) for value in (mean, variance)]
-        return self.op("BatchNormalization", x, gamma, beta, *statistics, epsilon=NORM_EPS)
+        return self.op("BatchNormalization", x, gamma, beta, *statistics, epsilon=EPS)
 
     def blend(self, first: str, second: str, share: str) -> str:
         """``first + share * (second - first)``."""

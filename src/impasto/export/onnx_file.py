@@ -1,37 +1,34 @@
-"""A trained network written as ONNX files that describe themselves, and held against what they were made from."""
+"""A trained network written as ONNX files that describe themselves."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import os.path
+from collections.abc import Mapping
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from typing import Any, Final, Literal
 
 from impasto.core.host import in_our_settings
 from impasto.errors import OutputError
 from impasto.export.graph import Graph
 from impasto.export.networks import Part, parts_of
-from impasto.files import atomic_path, sha256
+from impasto.files import atomic_path, sha256, shown
 from impasto.networks.checkpoint import load_model
-from impasto.networks.inference import bind, encode
-from impasto.networks.registry import Network, kind_of
+from impasto.networks.registry import kind_of
 from impasto.networks.shipped import find_model
 from impasto.types import Stored
 
-__all__ = ["ENTRY", "FORMAT", "Difference", "differences", "export_onnx", "look_path"]
+__all__ = ["ENTRY", "FORMAT", "Role", "export_onnx", "look_path"]
 
 ENTRY: Final = "impasto"
+"""The metadata entry that describes a file: JSON."""
 FORMAT: Final = 1
 TOLD: Final = ("method", "network", "styles", "value_range", "licence", "recipe")  # of the network's own description
-SIZES: Final = ((96, 128), (97, 131), (255, 254), (33, 513), (240, 321))
-"""Heights and widths at which files are compared: most are odd, and none is the example of an exporter."""
+
+Role = Literal["paint", "look"]
+"""What a file is for: painting, or looking at style pictures."""
 
 
 def look_path(output: Path) -> Path:
@@ -47,6 +44,7 @@ def export_onnx(
 
     Any size of picture can be painted, styles and strength are inputs, see `export.networks`. A network of any style
     becomes two files: the second, which `look_path` names, tells the first what there is to know of a style picture.
+    The same network always gives the same bytes, by the same version of onnx. Missing folders are made.
 
     Args:
         model: a shipped network by name, or a file that `load_model` reads.
@@ -56,126 +54,43 @@ def export_onnx(
 
     Raises:
         WeightsError: no such network.
-        OutputError: a file exists, or cannot be written.
+        OutputError: a file exists, or cannot be written; or the network is too large for one.
         MissingExtraError: onnx is not installed.
     """
-    path = Path(output).expanduser()
-    if path.suffix.casefold() != ".onnx":
-        raise OutputError(f"{path}: a graph is written as .onnx: give the file that ending")
+    path = _checked(Path(output).expanduser(), force)
     source = find_model(model)
     network, description = load_model(source)
+    if kind_of(network).styled_by == "pictures":
+        _checked(look_path(path), force)
+    facts: dict[str, Any] = {name: description[name] for name in TOLD if name in description}
+    facts |= {"kind": "onnx", "format": FORMAT, "stored": stored, "made_from": sha256(source)}
     parts = parts_of(network, partial(Graph, stored))
-    written = [(path, parts.paint, "paint")]
+    contents = {path: _content(parts.paint, facts, "paint")}
     if parts.look is not None:
-        written.append((look_path(path), parts.look, "look"))
-    for place, _, _ in written:
-        if place.exists() and not force:
-            raise OutputError(f"{place} exists: choose another name, or say that it is to be replaced with `force`")
-    told: dict[str, Any] = {name: description[name] for name in TOLD if name in description}
-    for place, part, role in written:
-        facts: dict[str, Any] = {
-            **told,
-            "kind": "onnx",
-            "format": FORMAT,
-            "role": role,
-            "stored": stored,
-            "made_from": sha256(source),
-            "bytes_per_pixel": part.bytes_per_pixel,
-        }
-        content = _model_of(part, facts).SerializeToString(deterministic=True)
+        contents[look_path(path)] = _content(parts.look, facts, "look")
+    for place, content in contents.items():
         with atomic_path(place, make_folders=True) as temporary:
             temporary.write_bytes(content)
-    return tuple(place for place, _, _ in written)
+    return tuple(contents)
 
 
-def _model_of(part: Part, facts: dict[str, Any]) -> Any:
-    titles = ", ".join(str(row.get("title") or row["name"]) for row in facts.get("styles", ()))
+def _checked(path: Path, force: bool) -> Path:
+    """The path itself; OutputError where no graph can go there."""
+    if path.suffix.casefold() != ".onnx":
+        raise OutputError(f"{shown(path)}: a graph is written as .onnx: give a file name that ends so")
+    if os.path.exists(path) and not force:  # noqa: PTH110  Path raises where a name is too long
+        raise OutputError(f"{shown(path)} exists: choose another name, or replace it with `force`")
+    return path
+
+
+def _content(part: Part, facts: Mapping[str, Any], role: Role) -> bytes:
+    """What stands in the file of a graph."""
+    facts = {**facts, "role": role, "bytes_per_pixel": part.bytes_per_pixel}
     text = f"Neural style transfer by impasto, method {facts['method']}; licence {facts.get('licence', 'unknown')}."
-    shown = f"{text} Styles, in the order of mix: {titles}." if titles else text
+    if "mix" in part.inputs:
+        titles = ", ".join(str(row.get("title") or row["name"]) for row in facts["styles"])
+        text = f"{text} Styles, in the order of mix: {titles}."
     entry = {ENTRY: json.dumps(facts, sort_keys=True, ensure_ascii=False, allow_nan=False)}
-    return part.graph.model(f"{facts['method']}_{facts['role']}", part.inputs, part.outputs, entry, shown)
-
-
-# -- against the network it was made from -----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How a graph's painting differs from the network's, in steps of 255.
-
-    Attributes:
-        what: style and size.
-        largest, mean: of all values.
-        share: of values that, as bytes, differ by more than one.
-    """
-
-    what: str
-    largest: float
-    mean: float
-    share: float
-
-
-@in_our_settings
-def differences(
-    model: str | PathLike[str], files: Sequence[Path], *, sizes: Sequence[tuple[int, int]] = SIZES
-) -> Iterator[Difference]:
-    """Paint with a network and with the files made of it, in onnxruntime, at each of the sizes.
-
-    The pictures are noise of many scales, whose upper half is faint; the seed is fixed.
-    """
-    network, _ = load_model(find_model(model))
-    sessions = [_session(file) for file in files]
-    names = network.styles
-    for number, size in enumerate(sizes):
-        photo = _noise(size, number)
-        inputs: dict[str, NDArray[np.float32]] = {"image": photo, "strength": np.array(1, np.float32)}
-        if kind_of(network).styled_by == "pictures":
-            what, style = "a picture", _noise((160 + 7 * number, 203), 100 + number)
-            looked = np.concatenate([style, np.ones_like(style[:, :1])], 1)
-            inputs["parameters"] = sessions[1].run(None, {"style": looked})[0]
-            wanted = _painted(network, photo, style)
-        elif names:
-            what = names[number * 7 % len(names)]
-            inputs["mix"] = np.array([[name == what for name in names]], np.float32)
-            wanted = _painted(network, photo, what)
-        else:
-            what, wanted = "its style", _painted(network, photo, None)
-        known = [row.name for row in sessions[0].get_inputs()]
-        if "alpha" in known:
-            inputs["alpha"] = np.array(1, np.float32)
-        found = sessions[0].run(None, inputs)[0]
-        yield _difference(f"{what}, {size[1]}x{size[0]} px", wanted, found)
-
-
-def _painted(network: Network, photo: NDArray[np.float32], style: NDArray[np.float32] | str | None) -> Any:
-    with torch.inference_mode():
-        if style is None:
-            bound = bind(network)
-        elif isinstance(style, str):
-            bound = bind(network, [(style, 1.0)])
-        else:
-            bound = bind(network, [(encode(network, torch.from_numpy(style)), 1.0)])
-        return bound(torch.from_numpy(photo)).numpy()
-
-
-def _difference(what: str, wanted: NDArray[np.float32], found: NDArray[np.float32]) -> Difference:
-    apart = np.abs(wanted - found) * 255
-    steps = np.abs(np.round(wanted * 255) - np.round(found * 255))
-    return Difference(what, float(apart.max()), float(apart.mean()), float((steps > 1).mean()))
-
-
-def _noise(size: tuple[int, int], seed: int) -> NDArray[np.float32]:
-    """A picture (1, 3, h, w) in [0, 1] with structure at many scales."""
-    chance, total = np.random.default_rng(seed), np.zeros((*size, 3), np.float32)
-    for scale in (2, 4, 8, 16, 32):
-        small = chance.standard_normal((-(-size[0] // scale), -(-size[1] // scale), 3)).astype(np.float32)
-        total += small.repeat(scale, 0).repeat(scale, 1)[: size[0], : size[1]]
-    total = 0.5 + 0.15 * total
-    total[: size[0] // 2] = 0.5 + 0.02 * (total[: size[0] // 2] - 0.5)
-    return np.ascontiguousarray(total.clip(0, 1).transpose(2, 0, 1)[None])
-
-
-def _session(file: Path) -> Any:
-    import onnxruntime
-
-    return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    model = part.graph.model(f"{facts['method']}_{role}", part.inputs, part.outputs, entry, text)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content

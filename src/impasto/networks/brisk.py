@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from impasto.errors import OptionError
+from impasto.networks.fast_cpu import at_least_float32
 from impasto.networks.layers import ReflectConv
 from impasto.networks.norms import ConditionalInstanceNorm
 from impasto.networks.palette import ConditionalPalette, colour_map
@@ -74,6 +75,11 @@ class Brisk(StyledNetwork):
         icnr_(self.head.conv2d, 2)
         self.palette = ConditionalPalette(n) if config.palette else None
 
+    @property
+    def colours(self) -> ConditionalPalette | None:
+        """The palette, where it is configured."""
+        return self.palette
+
     def stages(self) -> tuple[Stage, ...]:
         """All stages in order."""
         blocks = [module.stages() for module in self.children() if isinstance(module, ResidualBlock)]
@@ -101,9 +107,9 @@ class Brisk(StyledNetwork):
                     parameter[row] = value
 
     def to_picture(self, features: Tensor, image: Tensor, mix: Tensor | None = None) -> Tensor:
-        """Strokes and colours through a sigmoid, in float32: bfloat16 has fewer steps near white than 8 bits."""
+        """Strokes and colours through a sigmoid, at least float32: bfloat16 has fewer steps near white than 8 bits."""
         if self.palette is None:
-            return features.float().sigmoid_()
+            return at_least_float32(features).sigmoid_()
         if mix is None:
             raise ValueError("a network of several styles needs their weights")
         return self.palette(image, mix).add_(features).sigmoid_()  # type: ignore[no-any-return]

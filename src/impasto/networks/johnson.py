@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor
@@ -17,13 +17,11 @@ from impasto.errors import OptionError, WeightsError
 from impasto.networks.bound import BoundStaged, WeightedStyles, names_alone
 from impasto.networks.layers import ReflectConv, state_dict_mismatch
 from impasto.networks.norms import InstanceNorm
-from impasto.networks.staged import Norm, ResidualBlock, Stage, StagedNetwork, check_size
+from impasto.networks.staged import Norm, Output, ResidualBlock, Stage, StagedNetwork, check_size
 
-__all__ = ["Johnson", "JohnsonConfig", "JohnsonLayout", "Output"]
+__all__ = ["Johnson", "JohnsonConfig", "JohnsonLayout"]
 
 IGNORED = re.compile(r"\.(running_(mean|var)|num_batches_tracked)$")  # older torch saved them, unused
-
-Output = Literal["sigmoid", "linear", "tanh"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +88,11 @@ class Johnson(JohnsonLayout):
         self.config = config or JohnsonConfig()
         self.INPUT_SCALE = 255.0 if self.config.output == "linear" else 1.0
         self.lay_out(self.config.width, self.config.blocks, InstanceNorm)
+
+    @property
+    def output(self) -> Output:
+        """As configured."""
+        return self.config.output
 
     @classmethod
     def from_pytorch_examples(cls, state: Mapping[str, Tensor]) -> Johnson:

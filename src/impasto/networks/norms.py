@@ -19,6 +19,7 @@ from impasto.networks.fast_cpu import at_least_float32
 
 __all__ = [
     "EPS",
+    "NOISE",
     "ConditionalInstanceNorm",
     "InstanceNorm",
     "RunningMoments",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 EPS = 1e-5
+NOISE = (1e-10, 1e-12)  # of the mean's square, and besides: a variance that is no more is what convolutions round
 FAINT = 1e-2 * EPS  # variance of which a training learns nothing
 # Positions, at most, whose statistics are taken together, but for a row alone. That makes more than 2048, and half of
 # them, more than the 1024 below which torch goes another way, a hundred times as slow.
@@ -135,7 +137,7 @@ def without_noise(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _is_flat(mean: Tensor, variance: Tensor) -> Tensor:
-    return variance < 1e-10 * mean.square() + 1e-12
+    return variance < NOISE[0] * mean.square() + NOISE[1]
 
 
 def scale_shift(mean: Tensor, variance: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:

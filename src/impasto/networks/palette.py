@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.core.statistics import split_weights
+from impasto.networks.fast_cpu import at_least_float32
 
 __all__ = ["ConditionalPalette", "colour_map"]
 
@@ -42,9 +43,12 @@ class ConditionalPalette(nn.Module):
         self.offset = nn.Parameter(torch.zeros(styles, 3))
 
     def forward(self, image: Tensor, mix: Tensor) -> Tensor:
-        """(B, 3, h, w) in [0, 1], (B, N) or (1, N) weights -> colours before the sigmoid, (B, 3, h, w) float32."""
+        """(B, 3, h, w) in [0, 1], (B, N) or (1, N) weights -> colours before the sigmoid, (B, 3, h, w).
+
+        They are float32, or float64 where the image is.
+        """
         # Products and sums by element, because autocast would take a matrix product in bfloat16.
-        weights = mix.float()
+        weights = at_least_float32(mix)
         matrix = (weights[:, :, None, None] * self.matrix).sum(1)  # (B, 3, 3)
         offset = (weights[:, :, None] * self.offset).sum(1) - matrix.sum(2)  # of 2 · RGB - 1, written for RGB
         b, _, h, w = image.shape
@@ -52,7 +56,7 @@ class ConditionalPalette(nn.Module):
         n = math.gcd(w, PIXELS)
         one = torch.eye(n, device=image.device)[:, None, :, None] * 2 * matrix[:, None, :, None, :]
         with torch.autocast(image.device.type, enabled=False):
-            groups = image.float().permute(0, 2, 3, 1).reshape(b, h, w // n, 3 * n).permute(0, 3, 1, 2)
+            groups = at_least_float32(image).permute(0, 2, 3, 1).reshape(b, h, w // n, 3 * n).permute(0, 3, 1, 2)
             kernels = one.view(-1, 3 * n, 3 * n, 1, 1)
             # A picture or, where all share the weights, all of them at once.
             parts = zip(torch.tensor_split(groups, len(kernels)), kernels, offset.repeat(1, n), strict=True)

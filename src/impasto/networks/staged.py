@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -19,11 +19,14 @@ from torch import Tensor, nn
 from impasto.errors import OptionError
 from impasto.networks.layers import ReflectConv, bordered, less_colours, pad_to_multiple, sum_colours, working_dtype
 from impasto.networks.norms import ConditionalInstanceNorm, InstanceNorm
+from impasto.networks.palette import ConditionalPalette
 from impasto.networks.pixel_shuffle import depth_to_space, space_to_depth
 
-__all__ = ["Norm", "ResidualBlock", "Stage", "StagedNetwork", "check_size", "run_stages"]
+__all__ = ["Norm", "Output", "ResidualBlock", "Stage", "StagedNetwork", "check_size", "run_stages"]
 
 Norm = InstanceNorm | ConditionalInstanceNorm
+Output = Literal["sigmoid", "linear", "tanh"]
+"""How the last stage's values become colours."""
 
 
 def check_size(name: str, value: object, largest: int) -> None:
@@ -127,6 +130,16 @@ class StagedNetwork(nn.Module, ABC):
     def styles(self) -> tuple[str, ...]:
         """Names of the styles that it knows; none where it has a single one, which needs no name."""
         return ()
+
+    @property
+    def output(self) -> Output:
+        """How values become colours in `to_picture`."""
+        return "sigmoid"
+
+    @property
+    def colours(self) -> ConditionalPalette | None:
+        """What gives the photo the style's colours, added to the last stage's values; None where nothing does."""
+        return None
 
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
