@@ -119,7 +119,7 @@ def test_the_tests_install_in_place_and_run_every_tool(clone: Clone) -> None:
     ]
     clone.run(".ci/run")
     assert clone.ran("tool")[3:] == [
-        "tool -m pytest -ra -W error",
+        "tool -m pytest -ra -W error -n auto --maxprocesses 4 --dist worksteal",
         "tool -m mkdocs build --quiet --strict",
         "tool package ",
     ]
