@@ -3,7 +3,7 @@
 # a warning: inputs and outputs are declared dynamic, the file runs at any size, and what comes out is wrong.
 # - adaptive_avg_pool2d to 4x4 becomes windows of the size that the example needed: at another size, another shape.
 # - `if h % 4 or w % 4: x = pad(x)`, with an example that needs none, is gone: the last rows and columns are lost.
-# - interpolate(scale_factor=.5, antialias=True) is right for even sides and up to .2 of [0, 1] off for odd ones.
+# - interpolate(scale_factor=.5, antialias=True) is right for even sides and .2 of [0, 1] off for odd ones.
 # torch 2.13.0 with dynamo=True, onnxscript 0.7.2; run by onnxruntime 1.32.0. Dim.DYNAMIC and Dim.AUTO alike.
 # What we do: graphs are written by hand, with padding and cropping that are computed in the graph (export/graph.py), and
 # every test compares at odd sizes that are no example's.
