@@ -8,9 +8,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.video.film import Bytes
+from impasto.video.film import Bytes, load_av
 
-__all__ = ["bit_depth", "is_hdr", "matrix_of", "to_rgb", "upright"]
+__all__ = ["bit_depth", "exact", "is_hdr", "matrix_of_side_data", "matrix_of", "to_rgb", "upright"]
 
 BT709, UNSPECIFIED, BT601, BT2020 = 1, 2, 5, 9  # of AVColorSpace
 MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # as the converter knows them
@@ -46,10 +46,17 @@ def to_rgb(frame: Any) -> Bytes:
     if frame.format.is_rgb or frame.format.name.startswith("gray"):
         coded = {}
     if not is_hdr(frame):
-        rgb: Bytes = frame.reformat(format="rgb24", interpolation="BICUBIC", **coded).to_ndarray()
+        rgb: Bytes = frame.reformat(format="rgb24", interpolation=exact(), **coded).to_ndarray()
         return rgb
-    deep = frame.reformat(format="rgb48le", interpolation="BICUBIC", **coded).to_ndarray()
+    deep = frame.reformat(format="rgb48le", interpolation=exact(), **coded).to_ndarray()
     return tone_mapped(deep, frame.color_trc)
+
+
+@cache
+def exact() -> Any:
+    """How pixels are converted: bicubic, with every rounding right. Else all come out darker by 1 of 255."""
+    kind = load_av().video.reformatter.Interpolation
+    return kind.BICUBIC | kind.ACCURATE_RND | kind.FULL_CHR_H_INT
 
 
 def tone_mapped(deep: NDArray[np.uint16], transfer: int) -> Bytes:

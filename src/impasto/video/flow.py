@@ -63,7 +63,7 @@ class FlowFinder:
             same = float(np.abs(now.astype(np.int16) - before).mean()) < 16
             return Flow(np.zeros((*now.shape, 2), np.float32), np.full(now.shape, float(same), np.float32), not same)
         back, forth = self._dis.calc(now, before, None), self._dis.calc(before, now, None)
-        visible = consistent(back, warp(forth, back, cubic=False))
+        visible = consistent(back, warp(forth, back, cubic=False)) & _inside(back)
         still = (now == before).astype(np.uint8)
         # What stands still, with all that is around it, does so exactly: no estimate may move it.
         still = self._cv2.erode(still, np.ones((9, 9), np.uint8)).astype(bool)
@@ -96,6 +96,15 @@ def motion_edges(flow: Floats) -> NDArray[np.bool_]:
     """The edges of a motion, where no flow can be right (Ruder et al. 2016, eq. 5), (h, w)."""
     down, across = np.gradient(flow, axis=(0, 1))
     return _square(down) + _square(across) > 0.01 * _square(flow) + 0.002
+
+
+def _inside(back: Floats) -> NDArray[np.bool_]:
+    """Where a flow leads to a place in the picture, (h, w)."""
+    places, (height, width) = back + _grid((back.shape[0], back.shape[1])), back.shape[:2]
+    inside: NDArray[np.bool_] = (
+        (places[:, :, 0] >= 0) & (places[:, :, 0] <= width - 1) & (places[:, :, 1] >= 0) & (places[:, :, 1] <= height - 1)
+    )
+    return inside
 
 
 def _square(vectors: Floats) -> Floats:

@@ -16,7 +16,7 @@ import numpy as np
 
 from impasto.errors import OptionError, OutputError
 from impasto.files import shown
-from impasto.video.film import FilmFacts, Frame, Sound, load_av
+from impasto.video.film import Bytes, FilmFacts, Frame, Sound, load_av
 
 __all__ = ["CODECS", "CONTAINERS", "AvWriter", "CodecName", "FilmWriter", "codec_for", "output_kind"]
 
@@ -154,16 +154,15 @@ class AvWriter(FilmWriter):
     def write(self, frame: Frame) -> None:
         """See `FilmWriter`."""
         av = self._av
-        if frame.alpha is not None and self._alpha:
-            pixels, format_ = np.dstack([frame.rgb, frame.alpha]), "rgba"
-        else:
-            pixels, format_ = frame.rgb, "rgb24"
-        coded = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=format_).reformat(
-            format=self._stream.pix_fmt,
-            dst_colorspace=BT709,
-            dst_color_range=LIMITED,
-            interpolation=_exact(av),
-        )
+        pixels = frame.rgb
+        if self._alpha:
+            opaque = np.full(pixels.shape[:2], 255, np.uint8)
+            pixels = np.dstack([pixels, opaque if frame.alpha is None else frame.alpha])
+        elif frame.alpha is not None:
+            pixels = _on_white(pixels, frame.alpha)
+        whole = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgba" if self._alpha else "rgb24")
+        self._into.push(whole)
+        coded = self._out.pull()
         coded.colorspace = coded.color_primaries = coded.color_trc = BT709
         coded.color_range = LIMITED
         coded.pts, coded.time_base = frame.pts, self._time_base
@@ -218,6 +217,7 @@ class AvWriter(FilmWriter):
         if name == "hevc" and self._format in ("mp4", "mov"):
             stream.codec_context.codec_tag = "hvc1"  # or Apple's players show nothing
         stream.options = options
+        self._into, self._out, self._graph = self._converter(facts.size, stream.pix_fmt)
         context = stream.codec_context
         context.time_base = facts.time_base
         context.bit_rate = 0
@@ -226,6 +226,22 @@ class AvWriter(FilmWriter):
         if facts.pixel != 1:
             context.sample_aspect_ratio = facts.pixel
         return stream
+
+    def _converter(self, size: tuple[int, int], pix_fmt: str) -> tuple[Any, Any, Any]:
+        """From RGB to BT.709, every rounding right; colours of half size lie where decoders look for them, on the left.
+
+        `VideoFrame.reformat` puts them in the middle, which shifts all colours by a quarter of a pixel.
+        """
+        graph = self._av.filter.Graph()
+        into = graph.add_buffer(
+            width=size[1], height=size[0], format="rgba" if self._alpha else "rgb24", time_base=Fraction(1, 1000)
+        )
+        how = "out_color_matrix=bt709:out_range=tv:out_chroma_loc=left:flags=bicubic+accurate_rnd+full_chroma_int"
+        steps = [into, graph.add("scale", how), graph.add("format", pix_fmt), graph.add("buffersink")]
+        for one, other in zip(steps, steps[1:], strict=False):
+            one.link_to(other)
+        graph.configure()
+        return into, steps[-1], graph
 
     def _mux(self, packets: Any) -> None:
         for packet in packets:
@@ -244,6 +260,8 @@ class AvWriter(FilmWriter):
             if stream.type == "video" and picture and "attached_pic" not in str(getattr(stream, "disposition", "")):
                 picture = False
                 continue
+            if stream.type == "data" and stream.codec_context is None and source.chapters():
+                continue  # the titles of the chapters, which are written anew
             carried = self._place(stream)
             if carried is not None:
                 self._carried[stream.index] = carried
@@ -345,6 +363,11 @@ class _Coded(_Carried):
         return 960 if self.target.codec_context.name == "libopus" else 1024
 
 
+def _on_white(rgb: Bytes, alpha: Bytes) -> Bytes:
+    share = alpha[:, :, None].astype(np.float32) / 255
+    return (255 + share * (rgb.astype(np.float32) - 255) + 0.5).astype(np.uint8)
+
+
 def _plain_layout(layout: Any) -> str:
     """A layout that every encoder takes."""
     return {1: "mono", 2: "stereo", 6: "5.1"}.get(layout.nb_channels, "stereo")
@@ -362,12 +385,6 @@ def _chapters_within(chapters: Any, begin: Fraction, end: Fraction | None) -> li
         start, stop = max(start, Fraction(0)), stop if length is None else min(stop, length)
         found.append({**chapter, "start": round(start / base), "end": round(stop / base)})
     return found
-
-
-def _exact(av: Any) -> Any:
-    """Bicubic, every rounding right."""
-    kind = av.video.reformatter.Interpolation
-    return kind.BICUBIC | kind.ACCURATE_RND | kind.FULL_CHR_H_INT
 
 
 def output_kind(path: str) -> Literal["film", "animation", "pictures"]:
