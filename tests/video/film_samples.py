@@ -32,9 +32,11 @@ def blobs(number: int, size: tuple[int, int] = SIZE, *, speed: float = 1.5) -> n
     down, across = np.mgrid[: size[0], : size[1]].astype(np.float32)
     x = across + speed * number
     waves = [np.sin(x / 3.1 + down / 5.3), np.sin(x / 6.7 - down / 4.1), np.cos(x / 4.3) * np.sin(down / 3.7)]
-    return (128 + 60 * np.stack([waves[0] + waves[1], waves[1] + waves[2], waves[2] - waves[0]], 2) / 1.6).clip(
-        0, 255
-    ).astype(np.uint8)
+    return (
+        (128 + 60 * np.stack([waves[0] + waves[1], waves[1] + waves[2], waves[2] - waves[0]], 2) / 1.6)
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
 
 
 def tone(rate: int, seconds: float) -> np.ndarray:

@@ -24,7 +24,9 @@ EVEN = [24 * number for number in range(12)]  # 25 frames a second
 UNEVEN = [0, 20, 40, 140, 160, 180, 500, 520, 521, 700]
 
 
-def copy(source: Path, target: Path, *, codec: Any = "auto", crf: int = 2, begin: str = "0", end: str | None = None) -> AvWriter:
+def copy(
+    source: Path, target: Path, *, codec: Any = "auto", crf: int = 2, begin: str = "0", end: str | None = None
+) -> AvWriter:
     """Through our reader and writer, unpainted."""
     first, last = Fraction(begin), None if end is None else Fraction(end)
     with open_film(source) as film:
@@ -112,14 +114,18 @@ def test_upright_leaves_what_is_slanted() -> None:
     assert upright(pixels, slanted) is pixels
 
 
-@pytest.mark.parametrize(("sound", "suffix"), [("aac", ".mp4"), ("libmp3lame", ".mov"), ("libopus", ".webm"), ("flac", ".mkv")])
+@pytest.mark.parametrize(
+    ("sound", "suffix"), [("aac", ".mp4"), ("libmp3lame", ".mov"), ("libopus", ".webm"), ("flac", ".mkv")]
+)
 def test_sound_is_copied_bit_for_bit(tmp_path: Path, sound: str, suffix: str) -> None:
     source = tmp_path / "a.mkv" if sound != "aac" else tmp_path / "a.mp4"
     make_film(source, EVEN, sound=sound, metadata={"title": "A clip"}, chapters=True)
     writer = copy(source, tmp_path / f"b{suffix}")
     before, after = asked(source), asked(tmp_path / f"b{suffix}")
     assert [digest for _, digest in after["sound"]] == [digest for _, digest in before["sound"]]
-    assert after["sound"][3][0] - after["times"][0] == pytest.approx(before["sound"][3][0] - before["times"][0], abs=2e-3)
+    assert after["sound"][3][0] - after["times"][0] == pytest.approx(
+        before["sound"][3][0] - before["times"][0], abs=2e-3
+    )
     assert writer.notes == []
     assert {name.lower(): value for name, value in after["metadata"].items()}["title"] == "A clip"
     assert [title for _, title in after["chapters"]] == ["a", "b"]

@@ -35,7 +35,7 @@ _FILM: tuple[tuple[str, Any, Any, str, str | None, str], ...] = (
     ("crf", int | None, None, "--crf", "N", "Quality of the film as the codec counts it: 0 is best, 18 is very good."),
     (
         "kept", float | None, None, "--steady", "X",
-        "How much of the last painting goes on where it can still be seen, below 1; 0 paints frame by frame. 0.9 if "
+        "How much of the last painting goes on where it can still be seen, below 1; 0 paints frame by frame. 0.93 if "
         "not said.",
     ),
 )  # fmt: skip
@@ -122,7 +122,7 @@ def _film_options(given: dict[str, Any], **more: Any) -> FilmOptions:
     from impasto.video.options import FilmOptions
     from impasto.video.writing import CODECS
 
-    found = {name: given[name] for name in ("every", "codec", "crf", "kept") if name in given}
+    found: dict[str, Any] = {name: given[name] for name in ("every", "codec", "crf", "kept") if name in given}
     if found.get("codec", "auto") not in ("auto", *CODECS):
         raise OptionError(f"`codec` is {found['codec']!r}, need one of {', '.join(CODECS)}", "codec")
     found |= {name: parse_time(given[name], name) for name in ("begin", "end") if name in given}

@@ -14,7 +14,7 @@ from impasto.core.memory import available_memory
 from impasto.errors import OptionError
 from impasto.files import shown
 from impasto.imaging import Picture, check_output, write
-from impasto.video.film import FilmFacts, Frame
+from impasto.video.film import FilmFacts, Frame, as_floats
 from impasto.video.writing import FilmWriter
 
 __all__ = ["AnimationWriter", "PicturesWriter"]
@@ -105,8 +105,8 @@ class PicturesWriter(FilmWriter):
     def write(self, frame: Frame) -> None:
         """See `FilmWriter`."""
         self._count += 1
-        alpha = None if frame.alpha is None else frame.alpha.astype(np.float32) / 255
-        picture = Picture(frame.rgb.astype(np.float32) / 255, alpha)
+        alpha = None if frame.alpha is None else as_floats(frame.alpha)
+        picture = Picture(as_floats(frame.rgb), alpha)
         write(picture, self._pattern % self._count, force=self._force, inputs=self._inputs)
 
     def finish(self) -> None:

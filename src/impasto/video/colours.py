@@ -72,7 +72,8 @@ def tone_mapped(deep: NDArray[np.uint16], transfer: int) -> Bytes:
     over = np.maximum(brightest - knee, 0)
     pressed = np.where(brightest > knee, knee + (1 - knee) * over / (over + (1 - knee)), brightest)
     light *= pressed / np.maximum(brightest, 1e-6)
-    return _to_srgb()[(light.clip(0, 1) * 4095 + 0.5).astype(np.uint16)]
+    shown: Bytes = _to_srgb()[(light.clip(0, 1) * 4095 + 0.5).astype(np.uint16)]
+    return shown
 
 
 @cache

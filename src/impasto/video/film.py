@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from impasto.errors import OptionError, load_library
 
-__all__ = ["FilmFacts", "FilmReader", "Frame", "Sound", "load_av", "load_cv2", "parse_time"]
+__all__ = ["FilmFacts", "FilmReader", "Frame", "Sound", "as_floats", "load_av", "load_cv2", "parse_time"]
 
 Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 NEVER: Final = Fraction(10**9)  # seconds, after any film
 
 
@@ -110,6 +111,13 @@ class FilmReader(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def as_floats(pixels: Bytes) -> Floats:
+    """Bytes as float32 in [0, 1]."""
+    found: Floats = pixels.astype(np.float32)
+    found /= 255
+    return found
 
 
 def parse_time(text: str, option: str) -> Fraction:

@@ -94,21 +94,26 @@ def consistent(back: Floats, forth: Floats) -> NDArray[np.bool_]:
 
 def motion_edges(flow: Floats) -> NDArray[np.bool_]:
     """The edges of a motion, where no flow can be right (Ruder et al. 2016, eq. 5), (h, w)."""
-    down, across = np.gradient(flow, axis=(0, 1))
-    return _square(down) + _square(across) > 0.01 * _square(flow) + 0.002
+    down, across = (np.gradient(flow, axis=axis) for axis in (0, 1))
+    found: NDArray[np.bool_] = _square(down) + _square(across) > 0.01 * _square(flow) + 0.002
+    return found
 
 
 def _inside(back: Floats) -> NDArray[np.bool_]:
     """Where a flow leads to a place in the picture, (h, w)."""
     places, (height, width) = back + _grid((back.shape[0], back.shape[1])), back.shape[:2]
     inside: NDArray[np.bool_] = (
-        (places[:, :, 0] >= 0) & (places[:, :, 0] <= width - 1) & (places[:, :, 1] >= 0) & (places[:, :, 1] <= height - 1)
+        (places[:, :, 0] >= 0)
+        & (places[:, :, 0] <= width - 1)
+        & (places[:, :, 1] >= 0)
+        & (places[:, :, 1] <= height - 1)
     )
     return inside
 
 
-def _square(vectors: Floats) -> Floats:
-    return np.einsum("hwc,hwc->hw", vectors, vectors)
+def _square(vectors: Any) -> Floats:
+    found: Floats = np.einsum("hwc,hwc->hw", vectors, vectors)
+    return found
 
 
 def warp(picture: Any, back: Floats, *, cubic: bool = True) -> Any:

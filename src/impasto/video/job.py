@@ -20,10 +20,10 @@ from impasto.imaging import Picture, check_output
 from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
 from impasto.stylizer.request import StylizeRequest
 from impasto.video.animated_writing import AnimationWriter, PicturesWriter
-from impasto.video.film import Bytes, FilmReader, Frame, Sound
+from impasto.video.film import Bytes, FilmReader, Frame, Sound, as_floats
 from impasto.video.flow import FlowFinder
 from impasto.video.options import FilmOptions
-from impasto.video.painters import FilmPainter, OtherFilm, RequestPainter
+from impasto.video.painters import FilmPainter, OtherFilm, Painting, RequestPainter
 from impasto.video.reading import open_film
 from impasto.video.steady import Steadier
 from impasto.video.writing import AvWriter, FilmWriter, codec_for, output_kind
@@ -111,7 +111,7 @@ class FilmJob(Job):
         if self._last is None:
             with open_film(self.photo_path, rate=self.options.rate) as film:
                 frame = next(film.frames(self.options.begin, self.options.end))
-            return Picture(frame.rgb.astype(np.float32) / 255)
+            return Picture(as_floats(frame.rgb))
         return self._last
 
     def result(self) -> Picture:
@@ -207,11 +207,11 @@ class FilmJob(Job):
             self.painted += 1
             # Rounded once here, so that what is shown is what a preview gives.
             whole = (rgb.clip(0, 1) * 255 + 0.5).astype(np.uint8)
-            self._last = Picture(whole.astype(np.float32) / 255)
+            self._last = Picture(as_floats(whole))
             yield Frame(whole, item.pts, item.duration * options.every, alpha)
             yield Progress("painting", self.painted, max(self.frames or 0, self.painted), size=self._painter_size)
 
-    def _paint(self, frame: Frame, painter: FilmPainter, steadier: Steadier | None) -> Iterator[Any]:
+    def _paint(self, frame: Frame, painter: FilmPainter, steadier: Steadier | None) -> Painting:
         """One frame; gives its painting."""
         again = None if steadier is None or self.options.changes is not None else steadier.again(frame.rgb)
         if again is not None and not isinstance(painter, OtherFilm):

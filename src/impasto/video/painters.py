@@ -18,7 +18,7 @@ from impasto.imaging import Picture
 from impasto.stylizer.job import JobPlan, Progress
 from impasto.stylizer.model import Model
 from impasto.stylizer.request import StylizeRequest
-from impasto.video.film import FilmFacts, FilmReader, Frame
+from impasto.video.film import FilmFacts, FilmReader, Frame, as_floats
 from impasto.video.options import StyleChanges
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from impasto.stylizer.network_job import NetworkJob
     from impasto.stylizer.optimize_job import OptimizeJob
 
-__all__ = ["FilmPainter", "OtherFilm", "RequestPainter", "as_picture_of"]
+__all__ = ["FilmPainter", "OtherFilm", "Painting", "RequestPainter", "as_picture_of"]
 
 Floats = NDArray[np.float32]
 Painting = Generator[Progress, None, Floats]
@@ -36,8 +36,8 @@ LATER: Final = 0.35  # of the steps of an optimisation, for frames that begin wi
 
 def as_picture_of(frame: Frame, name: str) -> Picture:
     """A frame as a picture."""
-    alpha = None if frame.alpha is None or frame.alpha.all() else frame.alpha.astype(np.float32) / 255
-    return Picture(frame.rgb.astype(np.float32) / 255, alpha, name=name)
+    alpha = None if frame.alpha is None or frame.alpha.all() else as_floats(frame.alpha)
+    return Picture(as_floats(frame.rgb), alpha, name=name)
 
 
 class FilmPainter(ABC):
@@ -151,4 +151,4 @@ class OtherFilm(FilmPainter):
         if found is None:
             self.ended = True
             return np.zeros((*self._film.facts.size, 3), np.float32) if last is None else last
-        return found.rgb.astype(np.float32) / 255
+        return as_floats(found.rgb)

@@ -14,7 +14,7 @@ from impasto.video.flow import Flow, FlowFinder, warp
 __all__ = ["Steadier"]
 
 Floats = NDArray[np.float32]
-KEPT: Final = 0.9  # of the painting before, where it is to be trusted
+KEPT: Final = 0.93  # of the painting before, where it is to be trusted
 SOFT: Final = 1.5  # px over which trust comes and goes
 DETAIL: Final = 1.0  # px: what is finer than this is detail
 AREA: Final = 8  # px of a side of an area whose detail is compared
@@ -105,4 +105,5 @@ def _as_crisp_as(painted: Floats, joined: Floats) -> Floats:
     factor = np.sqrt((goal + FAINT) / (found + FAINT)).clip(*CRISPER)
     detail *= cv2.resize(factor, (width, height), interpolation=cv2.INTER_LINEAR)[:, :, None]
     detail += soft
-    return detail.clip(0, 1, out=detail)
+    crisp: Floats = detail.clip(0, 1, out=detail)
+    return crisp
