@@ -16,6 +16,7 @@ import numpy as np
 from impasto.video.colours import exact
 
 SIZE = (64, 96)
+MILLI = Fraction(1, 1000)
 
 
 def ramp(number: int, size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -80,8 +81,13 @@ def make_film(
             heard = file.add_stream(sound, rate=48000 if "opus" in sound else 44100)
             heard.codec_context.layout = "mono"
         if chapters:
-            file.set_chapters([{"id": 1, "start": 0, "end": 400, "time_base": Fraction(1, 1000), "metadata": {"title": "a"}},
-                               {"id": 2, "start": 400, "end": 900, "time_base": Fraction(1, 1000), "metadata": {"title": "b"}}])  # fmt: skip
+            parts = [("a", 0, 400), ("b", 400, 900)]
+            file.set_chapters(
+                [
+                    {"id": number, "start": begin, "end": end, "time_base": MILLI, "metadata": {"title": title}}
+                    for number, (title, begin, end) in enumerate(parts, 1)
+                ]
+            )
         for rgb, at in zip(frames, times, strict=True):
             frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
                 format=pix_fmt, dst_colorspace=matrix or 5, dst_color_range=1, interpolation=exact()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from impasto.cli.app import app
-from impasto.errors import ImageError, OptionError, OutputError
+from impasto.errors import DataError, ImageError, OptionError, OutputError
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.job import Output
 from impasto.stylizer.request import StylizeRequest
@@ -128,6 +129,43 @@ def test_steady_takes_flicker_out_of_foreign_frames(engine: Engine, tmp_path: Pa
             spread.append(np.std([frame.rgb.astype(float) for frame in film.frames()][4:], axis=0).mean())
     assert spread[1] < spread[0] / 2
     assert asked(tmp_path / "c.mp4")["sound"] == asked(tmp_path / "a.mp4")["sound"]
+
+
+def packets(path: Path) -> list[tuple[int, int, bytes]]:
+    with av.open(str(path)) as film:
+        return [(one.pts, one.dts, bytes(one)) for one in film.demux() if one.size]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_run_that_was_killed_ends_the_same(engine: Engine, tmp_path: Path, suffix: str) -> None:
+    """Segments of two seconds; the job is dropped in the middle of the second one."""
+    times = [90 * number + (number % 3) * 7 for number in range(32)]
+    clip = tmp_path / "clip.mp4"
+    make_film(clip, times, sound="aac", picture=blobs)
+    whole, parts = tmp_path / f"whole{suffix}", tmp_path / f"parts{suffix}"
+    paint(engine, clip, whole, run=tmp_path / "one")
+    job = FilmJob(engine, str(clip), GALLERY, Output(str(parts)), FilmOptions(run=tmp_path / "two"))
+    for record in job.run():
+        if record.done == 20:
+            break
+    job.close()
+    assert not parts.exists()
+    with pytest.raises(DataError, match="add `resume`"):
+        paint(engine, clip, parts, run=tmp_path / "two")
+    other = StylizeRequest.of(style="the-scream")
+    with pytest.raises(DataError, match="another film, style or option"):
+        paint(engine, clip, parts, other, run=tmp_path / "two", resume=True)
+    job = FilmJob(engine, str(clip), GALLERY, Output(str(parts)), FilmOptions(run=tmp_path / "two", resume=True))
+    with job:
+        painted = [record.done for record in job.run() if record.phase == "painting"]
+    assert painted[0] > 10
+    assert packets(parts) == packets(whole)
+    before, after = asked(clip), asked(parts)
+    assert after["times"] == pytest.approx(before["times"], abs=1e-9 if suffix == ".mp4" else 1e-3)
+    sounds = [[digest for _, digest in found["sound"]] for found in (before, after)]
+    cut = 0 if suffix == ".mp4" else 1  # what MP4's edit list cuts away, and Matroska would play
+    assert sounds[1] == sounds[0][cut:]
+    assert after["tags"] == [1, 1, 1, 1]
 
 
 def test_what_is_wrong_is_told_before_the_work(engine: Engine, clip: Path, tmp_path: Path) -> None:

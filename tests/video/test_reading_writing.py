@@ -18,6 +18,7 @@ from impasto.video.colours import upright
 from impasto.video.film import FilmFacts, Sound, parse_time
 from impasto.video.reading import open_film
 from impasto.video.writing import AvWriter, codec_for, output_kind
+
 from .film_samples import SIZE, asked, make_film, ramp
 
 EVEN = [24 * number for number in range(12)]  # 25 frames a second

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -49,6 +50,10 @@ _preview = typer.Option(
     metavar="SECONDS", rich_help_panel="Film",
     help="Paint a cut of so many seconds at half the size, and tell how long the whole will take.",
 )  # fmt: skip
+_run = typer.Option(
+    metavar="DIR", rich_help_panel="Film",
+    help="Keep what is finished in this folder: the same command with --resume goes on after it.",
+)  # fmt: skip
 
 
 @command_of(
@@ -58,6 +63,11 @@ _preview = typer.Option(
         **option_parameters(StylizeRequest),
         **_FILM_PARAMETERS,
         "preview": (Annotated[float | None, _preview], None),
+        "run": (Annotated[Path | None, _run], None),
+        "resume": (
+            Annotated[bool, typer.Option("--resume", rich_help_panel="Film", help="Go on with that run.")],
+            False,
+        ),
         "force": (ForceOption, False),
     }
 )
@@ -122,7 +132,9 @@ def _film_options(given: dict[str, Any], **more: Any) -> FilmOptions:
     from impasto.video.options import FilmOptions
     from impasto.video.writing import CODECS
 
-    found: dict[str, Any] = {name: given[name] for name in ("every", "codec", "crf", "kept") if name in given}
+    found: dict[str, Any] = {
+        name: given[name] for name in ("every", "codec", "crf", "kept", "run", "resume") if name in given
+    }
     if found.get("codec", "auto") not in ("auto", *CODECS):
         raise OptionError(f"`codec` is {found['codec']!r}, need one of {', '.join(CODECS)}", "codec")
     found |= {name: parse_time(given[name], name) for name in ("begin", "end") if name in given}
@@ -191,7 +203,8 @@ def _carry_out(job: FilmJob) -> None:
                     height, width = record.size or job.facts.size
                     show(record.done, record.total, f"{record.phase} {width}x{height}", f"{rate:.1f} frames/s")
         except KeyboardInterrupt:
-            show_note(f"stopped after {job.painted} frames; nothing was written")
+            goes_on = "add --resume to go on" if job.options.run is not None else "nothing was written"
+            show_note(f"stopped after {job.painted} frames; {goes_on}")
             raise
         for note in job.notes:
             tell(note)

@@ -51,8 +51,12 @@ class AnimationReader(FilmReader):
         found = round(self._image.info.get("duration", USUAL))
         return found if found >= QUICK else USUAL
 
-    def items(self, begin: Fraction = Fraction(0), end: Fraction | None = None) -> Iterator[Frame | Sound]:
+    def items(
+        self, begin: Fraction = Fraction(0), end: Fraction | None = None, *, decode: bool = True
+    ) -> Iterator[Frame | Sound]:
         """See `FilmReader`."""
+        if not decode:
+            return
         at, first = 0, round(begin * 1000)
         for number, duration in enumerate(self._durations):
             if at + duration > first and (end is None or at < end * 1000):

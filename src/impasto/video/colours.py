@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from impasto.video.film import Bytes, load_av
 
-__all__ = ["bit_depth", "exact", "is_hdr", "matrix_of_side_data", "matrix_of", "to_rgb", "upright"]
+__all__ = ["bit_depth", "exact", "is_hdr", "matrix_of", "matrix_of_side_data", "to_rgb", "upright"]
 
 BT709, UNSPECIFIED, BT601, BT2020 = 1, 2, 5, 9  # of AVColorSpace
 MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # as the converter knows them

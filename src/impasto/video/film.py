@@ -88,8 +88,13 @@ class FilmReader(ABC):
     notes: list[str]
 
     @abstractmethod
-    def items(self, begin: Fraction = Fraction(0), end: Fraction | None = None) -> Iterator[Frame | Sound]:
-        """Frames, and what comes between them, in the order of the file; times begin at `begin`, in seconds."""
+    def items(
+        self, begin: Fraction = Fraction(0), end: Fraction | None = None, *, decode: bool = True
+    ) -> Iterator[Frame | Sound]:
+        """Frames, and what comes between them, in the order of the file; times begin at `begin`, in seconds.
+
+        Without `decode` what is beside the frames alone, without a look at them.
+        """
 
     def frames(self, begin: Fraction = Fraction(0), end: Fraction | None = None) -> Iterator[Frame]:
         """The frames alone."""

@@ -101,13 +101,9 @@ def motion_edges(flow: Floats) -> NDArray[np.bool_]:
 
 def _inside(back: Floats) -> NDArray[np.bool_]:
     """Where a flow leads to a place in the picture, (h, w)."""
-    places, (height, width) = back + _grid((back.shape[0], back.shape[1])), back.shape[:2]
-    inside: NDArray[np.bool_] = (
-        (places[:, :, 0] >= 0)
-        & (places[:, :, 0] <= width - 1)
-        & (places[:, :, 1] >= 0)
-        & (places[:, :, 1] <= height - 1)
-    )
+    height, width = back.shape[:2]
+    across, down = np.moveaxis(back + _grid((height, width)), 2, 0)
+    inside: NDArray[np.bool_] = (across >= 0) & (across <= width - 1) & (down >= 0) & (down <= height - 1)
     return inside
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,11 +20,13 @@ from impasto.imaging import Picture, check_output
 from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
 from impasto.stylizer.request import StylizeRequest
 from impasto.video.animated_writing import AnimationWriter, PicturesWriter
-from impasto.video.film import Bytes, FilmReader, Frame, Sound, as_floats
+from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, Sound, as_floats
 from impasto.video.flow import FlowFinder
+from impasto.video.numbered import find_pictures
 from impasto.video.options import FilmOptions
 from impasto.video.painters import FilmPainter, OtherFilm, Painting, RequestPainter
 from impasto.video.reading import open_film
+from impasto.video.segments import FilmRun, JoinedWriter, SegmentWriter
 from impasto.video.steady import Steadier
 from impasto.video.writing import AvWriter, FilmWriter, codec_for, output_kind
 
@@ -65,10 +67,15 @@ class FilmJob(Job):
         super().__init__(engine, film, request, output)
         if self.kind == "film":
             codec_for(output.path, self.options.codec, self.options.crf)
+        elif self.options.run is not None:
+            raise OptionError("a run is kept of films such as .mp4 alone: leave out `run`", "run")
         self._reader = open_film(film, rate=self.options.rate)
         self.facts = self._reader.facts
         self.painted = 0
         self._last: Picture | None = None
+        if self.facts.alpha and self.options.run is not None:
+            self._reader.close()
+            raise OptionError("a run cannot keep transparency: leave out `run`", "run")
         try:
             self._painter: FilmPainter = self._make_painter()
             if self.options.kept:
@@ -168,29 +175,61 @@ class FilmJob(Job):
             self._reader.close()
 
     def _work(self) -> Steps:
-        reader, options = self._open_reader(), self.options
-        with ExitStack() as stack:
-            writer = stack.enter_context(self._writing(reader))
-            began = time.perf_counter()
-            for item in self._painted(reader):
-                if isinstance(item, Progress):
-                    yield self._told(item, began)
-                elif isinstance(item, Sound):
-                    writer.sound(item)
-                else:
-                    writer.write(item)
-            if not self.painted:
-                lasts = f"lasts {self.facts.seconds:.2f} s" if self.facts.seconds else "is shorter"
-                part = f" from {float(options.begin):g} s" if options.begin else ""
-                raise ImageError(f"{self.facts.name}: has no frames{part}, and {lasts}")
+        reader, steadier = self._open_reader(), None
+        if self.options.kept:
+            steadier = Steadier(FlowFinder(), self.options.kept)
+        if self.options.run is not None:
+            yield from self._work_in_segments(reader, self.options.run, steadier)
+            return
+        with self._writing(reader) as writer:
+            yield from self._write_all(writer, reader, steadier)
             yield Progress("writing", self.painted, self.frames or self.painted)
             writer.finish()
-            self.notes += [note for note in (*reader.notes, *writer.notes) if note not in self.notes]
+            self._note(*reader.notes, *writer.notes)
 
-    def _painted(self, reader: FilmReader) -> Iterator[Frame | Sound | Progress]:
-        """Everything that is to be written, with progress after each frame."""
+    def _work_in_segments(self, reader: FilmReader, folder: Path, steadier: Steadier | None) -> Steps:
+        """Paint what is not yet finished, then join the segments."""
+        codec, crf = codec_for(self._target, self.options.codec, self.options.crf)
+        run = FilmRun(folder, self._described(), resume=self.options.resume)
+        if steadier is not None:
+            run.restore(steadier)
+        if run.segments:
+            self.painted = run.frames
+            self._note(f"{self.painted} frames are finished: going on after them")
+        writer = SegmentWriter(run, self._facts_out(), codec, crf, steadier)
+        yield from self._write_all(writer, reader, steadier, run.last)
+        writer.finish()
+        yield Progress("writing", self.painted, self.frames or self.painted)
+        self._note(*reader.notes, *writer.notes)
+        options, target = self.options, self._target
+        with open_film(self._beside_path(), rate=options.rate) as beside, atomic_path(target) as temporary:
+            part = {"begin": options.begin, "end": options.end, "name": shown(target)}
+            with JoinedWriter(temporary, run, self._facts_out(), beside, **part) as joined:
+                items = beside.items(options.begin, options.end, decode=False)
+                joined.join(item for item in items if isinstance(item, Sound))
+            self._note(*joined.notes)
+
+    def _write_all(
+        self, writer: FilmWriter, reader: FilmReader, steadier: Steadier | None, after: int | None = None
+    ) -> Steps:
+        began, before = time.perf_counter(), self.painted
+        for item in self._painted(reader, steadier, after):
+            if isinstance(item, Progress):
+                yield self._told(item, began, before)
+            elif isinstance(item, Sound):
+                writer.sound(item)
+            else:
+                writer.write(item)
+        if not self.painted:
+            begin = float(self.options.begin)
+            lasts = f"lasts {self.facts.seconds:.2f} s" if self.facts.seconds else "is shorter"
+            raise ImageError(f"{self.facts.name}: has no frames{f' from {begin:g} s' if begin else ''}, and {lasts}")
+
+    def _painted(
+        self, reader: FilmReader, steadier: Steadier | None, after: int | None
+    ) -> Iterator[Frame | Sound | Progress]:
+        """Everything that is to be written, with progress after each frame; frames up to a time are passed over."""
         options, painter = self.options, self._painter
-        steadier = Steadier(FlowFinder(), options.kept) if options.kept else None
         number = -1
         for item in reader.items(options.begin, options.end):
             if isinstance(item, Sound):
@@ -198,6 +237,9 @@ class FilmJob(Job):
                 continue
             number += 1
             if number % options.every:
+                continue
+            if after is not None and item.pts <= after:
+                painter.skip()
                 continue
             rgb = yield from self._paint(item, painter, steadier)
             alpha = None if item.alpha is None else _at_size(item.alpha, (rgb.shape[0], rgb.shape[1]))
@@ -226,12 +268,33 @@ class FilmJob(Job):
         self._painter_size = (steps.value.shape[0], steps.value.shape[1])
         return steps.value if steadier is None else steadier(frame.rgb, steps.value)
 
-    def _told(self, record: Progress, began: float) -> Progress:
-        seconds, total = time.perf_counter() - began, record.total
-        left = None
-        if record.done and total:
-            left = seconds / record.done * max(0.0, total - record.done)
+    def _told(self, record: Progress, began: float, before: int) -> Progress:
+        seconds, done = time.perf_counter() - began, record.done - before
+        left = seconds / done * max(0.0, record.total - record.done) if done > 0 else None
         return replace(record, left=left)
+
+    def _note(self, *notes: str) -> None:
+        self.notes += [note for note in dict.fromkeys(notes) if note not in self.notes]
+
+    def _described(self) -> str:
+        """What is painted and how, so that a run can tell whether it is the same."""
+        own = {**vars(self.options), "run": None, "resume": None}
+        return f"{self.photo_hash_of()} {self.request.model_dump_json()} {own} {Path(self._target).suffix}"
+
+    def photo_hash_of(self) -> str:
+        """SHA-256 of the film's file; of pictures, their names and sizes."""
+        if Path(self.photo_path).is_file():
+            return self.photo_hash
+        return repr([(path.name, path.stat().st_size) for path in find_pictures(self.photo_path)])
+
+    def _facts_out(self) -> FilmFacts:
+        """Of the film that is written."""
+        rate = self.facts.rate
+        return replace(self.facts, size=self._size(), rate=rate and rate / self.options.every)
+
+    def _beside_path(self) -> str:
+        """The film whose sound and chapters go with the painted one."""
+        return self.photo_path
 
     def _open_reader(self) -> FilmReader:
         self._check_open()
@@ -250,11 +313,10 @@ class FilmJob(Job):
     @contextmanager
     def _writing(self, reader: FilmReader) -> Iterator[FilmWriter]:
         """What the film is written by; it takes its place when all went well."""
-        facts, options, output = self.facts, self.options, self.output
+        facts, options, output = self._facts_out(), self.options, self.output
         if output is None:
             raise RuntimeError("a film needs an output")
         target, name = output.path, shown(output.path)
-        facts = replace(facts, size=self._size(), rate=facts.rate and facts.rate / options.every)
         if self.kind == "pictures":
             with PicturesWriter(target, facts, force=output.force, inputs=self.inputs) as writer:
                 yield writer

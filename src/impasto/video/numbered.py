@@ -58,8 +58,12 @@ class PicturesReader(FilmReader):
             first.alpha is not None,
         )  # fmt: skip
 
-    def items(self, begin: Fraction = Fraction(0), end: Fraction | None = None) -> Iterator[Frame | Sound]:
+    def items(
+        self, begin: Fraction = Fraction(0), end: Fraction | None = None, *, decode: bool = True
+    ) -> Iterator[Frame | Sound]:
         """See `FilmReader`."""
+        if not decode:
+            return
         first = round(begin / self.facts.time_base)
         stop = None if end is None else round(end / self.facts.time_base)
         for number, path in enumerate(self._paths):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 from impasto.errors import OptionError
 from impasto.stylizer.request import StylizeRequest
@@ -75,6 +76,8 @@ class FilmOptions:
         codec, crf: see `writing.codec_for`.
         kept: how much of the last painting goes on where it can be seen, in [0, 1); 0 paints frame by frame.
         changes: styles that change over time.
+        run: a folder that keeps what is finished, in segments of two seconds.
+        resume: go on with what is there.
     """
 
     begin: Fraction = Fraction(0)
@@ -85,6 +88,8 @@ class FilmOptions:
     crf: int | None = None
     kept: float = KEPT
     changes: StyleChanges | None = None
+    run: Path | None = None
+    resume: bool = False
 
     def __post_init__(self) -> None:
         if self.end is not None and self.end <= self.begin:

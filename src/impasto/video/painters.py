@@ -47,6 +47,9 @@ class FilmPainter(ABC):
     def size(self, facts: FilmFacts) -> tuple[int, int]:
         """(height, width) of a painted frame."""
 
+    def skip(self) -> None:  # noqa: B027  only who reads along has anything to do
+        """Pass over a frame that is painted already."""
+
     @abstractmethod
     def paint(self, frame: Frame, time: Fraction, last: Floats | None, room: int) -> Painting:
         """The painting, (h, w, 3) in [0, 1], within so many bytes.
@@ -139,6 +142,10 @@ class OtherFilm(FilmPainter):
     def __init__(self, film: FilmReader) -> None:
         self._film, self._frames = film, film.frames()
         self.ended = False
+
+    def skip(self) -> None:
+        """See `FilmPainter`."""
+        next(self._frames, None)
 
     def size(self, facts: FilmFacts) -> tuple[int, int]:
         """See `FilmPainter`."""

@@ -119,14 +119,16 @@ class AvReader(FilmReader):
         """See `FilmReader`."""
         self._container.close()
 
-    def items(self, begin: Fraction = Fraction(0), end: Fraction | None = None) -> Iterator[Frame | Sound]:
+    def items(
+        self, begin: Fraction = Fraction(0), end: Fraction | None = None, *, decode: bool = True
+    ) -> Iterator[Frame | Sound]:
         """See `FilmReader`. A damaged place is passed over, and told in `notes`."""
         time_base, last = self.facts.time_base, None
         shift = self.start + begin
         self._wind(shift)
         offset = round(shift / time_base)
         stop = None if end is None else shift + (end - begin)
-        for item in self._decoded():
+        for item in self._decoded(decode=decode):
             if isinstance(item, Sound):
                 if _within(item.packet, shift, stop):
                     yield Sound(item.packet, shift)
@@ -171,7 +173,7 @@ class AvReader(FilmReader):
     def _raw_frames(self) -> Iterator[Any]:
         return (item for item in self._decoded() if not isinstance(item, Sound))
 
-    def _decoded(self) -> Iterator[Any]:
+    def _decoded(self, *, decode: bool = True) -> Iterator[Any]:
         av, broken = self._av, 0
         packets = self._container.demux()
         while True:
@@ -186,13 +188,15 @@ class AvReader(FilmReader):
                 if packet.size and packet.dts is not None:
                     yield Sound(packet)
                 continue
-            if packet.size == 0:
+            if packet.size == 0 or not decode:
                 continue  # the end: flushed below
             try:
                 yield from self._decoder.decode(packet)
             except av.FFmpegError as error:
                 broken += 1
                 self._tell(f"{self.name}: has damaged frames, which are left out ({_reason(error)})")
+        if not decode:
+            return
         with suppress(av.FFmpegError, EOFError):
             yield from self._decoder.decode(None)
 

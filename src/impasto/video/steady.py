@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,15 @@ class Steadier:
         self._frame: Bytes | None = None  # as it came
         self._grey: Bytes | None = None  # on the grid of the flow
         self._painted: Floats | None = None
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What it remembers, for `load_state`."""
+        kept = {"frame": self._frame, "grey": self._grey, "painted": self._painted}
+        return {name: value for name, value in kept.items() if value is not None}
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from where another was."""
+        self._frame, self._grey, self._painted = (state.get(name) for name in ("frame", "grey", "painted"))
 
     def again(self, frame: Bytes) -> Floats | None:
         """The last painting, if this frame is the very one before; None if it has to be painted."""

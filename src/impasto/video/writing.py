@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -238,7 +239,7 @@ class AvWriter(FilmWriter):
         )
         how = "out_color_matrix=bt709:out_range=tv:out_chroma_loc=left:flags=bicubic+accurate_rnd+full_chroma_int"
         steps = [into, graph.add("scale", how), graph.add("format", pix_fmt), graph.add("buffersink")]
-        for one, other in zip(steps, steps[1:], strict=False):
+        for one, other in itertools.pairwise(steps):
             one.link_to(other)
         graph.configure()
         return into, steps[-1], graph
