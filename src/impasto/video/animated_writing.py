@@ -82,9 +82,10 @@ class AnimationWriter(FilmWriter):
         if self._format != "GIF":
             return Image.fromarray(frame.rgb if frame.alpha is None else np.dstack([frame.rgb, frame.alpha]))
         image = Image.fromarray(frame.rgb)
+        # Without dithering, whose dots would flicker.
         if frame.alpha is None:
-            return image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
-        image = image.quantize(255, Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG)
+            return image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        image = image.quantize(255, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         image.paste(255, mask=Image.fromarray((frame.alpha < ALPHA).astype(np.uint8) * 255))
         image.info["transparency"] = 255
         return image
