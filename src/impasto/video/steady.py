@@ -15,11 +15,11 @@ from impasto.video.flow import Flow, FlowFinder, warp
 __all__ = ["Steadier"]
 
 Floats = NDArray[np.float32]
-KEPT: Final = 0.93  # of the painting before, where it is to be trusted
+KEPT: Final = 0.95  # of the painting before, where it is to be trusted
 SOFT: Final = 1.5  # px over which trust comes and goes
 DETAIL: Final = 1.0  # px: what is finer than this is detail
 AREA: Final = 8  # px of a side of an area whose detail is compared
-CRISPER: Final = (0.95, 1.25)  # what detail is multiplied by in one frame, at least and at most
+CRISPER: Final = (0.9, 1.25)  # what detail is multiplied by in one frame, at least and at most
 FAINT: Final = 1e-6
 OTHER: Final = 25.0  # of 255 apart, and what is seen is not what was there before
 
