@@ -72,7 +72,7 @@ class FilmJob(Job):
         self._reader = open_film(film, rate=self.options.rate)
         self.facts = self._reader.facts
         self.painted = 0
-        self._last: Picture | None = None
+        self._last: Bytes | None = None
         if self.facts.alpha and self.options.run is not None:
             self._reader.close()
             raise OptionError("a run cannot keep transparency: leave out `run`", "run")
@@ -119,13 +119,13 @@ class FilmJob(Job):
             with open_film(self.photo_path, rate=self.options.rate) as film:
                 frame = next(film.frames(self.options.begin, self.options.end))
             return Picture(as_floats(frame.rgb))
-        return self._last
+        return self.result()
 
     def result(self) -> Picture:
         """See `Job.result`: the last frame."""
         if self._last is None:
             raise RuntimeError("nothing is painted yet")
-        return self._last
+        return Picture(as_floats(self._last))
 
     def summary(self) -> str:
         """See `Job.summary`."""
@@ -248,8 +248,7 @@ class FilmJob(Job):
                 return
             self.painted += 1
             # Rounded once here, so that what is shown is what a preview gives.
-            whole = (rgb.clip(0, 1) * 255 + 0.5).astype(np.uint8)
-            self._last = Picture(as_floats(whole))
+            whole = self._last = _whole(rgb)
             yield Frame(whole, item.pts, item.duration * options.every, alpha)
             yield Progress("painting", self.painted, max(self.frames or 0, self.painted), size=self._painter_size)
 
@@ -408,6 +407,13 @@ class _Result:
 
     def __iter__(self) -> Iterator[Progress]:
         self.value = yield from self._steps
+
+
+def _whole(rgb: Floats) -> Bytes:
+    """As bytes, rounded to nearest."""
+    scaled = rgb * np.float32(255)
+    scaled += 0.5
+    return scaled.clip(0, 255, out=scaled).astype(np.uint8)
 
 
 def _at_size(alpha: Bytes, size: tuple[int, int]) -> Bytes:

@@ -96,24 +96,27 @@ class Steadier:
 
 
 def _as_crisp_as(painted: Floats, joined: Floats) -> Floats:
-    """The second picture with detail as strong as the first one's, area by area.
+    """The second picture, changed in place, with detail as strong as the first one's, area by area.
 
     Strokes that lie differently from frame to frame grow faint in a mean, and fainter with every resampling.
     """
     cv2 = load_cv2()
     height, width = joined.shape[:2]
-    areas = (max(1, width // AREA), max(1, height // AREA))
+    soft = cv2.GaussianBlur(painted, (0, 0), DETAIL)
+    goal = _strength(cv2.subtract(painted, soft, dst=soft))
     soft = cv2.GaussianBlur(joined, (0, 0), DETAIL)
-    detail = joined - soft
-    wanted = painted - cv2.GaussianBlur(painted, (0, 0), DETAIL)
-    found, goal = (
-        cv2.GaussianBlur(
-            cv2.resize(np.einsum("hwc,hwc->hw", part, part), areas, interpolation=cv2.INTER_AREA), (0, 0), 1
-        )
-        for part in (detail, wanted)
-    )
-    factor = np.sqrt((goal + FAINT) / (found + FAINT)).clip(*CRISPER)
-    detail *= cv2.resize(factor, (width, height), interpolation=cv2.INTER_LINEAR)[:, :, None]
-    detail += soft
-    crisp: Floats = detail.clip(0, 1, out=detail)
+    joined -= soft
+    factor = np.sqrt((goal + FAINT) / (_strength(joined) + FAINT)).clip(*CRISPER)
+    joined *= cv2.resize(factor, (width, height), interpolation=cv2.INTER_LINEAR)[:, :, None]
+    joined += soft
+    crisp: Floats = joined.clip(0, 1, out=joined)
     return crisp
+
+
+def _strength(detail: Floats) -> Floats:
+    """Mean square of detail (H, W, 3) in areas of so many px, and a little of their neighbours'."""
+    cv2 = load_cv2()
+    areas = (max(1, detail.shape[1] // AREA), max(1, detail.shape[0] // AREA))
+    squares = np.einsum("hwc,hwc->hw", detail, detail)
+    found: Floats = cv2.GaussianBlur(cv2.resize(squares, areas, interpolation=cv2.INTER_AREA), (0, 0), 1)
+    return found
