@@ -32,7 +32,8 @@ LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}
 APART = {("imaging", "core"), ("core", "imaging")}  # on one level, and strangers to each other
 TORCH = {"torch", "safetensors"}  # what these parts compute with: whatever calls them asks for the extra before
 WITH_TORCH = {"core", "networks", "optimize", "tiling", "stylizer", "training", "evaluation", "lab", "export"}
-MODULE_OF = {"pillow": "PIL", "pillow-heif": "pillow_heif"}  # where they differ from the distribution's name
+# Where they differ from the distribution's name.
+MODULE_OF = {"pillow": "PIL", "pillow-heif": "pillow_heif", "opencv-python-headless": "cv2"}
 
 
 def modules(sources: Path) -> dict[str, ast.Module]:

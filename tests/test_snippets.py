@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import typer
@@ -80,6 +81,10 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder, name in (("photos", "photo.jpg"), ("paintings", "great-wave.jpg")):
         (tmp_path / folder).mkdir()
         shutil.copy(tmp_path / "painting.jpg", tmp_path / folder / name)
+    with av.open(str(tmp_path / "clip.mp4"), "w") as film:
+        stream = film.add_stream("libx264", rate=25)
+        stream.width, stream.height = 72, 64
+        film.mux([*stream.encode(av.VideoFrame(72, 64, "yuv420p")), *stream.encode(None)])
     shutil.copy(find_model("gallery"), tmp_path / "mine.safetensors")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GOMP_SPINCOUNT", "0")  # which a page sets, and which is put back

@@ -63,6 +63,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "compress": ("compress", "compress"),
         "stylize": ("stylize", "stylize"),
+        "video": ("video", "video"),
+        "steady": ("video", "steady"),
         "styles": ("styles", "styles"),
         "recipe": ("recipe", "recipe"),
         "evaluate": ("evaluate", "evaluate"),

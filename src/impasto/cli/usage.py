@@ -18,6 +18,8 @@ __all__ = ["Commands"]
 # For everybody, for those who train, who compare and look inside, who build this package.
 ORDER = (
     "stylize",
+    "video",
+    "steady",
     "styles",
     "recipe",
     "info",

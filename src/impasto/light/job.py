@@ -17,7 +17,7 @@ from impasto.imaging.colour import transfer_luminance
 from impasto.imaging.reduced import reading_bytes
 from impasto.light.model import STYLE_SIZE, LightModel, LightStyle, planes
 from impasto.stylizer.finishing import read_masks
-from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
+from impasto.stylizer.job import Job, JobPlan, Output, Phase, Progress, Steps
 from impasto.stylizer.request import EngineName, StylizeRequest
 from impasto.stylizer.sizes import sizes_of
 
@@ -139,15 +139,20 @@ class LightJob(Job):
         self._photo = self._result = None
 
     def _work(self) -> Steps:
-        self._check_room(self._room)
-        picture = self._photo = self.read_photo(self.sizes.painting)
-        yield Progress("painting", 0, 1.0, size=self.sizes.seen)
-        style = self.model.bind(self.request.style, self.request.max_megapixels, self.engine.limit(self.request))
-        self._result = yield from self._paint(picture, style)
-        yield Progress("painting", 1.0, 1.0, size=self.sizes.seen)
+        self._result = yield from self.paint_phase("painting", self._room)
         if self.output is not None:
             yield Progress("writing", 0, 1)
             self.write()
+
+    def paint_phase(self, phase: Phase, room: int) -> Generator[Progress, None, Picture]:
+        """Paint as a phase of this or of another job, within so many bytes; gives the painting back."""
+        self._check_room(room)
+        picture = self._photo = self.read_photo(self.sizes.painting)
+        yield Progress(phase, 0, 1.0, size=self.sizes.seen)
+        style = self.model.bind(self.request.style, self.request.max_megapixels, self.engine.limit(self.request))
+        painted = yield from self._paint(picture, style)
+        yield Progress(phase, 1.0, 1.0, size=self.sizes.seen)
+        return painted
 
     def _paint(self, picture: Picture, style: LightStyle) -> Generator[Progress, None, Picture]:
         """As `NetworkJob._paint`, with arrays (H, W, C)."""

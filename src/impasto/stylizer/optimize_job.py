@@ -33,7 +33,7 @@ from impasto.optimize.blockwise import Layout, layout_for, state_bytes, step_cos
 from impasto.optimize.loop import Optimization, scales_of
 from impasto.optimize.presets import OptimizeSettings
 from impasto.stylizer.finishing import read_masks
-from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
+from impasto.stylizer.job import Job, JobPlan, Output, Phase, Progress, Steps
 from impasto.stylizer.network_job import NetworkJob, computed_by
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.route import UNIVERSAL
@@ -246,6 +246,13 @@ class OptimizeJob(Job):
         if self.output is not None:
             yield Progress("writing", 0, 1)
             self.write()
+
+    def paint_phase(self, phase: Phase, room: int) -> Generator[Progress, None, Picture]:
+        """Paint as a phase of another job, within so many bytes; gives the painting back."""
+        yield from self.prepare(device_memory(self.device) if self.device.type == "cuda" else room)
+        for record in self._steps():
+            yield replace(record, phase=phase)
+        return self.result()
 
     def _steps(self, room: int | None = None) -> Steps:
         """The steps that are left, within so many bytes of the device instead of those that it was thought to have."""

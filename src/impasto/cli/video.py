@@ -1,0 +1,213 @@
+"""``impasto video`` and ``impasto steady``: films painted, and films that others painted, kept steady."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from impasto.cli.common import ForceOption, bar, show_note
+from impasto.cli.options import command_of, flags, given_on, option_parameters
+from impasto.errors import OptionError, require
+from impasto.stylizer.request import StylizeRequest
+
+if TYPE_CHECKING:
+    from impasto.stylizer.engine import Engine
+    from impasto.video.job import FilmJob
+    from impasto.video.options import FilmOptions
+
+__all__ = ["steady", "video"]
+
+_OUTPUT = (
+    "Where the film goes: .mp4, .mov, .mkv, .webm, .gif, .webp, .apng, or a folder (painted/, painted/%05d.jpg) for "
+    "numbered pictures."
+)
+# Name, type, default, flag, value in help, panel, help.
+_FILM: tuple[tuple[str, Any, Any, str, str | None, str], ...] = (
+    ("begin", str | None, None, "--from", "TIME", "Begin here: 12.5, 12.5s or 1:02.5."),
+    ("end", str | None, None, "--to", "TIME", "End here."),
+    ("every", int | None, None, "--every", "N", "Paint every N-th frame alone; the film lasts as long."),
+    ("fps", str | None, None, "--fps", "N|N/D", "Frames a second of numbered pictures, 25 if not said."),
+    ("codec", str | None, None, "--codec", "NAME", "h264, hevc, av1 or vp9; else what the format is best known with."),
+    ("crf", int | None, None, "--crf", "N", "Quality of the film as the codec counts it: 0 is best, 18 is very good."),
+    (
+        "kept", float | None, None, "--steady", "X",
+        "How much of the last painting goes on where it can still be seen, below 1; 0 paints frame by frame. 0.95 if "
+        "not said.",
+    ),
+)  # fmt: skip
+_FILM_PARAMETERS = {
+    name: (Annotated[kind, typer.Option(flag, metavar=metavar, help=text, rich_help_panel="Film")], default)
+    for name, kind, default, flag, metavar, text in _FILM
+}
+_output = Annotated[str, typer.Option(*flags("output"), metavar="FILE|FOLDER", help=_OUTPUT, rich_help_panel="Film")]
+_clip = typer.Argument(metavar="CLIP", help="A film, an animation, a folder of numbered pictures, or a pattern.")
+_preview = typer.Option(
+    metavar="SECONDS", rich_help_panel="Film",
+    help="Paint a cut of so many seconds at half the size, and tell how long the whole will take.",
+)  # fmt: skip
+_run = typer.Option(
+    metavar="DIR", rich_help_panel="Film",
+    help="Keep what is finished in this folder: the same command with --resume goes on after it.",
+)  # fmt: skip
+
+
+@command_of(
+    {
+        "clip": (Annotated[str, _clip], ...),
+        "output": (_output, ...),
+        **option_parameters(StylizeRequest),
+        **_FILM_PARAMETERS,
+        "preview": (Annotated[float | None, _preview], None),
+        "run": (Annotated[Path | None, _run], None),
+        "resume": (
+            Annotated[bool, typer.Option("--resume", rich_help_panel="Film", help="Go on with that run.")],
+            False,
+        ),
+        "force": (ForceOption, False),
+    }
+)
+def video(ctx: typer.Context, **_options: Any) -> None:
+    """Repaint the film CLIP in the manner of one or several --style names or pictures, with its sound.
+
+    A style may say when it begins: --style great-wave@0s --style the-scream@4s fades from one to the other.
+    """
+    require("av cv2", "video", "painting films")
+    from impasto.stylizer.engine import Engine
+    from impasto.stylizer.job import Output
+    from impasto.video.job import FilmJob
+    from impasto.video.options import split_times
+
+    given = given_on(ctx)
+    if not {"style", "model"} & given.keys():
+        raise OptionError("a style is needed: impasto video CLIP --style NAME|PICTURE -o FILE", "style")
+    asked = {name: value for name, value in given.items() if name in StylizeRequest.model_fields}
+    styles, changes = split_times(asked.get("style", []))
+    if styles:
+        asked["style"] = styles
+    request = StylizeRequest.of(**asked)
+    options = _film_options(given, changes=changes)
+    engine, output = Engine(max_memory=request.max_memory), Output(given["output"], force=given.get("force", False))
+    if "preview" in given:
+        _paint_cut(engine, given["clip"], request, output, options, given["preview"])
+        return
+    _carry_out(FilmJob(engine, given["clip"], request, output, options))
+
+
+@command_of(
+    {
+        "painted": (
+            Annotated[str, typer.Argument(metavar="PAINTED", help="A film or numbered pictures that flicker.")],
+            ...,
+        ),
+        "like": (
+            Annotated[
+                str, typer.Option(metavar="ORIGINAL", help="The film that was painted, whose motion is followed.")
+            ],
+            ...,
+        ),
+        "output": (_output, ...),
+        **{name: row for name, row in _FILM_PARAMETERS.items() if name not in ("every", "begin", "end")},
+        "force": (ForceOption, False),
+    }
+)
+def steady(ctx: typer.Context, **_options: Any) -> None:
+    """Take the flicker out of PAINTED, frames that any tool has painted of the film ORIGINAL."""
+    require("av cv2", "video", "keeping films steady")
+    from impasto.stylizer.engine import Engine
+    from impasto.stylizer.job import Output
+    from impasto.video.job import SteadyJob
+
+    given = given_on(ctx)
+    output = Output(given["output"], force=given.get("force", False))
+    _carry_out(SteadyJob(Engine(), given["painted"], given["like"], output, _film_options(given)))
+
+
+def _film_options(given: dict[str, Any], **more: Any) -> FilmOptions:
+    from impasto.video.film import parse_time
+    from impasto.video.options import FilmOptions
+    from impasto.video.writing import CODECS
+
+    found: dict[str, Any] = {
+        name: given[name] for name in ("every", "codec", "crf", "kept", "run", "resume") if name in given
+    }
+    if found.get("codec", "auto") not in ("auto", *CODECS):
+        raise OptionError(f"`codec` is {found['codec']!r}, need one of {', '.join(CODECS)}", "codec")
+    found |= {name: parse_time(given[name], name) for name in ("begin", "end") if name in given}
+    if "fps" in given:
+        found["rate"] = _rate(given["fps"])
+    return FilmOptions(**found, **more)
+
+
+def _rate(text: str) -> Any:
+    from fractions import Fraction
+
+    if not re.fullmatch(r"\d+(\.\d+)?|\d+/[1-9]\d*", text) or not Fraction(text):
+        raise OptionError(f"`fps` is {text!r}: give a number such as 25, 29.97 or 30000/1001", "fps")
+    return Fraction(text)
+
+
+def _paint_cut(engine: Engine, clip: str, request: Any, output: Any, options: FilmOptions, seconds: float) -> None:
+    """A short cut at half the size, and how long the whole will take."""
+    from dataclasses import replace
+    from fractions import Fraction
+
+    from impasto.core.memory import shown_seconds
+    from impasto.video.job import FilmJob
+    from impasto.video.reading import open_film
+
+    if seconds <= 0:
+        raise OptionError("`preview` needs seconds above 0", "preview")
+    with open_film(clip, rate=options.rate) as film:
+        long, whole = max(film.facts.size), film.facts.seconds
+    whole = whole if options.end is None else min(whole or float(options.end), float(options.end))
+    end = options.begin + Fraction(seconds).limit_denominator(1000)
+    long = request.size or long
+    job = FilmJob(
+        engine,
+        clip,
+        request.model_copy(update={"size": max(32, long // 4 * 2)}),
+        output,
+        replace(options, end=end if whole is None else min(end, Fraction(whole).limit_denominator(1000))),
+    )
+    began = time.perf_counter()
+    _carry_out(job)
+    taken = time.perf_counter() - began
+    if whole is not None:
+        length = max(seconds, whole - float(options.begin))
+        left = 4 * taken * length / min(seconds, length)  # four times the pixels
+        show_note(f"the whole at {long} px will take {shown_seconds(left)}")
+
+
+def _carry_out(job: FilmJob) -> None:
+    with job:
+        began, told = time.perf_counter(), set[str]()
+
+        def tell(note: str | None) -> None:
+            if note and note not in told:
+                told.add(note)
+                show_note(note)
+
+        for note in job.notes:
+            tell(note)
+        try:
+            with bar() as show, closing(job.run()) as records:
+                for record in records:
+                    tell(record.note)
+                    seconds = time.perf_counter() - began
+                    rate = record.done / seconds if seconds else 0
+                    height, width = record.size or job.facts.size
+                    show(record.done, record.total, f"{record.phase} {width}x{height}", f"{rate:.1f} frames/s")
+        except KeyboardInterrupt:
+            goes_on = "add --resume to go on" if job.options.run is not None else "nothing was written"
+            show_note(f"stopped after {job.painted} frames; {goes_on}")
+            raise
+        for note in job.notes:
+            tell(note)
+        seconds = time.perf_counter() - began
+        shown = job.output.shown if job.output else ""
+        show_note(f"{shown}: {job.summary()}, {job.painted / max(seconds, 1e-9):.1f} frames/s")

@@ -1,0 +1,114 @@
+"""Animated GIF, WebP and APNG, and numbered pictures, written by Pillow: each frame with its own time."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from impasto.core.memory import available_memory
+from impasto.errors import OptionError
+from impasto.files import shown
+from impasto.imaging import Picture, check_output, write
+from impasto.video.film import FilmFacts, Frame, as_floats
+from impasto.video.writing import FilmWriter
+
+__all__ = ["AnimationWriter", "PicturesWriter"]
+
+SHORTEST: Final = {"GIF": 20, "WEBP": 1, "PNG": 1}  # ms: shorter frames of a GIF are shown for 100
+STEP: Final = {"GIF": 10, "WEBP": 1, "PNG": 1}  # ms in which a format counts
+USUAL: Final = 100  # ms of a last frame of which nothing is known
+ALPHA: Final = 128  # of a pixel that a GIF shows
+
+
+class AnimationWriter(FilmWriter):
+    """GIF, WebP or APNG; its frames are put together in memory.
+
+    A format that counts in hundredths of a second has times that are right in sum: 30 frames a second are shown for 3,
+    3 and 4 of them.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], facts: FilmFacts, *, name: str | None = None) -> None:
+        super().__init__()
+        self._path, self._facts, self.name = Path(path), facts, shown(path) if name is None else name
+        self._format = {".gif": "GIF", ".webp": "WEBP"}.get(self._path.suffix.lower(), "PNG")
+        self._pictures: list[Image.Image] = []
+        self._begins: list[int] = []  # ms
+        self._end = 0
+        self._room = available_memory()
+
+    def write(self, frame: Frame) -> None:
+        """See `FilmWriter`."""
+        begins = self._ms(frame.pts)
+        self._end = self._ms(frame.pts + frame.duration) if frame.duration else begins + USUAL
+        if self._begins and begins - self._begins[-1] < SHORTEST[self._format]:
+            note = f"{self.name}: a GIF shows at most 50 frames a second: others are left out"
+            self.notes += [note] if note not in self.notes else []
+            return
+        self._begins.append(begins)
+        self._pictures.append(self._picture(frame))
+        height, width = self._facts.size
+        self._room -= height * width * (1 if self._format == "GIF" else 4)
+        if self._room < 0:
+            raise OptionError(
+                f"{self.name}: an animation is put together in memory, which is full: choose a smaller `size`, a part "
+                "by `begin` and `end`, or write a film such as .mp4"
+            )
+
+    def finish(self) -> None:
+        """See `FilmWriter`."""
+        first, *others = self._pictures
+        ends = [*self._begins[1:], max(self._end, self._begins[-1] + STEP[self._format])]
+        durations = [end - begin for begin, end in zip(self._begins, ends, strict=True)]
+        options: dict[str, Any] = {"duration": durations, "disposal": 2} if self._format == "GIF" else {}
+        options = options or {"duration": durations}
+        loops = 0 if self._facts.loops is None else self._facts.loops
+        if self._format != "GIF" or loops != 1:  # a GIF that is shown once says nothing of loops
+            options["loop"] = loops if self._format != "GIF" or loops == 0 else loops - 1
+        if self._format == "WEBP":
+            options |= {"quality": 90, "method": 4}
+        # Beside the suffix, for what is written under another name first.
+        first.save(self._path, format=self._format, save_all=True, append_images=others, **options)
+
+    def _ms(self, pts: int) -> int:
+        step = STEP[self._format]
+        return round(pts * self._facts.time_base * 1000 / step) * step
+
+    def _picture(self, frame: Frame) -> Image.Image:
+        if self._format != "GIF":
+            return Image.fromarray(frame.rgb if frame.alpha is None else np.dstack([frame.rgb, frame.alpha]))
+        image = Image.fromarray(frame.rgb)
+        # Without dithering, whose dots would flicker.
+        if frame.alpha is None:
+            return image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        image = image.quantize(255, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        image.paste(255, mask=Image.fromarray((frame.alpha < ALPHA).astype(np.uint8) * 255))
+        image.info["transparency"] = 255
+        return image
+
+
+class PicturesWriter(FilmWriter):
+    """Pictures in a folder (``painted/``) or by a pattern (``painted/%05d.jpg``), numbered from 1."""
+
+    def __init__(self, path: str, facts: FilmFacts, *, force: bool = False, inputs: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self._pattern = path if "%" in Path(path).name else str(Path(path) / "%06d.png")
+        if not re.search(r"%0?\d*d", Path(self._pattern).name):
+            raise OptionError(f"{shown(path)}: write the number's place as %05d", "output")
+        self._force, self._inputs, self._count = force, inputs, 0
+        Path(self._pattern).parent.mkdir(parents=True, exist_ok=True)
+        check_output(self._pattern % 1, force=force, inputs=inputs)
+
+    def write(self, frame: Frame) -> None:
+        """See `FilmWriter`."""
+        self._count += 1
+        alpha = None if frame.alpha is None else as_floats(frame.alpha)
+        picture = Picture(as_floats(frame.rgb), alpha)
+        write(picture, self._pattern % self._count, force=self._force, inputs=self._inputs)
+
+    def finish(self) -> None:
+        """See `FilmWriter`; each picture is whole already."""

@@ -1,0 +1,161 @@
+"""What paints the frames of a film one by one: a network, an optimisation, or a film that is painted already."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.core.memory import held_memory
+from impasto.errors import OptionError
+from impasto.imaging import Picture
+from impasto.stylizer.job import JobPlan, Progress
+from impasto.stylizer.model import Model
+from impasto.stylizer.request import StylizeRequest
+from impasto.video.film import FilmFacts, FilmReader, Frame, as_floats
+from impasto.video.options import StyleChanges
+
+if TYPE_CHECKING:
+    from impasto.light.job import LightJob
+    from impasto.stylizer.engine import Engine
+    from impasto.stylizer.network_job import NetworkJob
+    from impasto.stylizer.optimize_job import OptimizeJob
+
+__all__ = ["FilmPainter", "OtherFilm", "Painting", "RequestPainter", "as_picture_of"]
+
+Floats = NDArray[np.float32]
+Painting = Generator[Progress, None, Floats]
+LATER: Final = 0.35  # of the steps of an optimisation, for frames that begin with the last painting
+
+
+def as_picture_of(frame: Frame, name: str) -> Picture:
+    """A frame as a picture."""
+    alpha = None if frame.alpha is None or frame.alpha.all() else as_floats(frame.alpha)
+    return Picture(as_floats(frame.rgb), alpha, name=name)
+
+
+class FilmPainter(ABC):
+    """Paints the frames of a film in order."""
+
+    @abstractmethod
+    def size(self, facts: FilmFacts) -> tuple[int, int]:
+        """(height, width) of a painted frame."""
+
+    def skip(self) -> None:  # noqa: B027  only who reads along has anything to do
+        """Pass over a frame that is painted already."""
+
+    @abstractmethod
+    def paint(self, frame: Frame, time: Fraction, last: Floats | None, room: int) -> Painting:
+        """The painting, (h, w, 3) in [0, 1], within so many bytes.
+
+        `last` is what was painted before, brought to where it is now, where there is something.
+        """
+
+
+@dataclass(eq=False)
+class RequestPainter(FilmPainter):
+    """Paints as a request says.
+
+    Args:
+        engine: whose models are used.
+        request: how each frame is painted.
+        facts: of the film.
+        frames: how many will be painted, as far as that is known.
+        changes: styles that change over time.
+    """
+
+    engine: Engine
+    request: StylizeRequest
+    facts: FilmFacts
+    frames: int
+    changes: StyleChanges | None = None
+
+    def __post_init__(self) -> None:
+        megapixels = math.prod(self.facts.size) / 1e6
+        # As a choice of what computes, it counts by pictures of a megapixel.
+        self.engine.pictures = max(1, math.ceil(self.frames * megapixels))
+        blank = np.zeros((*self.facts.size, 3), np.uint8)
+        self._first = self._job(Picture(blank.astype(np.float32), name=self.facts.name), self._at(Fraction(0)), None)
+        self.model: Model | None = None if self._first.as_optimisation() else self._first.model  # type: ignore[union-attr]
+
+    def size(self, facts: FilmFacts) -> tuple[int, int]:
+        """See `FilmPainter`."""
+        return self.plan().size
+
+    def plan(self) -> JobPlan:
+        """How one frame will be painted."""
+        return self._first.plan()
+
+    @property
+    def need(self) -> int:
+        """Bytes that painting a frame takes beside what the process holds."""
+        return max(0, self.plan().memory - held_memory())
+
+    @property
+    def first(self) -> NetworkJob | LightJob | OptimizeJob:
+        """The job of a first frame, for what is to be told of all."""
+        return self._first
+
+    @property
+    def optimises(self) -> bool:
+        """Whether each frame is painted in steps."""
+        return self.model is None
+
+    def paint(self, frame: Frame, time: Fraction, last: Floats | None, room: int) -> Painting:
+        """See `FilmPainter`."""
+        request = self._at(time)
+        if last is not None and self.optimises:
+            request = self._from_last(request, last)
+        with self._job(as_picture_of(frame, self.facts.name), request, self.model) as job:
+            painted = yield from job.paint_phase("painting", room)
+        return painted.rgb
+
+    def _job(
+        self, picture: Picture, request: StylizeRequest, model: Model | None
+    ) -> NetworkJob | LightJob | OptimizeJob:
+        job = self.engine.job(picture, request, model=model)
+        if not hasattr(job, "paint_phase"):
+            job.close()
+            raise OptionError("frames of this size cannot be painted one by one: choose a smaller `size`", "size")
+        return job  # type: ignore[return-value]
+
+    def _at(self, time: Fraction) -> StylizeRequest:
+        return self.request if self.changes is None else self.changes.request(self.request, time)
+
+    def _from_last(self, request: StylizeRequest, last: Floats) -> StylizeRequest:
+        """The request that goes on from the last painting, at one scale and with fewer steps."""
+        optimise = self._first.as_optimisation()
+        steps = max(1, round(LATER * (optimise.steps if optimise is not None else 1)))
+        changes = {"init": Picture(last.clip(0, 1)), "steps": steps, "start_size": max(last.shape[:2])}
+        return request.model_copy(update=changes)
+
+
+class OtherFilm(FilmPainter):
+    """Takes its frames from a film that another program painted."""
+
+    def __init__(self, film: FilmReader) -> None:
+        self._film, self._frames = film, film.frames()
+        self.ended = False
+
+    def skip(self) -> None:
+        """See `FilmPainter`."""
+        next(self._frames, None)
+
+    def size(self, facts: FilmFacts) -> tuple[int, int]:
+        """See `FilmPainter`."""
+        return self._film.facts.size
+
+    def paint(self, frame: Frame, time: Fraction, last: Floats | None, room: int) -> Painting:
+        """See `FilmPainter`."""
+        yield from ()
+        found = next(self._frames, None)
+        if found is None:
+            self.ended = True
+            return np.zeros((*self._film.facts.size, 3), np.float32) if last is None else last
+        return as_floats(found.rgb)

@@ -1,0 +1,260 @@
+"""Films read by PyAV: frames with their times, upright and in sRGB, and the packets of all that is beside them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from impasto.errors import ImageError
+from impasto.files import is_pattern, shown
+from impasto.video import colours
+from impasto.video.animations import ANIMATED, AnimationReader
+from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, Sound, load_av
+from impasto.video.numbered import PicturesReader, find_pictures
+
+__all__ = ["AvReader", "open_film"]
+
+MICRO: Final = 1_000_000  # a second, of containers
+STILL: Final = frozenset({"image2", "png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe"})
+
+
+def open_film(source: str | os.PathLike[str], *, rate: Fraction | None = None) -> FilmReader:
+    """A film to read: a file, an animation (GIF, WebP, APNG), a folder of numbered pictures or a pattern of them.
+
+    Args:
+        source: its path.
+        rate: frames a second of numbered pictures.
+
+    Raises:
+        ImageError: there is no such film, it cannot be read, or it holds no moving picture.
+        MissingExtraError: PyAV is not installed.
+    """
+    path = Path(source)
+    if path.is_dir() or is_pattern(source):
+        return PicturesReader(find_pictures(source), rate or Fraction(25), shown(source))
+    if not path.is_file():
+        raise ImageError(f"{shown(source)}: no such film")
+    if path.stat().st_size == 0:
+        raise ImageError(f"{shown(source)}: is empty, need a film")
+    if path.suffix.lower() in ANIMATED:
+        return AnimationReader(path)
+    return AvReader(path)
+
+
+class AvReader(FilmReader):
+    """Whatever PyAV reads.
+
+    The first frame is decoded at once: a film's rotation and its transfer curve are known from no header.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._av = av = load_av()
+        self.path, self.name, self.notes = path, shown(path), list[str]()
+        try:
+            self._container = av.open(str(path))
+        except (av.FFmpegError, ValueError) as error:
+            raise ImageError(f"{self.name}: cannot be read as a film ({_reason(error)})") from error
+        try:
+            self._look()
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _look(self) -> None:
+        """What is known of it, from its header and its first frame."""
+        self._choose()
+        container, stream = self._container, self.stream
+        start = container.start_time
+        self.start = Fraction(start, MICRO) if start is not None and start > 0 else Fraction(0)
+        first = next(self._raw_frames(), None)
+        if first is None:
+            raise ImageError(f"{self.name}: not one of its frames can be decoded, need a film with at least one")
+        self.matrix = colours.matrix_of_side_data(first)
+        rgb = colours.upright(colours.to_rgb(first), self.matrix)
+        self._notes_of(first)
+        rate = stream.average_rate or stream.guessed_rate or None
+        seconds = self._seconds()
+        frames = stream.frames or (round(seconds * rate) if seconds and rate else None)
+        pixel, turned = Fraction(stream.sample_aspect_ratio or 1), self.matrix is not None and self.matrix[0] == 0
+        self.facts = FilmFacts(
+            self.name, (rgb.shape[0], rgb.shape[1]), Fraction(stream.time_base), rate and Fraction(rate), frames,
+            seconds, self._has_alpha, None, 1 / pixel if turned else pixel,
+        )  # fmt: skip
+        self._again()
+
+    def _choose(self) -> None:
+        """Find the stream that is the film, and what decodes it."""
+        container = self._container
+        pictures = [row for row in container.streams.video if not _is_cover(row)]
+        if not pictures:
+            kinds = ", ".join(sorted({row.type for row in container.streams})) or "nothing"
+            raise ImageError(f"{self.name}: holds no moving picture ({kinds} alone), need a film")
+        self.stream = stream = pictures[0]
+        if container.format.name in STILL or container.format.name.endswith("_pipe"):
+            raise ImageError(f"{self.name}: is a still picture, need a film: paint it with `impasto stylize`")
+        if stream.codec_context is None or stream.time_base is None:
+            raise ImageError(f"{self.name}: its picture is coded in a way that is not known here, or encrypted")
+        stream.thread_type = "AUTO"
+        self._decoder = self._decoder_of(stream)
+
+    def _again(self) -> None:
+        """Open it anew: not every film can be wound back."""
+        self._container.close()
+        self._container = self._av.open(str(self.path))
+        self._choose()
+        self._fresh = True
+
+    @property
+    def container(self) -> Any:
+        """See `FilmReader`; a new one with each call of `items` but the first."""
+        return self._container
+
+    def close(self) -> None:
+        """See `FilmReader`."""
+        self._container.close()
+
+    def items(
+        self, begin: Fraction = Fraction(0), end: Fraction | None = None, *, decode: bool = True
+    ) -> Iterator[Frame | Sound]:
+        """See `FilmReader`. A damaged place is passed over, and told in `notes`."""
+        time_base, last = self.facts.time_base, None
+        shift = self.start + begin
+        self._wind(shift)
+        offset = round(shift / time_base)
+        stop = None if end is None else shift + (end - begin)
+        for item in self._decoded(decode=decode):
+            if isinstance(item, Sound):
+                if _within(item.packet, shift, stop):
+                    yield Sound(item.packet, shift)
+                continue
+            pts = item.pts
+            if pts is None:
+                pts = 0 if last is None else last + max(1, round(1 / ((self.facts.rate or 25) * time_base)))
+            if item.time_base and item.time_base != time_base:
+                pts = round(pts * item.time_base / time_base)
+            if last is not None and pts <= last:  # no muxer takes two frames of one time
+                continue
+            if pts < offset and (pts + (item.duration or 0) <= offset):
+                continue
+            if stop is not None and pts * time_base >= stop:
+                if pts * time_base > stop + 10:  # beyond what other streams may lag behind
+                    return
+                continue
+            last = pts
+            yield self._frame(item, max(0, pts - offset) if begin else pts - offset)
+
+    # -- what is inside -------------------------------------------------------------------------------------
+
+    def _decoder_of(self, stream: Any) -> Any:
+        """Libvpx instead of FFmpeg's own decoder, which drops the transparency of VP8 and VP9."""
+        self._has_alpha = stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) == "1"
+        name = {"vp9": "libvpx-vp9", "vp8": "libvpx"}.get(stream.codec_context.name.removeprefix("lib"), "")
+        if not self._has_alpha or not name:
+            return stream.codec_context
+        decoder = self._av.CodecContext.create(name, "r")
+        decoder.extradata = stream.codec_context.extradata
+        return decoder
+
+    def _wind(self, place: Fraction) -> None:
+        """Go to the last frame at or before this time from which one can decode."""
+        if not self._fresh:
+            self._again()
+        self._fresh = False
+        if place > self.start:
+            with suppress(self._av.FFmpegError):  # then it is read from its beginning
+                self._container.seek(int(place / self.stream.time_base), stream=self.stream, backward=True)
+
+    def _raw_frames(self) -> Iterator[Any]:
+        return (item for item in self._decoded() if not isinstance(item, Sound))
+
+    def _decoded(self, *, decode: bool = True) -> Iterator[Any]:
+        av, broken = self._av, 0
+        packets = self._container.demux()
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                break
+            except av.FFmpegError as error:
+                self._tell(f"{self.name}: ends in a damaged place ({_reason(error)}); what could be read is painted")
+                break
+            if packet.stream_index != self.stream.index:
+                if packet.size and packet.dts is not None:
+                    yield Sound(packet)
+                continue
+            if packet.size == 0 or not decode:
+                continue  # the end: flushed below
+            try:
+                yield from self._decoder.decode(packet)
+            except av.FFmpegError as error:
+                broken += 1
+                self._tell(f"{self.name}: has damaged frames, which are left out ({_reason(error)})")
+        if not decode:
+            return
+        with suppress(av.FFmpegError, EOFError):
+            yield from self._decoder.decode(None)
+
+    def _frame(self, frame: Any, pts: int) -> Frame:
+        rgb, alpha = colours.to_rgb(frame), None
+        if self._has_alpha:
+            alpha = _alpha_of(frame)
+        size = self.facts.size
+        rgb = colours.upright(rgb, self.matrix)
+        if rgb.shape[:2] != size:
+            self._tell(f"{self.name}: its frames change their size; all are brought to {size[1]}x{size[0]} px")
+            rgb, alpha = _brought_to(rgb, size), None if alpha is None else _brought_to(alpha, size)
+        return Frame(rgb, pts, int(frame.duration or 0), None if alpha is None else colours.upright(alpha, self.matrix))
+
+    def _seconds(self) -> float | None:
+        stream, container = self.stream, self._container
+        if stream.duration:
+            return float(stream.duration * stream.time_base)
+        return container.duration / MICRO if container.duration else None
+
+    def _notes_of(self, frame: Any) -> None:
+        bits = colours.bit_depth(frame)
+        if colours.is_hdr(frame):
+            kind = "PQ" if frame.color_trc == colours.PQ else "HLG"
+            self._tell(f"{self.name}: is {kind} (HDR): painted and written as ordinary BT.709, brightest parts pressed")
+        elif bits > 8:
+            self._tell(f"{self.name}: has {bits} bits: painted and written with 8")
+        if frame.interlaced_frame:
+            self._tell(f"{self.name}: is interlaced: its lines are painted as they are")
+
+    def _tell(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
+
+def _is_cover(stream: Any) -> bool:
+    """Whether a stream is the picture on a cover instead of a film."""
+    disposition = getattr(stream, "disposition", None)
+    return disposition is not None and "attached_pic" in str(disposition)
+
+
+def _within(packet: Any, begin: Fraction, end: Fraction | None) -> bool:
+    """Whether a packet belongs to a part of the film."""
+    at = (packet.pts if packet.pts is not None else packet.dts) * packet.time_base
+    length = (packet.duration or 0) * packet.time_base
+    return (begin == 0 or at + length > begin) and (end is None or at < end)
+
+
+def _alpha_of(frame: Any) -> Bytes:
+    pixels: Bytes = frame.reformat(format="rgba").to_ndarray()
+    return np.ascontiguousarray(pixels[:, :, 3])
+
+
+def _brought_to(pixels: Bytes, size: tuple[int, int]) -> Bytes:
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC))
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).splitlines()[0]

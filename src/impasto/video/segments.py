@@ -1,0 +1,198 @@
+"""The folder of a film's run: finished segments, after which it goes on, and which together become the film."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from impasto.errors import DataError
+from impasto.files import atomic_path, shown
+from impasto.video.film import FilmFacts, FilmReader, Frame, Sound, load_av
+from impasto.video.steady import Steadier
+from impasto.video.writing import AvWriter, FilmWriter
+
+__all__ = ["FilmRun", "SegmentWriter"]
+
+LENGTH: Final = 2  # seconds of film in a segment, at least
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A finished part: its first and last frame's time in time bases of the film, and how many frames it has."""
+
+    first: int
+    last: int
+    frames: int
+
+
+class FilmRun:
+    """A run's folder.
+
+    Args:
+        folder: made if need be.
+        what: what is painted and how, as text; a run goes on as it began alone.
+        resume: go on with what is there.
+
+    Attributes:
+        segments: that are finished.
+
+    Raises:
+        DataError: there is a run and `resume` is not said, none and it is, or the run is of something else.
+    """
+
+    def __init__(self, folder: Path, what: str, *, resume: bool) -> None:
+        self.folder, self.segments = folder, list[Segment]()
+        self._what = hashlib.sha256(what.encode()).hexdigest()
+        state = folder / "film.json"
+        if not state.is_file():
+            if resume:
+                raise DataError(f"{shown(folder)}: no run of a film is there: leave out `resume` to begin one")
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+        if not resume:
+            raise DataError(f"{shown(folder)}: a run of a film is there: add `resume`, or give another folder")
+        try:
+            found = json.loads(state.read_text("utf-8"))
+            known, self.segments = found["what"], [Segment(**row) for row in found["segments"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{shown(state)}: is damaged ({error}): begin the run again in another folder") from error
+        if found.get("format") != FORMAT or known != self._what:
+            raise DataError(f"{shown(folder)}: the run there is of another film, style or option: repeat what it was")
+
+    @property
+    def last(self) -> int | None:
+        """The time of the last frame that is finished."""
+        return self.segments[-1].last if self.segments else None
+
+    @property
+    def frames(self) -> int:
+        """How many are finished."""
+        return sum(segment.frames for segment in self.segments)
+
+    def path(self, number: int) -> Path:
+        """Where a segment lies."""
+        return self.folder / f"segment-{number:05d}.mp4"
+
+    def restore(self, steadier: Steadier) -> None:
+        """Bring a steadier to where it was after the last segment."""
+        if self.segments:
+            with np.load(self._memory(len(self.segments)), allow_pickle=False) as found:
+                steadier.load_state(dict(found))
+
+    def add(self, segment: Segment, steadier: Steadier | None) -> None:
+        """Count a segment, whose file is whole, as finished."""
+        number = len(self.segments) + 1
+        if steadier is not None:
+            with atomic_path(self._memory(number)) as temporary, temporary.open("wb") as file:
+                np.savez(file, allow_pickle=False, **steadier.state())
+        self.segments.append(segment)
+        rows = [vars(segment) for segment in self.segments]
+        with atomic_path(self.folder / "film.json") as temporary:
+            temporary.write_text(json.dumps({"format": FORMAT, "what": self._what, "segments": rows}), "utf-8")
+        with suppress(OSError):
+            self._memory(number - 1).unlink(missing_ok=True)
+
+    def _memory(self, number: int) -> Path:
+        return self.folder / f"steady-{number:05d}.npz"
+
+
+class SegmentWriter(FilmWriter):
+    """Writes the segments of a run, and then the film that they are together.
+
+    Args:
+        run: the folder.
+        facts: of the film that is written.
+        codec, crf: as of `AvWriter`.
+        steadier: what is kept of it with each segment.
+    """
+
+    def __init__(self, run: FilmRun, facts: FilmFacts, codec: str, crf: int, steadier: Steadier | None) -> None:
+        super().__init__()
+        self._run, self._facts, self._codec, self._crf, self._steadier = run, facts, codec, crf, steadier
+        self._frames: list[Frame] = []  # of the segment that is being painted; encoded when it is whole
+
+    def write(self, frame: Frame) -> None:
+        """See `FilmWriter`."""
+        self._frames.append(frame)
+        if (frame.pts + frame.duration - self._frames[0].pts) * self._facts.time_base >= LENGTH:
+            self._end_segment()
+
+    def finish(self) -> None:
+        """See `FilmWriter`."""
+        if self._frames:
+            self._end_segment()
+
+    def _end_segment(self) -> None:
+        frames, first = self._frames, self._frames[0].pts
+        with atomic_path(self._run.path(len(self._run.segments) + 1)) as temporary:
+            with AvWriter(temporary, self._facts, self._codec, self._crf, name="the film") as writer:
+                for frame in frames:
+                    # Its own times begin at 0: MP4 keeps where a film begins in thousandths alone.
+                    writer.write(replace(frame, pts=frame.pts - first))
+                writer.finish()
+            self.notes += [note for note in writer.notes if note not in self.notes]
+        self._run.add(Segment(first, frames[-1].pts, len(frames)), self._steadier)
+        self._frames = []
+
+
+class JoinedWriter(AvWriter):
+    """A film made of a run's segments, whose packets are copied, and of what is beside the picture in the source."""
+
+    def __init__(self, path: Path, run: FilmRun, facts: FilmFacts, source: FilmReader | None, **options: Any) -> None:
+        self._first = load_av().open(str(run.path(1)))
+        self._run = run
+        super().__init__(path, facts, "h264", 0, None if source is None else source.container, **options)
+
+    def join(self, sounds: Iterator[Sound]) -> None:
+        """Write everything in the order of its time."""
+        pictures = ((packet.dts * packet.time_base, 0, packet) for packet in self._pictures())
+        others = ((_time_of(sound), 1, sound) for sound in sounds)
+        for _, kind, item in heapq.merge(pictures, others, key=lambda row: row[0]):
+            if kind == 0:
+                self._file.mux(item)
+            else:
+                self.sound(item)
+        for carried in self._carried.values():
+            for packet in carried.rest():
+                self._file.mux(packet)
+        self._file.close()
+
+    def close(self) -> None:
+        """See `FilmWriter`."""
+        self._first.close()
+        super().close()
+
+    def _add_picture(self, facts: FilmFacts, codec: Any, name: str, crf: int) -> Any:
+        self._alpha = False
+        return self._file.add_stream_from_template(self._first.streams.video[0])
+
+    def _pictures(self) -> Iterator[Any]:
+        before = None
+        for number, segment in enumerate(self._run.segments, 1):
+            with load_av().open(str(self._run.path(number))) as film:
+                stream = film.streams.video[0]
+                for packet in film.demux(stream):
+                    if not packet.size:
+                        continue
+                    shift = round(segment.first * self._time_base / packet.time_base)
+                    packet.pts += shift
+                    packet.dts += shift
+                    if before is not None and packet.dts <= before:  # what an encoder delays at each beginning
+                        packet.dts = before + 1
+                    before = packet.dts
+                    packet.stream = self._stream
+                    yield packet
+
+
+def _time_of(sound: Sound) -> Fraction:
+    return Fraction(sound.packet.dts * sound.packet.time_base) - sound.shift

@@ -1,0 +1,207 @@
+"""A film as a job: painted by a network or by optimisation, whole or not at all, and the command line of it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from impasto.cli.app import app
+from impasto.errors import DataError, ImageError, OptionError, OutputError
+from impasto.stylizer.engine import Engine
+from impasto.stylizer.job import Output
+from impasto.stylizer.request import StylizeRequest
+from impasto.video.job import FilmJob, SteadyJob
+from impasto.video.options import FilmOptions, split_times
+from impasto.video.reading import open_film
+
+from .film_samples import asked, blobs, make_film, ramp
+
+TIMES = [24 * number for number in range(10)]
+GALLERY = StylizeRequest.of(style="great-wave")
+PLAIN = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "120", "FORCE_COLOR": None, "GITHUB_ACTIONS": None}
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    make_film(tmp_path / "clip.mp4", TIMES, sound="aac", picture=blobs)
+    return tmp_path / "clip.mp4"
+
+
+def paint(
+    engine: Engine, film: Path, target: Path | str, request: StylizeRequest = GALLERY, **options: object
+) -> FilmJob:
+    with FilmJob(engine, str(film), request, Output(str(target)), FilmOptions(**options)) as job:  # type: ignore[arg-type]
+        records = list(job.run())
+        done = [record.done for record in records if record.phase == "painting"]
+        assert sorted(set(done) - {0}) == list(range(1, job.painted + 1))
+    return job
+
+
+def test_a_film_is_painted_with_its_sound(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    job = paint(engine, clip, tmp_path / "out.mp4")
+    before, after = asked(clip), asked(tmp_path / "out.mp4")
+    assert after["times"] == pytest.approx(before["times"])
+    assert after["sound"] == before["sound"]
+    assert after["size"] == before["size"]
+    assert job.summary() == "10 frames of 96x64 px, by gallery"
+    with open_film(clip) as one, open_film(tmp_path / "out.mp4") as other:
+        pairs = list(zip(one.frames(), other.frames(), strict=True))
+    assert all(np.abs(a.rgb.astype(int) - b.rgb).mean() > 10 for a, b in pairs)
+
+
+def test_a_still_film_stays_still(engine: Engine, tmp_path: Path) -> None:
+    make_film(
+        tmp_path / "a.mkv", TIMES, picture=lambda _, size: ramp(0, size), codec="ffv1", pix_fmt="bgr0", options={}
+    )
+    paint(engine, tmp_path / "a.mkv", f"{tmp_path}/out/")
+    with open_film(tmp_path / "out") as film:
+        frames = [frame.rgb for frame in film.frames()]
+    assert len(frames) == 10
+    assert all(np.array_equal(frame, frames[0]) for frame in frames)
+
+
+def test_parts_sizes_and_every_other_frame(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    request = StylizeRequest.of(style="great-wave", size=48)
+    job = paint(engine, clip, tmp_path / "out.mp4", request, begin=Fraction(3, 25), end=Fraction(8, 25), every=2)
+    found = asked(tmp_path / "out.mp4")
+    assert found["size"] == [32, 48]
+    assert job.painted == len(found["times"]) == 3
+    assert np.diff(found["times"]) == pytest.approx([0.08, 0.08], abs=1e-3)
+
+
+def test_stopping_leaves_nothing(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    job = FilmJob(engine, str(clip), GALLERY, Output(str(tmp_path / "out.mp4")))
+    for record in job.run():
+        if record.done == 3:
+            break
+    job.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_optimisation_frame_by_frame(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(ramp(3)).save(tmp_path / "style.png")
+    request = StylizeRequest.of(style=str(tmp_path / "style.png"), quality="good", steps=3, size=64)
+    job = paint(engine, clip, tmp_path / "out.mp4", request, end=Fraction(1, 8))
+    assert job.summary().endswith("by optimisation")
+    assert len(asked(tmp_path / "out.mp4")["times"]) == 4
+
+
+def test_styles_fade(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    styles, changes = split_times(["great-wave@0s", "the-scream@0.3s"])
+    request = StylizeRequest.of(style=styles)
+    assert changes is not None
+    assert [style.weight for style in changes.at(Fraction(1, 10))] == pytest.approx([2 / 3, 1 / 3])
+    paint(engine, clip, f"{tmp_path}/out/", request, changes=changes, kept=0.0)
+    for name, number in (("great-wave", 1), ("the-scream", 10)):
+        paint(engine, clip, f"{tmp_path}/{name}/", StylizeRequest.of(style=name), kept=0.0)
+        alone, fading = ((tmp_path / part / f"{number:06d}.png").read_bytes() for part in (name, "out"))
+        assert alone == fading
+    with pytest.raises(OptionError, match="has no time"):
+        split_times(["great-wave@0s", "the-scream"])
+    with pytest.raises(OptionError, match="in order"):
+        split_times(["great-wave@2s", "the-scream@1s"])
+
+
+def test_steady_takes_flicker_out_of_foreign_frames(engine: Engine, tmp_path: Path) -> None:
+    def flickering(number: int, size: tuple[int, int]) -> np.ndarray:
+        noise = np.random.default_rng(number).normal(0, 20, (*size, 3))
+        return (blobs(number, size, speed=0) + noise).clip(0, 255).astype(np.uint8)
+
+    make_film(tmp_path / "a.mp4", TIMES, picture=lambda _, size: blobs(0, size), sound="aac")
+    make_film(tmp_path / "b.mp4", TIMES, picture=flickering)
+    with SteadyJob(engine, str(tmp_path / "b.mp4"), str(tmp_path / "a.mp4"), Output(str(tmp_path / "c.mp4"))) as job:
+        list(job.run())
+    spread = []
+    for name in ("b", "c"):
+        with open_film(tmp_path / f"{name}.mp4") as film:
+            spread.append(np.std([frame.rgb.astype(float) for frame in film.frames()][4:], axis=0).mean())
+    assert spread[1] < spread[0] / 2
+    assert asked(tmp_path / "c.mp4")["sound"] == asked(tmp_path / "a.mp4")["sound"]
+
+
+def packets(path: Path) -> list[tuple[int, int, bytes]]:
+    with av.open(str(path)) as film:
+        return [(one.pts, one.dts, bytes(one)) for one in film.demux() if one.size]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_run_that_was_killed_ends_the_same(engine: Engine, tmp_path: Path, suffix: str) -> None:
+    """Segments of two seconds; the job is dropped in the middle of the second one."""
+    times = [90 * number + (number % 3) * 7 for number in range(32)]
+    clip = tmp_path / "clip.mp4"
+    make_film(clip, times, sound="aac", picture=blobs)
+    whole, parts = tmp_path / f"whole{suffix}", tmp_path / f"parts{suffix}"
+    paint(engine, clip, whole, run=tmp_path / "one")
+    job = FilmJob(engine, str(clip), GALLERY, Output(str(parts)), FilmOptions(run=tmp_path / "two"))
+    for record in job.run():
+        if record.done == 20:
+            break
+    job.close()
+    assert not parts.exists()
+    with pytest.raises(DataError, match="add `resume`"):
+        paint(engine, clip, parts, run=tmp_path / "two")
+    other = StylizeRequest.of(style="the-scream")
+    with pytest.raises(DataError, match="another film, style or option"):
+        paint(engine, clip, parts, other, run=tmp_path / "two", resume=True)
+    job = FilmJob(engine, str(clip), GALLERY, Output(str(parts)), FilmOptions(run=tmp_path / "two", resume=True))
+    with job:
+        painted = [record.done for record in job.run() if record.phase == "painting"]
+    assert painted[0] > 10
+    assert packets(parts) == packets(whole)
+    before, after = asked(clip), asked(parts)
+    assert after["times"] == pytest.approx(before["times"], abs=1e-9 if suffix == ".mp4" else 1e-3)
+    sounds = [[digest for _, digest in found["sound"]] for found in (before, after)]
+    cut = 0 if suffix == ".mp4" else 1  # what MP4's edit list cuts away, and Matroska would play
+    assert sounds[1] == sounds[0][cut:]
+    assert after["tags"] == [1, 1, 1, 1]
+
+
+def test_what_is_wrong_is_told_before_the_work(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="is the input"):
+        FilmJob(engine, str(clip), GALLERY, Output(str(clip)))
+    with pytest.raises(OutputError, match=r"\.wmv"):
+        FilmJob(engine, str(clip), GALLERY, Output(str(tmp_path / "a.wmv")))
+    with pytest.raises(OptionError, match="codec"):
+        FilmJob(engine, str(clip), GALLERY, Output(str(tmp_path / "a.webm")), FilmOptions(codec="h264"))
+    with pytest.raises(ImageError, match="no such film"):
+        FilmJob(engine, str(tmp_path / "x.mp4"), GALLERY, Output(str(tmp_path / "a.mp4")))
+    with (
+        pytest.raises(ImageError, match="has no frames from 9 s"),
+        FilmJob(engine, str(clip), GALLERY, Output(str(tmp_path / "a.mp4")), FilmOptions(begin=Fraction(9))) as job,
+    ):
+        list(job.run())
+    assert not (tmp_path / "a.mp4").exists()
+
+
+def test_command_line(clip: Path, tmp_path: Path) -> None:
+    def run(*words: str):
+        return CliRunner(env=PLAIN).invoke(app, list(words))
+
+    out = str(tmp_path / "out.gif")
+    done = run("video", str(clip), "--style", "great-wave", "-o", out, "--to", "0.2", "--steady", "0")
+    assert done.exit_code == 0, done.output
+    assert "an animation has no sound" in done.output
+    assert "5 frames of 96x64 px, by gallery" in done.output
+    done = run("video", str(clip), "-s", "great-wave", "-o", str(tmp_path / "p.mp4"), "--preview", "0.2")
+    assert "5 frames of 48x32 px" in done.output
+    assert "the whole at 96 px will take" in done.output
+    again = run("video", str(clip), "--style", "great-wave", "-o", out)
+    assert again.exit_code == 2
+    wrong = run("video", str(clip), "--style", "great-wave", "-o", out, "--from", "soon", "--force")
+    assert wrong.exit_code == 2
+    assert "--from is 'soon'" in wrong.output
+    assert run("video", str(clip), "-o", out, "--force").exit_code == 2
+    done = run("steady", str(clip), "--like", str(clip), "-o", str(tmp_path / "s.mp4"))
+    assert done.exit_code == 0, done.output
