@@ -17,7 +17,7 @@ from impasto.core.legacy import is_tar, load_tar
 from impasto.core.vgg import TOPOLOGIES, Topology
 from impasto.errors import WeightsError
 
-__all__ = ["Convolutions", "convolutions", "is_safetensors", "read_tensors"]
+__all__ = ["Convolutions", "convolutions", "is_safetensors", "read_saved", "read_tensors"]
 
 _TORCHVISION = re.compile(r"features\.(\d+)\.(weight|bias)")
 _OURS = re.compile(r"(conv\d+_\d+)\.(?:reduce\.|expand\.)?(?:weight|bias)")
@@ -40,11 +40,11 @@ def is_safetensors(path: Path) -> bool:
         return handle.read(9)[8:] == b"{"
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The state dict in a safetensors file or in any format ``torch.save`` ever wrote; no code is run.
+def read_saved(path: Path) -> dict[Any, Any]:
+    """The dict in a safetensors file or in any format ``torch.save`` ever wrote; no code is run.
 
     Raises:
-        WeightsError: the file is damaged, holds anything else than named tensors, or would run code.
+        WeightsError: the file is damaged, holds no dict, or would run code.
     """
     try:
         if is_safetensors(path):
@@ -59,6 +59,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(value, dict):
         raise WeightsError(f"{path}: holds a {type(value).__name__}, need a state dict (names and tensors)")
+    return value
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The state dict in such a file.
+
+    Raises:
+        WeightsError: the file is damaged, holds anything else than named tensors, or would run code.
+    """
+    value = read_saved(path)
     for key, tensor in value.items():
         if not isinstance(key, str) or not isinstance(tensor, Tensor):
             raise WeightsError(f"{path}: {key!r} is a {type(tensor).__name__}, need a state dict of tensors alone")

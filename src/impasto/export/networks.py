@@ -12,7 +12,7 @@ What looks takes ``style`` (1, 4, h, w): colours in [0, 1], and how far each pix
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from impasto.core.vgg import VGG
 from impasto.errors import OptionError
-from impasto.export.graph import Graph
+from impasto.export.graph import NORM_EPS, Graph
 from impasto.networks import palette, restyling, universal
 from impasto.networks.adain import AdaIN
 from impasto.networks.brisk import Brisk
+from impasto.networks.chain import Chain, ChainConv, ChainNorm
 from impasto.networks.encoded import SMALLEST, STRIDE, TAPS
 from impasto.networks.norms import ConditionalInstanceNorm, InstanceNorm
-from impasto.networks.registry import Network, as_adain, as_brisk, as_styled, as_universal, painter_of
+from impasto.networks.registry import Network, as_adain, as_brisk, as_chain, as_styled, as_universal, painter_of
 from impasto.networks.staged import Stage, StagedNetwork
 from impasto.networks.universal import Universal
 
@@ -94,6 +95,11 @@ def _paint_named(network: Network, g: Graph) -> Part:
 def _paint_staged(g: Graph, network: StagedNetwork, rows: Rows) -> str:
     """`StagedNetwork.paint` of the input ``image``."""
     padded = g.pad_to_multiple("image", network.STRIDE, network.SMALLEST)
+    chain = as_chain(cast(Network, network))
+    if chain is not None:
+        x = _scaled(g, _swapped(g, padded, chain), chain.config.scale, chain.config.shift)
+        features = _run_stages(g, network.stages(), x, rows)
+        return g.crop(_colours_of_chain(g, features, chain), "image")
     x = g.op("Sub", padded, g.mean(padded))  # changes the rounding alone: see `StagedNetwork.centre`
     if network.INPUT_SCALE != 1:
         x = g.op("Mul", x, g.number(network.INPUT_SCALE))
@@ -101,26 +107,63 @@ def _paint_staged(g: Graph, network: StagedNetwork, rows: Rows) -> str:
     return g.crop(_to_picture(g, network, features, padded, rows), "image")
 
 
+def _swapped(g: Graph, x: str, chain: Chain) -> str:
+    return g.op("Gather", x, g.integers(2, 1, 0), axis=1) if chain.config.bgr else x
+
+
+def _scaled(g: Graph, x: str, scale: Sequence[float], shift: Sequence[float]) -> str:
+    factors, terms = (g.constant(np.array(values, np.float32).reshape(1, 3, 1, 1)) for values in (scale, shift))
+    return g.op("Add", g.op("Mul", x, factors), terms)
+
+
+def _colours_of_chain(g: Graph, features: str, chain: Chain) -> str:
+    """`Chain.to_picture`."""
+    how = {"tanh": "Tanh", "sigmoid": "Sigmoid"}.get(chain.config.output)
+    x = features if how is None else g.op(how, features)
+    x = _swapped(g, _scaled(g, x, chain.config.gain, chain.config.offset), chain)
+    return g.op("Clip", x, g.number(0), g.number(1))
+
+
+def _convolved(g: Graph, x: str, stage: Stage) -> str:
+    """The convolution of a stage, its border included."""
+    conv = stage.conv.conv2d
+    weight, bias, stride = _array(conv.weight), _bias(conv.bias), conv.stride[0]
+    if not isinstance(stage.conv, ChainConv):
+        return g.convolution(g.pad(x, stage.conv.halo, "reflect"), weight, bias, stride=stride)
+    if stage.conv.padding == "same":
+        return g.convolution_same(x, weight, bias, stride)
+    if stage.spread > 1:
+        return g.transposed(x, weight, bias, factor=stage.spread, pads=stage.conv.padding)
+    mode: Literal["reflect", "edge", "constant"] = "reflect" if stage.conv.mode == "reflect" else "constant"
+    mode = "edge" if stage.conv.mode == "replicate" else mode
+    before, after = stage.conv.padding
+    return g.convolution(g.pad(x, before, mode, after), weight, bias, stride=stride)
+
+
 def _run_stages(g: Graph, stages: Sequence[Stage], x: str, rows: Rows | None = None) -> str:
     """See `staged.run_stages`."""
     kept = x
     for number, stage in enumerate(stages):
         kept = x if stage.opens else kept
+        x = g.pad(x, stage.extend, "reflect")
         if stage.unshuffle > 1:
             x = g.op("SpaceToDepth", x, blocksize=stage.unshuffle)
         if stage.upsample > 1:
             x = _enlarge(g, x, stage.upsample)
-        conv = stage.conv.conv2d
-        x = g.pad(x, stage.conv.halo, "reflect")
-        x = g.convolution(x, _array(conv.weight), _bias(conv.bias), stride=conv.stride[0])
+        x = _convolved(g, x, stage)
+        if stage.relu_first:
+            x = g.op("Relu", x)
         if stage.shuffle > 1:
             x = g.op("DepthToSpace", x, blocksize=stage.shuffle, mode="DCR")
         if stage.norm is not None:
-            x = g.instance_norm(x, *_affine(g, stage.norm, number, rows))
+            eps = stage.norm.eps if isinstance(stage.norm, ChainNorm) else NORM_EPS
+            x = g.instance_norm(x, *_affine(g, stage.norm, number, rows), eps)
         if stage.relu:
             x = g.op("Relu", x)
         if stage.closes:
-            x = g.op("Add", x, kept)
+            x = g.op("Add", x, g.trim(kept, stage.crop))
+        if stage.relu_sum:
+            x = g.op("Relu", x)
     return x
 
 
@@ -173,7 +216,7 @@ def _bytes_per_pixel(stages: Sequence[Stage], area: float = 1.0) -> int:
     most = 0.0
     for stage in stages:
         conv = stage.conv.conv2d
-        area *= stage.upsample**2 / stage.unshuffle**2
+        area *= stage.upsample**2 * stage.spread**2 / stage.unshuffle**2
         before = conv.in_channels * area
         area /= conv.stride[0] ** 2
         most = max(most, 2 * before + 3 * conv.out_channels * area)
