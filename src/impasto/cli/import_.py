@@ -25,6 +25,11 @@ _Names = Annotated[
     typer.Option("--style-names", metavar="A,B,...", help="Of a network of several styles, in its order."),
 ]
 
+_Channels = Annotated[
+    str, typer.Option("--channels", metavar="rgb|bgr", help="That an ONNX file takes, where it does not say.")
+]
+_Values = Annotated[int, typer.Option("--values", metavar="1|255", help="What white is to an ONNX file.")]
+
 
 def import_(
     file: _File,
@@ -32,6 +37,8 @@ def import_(
     kind: _Kind = None,
     explain: _Explain = False,
     style_names: _Names = None,
+    channels: _Channels = "",
+    values: _Values = 0,
     force: ForceOption = False,
 ) -> None:
     """Turn a network in somebody else's file into one of ours, which says of itself what it is.
@@ -41,15 +48,17 @@ def import_(
     require("torch safetensors", "torch", "opening other people's networks")
     from impasto.networks.foreign.explaining import explain as look
     from impasto.networks.foreign.importing import import_network
+    from impasto.networks.foreign.source import Options
 
     if output is None and not explain:
         raise OptionError("say where it goes by `output`, or ask for `explain`", "output")
     names = tuple(name.strip() for name in style_names.split(",")) if style_names else ()
+    options = Options(names, channels, values)
     if explain:
-        found = look(file, kind=kind, style_names=names)
+        found = look(file, kind=kind, options=options)
         print_facts(found.facts.items())
         print_table(("before", "convolution", "after"), found.layers, whole=("convolution",))
     if output is not None:
-        description = import_network(file, output, kind=kind, style_names=names, force=force)
+        description = import_network(file, output, kind=kind, options=options, force=force)
         styles = ", ".join(row["name"] for row in description["styles"]) or "any picture"
         show_note(f"{output}: {description['came_from']['kind']}, now {description['method']}: {styles}")

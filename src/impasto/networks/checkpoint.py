@@ -90,7 +90,7 @@ def load_model(
     *,
     encoder: VGG | None = None,
     kind: str | None = None,
-    style_names: Sequence[str] = (),
+    options: Options | None = None,
 ) -> tuple[Network, dict[str, Any]]:
     """The network in a file of ours or of a kind in `foreign.kinds`, and the file's description.
 
@@ -102,7 +102,7 @@ def load_model(
         path: a file, or a folder that is one; no code in it is run.
         encoder: for AdaIN and Universal, instead of the backbone that the file names.
         kind: of other people's file, where its content does not tell.
-        style_names: of other people's network of several styles.
+        options: what other people's file leaves out.
 
     Raises:
         OptionError: no such kind.
@@ -114,7 +114,7 @@ def load_model(
         raise WeightsError(f"{path}: no such file")
     description = read_metadata(path) if is_safetensors(path) else {}
     if kind is not None or not description:
-        return _load_foreign(path, kind, Options(tuple(style_names)))
+        return _load_foreign(path, kind, options or Options())
     tensors = {key: value.float() for key, value in read_tensors(path).items()}
     _check_finite(tensors, f"{path}")
     try:

@@ -34,7 +34,7 @@ class ChainBuilder:
         self._opens = False
         self._open = False
         self._output: ChainOutput = "linear"
-        self._gain, self._offset = 1.0, 0.0
+        self._gain, self._offset = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)
         self._ended = False
 
     # -- what precedes a convolution ------------------------------------------------------------------------------
@@ -164,15 +164,15 @@ class ChainBuilder:
     def output(self, kind: ChainOutput) -> None:
         """The values of the last stage go through this."""
         self._last("the output")
-        if self._output != "linear" or self._gain != 1 or self._offset != 0:
+        if self._ended:
             raise WeightsError(f"{kind} comes after the output")
         self._ended, self._output = True, kind
 
-    def scale(self, factor: float, term: float = 0.0) -> None:
-        """Times a number, plus another; after the output."""
+    def scale(self, factor: Sequence[float] | float, term: Sequence[float] | float = 0.0) -> None:
+        """Times a number, plus another, or one for each channel; after the output."""
         self._last("a factor")
         self._ended = True
-        self._gain, self._offset = self._gain * factor, self._offset * factor + term
+        self._gain, self._offset = _after(self._gain, self._offset, _three(factor), _three(term))
 
     def build(
         self,
@@ -195,21 +195,9 @@ class ChainBuilder:
         """
         if self._open or self._before or self._pad is not None or not self._stages:
             raise WeightsError("the layers end in the middle of a block, or there are none")
-        units, backs = _three(unit), _three(back)
+        gain, offset = _after(self._gain, self._offset, _three(unit), _three(back))
         try:
-            config = ChainConfig(
-                tuple(self._stages),
-                _three(scale),
-                _three(shift),
-                bgr,
-                self._output,
-                (self._gain * units[0], self._gain * units[1], self._gain * units[2]),
-                (
-                    self._offset * units[0] + backs[0],
-                    self._offset * units[1] + backs[1],
-                    self._offset * units[2] + backs[2],
-                ),
-            )
+            config = ChainConfig(tuple(self._stages), _three(scale), _three(shift), bgr, self._output, gain, offset)
             with torch.device("meta"):
                 network = Chain(config)
         except OptionError as error:
@@ -241,6 +229,18 @@ def _check_kernel(weight: Tensor) -> None:
         raise WeightsError(f"a convolution has weights of shape {tuple(weight.shape)}, need four dimensions, square")
 
 
-def _three(value: Sequence[float] | float) -> tuple[float, float, float]:
+Three = tuple[float, float, float]
+
+
+def _after(gain: Three, offset: Three, factor: Three, term: Three) -> tuple[Three, Three]:
+    """``(x * gain + offset) * factor + term`` as a gain and an offset."""
+    gains = [a * b for a, b in zip(gain, factor, strict=True)]
+    offsets = [a * b + c for a, b, c in zip(offset, factor, term, strict=True)]
+    return _three(gains), _three(offsets)
+
+
+def _three(value: Sequence[float] | float) -> Three:
+    if not isinstance(value, int | float) and len(value) != 3:
+        raise WeightsError(f"{len(value)} numbers for the colours of a picture, need 3")
     first, second, third = (value,) * 3 if isinstance(value, int | float) else value
     return float(first), float(second), float(third)

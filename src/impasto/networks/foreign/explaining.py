@@ -14,7 +14,8 @@ from impasto.core.host import in_our_settings
 from impasto.core.precision import Precision
 from impasto.networks.chain import ChainConv
 from impasto.networks.checkpoint import load_model
-from impasto.networks.inference import ready
+from impasto.networks.foreign.source import Options
+from impasto.networks.inference import bind, ready
 from impasto.networks.registry import Network, as_adain, build, kind_of, painter_of
 from impasto.networks.staged import Stage
 
@@ -37,9 +38,9 @@ class Explanation:
 
 
 @in_our_settings
-def explain(path: Path, *, kind: str | None = None, style_names: Sequence[str] = ()) -> Explanation:
+def explain(path: Path, *, kind: str | None = None, options: Options | None = None) -> Explanation:
     """Look into a file; errors as of `load_model`."""
-    network, description = load_model(path, kind=kind, style_names=style_names)
+    network, description = load_model(path, kind=kind, options=options)
     came: Mapping[str, Any] = description.get("came_from", {})
     names = [str(row.get("name")) for row in description["styles"]]
     facts = {
@@ -120,5 +121,5 @@ def _precision(network: Network) -> str:
 
 
 def _paint(network: Network, photo: Tensor) -> Tensor:
-    painted: Tensor = network.bind()(photo)
+    painted: Tensor = bind(network)(photo)
     return painted

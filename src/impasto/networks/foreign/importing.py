@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from impasto.errors import OptionError, OutputError
 from impasto.files import sha256
 from impasto.networks.checkpoint import load_model, save_model
 from impasto.networks.foreign.places import place_of
+from impasto.networks.foreign.source import Options
 
 __all__ = ["import_network"]
 
@@ -20,7 +20,7 @@ def import_network(
     output: str | PathLike[str],
     *,
     kind: str | None = None,
-    style_names: Sequence[str] = (),
+    options: Options | None = None,
     force: bool = False,
 ) -> dict[str, Any]:
     """Write the network in `file` to `output`, a safetensors file; gives its description.
@@ -39,7 +39,7 @@ def import_network(
         raise OutputError(f"{target}: is the input itself, give another name")
     if target.exists() and not force:
         raise OutputError(f"{target}: exists already: give another name or `force`")
-    network, description = load_model(source, kind=kind, style_names=style_names)
+    network, description = load_model(source, kind=kind, options=options)
     if "came_from" not in description:
         raise OptionError(f"{file}: is a model of ours already")
     recipe = {"imported": source.name, "sha256": sha256(source), **description["came_from"]}

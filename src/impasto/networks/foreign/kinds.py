@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from impasto.core.host import in_our_settings
 from impasto.errors import ImpastoError, OptionError, WeightsError, nearest
-from impasto.networks.foreign import jcjohnson, lengstrom, pytorch_examples, rrmina
+from impasto.networks.foreign import jcjohnson, lengstrom, onnx_chain, pytorch_examples, rrmina
 from impasto.networks.foreign.places import place_of
 from impasto.networks.foreign.source import Found, Options, Source
 
 __all__ = ["KINDS", "ForeignKind", "kind_of_file", "read_foreign"]
+
+LONGEST = 600  # letters of a sentence
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ KINDS: tuple[ForeignKind, ...] = (
     ),
     ForeignKind("rrmina", "rrmina/fast-neural-style-pytorch (.pth)", rrmina.matches, rrmina.read),
     ForeignKind("jcjohnson", "jcjohnson/fast-neural-style (.t7)", jcjohnson.matches, jcjohnson.read),
+    ForeignKind("onnx", "one style as ONNX: model zoo, Windows ML, torch.onnx", onnx_chain.matches, onnx_chain.read),
     ForeignKind(
         "lengstrom-raw", "lengstrom's, for deeplearn.js and ml5 (manifest.json)", lengstrom.matches, lengstrom.read
     ),
@@ -100,17 +101,29 @@ def read_foreign(path: Path, kind: str | None = None, options: Options | None = 
         WeightsError: of no kind, damaged, or a network that cannot be rebuilt; in one sentence.
     """
     source = Source(place_of(path))
-    row = kind_of_file(source, kind)
+    row: ForeignKind | None = None
     try:
-        found = row.read(source, options or Options())
-    except ImpastoError as error:
+        row = kind_of_file(source, kind)
+        return row, row.read(source, options or Options())
+    except WeightsError as error:
         said = str(error)
-        if isinstance(error, WeightsError) and not said.startswith(str(source.path)):
-            raise WeightsError(f"{path}: looks like {row.what}, but {said}") from error
+        if row is not None and not said.startswith(str(source.path)):
+            said = f"{path}: looks like {row.what}, but {said}"
+        raise WeightsError(_one_line(said)) from error
+    except ImpastoError:
         raise
-    except (MemoryError, RecursionError, torch.OutOfMemoryError) as error:
-        raise WeightsError(f"{path}: looks like {row.what}, but asks for more than any network has") from error
-    return row, found
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # a damaged file can fail in any way whatever
+        what = "a network" if row is None else row.what
+        raise WeightsError(_one_line(f"{path}: looks like {what}, but is damaged: {type(error).__name__}")) from error
+
+
+def _one_line(text: str) -> str:
+    """What may have come from a file, fit to be shown."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    words = " ".join(plain.split())
+    return words if len(words) <= LONGEST else f"{words[:LONGEST]} ..."
 
 
 def _unknown(source: Source) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from impasto.core.state_dict import read_saved
-from impasto.errors import WeightsError
+from impasto.errors import OptionError, WeightsError
 
 __all__ = ["Found", "Options", "Source"]
 
@@ -28,9 +28,19 @@ class Options:
 
     Attributes:
         style_names: of a network of several styles, in its order.
+        channels: ``rgb`` or ``bgr``, which the network takes and gives; empty is what is usual.
+        values: what white is to it, 1 or 255; 0 is what is usual.
     """
 
     style_names: tuple[str, ...] = ()
+    channels: str = ""
+    values: int = 0
+
+    def __post_init__(self) -> None:
+        if self.channels not in ("", "rgb", "bgr"):
+            raise OptionError(f"`channels` is rgb or bgr, got {self.channels!r}", "channels")
+        if self.values not in (0, 1, 255):
+            raise OptionError(f"`values` is 1 or 255, got {self.values!r}", "values")
 
 
 @dataclass(frozen=True)
