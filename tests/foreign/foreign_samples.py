@@ -311,11 +311,14 @@ def write_checkpoint(prefix: Path, tensors: Mapping[str, Tensor]) -> None:
     data, rows = b"", {b"": _message(1, 1) + _message(3, _message(1, 1))}
     for name, value in sorted(tensors.items()):
         raw = value.numpy().astype("<f4").tobytes()
-        shape = b"".join(_message(2, _message(1, side)) for side in value.shape)
-        entry = _message(1, 1) + _message(2, shape) + _message(4, len(data)) + _message(5, len(raw))
+        entry = _message(1, 1) + _message(2, _shape_message(value)) + _message(4, len(data)) + _message(5, len(raw))
         rows[name.encode()] = entry + b"\x35" + bytes(4)  # a checksum of four bytes, field 6
         data += raw
     prefix.with_name(f"{prefix.name}.data-00000-of-00001").write_bytes(data)
+    prefix.with_name(f"{prefix.name}.index").write_bytes(_table(rows))
+
+
+def _table(rows: Mapping[bytes, bytes]) -> bytes:
     table, blocks, names = b"", [], sorted(rows)
     for i in range(0, len(names), 20):
         part = {name: rows[name] for name in names[i : i + 20]}
@@ -327,7 +330,24 @@ def write_checkpoint(prefix: Path, tensors: Mapping[str, Tensor]) -> None:
     index = _block(dict(blocks))
     footer = meta + _varint(len(table)) + _varint(len(index))
     table += index + bytes(5) + footer.ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
-    prefix.with_name(f"{prefix.name}.index").write_bytes(table)
+    return table
+
+
+def write_first_version(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """A checkpoint in one file, as TensorFlow wrote it until 2017."""
+    meta = b"".join(
+        _message(1, _message(1, name.encode()) + _message(2, _shape_message(value)) + _message(3, 1))
+        for name, value in tensors.items()
+    )
+    rows = {b"": _message(1, meta)}
+    for name, value in sorted(tensors.items()):
+        numbers = _message(5, value.numpy().astype("<f4").tobytes())
+        rows[b"\0\1" + name.encode() + b"\0\1\x88"] = _message(2, _message(1, name.encode()) + _message(3, numbers))
+    path.write_bytes(_table(rows))
+
+
+def _shape_message(value: Tensor) -> bytes:
+    return b"".join(_message(2, _message(1, side)) for side in value.shape)
 
 
 def _block(rows: Mapping[bytes, bytes]) -> bytes:

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from impasto.errors import ImpastoError
 from impasto.networks.foreign.kinds import read_foreign
 
-from .foreign_samples import Johnson7, Lengstrom, write_checkpoint
-from .test_kinds import examples_state, rrmina_state
+from .foreign_samples import Johnson7, Lengstrom, write_checkpoint, write_first_version
+from .test_kinds import examples_state, magenta_variables, rrmina_state
 
 MUTATIONS = int(os.environ.get("IMPASTO_MUTATIONS", "40"))
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -42,6 +42,7 @@ FILES: dict[str, Callable[[Path], None]] = {
     "jcjohnson, text": lambda path: Johnson7(blocks=1).write(path, as_text=True),
     "onnx": _onnx,
     "lengstrom-raw": lambda path: Lengstrom(2).write(path.with_name("wave")),
+    "magenta, one file": lambda path: write_first_version(path, magenta_variables()),
     "lengstrom": lambda path: write_checkpoint(path, Lengstrom(2).names()),
 }
 

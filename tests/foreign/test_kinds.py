@@ -14,9 +14,19 @@ from impasto.errors import OptionError, WeightsError
 from impasto.networks.chain import Chain
 from impasto.networks.checkpoint import load_model, save_model
 from impasto.networks.foreign.kinds import KINDS
+from impasto.networks.foreign.source import Options
 from impasto.networks.johnson import Johnson, JohnsonConfig
 
-from .foreign_samples import SIZES, Johnson7, Lengstrom, instance, picture, random_weights, write_checkpoint
+from .foreign_samples import (
+    SIZES,
+    Johnson7,
+    Lengstrom,
+    instance,
+    picture,
+    random_weights,
+    write_checkpoint,
+    write_first_version,
+)
 
 
 def assert_paints_like(network: torch.nn.Module, plain, sizes=SIZES) -> None:
@@ -217,6 +227,75 @@ def test_lengstrom_as_a_checkpoint(named, tmp_path) -> None:
     assert description["came_from"]["kind"] == "lengstrom"
     assert description["styles"] == [{"name": "wave"}]
     assert_paints_like(network, plain)
+
+
+def test_lengstrom_as_a_checkpoint_of_one_file(tmp_path) -> None:
+    plain = Lengstrom()
+    write_first_version(tmp_path / "la_muse.ckpt", plain.names() | {"Variable/Adam": torch.ones(3)})
+    network, description = load_model(tmp_path / "la_muse.ckpt")
+    assert description["came_from"]["kind"] == "lengstrom"
+    assert_paints_like(network, plain)
+
+
+# -- Magenta ----------------------------------------------------------------------------------------------------------
+
+
+def magenta_variables(styles: int = 3) -> dict[str, Tensor]:
+    make, out = random_weights(11), {}
+
+    def conv(name: str, into: int, channels: int, kernel: int) -> None:
+        out[f"transformer/{name}/weights"] = make(channels, into, kernel, kernel).permute(2, 3, 1, 0).contiguous()
+        for part in ("gamma", "beta"):
+            out[f"transformer/{name}/InstanceNorm/{part}"] = torch.stack([make(channels) for _ in range(styles)])
+
+    for number, (into, channels, kernel) in enumerate(((3, 4, 9), (4, 8, 3), (8, 16, 3)), 1):
+        conv(f"contract/conv{number}", into, channels, kernel)
+    for block in range(1, 6):
+        for number in (1, 2):
+            conv(f"residual/residual{block}/conv{number}", 16, 16, 3)
+    for number, (into, channels, kernel) in enumerate(((16, 8, 3), (8, 4, 3), (4, 3, 9)), 1):
+        conv(f"expand/conv{number}/conv", into, channels, kernel)
+    return out
+
+
+def plain_magenta(variables: dict[str, Tensor], image: Tensor, style: int) -> Tensor:
+    def conv(x: Tensor, name: str, stride: int = 1) -> Tensor:
+        weight = variables[f"transformer/{name}/weights"].permute(3, 2, 0, 1)
+        x = F.conv2d(F.pad(x, (weight.shape[2] // 2,) * 4, mode="reflect"), weight, stride=stride)
+        gamma, beta = (variables[f"transformer/{name}/InstanceNorm/{part}"][style] for part in ("gamma", "beta"))
+        return instance(x, gamma, beta)
+
+    x = image
+    for number, stride in ((1, 1), (2, 2), (3, 2)):
+        x = conv(x, f"contract/conv{number}", stride).relu()
+    for block in range(1, 6):
+        x = x + conv(conv(x, f"residual/residual{block}/conv1").relu(), f"residual/residual{block}/conv2")
+    for number in (1, 2):
+        x = conv(F.interpolate(x, scale_factor=2), f"expand/conv{number}/conv").relu()
+    return conv(x, "expand/conv3/conv").sigmoid()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_magenta(version, tmp_path) -> None:
+    variables, path = magenta_variables(), tmp_path / "monet.ckpt"
+    extra = {"global_step": torch.tensor(3.0), "transformer/contract/conv1/weights/Adam": torch.ones(2)}
+    (write_first_version if version == 1 else write_checkpoint)(path, variables | extra)
+    network, description = load_model(path)
+    assert description["came_from"]["kind"] == "magenta"
+    assert network.styles == ("style-00", "style-01", "style-02")
+    for style in range(3):
+        mix = network.mix(f"style-{style:02}")
+        run = lambda image, mix=mix: network(image, mix)  # noqa: E731
+        assert_paints_like(run, lambda image, style=style: plain_magenta(variables, image, style), [(64, 64), (60, 84)])
+
+
+def test_names_for_magenta_s_styles(tmp_path) -> None:
+    write_first_version(tmp_path / "monet.ckpt", magenta_variables())
+    network, description = load_model(tmp_path / "monet.ckpt", options=Options(("a", "b", "c")))
+    assert network.styles == ("a", "b", "c")
+    assert description["styles"] == [{"name": "a"}, {"name": "b"}, {"name": "c"}]
+    with pytest.raises(OptionError, match=r"2 names, and the file 3"):
+        load_model(tmp_path / "monet.ckpt", options=Options(("a", "b")))
 
 
 # -- what all of them share -------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from impasto.core.host import in_our_settings
 from impasto.errors import ImpastoError, OptionError, WeightsError, nearest
-from impasto.networks.foreign import jcjohnson, lengstrom, onnx_chain, pytorch_examples, rrmina
+from impasto.networks.foreign import jcjohnson, lengstrom, magenta, onnx_chain, pytorch_examples, rrmina
 from impasto.networks.foreign.places import place_of
 from impasto.networks.foreign.source import Found, Options, Source
 
@@ -53,6 +53,7 @@ KINDS: tuple[ForeignKind, ...] = (
         lengstrom.matches_checkpoint,
         lengstrom.read_of_checkpoint,
     ),
+    ForeignKind("magenta", "Magenta's N styles, multistyle-pastiche-generator (.ckpt)", magenta.matches, magenta.read),
 )
 
 

@@ -1,8 +1,9 @@
-"""Checkpoints of TensorFlow (V2: ``NAME.index`` and ``NAME.data-00000-of-00001``), read without TensorFlow.
+"""Checkpoints of TensorFlow, read without it: V2 (``NAME.index``, ``NAME.data-00000-of-00001``) and V1 (one file).
 
 The index is a table as LevelDB writes them: blocks of keys, each sharing a prefix with the one before, with a footer
 that tells where the block lies that lists the blocks. Each value is a protocol buffer: type, shape, shard, offset and
-size in the data file, where tensors lie as they are in memory.
+size in the data file, where tensors lie as they are in memory. A file of V1 (until 2017) is such a table too, whose
+values hold the tensors themselves.
 """
 
 from __future__ import annotations
@@ -50,17 +51,19 @@ def data_file(index: Path, shard: int, shards: int) -> Path:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether there is an index that ends as such tables do."""
-    index = index_file(path)
-    if index is None or index.stat().st_size < FOOTER:
+    """Whether there is an index, or a file of V1, that ends as such tables do."""
+    table = index_file(path) or path
+    if table.stat().st_size < FOOTER:
         return False
-    with index.open("rb") as handle:
+    with table.open("rb") as handle:
         handle.seek(-8, 2)
         return int.from_bytes(handle.read(8), "little") == MAGIC
 
 
 def shapes_of(path: Path) -> Mapping[str, tuple[int, ...]]:
     """The names of a checkpoint's tensors, with their shapes; WeightsError where it is damaged."""
+    if index_file(path) is None:
+        return {name: tuple(value.shape) for name, value in _first_version(path, lambda _: True).items()}
     return {name: entry.shape for name, entry in _entries(path)[1].items()}
 
 
@@ -70,12 +73,61 @@ def read_checkpoint(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tens
     Raises:
         WeightsError: index or data are damaged, missing, or hold more than a network has.
     """
-    shards, entries = _entries(path)
     index = index_file(path)
+    if index is None:
+        return _first_version(path, wanted)
+    shards, entries = _entries(path)
     chosen = {name: entry for name, entry in entries.items() if wanted(name)}
-    if index is None or sum(entry.size for entry in chosen.values()) > LARGEST:
+    if sum(entry.size for entry in chosen.values()) > LARGEST:
         raise WeightsError("the checkpoint has more bytes than any network of this kind")
     return {name: _tensor(data_file(index, entry.shard, shards), name, entry) for name, entry in chosen.items()}
+
+
+def _first_version(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
+    """The tensors of a file of V1 that are in float32; all others are passed over."""
+    if path.stat().st_size > LARGEST:
+        raise WeightsError("the checkpoint has more bytes than any network of this kind")
+    data, shapes, found = path.read_bytes(), {}, {}
+    try:
+        for key, value in _table(data):
+            for tag, inner in _fields(value):
+                if not key and tag == 1 and isinstance(inner, bytes):
+                    shapes = dict(_described(inner))
+                elif key and tag == 2 and isinstance(inner, bytes):
+                    name, numbers = _numbers(inner)
+                    if numbers is not None and wanted(name):
+                        found[name] = numbers
+    except (ValueError, IndexError, UnicodeDecodeError) as error:
+        raise WeightsError(f"the checkpoint is damaged: {error}") from error
+    out = {}
+    for name, values in found.items():
+        shape = shapes.get(name)
+        if shape is None or int(np.prod([float(side) for side in shape])) != len(values):
+            raise WeightsError(f"the checkpoint has {len(values)} numbers of {name}, whose shape is {shape}")
+        out[name] = torch.from_numpy(values.astype(np.float32).reshape(shape))
+    return out
+
+
+def _described(meta: bytes) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name and shape of every tensor that is kept as float32."""
+    for tag, row in _fields(meta):
+        if tag == 1 and isinstance(row, bytes):
+            entry = dict(_fields(row))
+            name, shape = entry.get(1), entry.get(2, b"")
+            if isinstance(name, bytes) and isinstance(shape, bytes):
+                yield name.decode(), _shape(shape)
+
+
+def _numbers(row: bytes) -> tuple[str, np.ndarray[tuple[int], np.dtype[np.float32]] | None]:
+    entry = dict(_fields(row))
+    name, tensor = entry.get(1), entry.get(3, b"")
+    if not isinstance(name, bytes) or not isinstance(tensor, bytes):
+        raise ValueError("a tensor has no name")
+    parts = [part for tag, part in _fields(tensor) if tag == 5 and isinstance(part, bytes)]
+    raw = b"".join(parts)
+    if len(raw) % 4:
+        raise ValueError("a tensor ends in the middle of a number")
+    return name.decode(), np.frombuffer(raw, "<f4") if raw else None
 
 
 def _tensor(place: Path, name: str, entry: _Entry) -> Tensor:
@@ -160,19 +212,25 @@ def _block(data: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _entry(value: bytes) -> _Entry:
-    kind, shape, shard, offset, size = 0, [], 0, 0, 0
+    kind, shard, offset, size = 0, 0, 0, 0
+    shape: tuple[int, ...] = ()
     for tag, found in _fields(value):
         if tag == 2 and isinstance(found, bytes):
-            sides = [side for number, side in _fields(found) if number == 2]
-            for side in sides:
-                inner = _fields(side) if isinstance(side, bytes) else []
-                shape.append(next((n for t, n in inner if t == 1 and isinstance(n, int)), 0))
+            shape = _shape(found)
         elif isinstance(found, int):
             kind, shard = (found if tag == 1 else kind), (found if tag == 3 else shard)
             offset, size = (found if tag == 4 else offset), (found if tag == 5 else size)
+    return _Entry(kind, shape, shard, offset, size)
+
+
+def _shape(message: bytes) -> tuple[int, ...]:
+    shape = []
+    for tag, side in _fields(message):
+        if tag == 2 and isinstance(side, bytes):
+            shape.append(next((n for t, n in _fields(side) if t == 1 and isinstance(n, int)), 0))
     if any(side > 1 << 31 for side in shape) or len(shape) > 8:
         raise ValueError(f"a tensor of shape {shape}")
-    return _Entry(kind, tuple(shape), shard, offset, size)
+    return tuple(shape)
 
 
 def _fields(data: bytes) -> list[tuple[int, int | bytes]]:
