@@ -6,6 +6,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from impasto.core.metadata import read_metadata
+from impasto.core.state_dict import is_safetensors
 from impasto.errors import OptionError, OutputError
 from impasto.files import sha256
 from impasto.networks.checkpoint import load_model, save_model
@@ -39,9 +41,9 @@ def import_network(
         raise OutputError(f"{target}: is the input itself, give another name")
     if target.exists() and not force:
         raise OutputError(f"{target}: exists already: give another name or `force`")
-    network, description = load_model(source, kind=kind, options=options)
-    if "came_from" not in description:
+    if source.is_file() and is_safetensors(source) and read_metadata(source):
         raise OptionError(f"{file}: is a model of ours already")
+    network, description = load_model(source, kind=kind, options=options)
     recipe = {"imported": source.name, "sha256": sha256(source), **description["came_from"]}
     save_model(
         target,

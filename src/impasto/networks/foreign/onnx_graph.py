@@ -75,7 +75,9 @@ def read_graph(data: bytes) -> Graph:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # of protobuf's own kinds
         raise WeightsError("the file is no ONNX, or damaged") from error
-    graph = model.graph
+    graph, metadata = model.graph, {row.key: row.value for row in model.metadata_props}
+    if "impasto" in metadata:
+        raise WeightsError("it is one that `impasto export onnx` wrote: give the file that it was made from")
     if len(graph.node) > MOST or len(graph.output) != 1 or model.functions:
         raise WeightsError(
             f"the graph has {len(graph.node)} operators and {len(graph.output)} outputs, need one output"
@@ -85,7 +87,7 @@ def read_graph(data: bytes) -> Graph:
         output = reader.run()
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, RuntimeError, ArithmeticError) as error:
         raise WeightsError(f"the graph makes no sense: {type(error).__name__}: {error}") from error
-    return Graph(output, {row.key: row.value for row in model.metadata_props})
+    return Graph(output, metadata)
 
 
 class _Reader:
