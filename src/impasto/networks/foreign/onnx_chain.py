@@ -49,7 +49,9 @@ def read(source: Source, options: Options) -> Found:
     )
     notes = []
     if not options.channels and not bgr and not _told_of_channels(graph):
-        notes.append("the file does not say whether it takes RGB or BGR: RGB is taken, see --channels")
+        notes.append(
+            "the file does not say whether it takes RGB or BGR: RGB is taken, unless `channels` says otherwise"
+        )
     return Found(network, told, f"{told}, clamped", licence=licence, notes=tuple(notes))
 
 
