@@ -72,6 +72,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "lab": ("lab", "lab_app"),
         "train": ("train", "train_app"),
         "export": ("export", "export_app"),
+        "import": ("import_", "import_"),
         "weights": ("weights", "weights_app"),
         "web": ("web", "web"),
         "info": ("info", "info"),

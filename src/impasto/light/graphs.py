@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,10 +15,11 @@ from impasto.core.metadata import SHIPPED
 from impasto.core.threads import usable_cores, waiting
 from impasto.errors import WeightsError
 
-__all__ = ["FORMAT", "Graph", "graph_of", "look_path"]
+__all__ = ["FORMAT", "Graph", "graph_of", "is_foreign", "look_path"]
 
 FORMAT: Final = 1
 ENTRY: Final = "impasto"
+_KEY: Final = b"\x0a\x07impasto\x12"  # as the key of an entry of a file's metadata is written
 _FATAL_ONLY: Final = 4  # what onnxruntime prints by itself; what is wrong it raises as well
 
 
@@ -72,6 +74,15 @@ def graph_of(name: str) -> Path | None:
     if shipped.parent == SHIPPED and shipped.is_file():
         return shipped
     return Path(name).expanduser() if name.casefold().endswith(".onnx") else None
+
+
+def is_foreign(name: str) -> bool:
+    """Whether it is a file of ONNX that does not say it is ours: networks of others are rebuilt in torch."""
+    path = Path(name).expanduser()
+    if not name.casefold().endswith(".onnx") or not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return data.rfind(_KEY) < 0
 
 
 def look_path(paint: Path) -> Path:

@@ -22,7 +22,9 @@ from impasto.core.state_dict import is_safetensors, read_tensors
 from impasto.core.vgg import VGG
 from impasto.core.weights import load_backbone
 from impasto.errors import OptionError, WeightsError
-from impasto.networks.johnson import Johnson
+from impasto.networks.foreign.kinds import read_foreign
+from impasto.networks.foreign.places import MANIFEST, place_of
+from impasto.networks.foreign.source import Options
 from impasto.networks.layers import state_dict_mismatch
 from impasto.networks.registry import Config, Network, build, config_from, with_encoder
 
@@ -83,28 +85,38 @@ def save_model(
 
 
 @in_our_settings
-def load_model(path: str | PathLike[str], *, encoder: VGG | None = None) -> tuple[Network, dict[str, Any]]:
-    """The network in a file of ours or of pytorch/examples' fast_neural_style, and the file's description.
+def load_model(
+    path: str | PathLike[str],
+    *,
+    encoder: VGG | None = None,
+    kind: str | None = None,
+    options: Options | None = None,
+) -> tuple[Network, dict[str, Any]]:
+    """The network in a file of ours or of a kind in `foreign.kinds`, and the file's description.
 
-    The network is in eval mode, in float32, on the CPU. A pytorch/examples file has no description; it gets
-    one with the same keys, whose style is named after the file and whose licence is "unknown".
+    The network is in eval mode, in float32, on the CPU. Other people's files have no description; they get
+    one with the same keys, whose style is named after the file and whose licence is "unknown" unless it is stated, with
+    ``came_from`` besides: the kind, and what goes in and comes out.
 
     Args:
-        path: safetensors, or anything by ``torch.save``; no code in it is run.
+        path: a file, or a folder that is one; no code in it is run.
         encoder: for AdaIN and Universal, instead of the backbone that the file names.
+        kind: of other people's file, where its content does not tell.
+        options: what other people's file leaves out.
 
     Raises:
+        OptionError: no such kind.
         WeightsError: the file is missing, damaged, foreign, or has values that are infinite or no numbers;
             or the encoder it names is not here.
     """
-    path = Path(path)
+    path = place_of(Path(path))
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     description = read_metadata(path) if is_safetensors(path) else {}
+    if kind is not None or not description:
+        return _load_foreign(path, kind, options or Options())
     tensors = {key: value.float() for key, value in read_tensors(path).items()}
     _check_finite(tensors, f"{path}")
-    if not description:
-        return _load_foreign(path, tensors)
     try:
         config = _described(description)
     except OptionError as error:
@@ -137,21 +149,27 @@ def _empty(config: Config, encoder: VGG | None) -> Network:
         return build(config, encoder)
 
 
-def _load_foreign(path: Path, tensors: Mapping[str, Tensor]) -> tuple[Network, dict[str, Any]]:
-    try:
-        network = Johnson.from_pytorch_examples(tensors)
-    except WeightsError as error:
-        raise WeightsError(f"{path}: neither a model of ours nor one of pytorch/examples: {error}") from error
+def _load_foreign(path: Path, name: str | None, options: Options) -> tuple[Network, dict[str, Any]]:
+    kind, found = read_foreign(path, name, options)
+    network: Network = found.network
+    _check_finite(network.state_dict(), f"{path}")
+    styles = [{"name": style} for style in network.styles] or [{"name": _stem(path)}]
     return network.eval(), {
         "kind": "model",
         "format": FORMAT,
         "method": network.METHOD,
         "network": asdict(network.config),
-        "styles": [{"name": path.stem}],
+        "styles": styles,
         "value_range": VALUE_RANGE,
-        "licence": "unknown",
+        "licence": found.licence,
         "recipe": {},
+        "came_from": {"kind": kind.name, "takes": found.takes, "gives": found.gives, "notes": list(found.notes)},
     }
+
+
+def _stem(path: Path) -> str:
+    """What the style in a file without names is called."""
+    return path.parent.name if path.name == MANIFEST else path.name.split(".")[0] or path.name
 
 
 def _check_finite(tensors: Mapping[str, Tensor], where: str) -> None:

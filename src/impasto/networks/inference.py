@@ -6,14 +6,22 @@ import torch
 from torch import Tensor
 
 from impasto.core.host import in_our_settings
-from impasto.core.precision import Precision
+from impasto.core.precision import Precision, PrecisionName, choose_precision
 from impasto.errors import OptionError
 from impasto.networks.bound import BoundStyle, WeightedStyles, check_share
 from impasto.networks.encoded import EncodedStyle
 from impasto.networks.layers import use_precision
 from impasto.networks.registry import Network, as_encoded, kind_of
 
-__all__ = ["bind", "check_alpha", "encode", "ready"]
+__all__ = ["bind", "check_alpha", "choose_for", "encode", "ready"]
+
+
+def choose_for(network: Network, device: torch.device | str, requested: PrecisionName = "auto") -> Precision:
+    """`choose_precision` for a network: ``auto`` is float32 where bfloat16 would be seen."""
+    chosen = choose_precision(device, requested)
+    if requested != "auto" or chosen.dtype == torch.float32 or not getattr(network, "FLOAT32_ALONE", False):
+        return chosen
+    return Precision(torch.float32, chosen.channels_last, "bfloat16 would be seen in a network of values up to 255")
 
 
 @in_our_settings

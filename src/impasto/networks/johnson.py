@@ -87,6 +87,7 @@ class Johnson(JohnsonLayout):
         super().__init__()
         self.config = config or JohnsonConfig()
         self.INPUT_SCALE = 255.0 if self.config.output == "linear" else 1.0
+        self.FLOAT32_ALONE = self.config.output == "linear"
         self.lay_out(self.config.width, self.config.blocks, InstanceNorm)
 
     @property

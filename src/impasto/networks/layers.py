@@ -6,6 +6,7 @@ Convolution at a mirrored border, padding to a multiple of the stride, and the p
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ __all__ = [
     "bordered",
     "less_colours",
     "pad_to_multiple",
+    "spread_out",
     "state_dict_mismatch",
     "sum_colours",
     "use_precision",
@@ -34,6 +36,9 @@ class ReflectConv(nn.Module):
     The weights are those of the submodule `conv2d`, as in pytorch/examples' networks. In training some shapes take
     shorter ways to the same sums, in another order; in use a picture by bands must have the bits of a picture at once.
     """
+
+    plain: ClassVar[bool] = True
+    """Whether it is this, and not a kind of it whose border is another (`chain.ChainConv`)."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, *, stride: int = 1, bias: bool = True) -> None:
         super().__init__()
@@ -51,6 +56,10 @@ class ReflectConv(nn.Module):
                 return fast_cpu.convolve_by_winograd(padded, weight, self.conv2d.bias)
         out: Tensor = self.conv2d(padded)
         return out
+
+    def pads(self, side: int) -> tuple[int, int]:
+        """By how much an input as high, or wide, as this is continued: before its first and after its last pixel."""
+        return self.halo, self.halo
 
     def upsampled(self, x: Tensor, factor: int) -> Tensor:
         """`forward` of x enlarged by a whole factor, each pixel repeated."""
@@ -98,6 +107,14 @@ def bordered(x: Tensor, border: int, *, rectify: bool, plus: Tensor | None = Non
     for field, dim in ((rows, 3), (out, 2)):
         fill_border(field, dim, border, "reflect", low=True)
         fill_border(field, dim, border, "reflect", low=False)
+    return out
+
+
+def spread_out(x: Tensor, factor: int) -> Tensor:
+    """(B, C, h, w) -> (B, C, h factor, w factor): each pixel in the upper left of its block, zeros around it."""
+    b, c, h, w = x.shape
+    out = torch.zeros(b, h * factor, w * factor, c, dtype=x.dtype, device=x.device).permute(0, 3, 1, 2)
+    out[..., ::factor, ::factor] = x
     return out
 
 

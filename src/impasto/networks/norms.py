@@ -263,6 +263,10 @@ class InstanceNorm(nn.Module):
         """γ and β, (1, C) each; there are no styles to mix."""
         return self.weight[None], self.bias[None]
 
+    def statistics(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """What to normalise with, (C,) each, where a map has these moments."""
+        return without_noise(mean, variance)
+
     def forward(self, x: Tensor, mix: Tensor | None = None, *, overwrite: bool = False) -> Tensor:
         """(B, C, h, w) -> the same shape, normalised; see `instance_norm`."""
         return instance_norm(x, *self.affine(mix), overwrite=overwrite)
@@ -287,6 +291,10 @@ class ConditionalInstanceNorm(nn.Module):
             raise ValueError("a network of several styles needs their weights")
         weights = at_least_float32(mix)[:, :, None]
         return (weights * self.gamma).sum(1), (weights * self.beta).sum(1)
+
+    def statistics(self, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """What to normalise with, (C,) each, where a map has these moments."""
+        return without_noise(mean, variance)
 
     def forward(self, x: Tensor, mix: Tensor | None, *, overwrite: bool = False) -> Tensor:
         """(B, C, h, w), (B, N) or (1, N) weights -> (B, C, h, w), normalised; see `instance_norm`."""

@@ -14,6 +14,7 @@ from impasto.core.vgg import VGG
 from impasto.errors import OptionError
 from impasto.networks.adain import AdaIN, AdaINConfig
 from impasto.networks.brisk import Brisk, BriskConfig
+from impasto.networks.chain import Chain, ChainConfig
 from impasto.networks.encoded import EncodedConfig, EncodedNetwork
 from impasto.networks.johnson import Johnson, JohnsonConfig
 from impasto.networks.multistyle import MultiStyle, MultiStyleConfig
@@ -28,6 +29,7 @@ __all__ = [
     "NetworkKind",
     "as_adain",
     "as_brisk",
+    "as_chain",
     "as_encoded",
     "as_styled",
     "as_universal",
@@ -39,8 +41,8 @@ __all__ = [
     "with_encoder",
 ]
 
-Network = Johnson | MultiStyle | Brisk | AdaIN | Universal
-Config = JohnsonConfig | MultiStyleConfig | BriskConfig | AdaINConfig | UniversalConfig
+Network = Johnson | MultiStyle | Brisk | AdaIN | Universal | Chain
+Config = JohnsonConfig | MultiStyleConfig | BriskConfig | AdaINConfig | UniversalConfig | ChainConfig
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ NETWORKS: tuple[NetworkKind, ...] = (
     NetworkKind("brisk", Brisk, BriskConfig, "names"),
     NetworkKind("adain", AdaIN, AdaINConfig, "pictures", alpha=True, resumable=False, strength_in_strips=False),
     NetworkKind("universal", Universal, UniversalConfig, "pictures"),
+    NetworkKind("chain", Chain, ChainConfig, "single", blends=False, resumable=False),
 )
 
 
@@ -150,6 +153,11 @@ def as_universal(network: Network) -> Universal | None:
 def as_brisk(network: Network) -> Brisk | None:
     """The network itself, where it is Brisk."""
     return network if isinstance(network, Brisk) else None
+
+
+def as_chain(network: Network) -> Chain | None:
+    """The network itself, where it is a chain."""
+    return network if isinstance(network, Chain) else None
 
 
 def as_styled(network: Network) -> StyledNetwork | None:

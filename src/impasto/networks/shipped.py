@@ -10,6 +10,7 @@ from typing import Literal
 
 from impasto.core.metadata import SHIPPED, read_manifest
 from impasto.errors import WeightsError, nearest
+from impasto.networks.foreign.places import place_of
 
 __all__ = ["MODELS", "find_model", "place_of_picture", "shipped_models"]
 
@@ -33,7 +34,7 @@ def place_of_picture(name: str, kind: Literal["swatch", "thumbnail"]) -> Path:
 
 
 def find_model(model: str | PathLike[str]) -> Path:
-    """The file of a shipped network, by its name, or of any other, by its path.
+    """The file of a shipped network, by its name, or of any other, by its path; of a folder what is to be read in it.
 
     Raises:
         WeightsError: neither a name nor a file, or the package's own file is missing.
@@ -45,7 +46,7 @@ def find_model(model: str | PathLike[str]) -> Path:
         if MODELS[model] in read_manifest(SHIPPED):
             raise WeightsError(f"{model} belongs to the package, but {path} is missing: install impasto again")
         raise WeightsError(f"{model} is not part of this version yet: give a file that `impasto train` wrote")
-    path = Path(model).expanduser()
+    path = place_of(Path(model).expanduser())
     if not path.is_file():
         names = ", ".join(shipped_models()) or "none"
         raise WeightsError(

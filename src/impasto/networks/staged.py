@@ -17,7 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.errors import OptionError
-from impasto.networks.layers import ReflectConv, bordered, less_colours, pad_to_multiple, sum_colours, working_dtype
+from impasto.networks.layers import (
+    ReflectConv,
+    bordered,
+    less_colours,
+    pad_to_multiple,
+    spread_out,
+    sum_colours,
+    working_dtype,
+)
 from impasto.networks.norms import ConditionalInstanceNorm, InstanceNorm
 from impasto.networks.palette import ConditionalPalette
 from impasto.networks.pixel_shuffle import depth_to_space, space_to_depth
@@ -47,6 +55,13 @@ class Stage:
         shuffle: block side of a `depth_to_space` after the convolution.
         norm: the normalisation, whose statistics are over all of a picture's positions.
         relu: whether negative values become zero.
+        extend: rows and columns on each side by which the input is continued by reflection before anything else.
+        spread: factor of an enlargement with zeros between the pixels, which makes the convolution a transposed one.
+        relu_first: whether negative values become zero before the statistics.
+        crop: what a stage that `closes` leaves out on each side of what was kept.
+        relu_sum: whether negative values of the sum become zero.
+
+    The last five are for networks of others (`networks.chain`).
     """
 
     conv: ReflectConv
@@ -57,20 +72,38 @@ class Stage:
     shuffle: int = 1
     opens: bool = False
     closes: bool = False
+    extend: int = 0
+    spread: int = 1
+    relu_first: bool = False
+    crop: int = 0
+    relu_sum: bool = False
 
     @property
     def border(self) -> int:
         """How many pixels on each side the input may bring along."""
-        return self.conv.halo if self.unshuffle == self.upsample == 1 else 0
+        alone = self.unshuffle == self.upsample == self.spread == 1 and not self.extend
+        return self.conv.halo if alone and self.conv.plain else 0
+
+    def side(self, side: int) -> int:
+        """How high, or wide, what `convolve` gives is for an input as high or wide as this."""
+        side = (side + 2 * self.extend) // self.unshuffle * self.upsample * self.spread
+        kernel, stride = self.conv.conv2d.kernel_size[0], self.conv.conv2d.stride[0]
+        return ((side + sum(self.conv.pads(side)) - kernel) // stride + 1) * self.shuffle
 
     def convolve(self, x: Tensor, border: int = 0) -> Tensor:
         """Everything before the statistics, (B, C, h, w) -> (B, C', h', w'); x may have its `border` already."""
+        if self.extend:
+            x = F.pad(x, (self.extend,) * 4, mode="reflect")
         if self.unshuffle > 1:
             x = space_to_depth(x, self.unshuffle)
+        if self.spread > 1:
+            x = spread_out(x, self.spread)
         if self.upsample > 1:
             x = self.conv.upsampled(x, self.upsample)
         else:
             x = self.conv.conv2d(x) if border else self.conv(x)
+        if self.relu_first:
+            x = F.relu(x)
         return depth_to_space(x, self.shuffle) if self.shuffle > 1 else x
 
     def finish(self, x: Tensor, mix: Tensor | None, kept: Tensor | None, border: int = 0) -> Tensor:
@@ -81,11 +114,14 @@ class Stage:
         """
         if self.norm is not None:
             x = self.norm(x, mix, overwrite=True)
-        if border:
+        if kept is not None and self.crop:
+            kept = kept[:, :, self.crop : -self.crop, self.crop : -self.crop]
+        if border and not self.relu_sum:
             return bordered(x, border, rectify=self.relu, plus=kept)
         if self.relu:
             x = F.relu_(x)
-        return x.add_(kept) if kept is not None else x
+        x = x.add_(kept) if kept is not None else x
+        return F.relu_(x) if self.relu_sum else x
 
 
 def run_stages(stages: Sequence[Stage], x: Tensor, mix: Tensor | None = None) -> Tensor:
@@ -122,9 +158,11 @@ class StagedNetwork(nn.Module, ABC):
     """A picture-to-picture network made of stages; `METHOD` names it in files and on the command line."""
 
     METHOD: ClassVar[str]
-    STRIDE: ClassVar[int] = 4  # sides are padded to a multiple of it
-    SMALLEST: ClassVar[int] = 8  # and to at least this, or there would be nothing to reflect deep inside
+    STRIDE: int = 4  # sides are padded to a multiple of it
+    SMALLEST: int = 8  # and to at least this, or there would be nothing to reflect deep inside
     INPUT_SCALE: float = 1.0
+    FLAT_STAYS_FLAT: ClassVar[bool] = True  # a photo of one colour becomes a painting of one colour
+    FLOAT32_ALONE: bool = False  # what bfloat16 rounds is seen, so it is not chosen unasked
 
     @property
     def styles(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from impasto.errors import MissingExtraError, OptionError
 from impasto.imaging.reading import read_header
-from impasto.light.graphs import graph_of
+from impasto.light.graphs import graph_of, is_foreign
 from impasto.stylizer.request import EngineName, StylizeRequest
 
 if TYPE_CHECKING:
@@ -49,8 +49,9 @@ class Choice:
     @classmethod
     def of(cls, request: StylizeRequest, model: str | PathLike[str], *, keeps_run: bool = False) -> Choice:
         """What there is to choose from for a request that this network carries out."""
-        graph = graph_of(os.fspath(model))
-        is_graph = os.fspath(model).casefold().endswith(".onnx")
+        foreign = is_foreign(os.fspath(model))
+        graph = None if foreign else graph_of(os.fspath(model))
+        is_graph = os.fspath(model).casefold().endswith(".onnx") and not foreign
         reasons = {
             f"has no graph of {os.fspath(model)}: write one with `impasto export onnx`": graph is None,
             "computes on the processor: leave out `device`": request.device not in ("auto", "cpu"),

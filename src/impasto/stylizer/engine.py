@@ -174,7 +174,7 @@ class Engine:
         _need_torch(f"{name}: a network in this form")
         from impasto.core.precision import choose_precision, pick_device
         from impasto.networks.checkpoint import load_model
-        from impasto.networks.inference import ready
+        from impasto.networks.inference import choose_for, ready
         from impasto.networks.shipped import find_model
         from impasto.stylizer.torch_model import TorchModel
 
@@ -185,7 +185,8 @@ class Engine:
 
         def read() -> TorchModel:
             network, description = load_model(path)
-            return TorchModel(self, ready(network, chosen, where), description, str(name), path, where, chosen)
+            fit = choose_for(network, where, precision)
+            return TorchModel(self, ready(network, fit, where), description, str(name), path, where, fit)
 
         return self._models.get(key, read)
 

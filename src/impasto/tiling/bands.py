@@ -18,10 +18,20 @@ from impasto.core.host import in_our_settings
 from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.core.streams import Pieces, split_rows
 from impasto.networks.layers import working_dtype
-from impasto.networks.norms import RunningMoments, without_noise
+from impasto.networks.norms import RunningMoments
 from impasto.networks.staged import Stage, StagedNetwork
 from impasto.tiling.journal import FilePool, Journal, State
-from impasto.tiling.passes import Affine, Maps, Pass, chain, convolve, finish, raw_shapes, wrong_rows
+from impasto.tiling.passes import (
+    Affine,
+    Maps,
+    Pass,
+    chain,
+    convolve,
+    finish,
+    inner_columns,
+    raw_shapes,
+    wrong_rows,
+)
 from impasto.tiling.photos import Padded, Photo, draw_tiles
 from impasto.tiling.plan import TilingPlan
 
@@ -73,7 +83,7 @@ def paint_staged(
     """
     began, total = time.perf_counter(), sum(cost for _, cost in plan.passes)
     with closing(_BandPainter(network, photo, plan, mix, journal)) as painter:
-        if painter.flat:
+        if painter.flat and network.FLAT_STAYS_FLAT:
             painter.paint_flat(put_rows)
             return
         done = sum(cost for _, cost in plan.passes[: painter.state.passes])
@@ -155,7 +165,8 @@ class _BandPainter:
                 inner = x[..., wrong : x.shape[2] - wrong, wrong : x.shape[3] - wrong]
                 moments.add(inner.transpose(0, 1).flatten(1, 2)[None].contiguous(memory_format=torch.channels_last))
                 self.affines[i] = self._affine(stage, moments)
-            x = finish(stage, x, self.affines[i], kept if stage.closes else None)
+            cropped = kept if kept is None or not stage.crop else _inner(kept, stage.crop)
+            x = finish(stage, x, self.affines[i], cropped if stage.closes else None)
 
     def measure(self, step: Pass) -> Iterator[float]:
         """A pass that takes statistics, and stores a map or not; yields the share that is done."""
@@ -185,7 +196,7 @@ class _BandPainter:
         for x in chain(stages, self.affines[step.first :], self._finished(step.first, skipped), height - top):
             below, done = row + x.shape[2], self.state.rows
             if below > done and row < self.size[0]:
-                image = self.photo.read(row, below).to(self.device)
+                image = self.photo.read(row, min(below, self.photo.height)).to(self.device)
                 out = self.network.to_picture(x, image, self.mix)
                 out = out[:, :, max(0, done - row) : self.size[0] - row, : self.size[1]]
                 put_rows(max(row, done), out)
@@ -233,18 +244,24 @@ class _BandPainter:
         if self.maps.source is None:
             return self.network.centre(self.photo.read(top, bottom).to(self.device), self.mean)
         stage = self.stages[first - 1]
-        kept = self.maps.kept.read(top, bottom) if stage.closes and self.maps.kept is not None else None
+        kept = None
+        if stage.closes and self.maps.kept is not None:
+            kept = inner_columns(self.maps.kept.read(top + stage.crop, bottom + stage.crop), stage.crop)
         return finish(stage, self.maps.source.read(top, bottom), self.affines[first - 1], kept)
 
     def _affine(self, stage: Stage, moments: RunningMoments) -> Affine:
         if stage.norm is None:
             raise RuntimeError("a stage without normalisation needs no statistics")
         gamma, beta = stage.norm.affine(self.mix)
-        return *without_noise(*moments.result()), gamma[0].float(), beta[0].float()
+        return *stage.norm.statistics(*moments.result()), gamma[0].float(), beta[0].float()
 
     def close(self) -> None:
         """Give memory and disk back."""
         self.maps.close()
+
+
+def _inner(x: Tensor, crop: int) -> Tensor:
+    return x[:, :, crop:-crop, crop:-crop]
 
 
 def _named(store: RowStore) -> tuple[str, MapShape]:

@@ -112,7 +112,8 @@ class StagedCost:
         """Bytes alive while statistics are taken from tiles."""
         first = split_for_sample(self.stages)[-1].first
         alive = (
-            4 * max(self.before(i).bytes * self.stages[i].upsample ** 2, shape.bytes) + 2 * shape.bytes
+            4 * max(self.before(i).bytes * self.stages[i].upsample ** 2 * self.stages[i].spread ** 2, shape.bytes)
+            + 2 * shape.bytes
             for i, shape in enumerate(self.shapes)
             if i >= first
         )
@@ -131,8 +132,9 @@ def work_of_stages(stages: Sequence[Stage], shapes: Sequence[MapShape], source: 
     """
     total = 0
     for stage, into, out in zip(stages, [source, *shapes], shapes, strict=False):
-        weight, item, factor = stage.conv.conv2d.weight, out.dtype.itemsize, stage.upsample
-        rows = rows_of(into, share)
+        weight, item = stage.conv.conv2d.weight, out.dtype.itemsize
+        factor = stage.upsample * stage.spread
+        rows = rows_of(into, share) + 2 * stage.extend
         bordered = rows * factor + 3 * stage.conv.halo * stage.unshuffle
         total += bordered * into.width * factor * into.channels * item
         total += rows * into.row_bytes * (factor**2 if factor > 1 else 0)

@@ -16,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.core.rows import MapShape, Pool, RowStore
-from impasto.core.streams import Pieces, Window, slide
+from impasto.core.streams import Pieces, Window, extend, slide
+from impasto.networks.chain import ChainConv
+from impasto.networks.layers import spread_out
 from impasto.networks.norms import normalise
 from impasto.networks.pixel_shuffle import depth_to_space, space_to_depth
 from impasto.networks.staged import Stage
@@ -28,6 +30,7 @@ __all__ = [
     "chain",
     "convolve",
     "finish",
+    "inner_columns",
     "must_store",
     "raw_shapes",
     "split_for_sample",
@@ -86,10 +89,8 @@ def raw_shapes(stages: Sequence[Stage], height: int, width: int, dtype: torch.dt
     """What every stage's convolution gives for a picture of this (padded) size."""
     shapes = []
     for stage in stages:
-        conv = stage.conv.conv2d
-        height, width = (side // stage.unshuffle * stage.upsample for side in (height, width))
-        height, width = (-(-side // conv.stride[0]) * stage.shuffle for side in (height, width))
-        shapes.append(MapShape(conv.out_channels // stage.shuffle**2, height, width, dtype))
+        height, width = stage.side(height), stage.side(width)
+        shapes.append(MapShape(stage.conv.conv2d.out_channels // stage.shuffle**2, height, width, dtype))
     return shapes
 
 
@@ -97,7 +98,7 @@ def wrong_rows(stages: Sequence[Stage]) -> int:
     """How many rows at the top of the last stage's map differ where the first is given a map without its upper part."""
     wrong = 0
     for stage in stages:
-        wrong = -(-wrong // stage.unshuffle) * stage.upsample
+        wrong = -(-(wrong + stage.extend) // stage.unshuffle) * stage.upsample * stage.spread
         wrong = -(-(wrong + stage.conv.halo) // stage.conv.conv2d.stride[0]) * stage.shuffle
     return wrong
 
@@ -123,6 +124,7 @@ class Maps:
         """Take what the pass writes to."""
         if self.source is not None and not step.paints and self.stages[step.first].opens:
             again = self.pool.overwrites and self.stages[step.first - 1].closes
+            again = again and self.kept is not None and self.kept.shape == self.source.shape
             self.finished = self.kept if again else self.pool.take(self.source.shape)
         if step.stores:
             # A convolution looks at rows below the one it gives, so those have been read by then.
@@ -150,16 +152,29 @@ class Maps:
 
 def convolve(stage: Stage, pieces: Pieces, height: int) -> Pieces:
     """`Stage.convolve` by pieces of a map of `height` rows."""
+    if stage.extend:
+        pieces = extend(pieces, height, stage.extend)
+        height += 2 * stage.extend
     if stage.unshuffle > 1:
         block = stage.unshuffle
         pieces = slide(pieces, height, Window(block, block), lambda x: space_to_depth(x, block))
         height //= block
+    if stage.spread > 1:
+        pieces = (spread_out(x, stage.spread) for x in pieces)
+        height *= stage.spread
     if stage.upsample > 1:
         pieces = (F.interpolate(x, scale_factor=stage.upsample, mode="nearest") for x in pieces)
         height *= stage.upsample
     conv = stage.conv.conv2d
     window = Window(conv.kernel_size[0], conv.stride[0], stage.conv.halo)
+    if isinstance(stage.conv, ChainConv):
+        columns = stage.conv.pad_columns
+        pieces = (columns(x) for x in pieces)
+        before, after = stage.conv.pads(height)
+        window = Window(conv.kernel_size[0], conv.stride[0], before, stage.conv.mode, after, columns=False)
     pieces = slide(pieces, height, window, lambda x: F.conv2d(x, conv.weight, conv.bias, conv.stride))
+    if stage.relu_first:
+        pieces = (F.relu(x) for x in pieces)
     return (depth_to_space(x, stage.shuffle) for x in pieces) if stage.shuffle > 1 else pieces
 
 
@@ -167,12 +182,14 @@ def finish(stage: Stage, x: Tensor, affine: Affine | None, kept: Tensor | None) 
     """`Stage.finish` where the statistics are known; leaves x alone."""
     if affine is None:
         x = F.relu(x) if stage.relu else x
-        return x + kept if kept is not None else x
+        x = x + kept if kept is not None else x
+        return F.relu(x) if stage.relu_sum else x
     mean, variance, gamma, beta = affine
     x = normalise(x, mean, variance, gamma, beta)
     if stage.relu:
         x = F.relu_(x)
-    return x.add_(kept) if kept is not None else x
+    x = x.add_(kept) if kept is not None else x
+    return F.relu_(x) if stage.relu_sum else x
 
 
 def chain(stages: Sequence[Stage], affines: Sequence[Affine | None], pieces: Pieces, height: int) -> Pieces:
@@ -187,7 +204,7 @@ def chain(stages: Sequence[Stage], affines: Sequence[Affine | None], pieces: Pie
             pieces = _keep(pieces, waiting)
         raw = convolve(stage, pieces, height)
         pieces = _finish_all(stage, affine, raw, waiting if stage.closes else None)
-        height = raw_shapes([stage], height, stage.unshuffle, torch.float32)[0].height
+        height = stage.side(height)
     return pieces
 
 
@@ -198,8 +215,19 @@ def _keep(pieces: Pieces, waiting: deque[Tensor]) -> Pieces:
 
 
 def _finish_all(stage: Stage, affine: Affine | None, pieces: Pieces, waiting: deque[Tensor] | None) -> Pieces:
+    cropped = stage.crop  # rows of what was kept that are still to be left out
     for x in pieces:
-        yield finish(stage, x, affine, None if waiting is None else _next_rows(waiting, x.shape[2]))
+        kept = None
+        if waiting is not None:
+            if cropped:
+                _next_rows(waiting, cropped)
+            kept, cropped = _next_rows(waiting, x.shape[2]), 0
+        yield finish(stage, x, affine, kept if kept is None else inner_columns(kept, stage.crop))
+
+
+def inner_columns(x: Tensor, crop: int) -> Tensor:
+    """X without so many columns on both sides."""
+    return x[..., crop:-crop] if crop else x
 
 
 def _next_rows(waiting: deque[Tensor], count: int) -> Tensor:

@@ -1,0 +1,142 @@
+"""The kinds of other people's files that can be read, a row each, and reading whichever a file is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from impasto.core.host import in_our_settings
+from impasto.errors import ImpastoError, OptionError, WeightsError, nearest
+from impasto.networks.foreign import jcjohnson, lengstrom, magenta, onnx_chain, pytorch_examples, rrmina
+from impasto.networks.foreign.places import place_of
+from impasto.networks.foreign.source import Found, Options, Source
+
+__all__ = ["KINDS", "ForeignKind", "kind_of_file", "read_foreign"]
+
+LONGEST = 600  # letters of a sentence
+
+
+@dataclass(frozen=True)
+class ForeignKind:
+    """One kind of file.
+
+    Attributes:
+        name: on the command line.
+        what: it is, for people.
+        matches: whether a file is one, told by its content; WeightsError where that is damaged.
+        read: the network in it; WeightsError says in one sentence what is wrong.
+    """
+
+    name: str
+    what: str
+    matches: Callable[[Source], bool]
+    read: Callable[[Source, Options], Found]
+
+
+KINDS: tuple[ForeignKind, ...] = (
+    ForeignKind(
+        "pytorch-examples",
+        "pytorch/examples fast_neural_style (.pth, .model)",
+        pytorch_examples.matches,
+        pytorch_examples.read,
+    ),
+    ForeignKind("rrmina", "rrmina/fast-neural-style-pytorch (.pth)", rrmina.matches, rrmina.read),
+    ForeignKind("jcjohnson", "jcjohnson/fast-neural-style (.t7)", jcjohnson.matches, jcjohnson.read),
+    ForeignKind("onnx", "one style as ONNX: model zoo, Windows ML, torch.onnx", onnx_chain.matches, onnx_chain.read),
+    ForeignKind(
+        "lengstrom-raw", "lengstrom's, for deeplearn.js and ml5 (manifest.json)", lengstrom.matches, lengstrom.read
+    ),
+    ForeignKind(
+        "lengstrom",
+        "lengstrom/fast-style-transfer (.ckpt)",
+        lengstrom.matches_checkpoint,
+        lengstrom.read_of_checkpoint,
+    ),
+    ForeignKind("magenta", "Magenta's N styles, multistyle-pastiche-generator (.ckpt)", magenta.matches, magenta.read),
+)
+
+
+def kind_of_file(source: Source, name: str | None = None) -> ForeignKind:
+    """The kind of a file, or the one named.
+
+    Raises:
+        OptionError: no kind has this name.
+        WeightsError: the file is of no kind, of several, or so damaged that none can be told.
+    """
+    if name is not None:
+        for kind in KINDS:
+            if kind.name == name:
+                return kind
+        names = [kind.name for kind in KINDS]
+        raise OptionError(f"`kind` {name!r} is unknown{nearest(name, names)}: there are {', '.join(names)}", "kind")
+    found: list[ForeignKind] = []
+    trouble: WeightsError | None = None
+    for kind in KINDS:
+        try:
+            if kind.matches(source):
+                found.append(kind)
+        except WeightsError as error:
+            trouble = trouble or error
+    if len(found) > 1:
+        several = ", ".join(kind.name for kind in found)
+        raise WeightsError(f"{source.path}: may be of several kinds: choose one by `kind`: {several}")
+    if found:
+        return found[0]
+    if trouble is not None:
+        raise trouble
+    raise WeightsError(f"{source.path}: {_unknown(source)}")
+
+
+@in_our_settings
+def read_foreign(path: Path, kind: str | None = None, options: Options | None = None) -> tuple[ForeignKind, Found]:
+    """The network in somebody else's file.
+
+    Args:
+        path: a file; or a folder, or the prefix of a checkpoint, see `place_of`.
+        kind: which it is; None is what its content tells.
+        options: what the file leaves out.
+
+    Raises:
+        OptionError: no such kind.
+        WeightsError: of no kind, damaged, or a network that cannot be rebuilt; in one sentence.
+    """
+    source = Source(place_of(path))
+    row: ForeignKind | None = None
+    try:
+        row = kind_of_file(source, kind)
+        return row, row.read(source, options or Options())
+    except WeightsError as error:
+        said = str(error)
+        if row is not None and not said.startswith(str(source.path)):
+            said = f"{path}: looks like {row.what}, but {said}"
+        raise WeightsError(_one_line(said)) from error
+    except ImpastoError:
+        raise
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # a damaged file can fail in any way whatever
+        what = "a network" if row is None else row.what
+        raise WeightsError(_one_line(f"{path}: looks like {what}, but is damaged: {type(error).__name__}")) from error
+
+
+def _one_line(text: str) -> str:
+    """What may have come from a file, fit to be shown."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    words = " ".join(plain.split())
+    return words if len(words) <= LONGEST else f"{words[:LONGEST]} ..."
+
+
+def _unknown(source: Source) -> str:
+    if source.is_torch:
+        keys = sorted(source.state)
+        first = ", ".join(keys[:3])
+        return (
+            f"neither a model of ours nor one of pytorch/examples, nor of another kind that can be read: it has"
+            f" {len(keys)} tensors ({first} ...); kinds are {_names()}"
+        )
+    return f"no network of a kind that can be read: it begins with {source.head[:8]!r}; kinds are {_names()}"
+
+
+def _names() -> str:
+    return ", ".join(kind.name for kind in KINDS)

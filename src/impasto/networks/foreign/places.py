@@ -1,0 +1,19 @@
+"""Which file is meant where a folder or the prefix of a checkpoint is named; loads no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+__all__ = ["MANIFEST", "place_of"]
+
+MANIFEST: Final = "manifest.json"
+
+
+def place_of(path: Path) -> Path:
+    """The file to read where a folder, or the prefix of a checkpoint, is named; else the path itself."""
+    if path.is_dir() and (path / MANIFEST).is_file():
+        return path / MANIFEST
+    if not path.exists() and path.name and path.with_name(f"{path.name}.index").is_file():
+        return path.with_name(f"{path.name}.index")
+    return path

@@ -1,0 +1,106 @@
+"""``impasto import``: what it writes, what it tells, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from impasto.cli.app import app
+from impasto.core.metadata import read_metadata
+from impasto.files import sha256
+from impasto.networks.checkpoint import load_model
+
+from .foreign_samples import Johnson7, picture, write_first_version
+from .test_kinds import magenta_variables
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def candy(tmp_path) -> Path:
+    Johnson7().write(tmp_path / "candy.t7", preprocessing="vgg")
+    return tmp_path / "candy.t7"
+
+
+def test_a_file_of_ours(candy, tmp_path) -> None:
+    out = tmp_path / "mine.safetensors"
+    assert run("import", candy, "-o", out)[0] == 0
+    description = read_metadata(out)
+    assert description["styles"] == [{"name": "candy"}]
+    assert description["licence"] == "unknown"
+    assert description["recipe"]["imported"] == "candy.t7"
+    assert description["recipe"]["sha256"] == sha256(candy)
+    assert description["came_from"]["kind"] == "jcjohnson"
+    image = picture(61, 83)
+    with torch.inference_mode():
+        assert torch.equal(load_model(out)[0](image), load_model(candy)[0](image))
+
+
+def test_what_is_told(candy, tmp_path) -> None:
+    code, told = run("import", candy, "--explain")
+    assert code == 0
+    for words in (
+        "jcjohnson",
+        "BGR, 0 to 255, minus 103.939",
+        "reflection by 16",
+        "9x9, 3 to 4, zeros by 4",
+        "3x3, 8 to 6, transposed by 2",
+        "adds the block's input less 2 px",
+        "bfloat16 would differ",
+        "method chain",
+        "3x3 median",
+    ):
+        assert words in told
+    assert list(tmp_path.iterdir()) == [candy]
+
+
+def test_styles_of_magenta_s(tmp_path) -> None:
+    file, out = tmp_path / "monet.ckpt", tmp_path / "monet.safetensors"
+    write_first_version(file, magenta_variables())
+    assert "style-02" in run("styles", "--model", file)[1]
+    assert run("import", file, "-o", out, "--style-names", "haystacks, lilies,bridge")[0] == 0
+    assert [row["name"] for row in read_metadata(out)["styles"]] == ["haystacks", "lilies", "bridge"]
+    assert "lilies" in run("styles", "--model", out)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--explain"),
+        (["-o", "mine.pth"], r".safetensors"),
+        (["-o", "mine.safetensors", "--kind", "jcjonson"], "did you mean 'jcjohnson'"),
+        (["-o", "mine.safetensors", "--channels", "gbr"], "rgb or bgr"),
+        (["-o", "mine.safetensors", "--kind", "onnx"], "no ONNX"),
+    ],
+)
+def test_what_is_refused(arguments, words, candy, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, told = run("import", candy, *arguments)
+    assert code == 2
+    assert words in told
+    assert list(tmp_path.iterdir()) == [candy]
+
+
+def test_files_are_not_written_over(candy, tmp_path) -> None:
+    out = tmp_path / "mine.safetensors"
+    assert run("import", candy, "-o", out)[0] == 0
+    before = out.read_bytes()
+    assert "exists" in run("import", candy, "-o", out)[1]
+    assert run("import", candy, "-o", out, "--force")[0] == 0
+    assert out.read_bytes() == before
+    assert "ours already" in run("import", out, "-o", tmp_path / "again.safetensors")[1]
+    assert "is the input" in run("import", out, "-o", out, "--force")[1]
+
+
+def test_what_we_exported_is_told(candy, tmp_path) -> None:
+    pytest.importorskip("onnx")
+    assert run("export", "onnx", candy, "-o", tmp_path / "candy.onnx")[0] == 0
+    assert "impasto export onnx" in run("import", tmp_path / "candy.onnx", "--explain")[1]
