@@ -58,5 +58,7 @@ def read_masks(
     """
     if len(masks) not in (0, 1, styles):
         raise OptionError(f"{styles} styles with {len(masks)} masks: give one `mask`, or one to each style")
+    if not masks:
+        return []
     room = room_within(budget)
     return [read_light(mask, size, max_megapixels=max_megapixels, room=room, by=by) for mask in masks]

@@ -118,8 +118,10 @@ class TorchModel(Model):
 
         `size` is the (height, width) of the painting, `limit` what the process may need at most.
         """
-        room, largest = room_within(limit), request.max_megapixels
         pictures = [row.image for row in request.style] if self.any_style else []
+        if not pictures and not request.mask:
+            return 0
+        room, largest = room_within(limit), request.max_megapixels
         needs = [reading_bytes(one, long_side=STYLE_SIZE, max_megapixels=largest, room=room) for one in pictures]
         needs += [reading_bytes(one, size=size, light=True, max_megapixels=largest, room=room) for one in request.mask]
         return max(needs, default=0)

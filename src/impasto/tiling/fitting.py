@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 MASK = 4  # bytes per pixel of a mask in memory
+_Key = tuple[tuple[int, int], torch.dtype, bool]
+_costs: WeakKeyDictionary[StagedNetwork, tuple[_Key, StagedCost]] = WeakKeyDictionary()
 
 
 @torch.inference_mode()
@@ -216,7 +219,13 @@ def _cost_of(one: ForwardPass, size: tuple[int, int]) -> StagedCost | AdaINCost:
 
 
 def _staged_cost(network: StagedNetwork, size: tuple[int, int], *, resumable: bool = False) -> StagedCost:
-    return StagedCost(network, size, network.stages()[0].conv.conv2d.weight.dtype, resumable=resumable)
+    """What it costs, asked for several times a picture: the last answer for a network is kept with it."""
+    key = size, next(network.parameters()).dtype, resumable
+    known = _costs.get(network)
+    if known is None or known[0] != key:
+        dtype = network.stages()[0].conv.conv2d.weight.dtype
+        known = _costs[network] = key, StagedCost(network, size, dtype, resumable=resumable)
+    return known[1]
 
 
 def _adain_cost(network: AdaIN, size: tuple[int, int]) -> AdaINCost:
