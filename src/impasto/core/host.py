@@ -14,8 +14,8 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@contextmanager
-def our_settings(*, deterministic: bool = False) -> Iterator[None]:
+def our_settings(*, deterministic: bool = False) -> AbstractContextManager[None]:
     """Have the settings that our code is written for: float32 on the processor, exact products, gradients.
 
     Within itself it leaves the thread's modes alone, so that what is called without gradients stays so. Tensors that
@@ -38,27 +37,22 @@ def our_settings(*, deterministic: bool = False) -> Iterator[None]:
         deterministic: see `torch.use_deterministic_algorithms`; whatever runs at the same time has it too.
     """
     if "torch" not in sys.modules:
-        yield
-        return
+        return nullcontext()
     from impasto.core import torch_settings
 
-    with torch_settings.our_settings(deterministic=deterministic):
-        yield
+    return torch_settings.our_settings(deterministic=deterministic)
 
 
-@contextmanager
-def host_settings() -> Iterator[None]:
+def host_settings() -> AbstractContextManager[None]:
     """Within our settings: have those of the program around us, for a call of something that is its own.
 
     Settings of the process are its own again only if no other thread is inside.
     """
     if "torch" not in sys.modules:
-        yield
-        return
+        return nullcontext()
     from impasto.core import torch_settings
 
-    with torch_settings.host_settings():
-        yield
+    return torch_settings.host_settings()
 
 
 def trainable(x: Tensor) -> Tensor:

@@ -48,6 +48,7 @@ class StagedCost:
         self, network: StagedNetwork, size: tuple[int, int], dtype: torch.dtype, *, resumable: bool = False
     ) -> None:
         self.resumable = resumable
+        self._at_once: int | None = None  # once it is known
         self.size, self.stride, self.dtype, self.stages = size, network.STRIDE, dtype, network.stages()
         self.padded = padded_size(size, network.STRIDE, network.SMALLEST)
         self.shapes = raw_shapes(self.stages, *self.padded, dtype)
@@ -121,8 +122,10 @@ class StagedCost:
 
     def at_once(self) -> int:
         """Bytes that it takes beside the photo to paint without bands: the largest stage as one band, and pictures."""
-        stages = (self.work(Pass(i, i, stores=True), self.padded[0]) for i in range(len(self.stages)))
-        return SLACK + max(stages) + 3 * self.picture.bytes
+        if self._at_once is None:
+            stages = (self.work(Pass(i, i, stores=True), self.padded[0]) for i in range(len(self.stages)))
+            self._at_once = SLACK + max(stages) + 3 * self.picture.bytes
+        return self._at_once
 
 
 def work_of_stages(stages: Sequence[Stage], shapes: Sequence[MapShape], source: MapShape, share: float) -> int:
