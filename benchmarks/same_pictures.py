@@ -72,6 +72,9 @@ for _ in sys.stdin:
 """
 
 
+IN_TORCH = "(in torch)"  # stands for what a checkout needs to be told for that
+
+
 class CallError(Exception):
     """A call that did not end as it should; the message is what it printed last."""
 
@@ -91,6 +94,11 @@ class Checkout:
         """Its command line."""
         project = tomllib.loads((self.folder / "pyproject.toml").read_text("utf-8"))["project"]
         return self.python(COMMAND, project["scripts"]["impasto"], *arguments)
+
+    @property
+    def torch(self) -> list[str]:
+        """Options that have a network run in torch, where there is a choice."""
+        return ["--engine", "torch"] if (self.folder / "src" / "impasto" / "light").is_dir() else []
 
     @property
     def environment(self) -> dict[str, str]:
@@ -186,7 +194,9 @@ RESUMED, HANDED_ON = "resumed", "begun by the first, resumed by each"
 
 def paint(checkout: Checkout, arguments: list[str], size: int, out: Path) -> None:
     checkout.call(
-        checkout.impasto("stylize", PHOTO, *arguments, "--size", str(size), "--device", "cpu", "-o", str(out))
+        checkout.impasto(
+            "stylize", PHOTO, *meant(checkout, arguments), "--size", str(size), "--device", "cpu", "-o", str(out)
+        )
     )
 
 
@@ -196,6 +206,11 @@ def interrupted(checkout: Checkout, size: int, out: Path, run: Path) -> None:
     keep = ["--run", str(run), "--save-every", "1", "-o", str(out)]
     command = checkout.impasto("stylize", PHOTO, *wish, *keep)
     checkout.call(command, code=130, interrupt=lambda: len(list(run.glob("frames/*.jpg"))) >= 3)
+
+
+def meant(checkout: Checkout, arguments: list[str]) -> list[str]:
+    """The arguments as this checkout has them: the same library paints for both."""
+    return [said for one in arguments for said in (checkout.torch if one == IN_TORCH else [one])]
 
 
 def compare(one: Path, other: Path) -> tuple[bool, str]:
@@ -242,7 +257,7 @@ def cases(scratch: Scratch, precisions: list[str]) -> list[Case]:
 
     for precision in precisions:
         how = ["--precision", precision]
-        found += [plain(f"{name} ({precision})", [*a, *how]) for name, a in networks(scratch).items()]
+        found += [plain(f"{name} ({precision})", [*a, *how, IN_TORCH]) for name, a in networks(scratch).items()]
         found += [by_strips(f"{name} ({precision})", [*a, *how]) for name, a in strips(scratch).items()]
     found += [plain(name, ["-s", STARRY, "--seed", "0", *arguments]) for name, arguments in PRESETS.items()]
     return [*found, Case(RESUMED, resumed), Case(HANDED_ON, handed_on)]
