@@ -110,7 +110,7 @@ def test_a_freed_block_of_64_megabytes_really_stays() -> None:
             [sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=True
         )
         agreed, mapped, kept = (int(x) for x in done.stdout.split())
-        found[name] = bool(agreed), mapped, kept >= 64
+        found[name] = bool(agreed), mapped, kept >= 60  # less what was free already
     assert found["system"] == (False, 1, False)
     if not found["impasto"][0]:
         pytest.skip("this glibc does not take thresholds of a gibibyte")

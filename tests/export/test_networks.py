@@ -35,7 +35,8 @@ def one(request) -> Exported:
 
 
 def test_all_kinds_are_here() -> None:
-    assert {kind_of(network(name)).method for name in CONFIGS} == {kind.method for kind in NETWORKS}
+    ours = {kind.method for kind in NETWORKS} - {"chain"}  # those of others: tests/foreign/test_uses.py
+    assert {kind_of(network(name)).method for name in CONFIGS} == ours
 
 
 @settings(max_examples=25, deadline=None)

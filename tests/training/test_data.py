@@ -236,9 +236,10 @@ def test_a_worker_that_dies_is_an_error_and_no_hang(folder: Path) -> None:
 
 
 SCRIPT = """
-import multiprocessing, sys
+import multiprocessing, signal, sys
 from impasto.training.data import open_photos, photo_batches
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
     batches = photo_batches(open_photos(sys.argv[1]), batch_size=4, size=32, seed=5, workers=1)
     try:
         for i, batch in enumerate(batches):

@@ -176,16 +176,21 @@ def test_the_commands(folder: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["export", "web", "-o", str(tmp_path / "page"), "--runtime", str(VENDOR)])
     assert result.exit_code == 0
     assert "MB, of which a visit fetches" in result.stderr
-    command = [sys.executable, "-c", "from impasto.cli.app import main; main()"]
+    # Where a shell runs the tests in the background, Ctrl-C is ignored, and whoever they start takes that over.
+    listens = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{listens}; from impasto.cli.app import main; main()"]
     arguments = ["web", "--no-browser", "--port", "0", "--runtime", str(VENDOR)]
     with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        address = process.stdout.readline().strip()
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address)
-        client = http.client.HTTPConnection("127.0.0.1", int(address.rsplit(":")[-1].strip("/")), timeout=10)
-        client.request("GET", "/")
-        assert b"<title>impasto" in client.getresponse().read()
-        client.close()
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=20)
+        try:
+            address = process.stdout.readline().strip()
+            assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", address)
+            client = http.client.HTTPConnection("127.0.0.1", int(address.rsplit(":")[-1].strip("/")), timeout=10)
+            client.request("GET", "/")
+            assert b"<title>impasto" in client.getresponse().read()
+            client.close()
+            time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert (process.returncode, told.splitlines()[-1]) == (130, "interrupted")
