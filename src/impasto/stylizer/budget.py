@@ -92,6 +92,11 @@ class MemoryBudget:
                     release_blocks()  # or what one job's thread keeps is missing to the next one's
                 self._changed.notify_all()
 
+    def held_before(self) -> int:
+        """Bytes that the process held before the jobs that run now began; what it holds now, where none runs."""
+        with self._changed:
+            return self._held if self._grants else held_memory()
+
     def _is_next(self, ticket: _Ticket, need: int, room: int) -> bool:
         """Whether who waits may begin."""
         first = self._waiting[0]

@@ -122,18 +122,19 @@ class NetworkJob(ByNetwork):
         """See `Job.plan`."""
         size = self.sizes.seen
         limit, machine = self.engine.limit(self.request), measured(self.model.network)
-        room = (available_memory() if limit is None else limit - held_memory()) - self.sizes.picture_bytes
+        held = self.engine.budget.held_before()  # what others take meanwhile is free again when this one's turn comes
+        room = (available_memory() if limit is None else limit - held) - self.sizes.picture_bytes
         reading = self.model.reading_bytes(self.request, self.sizes.painting, limit)
         options = tiling_options(self.request, held_memory() + self._features(room))
         tiling = plan_bands(self.model.network, size, options)
         if tiling is None:
             work = max(reading, bytes_at_once(self.model.network, size))
-            memory = held_memory() + self.sizes.picture_bytes + work
+            memory = held + self.sizes.picture_bytes + work
             seconds = seconds_at_once(self.model.network, size, machine)
             shown = f"about {shown_bytes(memory)} of memory, {shown_seconds(seconds)}"
             message = f"{size[1]}x{size[0]} px at once: {shown}"
             return JobPlan("at once", self.sizes.painting, 1, memory, seconds, (message,))
-        peak = max(tiling.peak, held_memory() + READ * math.prod(self.sizes.photo) + reading)
+        peak = max(tiling.peak - held_memory() + held, held + READ * math.prod(self.sizes.photo) + reading)
         tiling = replace(tiling, seconds=tiling.seconds_on(machine), peak=peak)
         pieces = len(tiling.passes) * max(1, tiling.height // tiling.band)  # as `split_rows` has it
         return JobPlan("bands", self.sizes.painting, pieces, tiling.peak, tiling.seconds, (str(tiling),))
