@@ -37,7 +37,7 @@ def photo(number: int) -> np.ndarray:
 
 def paint(engine: Engine, number: int, max_memory: str | None) -> tuple[str, int]:
     """SHA-256 of a painting, and the memory that its plan told."""
-    request = StylizeRequest.of(style=STYLES[number % len(STYLES)], max_memory=max_memory)
+    request = StylizeRequest.of(engine="torch", style=STYLES[number % len(STYLES)], max_memory=max_memory)
     with engine.job(photo(number), request) as job:
         told = job.plan().memory
         for _ in job.run():
