@@ -15,6 +15,7 @@ from impasto.errors import OutputError
 from impasto.export.graph import Graph
 from impasto.export.networks import Part, parts_of
 from impasto.files import atomic_path, sha256, shown
+from impasto.light.graphs import ENTRY, FORMAT, look_path
 from impasto.networks.checkpoint import load_model
 from impasto.networks.registry import kind_of
 from impasto.networks.shipped import find_model
@@ -22,18 +23,10 @@ from impasto.types import Stored
 
 __all__ = ["ENTRY", "FORMAT", "Role", "export_onnx", "look_path"]
 
-ENTRY: Final = "impasto"
-"""The metadata entry that describes a file: JSON."""
-FORMAT: Final = 1
 TOLD: Final = ("method", "network", "styles", "value_range", "licence", "recipe")  # of the network's own description
 
 Role = Literal["paint", "look"]
 """What a file is for: painting, or looking at style pictures."""
-
-
-def look_path(output: Path) -> Path:
-    """Where the graph goes that looks at style pictures, beside the one that paints."""
-    return output.with_name(f"{output.stem}-style{output.suffix}")
 
 
 @in_our_settings

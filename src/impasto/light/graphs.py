@@ -15,10 +15,11 @@ from impasto.core.metadata import SHIPPED
 from impasto.core.threads import usable_cores, waiting
 from impasto.errors import WeightsError
 
-__all__ = ["FORMAT", "Graph", "graph_of", "is_foreign", "look_path"]
+__all__ = ["ENTRY", "FORMAT", "Graph", "graph_of", "is_foreign", "look_path"]
 
 FORMAT: Final = 1
 ENTRY: Final = "impasto"
+"""The metadata entry that describes a file: JSON."""
 _KEY: Final = b"\x0a\x07impasto\x12"  # as the key of an entry of a file's metadata is written
 _FATAL_ONLY: Final = 4  # what onnxruntime prints by itself; what is wrong it raises as well
 
