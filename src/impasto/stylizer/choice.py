@@ -63,6 +63,11 @@ class Choice:
         why_not = next((reason for reason, holds in reasons.items() if holds), None)
         return cls(request.engine, why_not, is_graph, request.max_megapixels)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether both engines can do what is asked for, and neither is asked for."""
+        return self.asked == "auto" and self.why_not_light is None and not self.only_light and has_torch()
+
     def check(self, engine: EngineName) -> None:
         """OptionError if this engine cannot do what is asked for."""
         if engine == "light" and self.why_not_light is not None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from impasto.core.host import in_our_settings
 from impasto.core.memory import parse_memory, reuse_large_blocks
@@ -59,6 +59,8 @@ class Engine:
         self._light_models: _Loaded[LightModel] = _Loaded()
         self._backbones: _Loaded[VGG] = _Loaded()
         self._hashes: _Loaded[str] = _Loaded()
+        self._chosen: dict[str, Literal["light", "torch"]] = {}
+        self._choosing = threading.Lock()
 
     @in_our_settings
     def job(
@@ -93,7 +95,7 @@ class Engine:
         name = found.model or ""
         if model is None:
             choice = Choice.of(request, name, keeps_run=folder is not None)
-            computes_in: EngineName = choice.engine(photo, self.pictures)
+            computes_in: EngineName = self._engine(choice, name, photo)
         else:
             computes_in = model.computes_in
         if computes_in == "light":
@@ -105,6 +107,20 @@ class Engine:
                 return job
             job.close()
         return self._by_torch(photo, request, name, model, output, folder)
+
+    def _engine(self, choice: Choice, name: str | PathLike[str], photo: PictureSource) -> EngineName:
+        """What a network runs in.
+
+        Where both could and speed decides, the first choice for it stays, or the same request would come out up to
+        1/255 different once something else has loaded torch.
+        """
+        if not choice.is_open:
+            return choice.engine(photo, self.pictures)
+        with self._choosing:
+            key = str(name)
+            if key not in self._chosen:
+                self._chosen[key] = choice.engine(photo, self.pictures)
+            return self._chosen[key]
 
     def _by_torch(
         self,
