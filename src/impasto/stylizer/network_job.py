@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
@@ -24,8 +24,10 @@ from impasto.stylizer.finishing import read_masks
 from impasto.stylizer.job import Job, JobPlan, Output, Phase, Progress, Steps
 from impasto.stylizer.request import EngineName, StylizeRequest
 from impasto.stylizer.sizes import Sizes, sizes_of
+from impasto.stylizer.strokes import REPAINTED
 from impasto.stylizer.torch_model import TorchModel
 from impasto.tiling.bands import BandProgress
+from impasto.tiling.cascade import paint_coarse_to_fine
 from impasto.tiling.fitting import (
     bytes_at_once,
     measured,
@@ -33,14 +35,15 @@ from impasto.tiling.fitting import (
     plan_bands,
     seconds_at_once,
 )
-from impasto.tiling.plan import TilingOptions
+from impasto.tiling.plan import Machine, TilingOptions, TilingPlan
 
 if TYPE_CHECKING:
     from impasto.networks.bound import BoundStyle
+    from impasto.networks.registry import Network
     from impasto.stylizer.engine import Engine
     from impasto.types import PictureSource
 
-__all__ = ["ByNetwork", "NetworkJob", "computed_by", "tiling_options"]
+__all__ = ["ByNetwork", "NetworkJob", "coarse_work", "computed_by", "pieces_of", "tiling_options"]
 
 
 def tiling_options(
@@ -60,6 +63,22 @@ def computed_by(device: torch.device, precision: Precision) -> dict[str, str]:
         "precision": str(precision.dtype).removeprefix("torch."),
         "threads": str(torch.get_num_threads()),
     }
+
+
+def pieces_of(tiling: TilingPlan) -> int:
+    """Bands times passes."""
+    return len(tiling.passes) * max(1, tiling.height // tiling.band)  # as `split_rows` has it
+
+
+def coarse_work(
+    network: Network, sizes: Sizes, plans: Sequence[TilingPlan | None], machine: Machine
+) -> tuple[float, int]:
+    """Seconds that the coarse sizes should take, each by its plan (None is at once), and their pieces."""
+    seconds, pieces = 0.0, 0
+    for size, plan in zip(sizes.coarse, plans, strict=True):
+        seconds += seconds_at_once(network, size, machine) if plan is None else plan.seconds_on(machine)
+        pieces += 1 if plan is None else 1 + pieces_of(plan)
+    return seconds, pieces
 
 
 class ByNetwork(Job):
@@ -116,28 +135,30 @@ class NetworkJob(ByNetwork):
         self.model = model
         self._result: Picture | None = None
         self._photo: Picture | None = None  # at the size of the painting
-        self.sizes = sizes_of(self.photo_size, request)
+        self.sizes = sizes_of(self.photo_size, request, coarse_to_fine=model.coarse_to_fine)
 
     def plan(self) -> JobPlan:
         """See `Job.plan`."""
-        size = self.sizes.seen
-        limit, machine = self.engine.limit(self.request), measured(self.model.network)
+        sizes, network = self.sizes, self.model.network
+        limit, machine = self.engine.limit(self.request), measured(network)
         held = self.engine.budget.held_before()  # what others take meanwhile is free again when this one's turn comes
-        room = (available_memory() if limit is None else limit - held) - self.sizes.picture_bytes
-        reading = self.model.reading_bytes(self.request, self.sizes.painting, limit)
+        room = (available_memory() if limit is None else limit - held) - sizes.picture_bytes
+        reading = self.model.reading_bytes(self.request, sizes.painting, limit)
         options = tiling_options(self.request, held_memory() + self._features(room))
-        tiling = plan_bands(self.model.network, size, options)
+        *coarse, tiling = (plan_bands(network, size, options) for size in sizes.all_seen)
+        seconds, pieces = coarse_work(network, sizes, coarse, machine)
         if tiling is None:
-            work = max(reading, bytes_at_once(self.model.network, size))
-            memory = held + self.sizes.picture_bytes + work
-            seconds = seconds_at_once(self.model.network, size, machine)
+            work = max(reading, bytes_at_once(network, sizes.seen))
+            memory = held + sizes.picture_bytes + work
+            seconds += seconds_at_once(network, sizes.seen, machine)
             shown = f"about {shown_bytes(memory)} of memory, {shown_seconds(seconds)}"
-            message = f"{size[1]}x{size[0]} px at once: {shown}"
-            return JobPlan("at once", self.sizes.painting, 1, memory, seconds, (message,))
-        peak = max(tiling.peak - held_memory() + held, held + READ * math.prod(self.sizes.photo) + reading)
-        tiling = replace(tiling, seconds=tiling.seconds_on(machine), peak=peak)
-        pieces = len(tiling.passes) * max(1, tiling.height // tiling.band)  # as `split_rows` has it
-        return JobPlan("bands", self.sizes.painting, pieces, tiling.peak, tiling.seconds, (str(tiling),))
+            message = f"{sizes.told_before}{sizes.seen[1]}x{sizes.seen[0]} px at once: {shown}"
+            return JobPlan("at once", sizes.painting, pieces + 1, memory, seconds, (message,))
+        peak = tiling.peak - held_memory() + held + sizes.coarse_bytes
+        peak = max(peak, held + READ * math.prod(sizes.photo) + reading)
+        tiling = replace(tiling, seconds=seconds + tiling.seconds_on(machine), peak=peak)
+        pieces += pieces_of(tiling) + bool(coarse)
+        return JobPlan("bands", sizes.painting, pieces, tiling.peak, tiling.seconds, (f"{sizes.told_before}{tiling}",))
 
     def preview(self) -> Picture:
         """See `Job.preview`."""
@@ -211,8 +232,13 @@ class NetworkJob(ByNetwork):
         regions = [resize(mask, seen) for mask in masks] if len(masks) > 1 else None
         alpha = 1.0 if request.alpha is None else request.alpha
         options = tiling_options(request, held_memory() + room)
-        walk = paint(bound, work, options, masks=regions, alpha=alpha, strength=request.strength)
+        if self.sizes.coarse:
+            walk = paint_coarse_to_fine(bound, work, self.sizes.coarse, REPAINTED, options, masks=regions)
+        else:
+            walk = paint(bound, work, options, masks=regions, alpha=alpha, strength=request.strength)
         painted = yield from self._told(walk, phase)
+        if self.sizes.coarse and request.strength < 1:
+            painted = torch.lerp(shown, painted, request.strength)
         if seen != goal:
             painted = resize(painted, goal)
             if request.strength < 1:

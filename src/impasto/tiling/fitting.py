@@ -150,13 +150,15 @@ def fits_in_memory(
     options: TilingOptions,
     *,
     masks: int = 0,
+    beside: int = 0,
 ) -> bool:
     """Whether a photo of this (height, width) and its painting have room beside what paints them.
 
-    `goal` is the size of the painting, `work` that at which the network sees it. There are so many `masks`.
+    `goal` is the size of the painting, `work` that at which the network sees it. There are so many `masks`, and so many
+    other bytes `beside` it.
     """
     budget = options.limit
-    held = held_memory() + READ * math.prod(size) + (READ * math.prod(goal) if goal != size else 0)
+    held = held_memory() + beside + READ * math.prod(size) + (READ * math.prod(goal) if goal != size else 0)
     held += masks * MASK * math.prod(goal)
     if _fits_at_once(_cost_model(network, work), options, budget - held):
         return True
