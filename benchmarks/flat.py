@@ -4,8 +4,8 @@
 
 A plain grey, a gradient and the sky of a photo are painted in each style. Of the painted texture (luminance without
 what is larger than 64 px) the autocorrelation is taken; what counts is its highest peak, a value above its neighbours',
-between 6 and 64 px away, as a share of the variance: even texture has high ones, irregular strokes have none. The sky is
-../shared/data/content/bsds_15004.jpg unless --sky names another photo, of which the upper part is looked at.
+between 6 and 64 px away, as a share of the variance: even texture has high ones, irregular strokes have none. The sky
+is that of ../shared/data/content/bsds_135069.jpg, the lower third, unless --sky names another photo.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def photos(size: int, sky: Path) -> dict[str, tuple[Floats, slice]]:
     share = (0.3 * across + 0.7 * down)[:, :, None].astype(np.float32)
     picture = read(sky).rgb
     picture = resize(picture, fit_long_side((picture.shape[0], picture.shape[1]), size, upscale=True))
-    rows = slice(0, picture.shape[0] // 3)
+    rows = slice(picture.shape[0] * 2 // 3, None)
     whole = slice(None)
     return {"grey": (grey, whole), "gradient": (ends[0] + share * (ends[1] - ends[0]), whole), "sky": (picture, rows)}
 
@@ -79,7 +79,7 @@ def main() -> None:
     p.add_argument("--styles", type=int, default=STYLES)
     p.add_argument("--ground", type=float, nargs="+", default=[0.0, 1.0])
     p.add_argument("--networks", nargs="+", default=["gallery", "universal"])
-    p.add_argument("--sky", type=Path, default=SHARED / "data" / "content" / "bsds_15004.jpg")
+    p.add_argument("--sky", type=Path, default=SHARED / "data" / "content" / "bsds_135069.jpg")
     p.add_argument("--save", type=Path, help="keep the paintings there")
     o = p.parse_args()
     need_shared()

@@ -6,8 +6,8 @@
 Each network paints the pairs of common.py (photos and paintings that took no part in training `universal`; the gallery
 has been trained on its styles) with each `style_scale`: 1, whose strokes have one size in pixels, and auto. "Seen at
 1920 px" compares painting, photo and style at that size; "seen at 512 px" all three made as small. "left" is the style
-distance as a share of the copied photo's, the mean over pairs divided by the copies' mean. There are no larger photos in
-../shared than of some 600 px: beyond, they are enlarged, and smoother than a telephone's.
+distance as a share of the copied photo's, the mean over pairs divided by the copies' mean. There are no photos larger
+than some 600 px in ../shared: beyond, they are enlarged, and smoother than a telephone's.
 """
 
 from __future__ import annotations

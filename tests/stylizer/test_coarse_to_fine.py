@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -84,7 +84,7 @@ def test_sizes_grow_by_equal_steps_from_the_proof_to_the_picture(height: int, wi
         return
     longs = [max(size) for size in (*sizes, (height, width))]
     assert longs[0] == PROOF or min(sizes[0]) >= strokes.NARROWEST - 1
-    growths = [large / small for small, large in zip(longs, longs[1:], strict=False)]
+    growths = [large / small for small, large in itertools.pairwise(longs)]
     assert max(growths) / min(growths) < 1.02
     assert 1.3 < min(growths) <= max(growths) < 2.4
     for size in sizes:

@@ -15,6 +15,7 @@ from impasto.core.threads import usable_cores
 from impasto.errors import OptionError
 from impasto.imaging import Picture, resize
 from impasto.imaging.colour import transfer_luminance
+from impasto.imaging.noise import on_ground
 from impasto.imaging.reduced import reading_bytes
 from impasto.imaging.sizes import bicubic
 from impasto.light.model import STYLE_SIZE, LightModel, LightStyle, planes
@@ -172,11 +173,14 @@ class LightJob(Job):
         photo, shown = picture.rgb, picture.seen()
         lost, regions = 1 - request.strength, masks if len(masks) > 1 else []
         work = resize(shown, seen)
+        primed_alone = bool(request.ground) and "alpha" not in self.model.graph.inputs
+        inside = 1.0 if self.sizes.coarse or primed_alone else request.strength
         if self.sizes.coarse:
             painted = yield from self._coarse_to_fine(work, style, regions)
-            painted = painted + lost * (work - painted) if lost else painted
         else:
-            painted = yield from self._at_once(work, style, regions, request.strength)
+            painted = yield from self._at_once(self._primed(work, inside), style, regions, inside)
+        if inside != request.strength:
+            painted = painted + lost * (work - painted)
         if seen != goal:
             painted = resize(painted, goal)
             if lost:  # what shrinking took from the photo comes back as the strength goes
@@ -198,7 +202,7 @@ class LightJob(Job):
         for size in reversed(self.sizes.coarse):
             photos.insert(0, resize(photos[0], size))
         total, done = sum(one.size for one in photos), 0
-        painted = yield from self._at_once(photos[0], style, masks, 1.0)
+        painted = yield from self._at_once(self._primed(photos[0]), style, masks, 1.0)
         for before, now in pairwise(photos):
             done += before.size
             yield Progress("painting", done / total, 1.0, size=self.sizes.seen)
@@ -208,6 +212,10 @@ class LightJob(Job):
             ground = np.clip(ground, 0, 1, out=ground)
             painted = yield from self._at_once(ground, style, masks, REPAINTED)
         return painted
+
+    def _primed(self, photo: Floats, strength: float = 1.0) -> Floats:
+        """As `NetworkJob._primed`."""
+        return on_ground(photo, self.request.ground * strength) if self.request.ground else photo
 
     def _at_once(
         self, work: Floats, style: LightStyle, masks: Sequence[Floats], strength: float

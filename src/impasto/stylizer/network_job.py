@@ -6,6 +6,7 @@ import math
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from impasto.core.resizing import bicubic_rows, resize
 from impasto.core.tensors import to_array, to_tensor
 from impasto.errors import OptionError
 from impasto.imaging import Picture
+from impasto.imaging.noise import on_ground
 from impasto.imaging.sizes import Bicubic
 from impasto.stylizer.finishing import read_masks
 from impasto.stylizer.job import Job, JobPlan, Output, Phase, Progress, Steps
@@ -232,13 +234,16 @@ class NetworkJob(ByNetwork):
         regions = [resize(mask, seen) for mask in masks] if len(masks) > 1 else None
         alpha = 1.0 if request.alpha is None else request.alpha
         options = tiling_options(request, held_memory() + room)
+        # What mixes features has a strength of its own; to all others a painting of less is one mixed with the photo.
+        inside = request.strength if self.model.kind.alpha else 1.0
+        prime = partial(self._primed, inside)
         if self.sizes.coarse:
-            walk = paint_coarse_to_fine(bound, work, self.sizes.coarse, REPAINTED, options, masks=regions)
+            walk = paint_coarse_to_fine(bound, work, self.sizes.coarse, REPAINTED, options, masks=regions, prime=prime)
         else:
-            walk = paint(bound, work, options, masks=regions, alpha=alpha, strength=request.strength)
+            walk = paint(bound, prime(work), options, masks=regions, alpha=alpha, strength=inside)
         painted = yield from self._told(walk, phase)
-        if self.sizes.coarse and request.strength < 1:
-            painted = torch.lerp(shown, painted, request.strength)
+        if inside != request.strength:
+            painted = torch.lerp(work, painted, request.strength)
         if seen != goal:
             painted = resize(painted, goal)
             if request.strength < 1:
@@ -247,6 +252,12 @@ class NetworkJob(ByNetwork):
         if request.strength < 1 and picture.ground is not None:
             painted = painted + (1 - request.strength) * (photo - shown)  # where transparency begins, it was shown less
         return picture.with_rgb(to_array(cover(photo, painted, masks, keep_colors=request.keep_colors)))
+
+    def _primed(self, strength: float, photo: Tensor) -> Tensor:
+        """A photo (1, 3, H, W) with a painter's ground, if one is asked for, as strong as its painting will be."""
+        if not self.request.ground:
+            return photo
+        return to_tensor(on_ground(to_array(photo), self.request.ground * strength)).to(photo.device)
 
     def _told(self, walk: Generator[BandProgress, None, Tensor], phase: Phase) -> Generator[Progress, None, Tensor]:
         """The records of a walk in bands, as those of a job; gives back what it gives back."""

@@ -29,7 +29,7 @@ from impasto.imaging.reading import read_header
 from impasto.imaging.reduced import read_reduced
 from impasto.imaging.strips import check_readable, check_writable, decode_strips, encode_strips, load_pyvips
 from impasto.imaging.writing import format_warnings_for
-from impasto.stylizer.clear import Alpha, Clear, Seen, find_ground
+from impasto.stylizer.clear import Alpha, Clear, Primed, Seen, find_ground
 from impasto.stylizer.job import JobPlan, Output, Progress, Steps
 from impasto.stylizer.network_job import ByNetwork, coarse_work, pieces_of, tiling_options
 from impasto.stylizer.request import StylizeRequest
@@ -224,7 +224,7 @@ class StripJob(ByNetwork):
             yield from self._coarse_to_fine(canvas, place, journal)
             return
         if seen == self.sizes.painting:
-            yield from self._walk(canvas.seen, canvas.lay, journal)
+            yield from self._walk(self._primed(canvas.seen), canvas.lay, journal)
             return
         # Strokes of another size: a smaller painting, enlarged.
         small, strength = Resized(canvas.seen, seen), self.request.strength
@@ -237,7 +237,7 @@ class StripJob(ByNetwork):
                 if journal is not None:
                     store.file.flush()
 
-            yield from self._walk(small, keep, journal)
+            yield from self._walk(self._primed(small), keep, journal)
             canvas.enlarge(Resized(Stored(store), self.sizes.painting), Resized(small, self.sizes.painting))
 
     def _coarse_to_fine(
@@ -251,7 +251,9 @@ class StripJob(ByNetwork):
         kept = journal is not None and whole.is_file() and whole.stat().st_size == shape.bytes
         if not kept:
             with RowStore(shape, 0, path=begun) as store:
-                for record in paint_coarse(self._styled(), canvas.seen, self.coarse, REPAINTED, store):
+                for record in paint_coarse(
+                    self._styled(), canvas.seen, self.coarse, REPAINTED, store, prime=self._primed
+                ):
                     yield BandProgress(share * record.done, record.seconds)
                 store.file.flush()
             begun.replace(whole)
@@ -271,6 +273,10 @@ class StripJob(ByNetwork):
     ) -> Generator[BandProgress, None, None]:
         alpha = 1.0 if self.request.alpha is None else self.request.alpha
         yield from paint_rows(self._styled(), photo, self.tiling, put, alpha=alpha, journal=journal)
+
+    def _primed(self, photo: Photo) -> Photo:
+        """With a painter's ground, if one is asked for."""
+        return Primed(photo, self.request.ground) if self.request.ground else photo
 
     def _styled(self) -> BoundStyle:
         if self._bound is None:

@@ -8,7 +8,7 @@ full strength, so that the forms stay; and so on up to the picture's own size.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 
@@ -40,6 +40,7 @@ def paint_coarse_to_fine(
     options: TilingOptions | None = None,
     *,
     masks: Sequence[Tensor] | None = None,
+    prime: Callable[[Tensor], Tensor] = lambda photo: photo,
 ) -> Generator[BandProgress, None, Tensor]:
     """Repaint a photo at each of the `coarse` (height, width), the smallest first, and then at its own.
 
@@ -53,6 +54,7 @@ def paint_coarse_to_fine(
         strength: in [0, 1], of every size but the first; what is painted before keeps the rest.
         options: as of `paint`.
         masks: the region of each style at the photo's size, see `BoundStyle.forward`.
+        prime: what the first size is painted on, given its photo.
 
     Raises:
         OptionError, OutputError: as from `paint`.
@@ -65,7 +67,7 @@ def paint_coarse_to_fine(
     while True:
         small = photos.pop(0)
         size = (small.shape[2], small.shape[3])
-        ground = small if change is None else resize(change, size, clamp=False).add_(small).clamp_(0, 1)
+        ground = prime(small) if change is None else resize(change, size, clamp=False).add_(small).clamp_(0, 1)
         regions = None if masks is None else [resize(mask, size) for mask in masks]
         part = small.shape[2] * small.shape[3] / total
         painted = yield from _shares(paint(bound, ground, options, masks=regions), done, part, began)
@@ -115,7 +117,13 @@ class Stored:
 @in_our_settings
 @torch.inference_mode()
 def paint_coarse(
-    bound: BoundStyle, photo: Photo, plans: Sequence[TilingPlan], strength: float, out: RowStore
+    bound: BoundStyle,
+    photo: Photo,
+    plans: Sequence[TilingPlan],
+    strength: float,
+    out: RowStore,
+    *,
+    prime: Callable[[Photo], Photo] = lambda photo: photo,
 ) -> Generator[BandProgress, None, None]:
     """Paint the coarse sizes of a photo that need not be in memory, and put what the last one changed into `out`.
 
@@ -128,6 +136,7 @@ def paint_coarse(
         plans: how each coarse size is painted, the smallest first, from `fitting.plan_for`.
         strength: as of `paint_coarse_to_fine`.
         out: of the last coarse size, three channels.
+        prime: as of `paint_coarse_to_fine`.
 
     Raises:
         OutputError: the disk has no room.
@@ -146,7 +155,7 @@ def paint_coarse(
             into = out if plan is plans[-1] else stack.enter_context(RowStore(store.shape, 0))
             put = partial(_keep_change, small, ground, strength, into)
             part = plan.height * plan.width / total
-            yield from _shares(paint_rows(bound, ground or small, plan, put), done, part, began)
+            yield from _shares(paint_rows(bound, ground or prime(small), plan, put), done, part, began)
             done += part
             for used in (store, change):
                 if used is not None:
