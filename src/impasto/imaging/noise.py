@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ class GroundNoise:
     def __init__(self, size: tuple[int, int], strength: float = 1.0) -> None:
         self.height, self.width = size
         self.strength = strength
-        self._deviations = np.zeros((-(-self.height // CELL), -(-self.width // CELL)))
+        self._deviations: Floats = np.zeros((-(-self.height // CELL), -(-self.width // CELL)), np.float32)
         self._columns = np.arange(0, self.width, CELL)
 
     def look(self, top: int, rows: Floats) -> None:
@@ -57,12 +58,12 @@ class GroundNoise:
     @functools.cached_property
     def _flat(self) -> Floats:
         """How flat each cell is with those around it, from 0 to 1, fading."""
-        lively = ((self._deviations - FLAT) / (LIVELY - FLAT)).clip(0, 1)
+        lively: NDArray[Any] = ((self._deviations - FLAT) / (LIVELY - FLAT)).clip(0, 1)
         for combine in (np.max, np.mean):
             for axis in (0, 1):
                 padded = np.pad(lively, [(AROUND, AROUND) if side == axis else (0, 0) for side in (0, 1)], mode="edge")
                 lively = combine(np.lib.stride_tricks.sliding_window_view(padded, 2 * AROUND + 1, axis), axis=-1)
-        return (1 - lively).astype(np.float32)
+        return np.asarray(1 - lively, np.float32)
 
     def flatness(self, top: int, bottom: int) -> Floats:
         """How flat it is at the pixels of some rows, (n, W), from 0 to 1, once all rows were looked at."""
@@ -102,10 +103,13 @@ def _parts(rgb: Floats) -> list[slice]:
 
 @functools.cache
 def _blots() -> Floats:
-    """(FIELD, FIELD, 3), mean 0 and deviation 1: mostly grey, a little coloured."""
+    """(FIELD, FIELD, 3), mean 0 and, once smooth, deviation 1: mostly grey, a little coloured."""
     draw = np.random.default_rng(0)
     blots = draw.standard_normal((FIELD, FIELD, 1)) + COLOURED * draw.standard_normal((FIELD, FIELD, 3))
-    return ((blots - blots.mean()) / blots.std()).astype(np.float32)
+    left = (
+        np.square(_weights(FIELD, FIELD * GRAIN, 2 * GRAIN, 3 * GRAIN)).sum(1).mean()
+    )  # of the deviation by smoothing
+    return np.asarray((blots - blots.mean()) / (blots.std() * left), np.float32)
 
 
 def _weights(length: int, wanted: int, first: int, last: int) -> Floats:

@@ -116,10 +116,11 @@ class StripJob(ByNetwork):
         reading = self.model.reading_bytes(self.request, (1, 1), self.engine.limit(self.request))
         network, sizes, machine = self.model.network, self.sizes, measured(self.model.network)
         peak = max(held_memory() + reading, *(tiling.peak for tiling in (*self.coarse, self.tiling)))
-        seconds, pieces = coarse_work(network, sizes, self.coarse, machine)
+        seconds, _ = coarse_work(network, sizes, self.coarse, machine)
+        pieces = sum(pieces_of(tiling) for tiling in (*self.coarse, self.tiling))
         tiling = replace(self.tiling, seconds=seconds + self.tiling.seconds_on(machine), peak=peak)
         message = f"by strips: {sizes.told_before}{tiling}"
-        return JobPlan("strips", sizes.painting, pieces + pieces_of(tiling), peak, tiling.seconds, (message,))
+        return JobPlan("strips", sizes.painting, pieces, peak, tiling.seconds, (message,))
 
     def opening(self) -> str:
         """See `Job.opening`."""
