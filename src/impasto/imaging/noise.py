@@ -68,8 +68,8 @@ class GroundNoise:
     def flatness(self, top: int, bottom: int) -> Floats:
         """How flat it is at the pixels of some rows, (n, W), from 0 to 1, once all rows were looked at."""
         down = _weights(len(self._flat), self.height, top, bottom)
-        flat: Floats = down @ self._flat @ _weights(self._flat.shape[1], self.width, 0, self.width).T
-        return flat.clip(0, 1)
+        flat: NDArray[Any] = down @ self._flat @ _weights(self._flat.shape[1], self.width, 0, self.width).T
+        return np.asarray(flat.clip(0, 1), np.float32)
 
     def add(self, top: int, rows: Floats) -> Floats:
         """Rows (n, W, 3) in [0, 1] from `top` on, with the noise, in [0, 1]; once all rows were looked at."""
