@@ -145,6 +145,7 @@ def test_alpha_is_not_for_it(photo: Path, any_style: Path) -> None:
         (["-s", "wave", "--mask", "gone.png"], "gone.png: no such file"),
         (["-s", "wave", "--mask", "photo.png", "--mask", "photo.png"], "1 styles with 2 masks"),
         (["-s", "wave", "--style-scale", "0"], "--style-scale is 0, need a number from 0.1 to 100"),
+        (["-s", "wave", "--ground", "2"], "--ground is 2, need a number from 0 to 1"),
     ],
 )
 def test_what_makes_no_sense_is_one_line(

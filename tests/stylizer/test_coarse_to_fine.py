@@ -89,7 +89,7 @@ def test_sizes_grow_by_equal_steps_from_the_proof_to_the_picture(height: int, wi
     assert longs[0] == PROOF or min(sizes[0]) >= strokes.NARROWEST - 1
     growths = [large / small for small, large in itertools.pairwise(longs)]
     assert max(growths) / min(growths) < 1.02
-    assert 1.3 < min(growths) <= max(growths) < 2.4
+    assert 1.39 < min(growths) <= max(growths) < 2.12
     for size in sizes:
         assert size[0] * width == pytest.approx(size[1] * height, abs=max(height, width) / 2 + 1)
 
@@ -366,7 +366,7 @@ def test_by_strips_it_is_the_same(files: Path, options: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("small_is_large")
-@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.95])
+@pytest.mark.parametrize("share", [0.1, 0.24, 0.6, 0.95])
 def test_by_strips_it_can_be_resumed(files: Path, share: float) -> None:
     list(strips("whole.tif").run())
     run = files / "run"
@@ -376,8 +376,8 @@ def test_by_strips_it_can_be_resumed(files: Path, share: float) -> None:
     with strips("out.tif", run) as again:
         first = next(records := again.run()).done
         list(records)
-    if before < 0.3 or before > 0.4:  # what the coarse sizes changed is kept when it is whole
-        assert (first > 0.3) == (before > 0.4)
+    if before < 0.2 or before > 0.3:  # what the coarse sizes changed is kept when it is whole
+        assert (first > 0.2) == (before > 0.3)
     assert np.array_equal(tifffile.imread("out.tif"), tifffile.imread("whole.tif"))
     assert list(run.iterdir()) == []
 

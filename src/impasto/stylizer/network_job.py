@@ -14,7 +14,15 @@ import torch
 from torch import Tensor
 
 from impasto.core.colour import cover
-from impasto.core.memory import READ, available_memory, device_memory, held_memory, shown_bytes, shown_seconds
+from impasto.core.memory import (
+    PER_PIXEL,
+    READ,
+    available_memory,
+    device_memory,
+    held_memory,
+    shown_bytes,
+    shown_seconds,
+)
 from impasto.core.precision import Precision
 from impasto.core.resizing import bicubic_rows, resize
 from impasto.core.tensors import to_array, to_tensor
@@ -146,7 +154,7 @@ class NetworkJob(ByNetwork):
         held = self.engine.budget.held_before()  # what others take meanwhile is free again when this one's turn comes
         room = (available_memory() if limit is None else limit - held) - sizes.picture_bytes
         reading = self.model.reading_bytes(self.request, sizes.painting, limit)
-        options = tiling_options(self.request, held_memory() + self._features(room))
+        options = self._options(held_memory() + self._features(room))
         *coarse, tiling = (plan_bands(network, size, options) for size in sizes.all_seen)
         seconds, pieces = coarse_work(network, sizes, coarse, machine)
         if tiling is None:
@@ -156,7 +164,7 @@ class NetworkJob(ByNetwork):
             shown = f"about {shown_bytes(memory)} of memory, {shown_seconds(seconds)}"
             message = f"{sizes.told_before}{sizes.seen[1]}x{sizes.seen[0]} px at once: {shown}"
             return JobPlan("at once", sizes.painting, pieces + 1, memory, seconds, (message,))
-        peak = tiling.peak - held_memory() + held + sizes.coarse_bytes
+        peak = tiling.peak - held_memory() + held + sizes.picture_bytes
         peak = max(peak, held + READ * math.prod(sizes.photo) + reading)
         tiling = replace(tiling, seconds=seconds + tiling.seconds_on(machine), peak=peak)
         pieces += pieces_of(tiling) + bool(coarse)
@@ -195,7 +203,7 @@ class NetworkJob(ByNetwork):
         """Paint as a phase of this or of another job, within so many bytes; gives the painting back."""
         picture = self._photo = self.read_photo(self.sizes.painting)
         bound = self.model.bind(self.request.style, self.request.max_megapixels, self.engine.limit(self.request))
-        room -= self.sizes.picture_bytes
+        room -= self.sizes.picture_bytes - self.sizes.coarse_bytes  # which is measured, once it is there
         with suppress(torch.OutOfMemoryError):
             return (yield from self._paint(picture, bound, phase, self._features(room)))
         # What else runs on the device was not known: once more, within half of what seems to be free now.
@@ -233,7 +241,7 @@ class NetworkJob(ByNetwork):
         work = resize(shown, seen)
         regions = [resize(mask, seen) for mask in masks] if len(masks) > 1 else None
         alpha = 1.0 if request.alpha is None else request.alpha
-        options = tiling_options(request, held_memory() + room)
+        options = self._options(held_memory() + room)
         # What mixes features has a strength of its own; to all others a painting of less is one mixed with the photo.
         inside = request.strength if self.model.kind.alpha else 1.0
         prime = partial(self._primed, inside)
@@ -252,6 +260,10 @@ class NetworkJob(ByNetwork):
         if request.strength < 1 and picture.ground is not None:
             painted = painted + (1 - request.strength) * (photo - shown)  # where transparency begins, it was shown less
         return picture.with_rgb(to_array(cover(photo, painted, masks, keep_colors=request.keep_colors)))
+
+    def _options(self, budget: int) -> TilingOptions:
+        """How it may be divided within a budget that leaves out what the painting takes."""
+        return replace(tiling_options(self.request, budget), reserved=PER_PIXEL * math.prod(self.sizes.painting))
 
     def _primed(self, strength: float, photo: Tensor) -> Tensor:
         """A photo (1, 3, H, W) with a painter's ground, if one is asked for, as strong as its painting will be."""

@@ -234,6 +234,8 @@ def recipe_of(job: Job) -> Recipe:
     if job.computes_in is not None:
         request["engine"] = job.computes_in
         request.setdefault("style_scale", AUTO)
+    order = {name: number for number, name in enumerate(StylizeRequest.model_fields)}
+    request = dict(sorted(request.items(), key=lambda row: order[row[0]]))  # whether it was said or went without saying
     used["photo"] = job.photo_hash
     used |= job.networks()
     # Of libraries by their own word: looking up what is installed takes as long as a small picture.

@@ -27,7 +27,7 @@ COARSE_TO_FINE: Final = frozenset({"brisk", "multistyle", "universal"})
 LEAST_SCALE, MOST_SCALE = 0.1, 100.0
 PROOF: Final = 512  # px of long side at which 100 % are the network's own strokes
 LARGE: Final = 1024  # px of long side above which AUTO paints coarse to fine
-GROWTH: Final = 1.75  # of a side, from one size to the next, as nearly as whole steps allow
+LEAST_GROWTH, MOST_GROWTH = 1.4, 2.1  # of a side, from one size to the next
 REPAINTED: Final = 0.6
 """The strength of every size but the first: what is painted already keeps the rest."""
 NARROWEST: Final = 128  # px that the short side of the first size has at least
@@ -75,9 +75,11 @@ def coarse_sizes(size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     """The (height, width) at which a large picture is painted before its own, the smallest first; none of a small one.
 
     >>> coarse_sizes((3000, 4000)), coarse_sizes((768, 1024))
-    (((384, 512), (642, 856), (1073, 1431), (1795, 2393)), ())
+    (((384, 512), (762, 1016), (1512, 2016)), ())
     """
     long = max(size)
     first = max(PROOF, NARROWEST * long / min(size))
-    steps = round(math.log(long / first) / math.log(GROWTH)) if long > max(LARGE, first) else 0
+    if long <= max(LARGE, LEAST_GROWTH * first):
+        return ()
+    steps = math.ceil(math.log(long / first) / math.log(MOST_GROWTH))
     return tuple(fit_long_side(size, round(first * (long / first) ** (step / steps))) for step in range(steps))
