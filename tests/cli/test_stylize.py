@@ -201,7 +201,7 @@ def test_options_are_those_of_a_request_and_of_python() -> None:
 def test_every_option_is_tried_here() -> None:
     tried = {argument for arguments, _ in SETTINGS for argument in arguments}
     tried |= {"--preset", "--upscale", "--device", "--precision", "--backbone-input", "--max-megapixels", "--style"}
-    tried |= {"--model", "--alpha", "--jobs", "--mask", "--strength", "--quality"}  # in test_trained.py
+    tried |= {"--model", "--alpha", "--jobs", "--mask", "--strength", "--quality", "--ground"}  # in test_trained.py
     tried |= {"--max-memory", "--tile", "--statistics", "--dry-run"}  # in test_size.py
     tried |= {
         "--engine",

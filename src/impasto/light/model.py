@@ -75,6 +75,11 @@ class LightModel(Model):
         """See `Model`."""
         return "parameters" in self.graph.inputs
 
+    @property
+    def method(self) -> str:
+        """See `Model`."""
+        return str(self.graph.description["method"])
+
     def bind(self, styles: Sequence[Style], max_megapixels: float, limit: int | None = None) -> LightStyle:
         """What the graph is given for these styles; arguments and errors as of `TorchModel.bind`."""
         weights = tuple(row.weight for row in styles) or (1.0,)

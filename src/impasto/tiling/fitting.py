@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.core.host import in_our_settings
-from impasto.core.memory import PER_PIXEL, READ, held_memory
+from impasto.core.memory import PER_PIXEL, READ, held_memory, release_blocks
 from impasto.errors import OptionError
 from impasto.networks.adain import AdaIN, AdaINForward
 from impasto.networks.bound import BoundStyle, ForwardPass, StagedForward
@@ -74,7 +74,11 @@ def paint(
     options = options or TilingOptions()
     budget, began, number, size = options.limit, time.perf_counter(), 0, (photo.shape[2], photo.shape[3])
     options = replace(options, budget=budget)
-    at_once = _fits_at_once(_cost_of(bound.whole(), size), options, budget - held_memory())
+    model = _cost_of(bound.whole(), size)
+    at_once = _fits_at_once(model, options, budget - held_memory())
+    if not at_once:  # what is free already, but kept, would count as held
+        release_blocks()
+        at_once = _fits_at_once(model, options, budget - held_memory())
     one = next(passes)
     while True:
         if at_once:
@@ -150,13 +154,15 @@ def fits_in_memory(
     options: TilingOptions,
     *,
     masks: int = 0,
+    beside: int = 0,
 ) -> bool:
     """Whether a photo of this (height, width) and its painting have room beside what paints them.
 
-    `goal` is the size of the painting, `work` that at which the network sees it. There are so many `masks`.
+    `goal` is the size of the painting, `work` that at which the network sees it. There are so many `masks`, and so many
+    other bytes `beside` it.
     """
     budget = options.limit
-    held = held_memory() + READ * math.prod(size) + (READ * math.prod(goal) if goal != size else 0)
+    held = held_memory() + beside + READ * math.prod(size) + (READ * math.prod(goal) if goal != size else 0)
     held += masks * MASK * math.prod(goal)
     if _fits_at_once(_cost_model(network, work), options, budget - held):
         return True
@@ -201,7 +207,7 @@ def _fits_at_once(model: StagedCost | AdaINCost, options: TilingOptions, room: i
 
 def _holding(options: TilingOptions, size: tuple[int, int]) -> TilingOptions:
     """The options where photo and painting of this size are in memory, as things are now."""
-    return replace(options, held=held_memory() + PER_PIXEL * size[0] * size[1])
+    return replace(options, held=held_memory() + max(0, PER_PIXEL * size[0] * size[1] - options.reserved))
 
 
 def _cost_model(network: Network, size: tuple[int, int], *, resumable: bool = False) -> StagedCost | AdaINCost:

@@ -278,7 +278,9 @@ class FilmJob(Job):
     def _described(self) -> str:
         """What is painted and how, so that a run can tell whether it is the same."""
         own = {**vars(self.options), "run": None, "resume": None}
-        return f"{self.photo_hash_of()} {self.request.model_dump_json()} {own} {Path(self._target).suffix}"
+        newer = {name for name in ("ground",) if getattr(self.request, name) is None}  # runs of before know none
+        request = self.request.model_dump_json(exclude=newer)
+        return f"{self.photo_hash_of()} {request} {own} {Path(self._target).suffix}"
 
     def photo_hash_of(self) -> str:
         """SHA-256 of the film's file; of pictures, their names and sizes."""

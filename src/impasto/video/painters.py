@@ -126,7 +126,10 @@ class RequestPainter(FilmPainter):
         return job  # type: ignore[return-value]
 
     def _at(self, time: Fraction) -> StylizeRequest:
-        return self.request if self.changes is None else self.changes.request(self.request, time)
+        asked = self.request
+        if asked.style_scale is None:  # where each frame takes forms of its own, large ones would jump
+            asked = asked.model_copy(update={"style_scale": 1.0})
+        return asked if self.changes is None else self.changes.request(asked, time)
 
     def _from_last(self, request: StylizeRequest, last: Floats) -> StylizeRequest:
         """The request that goes on from the last painting, at one scale and with fewer steps."""
