@@ -16,7 +16,8 @@ from impasto.networks.chain import ChainConv
 from impasto.networks.checkpoint import load_model
 from impasto.networks.foreign.source import Options
 from impasto.networks.inference import bind, ready
-from impasto.networks.registry import Network, as_adain, build, kind_of, painter_of
+from impasto.networks.programs import Program
+from impasto.networks.registry import Network, as_adain, as_operators, build, kind_of, painter_of
 from impasto.networks.staged import Stage
 
 __all__ = ["Explanation", "explain"]
@@ -52,14 +53,18 @@ def explain(path: Path, *, kind: str | None = None, options: Options | None = No
         "becomes": f"method {network.METHOD}, {sum(p.numel() for p in network.parameters()):,} numbers",
         "can": _abilities(network),
     }
-    if as_adain(network) is None:
+    layers: list[tuple[str, str, str]] = []
+    if (listed := as_operators(network)) is not None:
+        facts["sizes"] = f"any; below {listed.SMALLEST} px it is continued by reflection"
+        facts["numbers of a style"] = f"{listed.config.numbers:,}"
+        for name, program in (("looks", listed.look), ("paints", listed.paint)):
+            layers += [_operator(name, program, number) for number in range(1, len(program.rows) + 1)]
+    elif as_adain(network) is None:
         staged = painter_of(network)
         facts["sizes"] = f"any; below {staged.SMALLEST} px it is continued by reflection"
         if not network.styles and kind_of(network).styled_by == "single":
             facts["precision"] = _precision(network)
         layers = [_layer(stage) for stage in staged.stages()]
-    else:
-        layers = []
     for number, note in enumerate(came.get("notes", ()), 1):
         facts[f"note {number}"] = str(note)
     return Explanation(facts, layers)
@@ -71,6 +76,20 @@ def _abilities(network: Network) -> str:
     able += ["blends of styles"] if kind.blends else []
     able += ["resuming a painting"] if kind.resumable else []
     return ", ".join(able)
+
+
+def _operator(part: str, program: Program, number: int) -> tuple[str, str, str]:
+    """Of a list of operators: where it stands and what it takes; what it does; how many channels come out."""
+    row, width = program.rows[number - 1], program.widths
+    what = row.kind.replace("_", " ")
+    if row.kind == "conv":
+        border = f"{'reflection' if row.mode == 'reflect' else row.mode} by {row.padding[0]}"
+        what = f"{row.kernel}x{row.kernel}, {width[row.of[0]]} to {row.channels}, {border}"
+        what += f", every {row.stride}" if row.stride > 1 else ""
+        what += f", {row.groups} groups" if row.groups > 1 else ""
+    elif row.kind in ("nearest", "bilinear", "spread"):
+        what += f" {row.factor}x"
+    return f"{part} {number}, of {' and '.join(map(str, row.of))}", what, f"{width[number]} channels"
 
 
 def _layer(stage: Stage) -> tuple[str, str, str]:
