@@ -60,7 +60,8 @@ class LightJob(Job):
         self._check_room(self._free())
         memory, (height, width) = held_memory() + self._need(), self.sizes.seen
         message = f"{width}x{height} px at once in onnxruntime: about {shown_bytes(memory)} of memory"
-        return JobPlan("at once", self.sizes.painting, 1, memory, None, (message,))
+        notes = (self.model.note,) if self.model.note else ()
+        return JobPlan("at once", self.sizes.painting, 1, memory, None, (message, *notes))
 
     def preview(self) -> Picture:
         """See `Job.preview`."""
