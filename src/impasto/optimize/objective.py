@@ -116,8 +116,9 @@ class Objective(nn.Module):
     def forward(self, image: Tensor) -> Terms:
         """The terms for a picture (1, 3, H, W) in [0, 1]; the gradient is that of `total`."""
         s, zero = self.settings, image.new_zeros(())
-        seen, content, style = self._seen(image)
-        tv = self.tv_loss(image) * s.tv_weight if s.tv_weight else zero
+        shown = image.clamp(0, 1) if s.sees_clamped else image
+        seen, content, style = self._seen(shown)
+        tv = self.tv_loss(shown) * s.tv_weight if s.tv_weight else zero
         out = (image - image.clamp(0, 1)).square().mean() * s.range_weight if s.range_weight else zero
         return Terms(seen + tv + out, content, style, tv, out)
 
