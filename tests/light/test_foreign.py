@@ -157,7 +157,9 @@ def test_styles_by_number(tmp_path) -> None:
     row = sketch.op("Reshape", "style_weights", sketch.constant(np.array([1, 3, 1, 1])))
     x = sketch.op("Add", painted, sketch.op("Mul", terms, row))
     path = sketch.write(tmp_path / "three.onnx", {"photo": [1, 3, "h", "w"], "style_weights": [3]}, x, [1, 3, "h", "w"])
-    model = impasto.load(path)
+    look = Sketch()
+    look.write(tmp_path / "x_predict.onnx", {"p": [1, 9, 9, 3]}, look.op("ReduceMax", "p", axes=[3]), [1, 9, 9, 1])
+    model = impasto.load(path)  # that one tells numbers of something else
     assert [row.name for row in model.styles] == ["style-00", "style-01", "style-02"]
     for style, numbers in (("style-01", [0, 1, 0]), ({"style-00": 1, "style-02": 3}, [0.25, 0, 0.75])):
         wanted = by_onnxruntime(path, photo(), style_weights=np.array(numbers, np.float32))
