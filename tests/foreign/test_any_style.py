@@ -201,3 +201,20 @@ def test_a_config_is_checked() -> None:
     ):
         with pytest.raises(OptionError):
             wrong()
+
+
+def test_precision_is_chosen_by_what_it_changes(sample, monkeypatch) -> None:
+    from impasto.core.precision import Precision
+    from impasto.networks import inference
+
+    network = sample[2]
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    off = inference.off_in_bfloat16(network)
+    assert 0 < off < 255
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+    fast = Precision(torch.bfloat16, True, "fast")
+    monkeypatch.setattr(inference, "choose_precision", lambda *_: fast)
+    for told, wanted in ((2.9, torch.bfloat16), (3.1, torch.float32)):
+        monkeypatch.setattr(inference, "off_in_bfloat16", lambda _, told=told: told)
+        assert inference.choose_for(network, "cpu").dtype == wanted
+        assert inference.choose_for(network, "cpu", "bfloat16") is fast

@@ -9,7 +9,6 @@ import typer
 
 from impasto.cli.common import ForceOption, print_facts, print_table, show_note
 from impasto.errors import OptionError, WeightsError, require
-from impasto.light.graphs import is_foreign
 
 __all__ = ["import_"]
 
@@ -52,7 +51,9 @@ def import_(
     names = tuple(name.strip() for name in style_names.split(",")) if style_names else ()
     if output is None and not explain:
         raise OptionError("say where it goes by `output`, or ask for `explain`", "output")
-    if file.suffix.casefold() == ".tflite" and output is None:
+    if file.suffix.casefold() == ".tflite":
+        if output is not None:
+            raise OptionError("TensorFlow Lite's files are painted with as they are: leave `output` out", "output")
         print_facts(_facts_of_graph(file, "TensorFlow Lite's files are run by LiteRT"))
         return
     if output is not None and output.suffix.casefold() == ".onnx":
@@ -65,6 +66,8 @@ def import_(
 
     options = Options(names, channels, values)
     if explain:
+        from impasto.light.graphs import is_foreign
+
         try:
             found = look(file, kind=kind, options=options)
         except WeightsError as error:
