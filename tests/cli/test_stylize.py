@@ -523,7 +523,7 @@ def test_the_loss_plot_is_a_picture(paint: Run) -> None:
 
 def table(path: str) -> list[dict[str, float]]:
     with Path(path).open(newline="", encoding="utf-8") as handle:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(handle)]
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(handle)]
 
 
 def test_the_log_is_a_table_with_a_row_for_every_step(paint: Run) -> None:

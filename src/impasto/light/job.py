@@ -66,7 +66,8 @@ class LightJob(Job):
         memory, (height, width) = held_memory() + self._need(), self.sizes.seen
         told = self.sizes.told_before
         message = f"{told}{width}x{height} px at once in onnxruntime: about {shown_bytes(memory)} of memory"
-        return JobPlan("at once", self.sizes.painting, len(self.sizes.all_seen), memory, None, (message,))
+        notes = (self.model.note,) if self.model.note else ()
+        return JobPlan("at once", self.sizes.painting, len(self.sizes.all_seen), memory, None, (message, *notes))
 
     def preview(self) -> Picture:
         """See `Job.preview`."""

@@ -35,12 +35,18 @@ __all__ = ["Optimization", "StepProgress", "scales_of"]
 RESTARTS = 6  # halvings of the step before a diverging run is given up
 BLOW_UP = 20.0  # times the best loss so far
 REMEMBER_EVERY = 10  # steps between copies of an iterate known to be good
+JUDGED_EVERY = 50  # steps between looks at the picture as it would be written: each costs a third of a step
 SMALLEST = 16  # px on the short side of a coarse scale: what four pools still leave a pixel of
 
 
 @dataclass(frozen=True)
 class StepProgress:
-    """One step done. `losses` are the weighted terms by name; `note` is there when something must be told."""
+    """One step done.
+
+    `losses` are the weighted terms by name, of what the optimiser saw before it moved. Where values may leave [0, 1],
+    ``written`` beside them is the total of the picture clamped, as it would be written now; it is looked at every so
+    many steps, and at the last of each scale. `note` is there when something must be told.
+    """
 
     step: int
     steps: int
@@ -123,6 +129,8 @@ class Optimization:
                 note = " ".join(self._notes) or None
                 self._notes.clear()
                 losses = {name: float(value) for name, value in terms._asdict().items()}
+                if not self.settings.clamp and (self.step % JUDGED_EVERY == 0 or self.step == done):
+                    losses["written"] = self._written(objective)
                 yield StepProgress(self.step, self.steps, size, losses, time.perf_counter() - began, note)
 
     @in_our_settings
@@ -269,6 +277,11 @@ class Optimization:
         if self.settings.clamp:
             self.canvas.clamp_()
         return seen[0]
+
+    @torch.no_grad()
+    def _written(self, objective: Objective) -> float:
+        """The total loss of the picture clamped to [0, 1]."""
+        return float(objective(self.canvas.image().clamp(0, 1)).total)
 
     def _restart(self, terms: Terms) -> None:
         """Back to the last iterate known to be good, with half the step and no momentum."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
@@ -15,7 +16,7 @@ from impasto.core.host import in_our_settings
 from impasto.core.memory import parse_memory, reuse_large_blocks
 from impasto.errors import MissingExtraError, OptionError, WeightsError
 from impasto.files import sha256
-from impasto.light.graphs import graph_of
+from impasto.light.graphs import graph_of, is_foreign
 from impasto.stylizer.budget import MemoryBudget
 from impasto.stylizer.choice import Choice, has_torch
 from impasto.stylizer.job import Job, Output
@@ -96,6 +97,8 @@ class Engine:
         if model is None:
             choice = Choice.of(request, name, keeps_run=folder is not None)
             computes_in: EngineName = self._engine(choice, name, photo)
+            if computes_in == "torch" and choice.foreign and not self._rebuilds(name, request, choice):
+                computes_in = "light"
         else:
             computes_in = model.computes_in
         if computes_in == "light":
@@ -103,7 +106,8 @@ class Engine:
 
             light = self.light_model(name) if model is None else as_light(model)
             job = LightJob(self, photo, request, light, output)
-            if model is not None or request.engine == "light" or not has_torch() or job.fits():
+            others = is_foreign(os.fspath(name))  # whatever could be rebuilt in torch is there already
+            if model is not None or request.engine == "light" or not has_torch() or others or job.fits():
                 return job
             job.close()
         return self._by_torch(photo, request, name, model, output, folder)
@@ -166,10 +170,24 @@ class Engine:
         """
         request = StylizeRequest(model=name, device=device, precision=precision, engine=engine)
         choice = Choice.of(request, name)
-        if engine == "light" or choice.only_light or (not has_torch() and choice.why_not_light is None):
+        light = engine == "light" or choice.only_light or (not has_torch() and choice.why_not_light is None)
+        if light or (choice.foreign and not self._rebuilds(name, request, choice)):
             choice.check(engine)
             return self.light_model(name)
         return self.torch_model(name, device=device, precision=precision)
+
+    def _rebuilds(self, name: str | PathLike[str], request: StylizeRequest, choice: Choice) -> bool:
+        """Whether somebody else's graph can be rebuilt in torch, if onnxruntime can do what is asked for instead."""
+        try:
+            self.torch_model(name, device=request.device, precision=request.precision)
+        except (WeightsError, MissingExtraError) as error:
+            if request.engine == "torch":
+                raise
+            if choice.why_not_light is not None:
+                told = f"{error}; and onnxruntime, which could run it as it is, {choice.why_not_light}"
+                raise OptionError(told) from error
+            return False
+        return True
 
     def light_model(self, name: str | PathLike[str]) -> LightModel:
         """A network for onnxruntime, loaded once; errors as of `light.graphs.Graph`."""

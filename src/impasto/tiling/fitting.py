@@ -18,12 +18,14 @@ from impasto.core.memory import PER_PIXEL, READ, held_memory, release_blocks
 from impasto.errors import OptionError
 from impasto.networks.adain import AdaIN, AdaINForward
 from impasto.networks.bound import BoundStyle, ForwardPass, StagedForward
-from impasto.networks.registry import Network, as_adain, painter_of
+from impasto.networks.operators import OperatorsForward
+from impasto.networks.registry import Network, as_adain, as_operators, painter_of
 from impasto.networks.staged import StagedNetwork
 from impasto.tiling.adain_bands import AdaINCost, paint_adain
 from impasto.tiling.bands import BandProgress, PutRows, paint_staged
 from impasto.tiling.cost import StagedCost
 from impasto.tiling.journal import Journal
+from impasto.tiling.operator_bands import OperatorsCost, paint_operators
 from impasto.tiling.photos import Photo, TensorPhoto
 from impasto.tiling.plan import Machine, TilingOptions, TilingPlan, choose
 
@@ -38,6 +40,7 @@ __all__ = [
     "seconds_at_once",
 ]
 
+Cost = StagedCost | AdaINCost | OperatorsCost
 MASK = 4  # bytes per pixel of a mask in memory
 _Key = tuple[tuple[int, int], torch.dtype, bool]
 _costs: WeakKeyDictionary[StagedNetwork, tuple[_Key, StagedCost]] = WeakKeyDictionary()
@@ -200,7 +203,7 @@ def measured(network: Network) -> Machine:
     return Machine(flops=2 * kernel.numel() * 126**2 / best)
 
 
-def _fits_at_once(model: StagedCost | AdaINCost, options: TilingOptions, room: int) -> bool:
+def _fits_at_once(model: Cost, options: TilingOptions, room: int) -> bool:
     """Whether so many bytes do for painting at once, and nothing else is asked for."""
     return options.tile is None and options.statistics == "exact" and model.at_once() <= room
 
@@ -210,17 +213,22 @@ def _holding(options: TilingOptions, size: tuple[int, int]) -> TilingOptions:
     return replace(options, held=held_memory() + max(0, PER_PIXEL * size[0] * size[1] - options.reserved))
 
 
-def _cost_model(network: Network, size: tuple[int, int], *, resumable: bool = False) -> StagedCost | AdaINCost:
-    adain = as_adain(network)
-    return _staged_cost(painter_of(network), size, resumable=resumable) if adain is None else _adain_cost(adain, size)
+def _cost_model(network: Network, size: tuple[int, int], *, resumable: bool = False) -> Cost:
+    if (adain := as_adain(network)) is not None:
+        return _adain_cost(adain, size)
+    if (listed := as_operators(network)) is not None:
+        return OperatorsCost(listed, size)
+    return _staged_cost(painter_of(network), size, resumable=resumable)
 
 
-def _cost_of(one: ForwardPass, size: tuple[int, int]) -> StagedCost | AdaINCost:
+def _cost_of(one: ForwardPass, size: tuple[int, int]) -> Cost:
     match one:
         case StagedForward():
             return _staged_cost(one.network, size)
         case AdaINForward():
             return _adain_cost(one.network, size)
+        case OperatorsForward():
+            return OperatorsCost(one.network, size)
     raise TypeError(f"no cost model for {type(one).__name__}")
 
 
@@ -245,13 +253,20 @@ def _rows_of(
     match one:
         case StagedForward():
             return paint_staged(one.network, photo, plan, put_rows, mix=one.mix, journal=journal)
+        case OperatorsForward():
+            _check_no_journal(journal, one.network.METHOD)
+            return paint_operators(one.network, photo, plan, put_rows, one.parameters)
         case AdaINForward():
-            if journal is not None:
-                raise OptionError("this network's paintings (adain) cannot be resumed: leave out the run's folder")
+            _check_no_journal(journal, one.network.METHOD)
             return paint_adain(
                 one.network, photo, plan, put_rows, one.styles, weights=one.weights, masks=one.masks, alpha=one.alpha
             )
     raise TypeError(f"no bands for {type(one).__name__}")
+
+
+def _check_no_journal(journal: Journal | None, method: str) -> None:
+    if journal is not None:
+        raise OptionError(f"this network's paintings ({method}) cannot be resumed: leave out the run's folder")
 
 
 def _into(out: Tensor) -> Callable[[int, Tensor], None]:
