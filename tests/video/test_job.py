@@ -15,9 +15,10 @@ from impasto.errors import DataError, ImageError, OptionError, OutputError
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.job import Output
 from impasto.stylizer.request import StylizeRequest
-from impasto.video.job import FilmJob, SteadyJob
+from impasto.video.job import FilmJob
 from impasto.video.options import FilmOptions, split_times
 from impasto.video.reading import open_film
+from impasto.video.steady_job import SteadyJob
 
 from .film_samples import asked, blobs, make_film, ramp
 

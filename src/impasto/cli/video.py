@@ -120,7 +120,7 @@ def steady(ctx: typer.Context, **_options: Any) -> None:
     require("av cv2", "video", "keeping films steady")
     from impasto.stylizer.engine import Engine
     from impasto.stylizer.job import Output
-    from impasto.video.job import SteadyJob
+    from impasto.video.steady_job import SteadyJob
 
     given = given_on(ctx)
     output = Output(given["output"], force=given.get("force", False))
@@ -128,9 +128,9 @@ def steady(ctx: typer.Context, **_options: Any) -> None:
 
 
 def _film_options(given: dict[str, Any], **more: Any) -> FilmOptions:
+    from impasto.video.codecs import CODECS
     from impasto.video.film import parse_time
     from impasto.video.options import FilmOptions
-    from impasto.video.writing import CODECS
 
     found: dict[str, Any] = {
         name: given[name] for name in ("every", "codec", "crf", "kept", "run", "resume") if name in given

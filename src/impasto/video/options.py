@@ -12,9 +12,9 @@ from pathlib import Path
 from impasto.errors import OptionError
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.styles import Style
+from impasto.video.codecs import CodecName
 from impasto.video.film import parse_time
 from impasto.video.steady import KEPT
-from impasto.video.writing import CodecName
 
 __all__ = ["FilmOptions", "StyleChanges", "split_times"]
 
@@ -73,7 +73,7 @@ class FilmOptions:
         begin, end: the part that is painted, in seconds; None is the end of the film.
         every: paint every so many frames; the film lasts as long, with fewer of them.
         rate: frames a second of numbered pictures.
-        codec, crf: see `writing.codec_for`.
+        codec, crf: see `codecs.codec_for`.
         kept: how much of the last painting goes on where it can be seen, in [0, 1); 0 paints frame by frame.
         changes: styles that change over time.
         run: a folder that keeps what is finished, in segments of two seconds.

@@ -41,7 +41,15 @@ def as_picture_of(frame: Frame, name: str) -> Picture:
 
 
 class FilmPainter(ABC):
-    """Paints the frames of a film in order."""
+    """Paints the frames of a film in order.
+
+    Attributes:
+        repeats: whether a frame that comes again has the painting that it had.
+        goes_on: whether a painting begins with the last one.
+    """
+
+    repeats: bool
+    goes_on: bool
 
     @abstractmethod
     def size(self, facts: FilmFacts) -> tuple[int, int]:
@@ -82,7 +90,9 @@ class RequestPainter(FilmPainter):
         self.engine.pictures = max(1, math.ceil(self.frames * megapixels))
         blank = np.zeros((*self.facts.size, 3), np.uint8)
         self._first = self._job(Picture(blank.astype(np.float32), name=self.facts.name), self._at(Fraction(0)), None)
+        self.repeats = self.changes is None
         self.model: Model | None = None if self._first.as_optimisation() else self._first.model  # type: ignore[union-attr]
+        self.goes_on = self.model is None
 
     def size(self, facts: FilmFacts) -> tuple[int, int]:
         """See `FilmPainter`."""
@@ -102,15 +112,10 @@ class RequestPainter(FilmPainter):
         """The job of a first frame, for what is to be told of all."""
         return self._first
 
-    @property
-    def optimises(self) -> bool:
-        """Whether each frame is painted in steps."""
-        return self.model is None
-
     def paint(self, frame: Frame, time: Fraction, last: Floats | None, room: int) -> Painting:
         """See `FilmPainter`."""
         request = self._at(time)
-        if last is not None and self.optimises:
+        if last is not None and self.goes_on:
             request = self._from_last(request, last)
         with self._job(as_picture_of(frame, self.facts.name), request, self.model) as job:
             painted = yield from job.paint_phase("painting", room)
@@ -137,7 +142,13 @@ class RequestPainter(FilmPainter):
 
 
 class OtherFilm(FilmPainter):
-    """Takes its frames from a film that another program painted."""
+    """Takes its frames from a film that another program painted.
+
+    Attributes:
+        ended: whether it had no frame any more when one was asked for.
+    """
+
+    repeats = goes_on = False
 
     def __init__(self, film: FilmReader) -> None:
         self._film, self._frames = film, film.frames()
