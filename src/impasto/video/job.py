@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from impasto.core.memory import held_memory, shown_bytes, shown_seconds
 from impasto.errors import ImageError, OptionError
-from impasto.files import atomic_path, shown
+from impasto.files import atomic_path, sha256, shown
 from impasto.imaging import Picture
 from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
 from impasto.stylizer.request import StylizeRequest
@@ -182,7 +184,8 @@ class FilmJob(Job):
         if self.options.run is not None:
             yield from self._work_in_segments(reader, self.options.run, steadier)
             return
-        with opened(self._output, self._facts_out(), self.options, reader.container, self.inputs) as writer:
+        recipe, out = self._recipe_text(), self._facts_out()
+        with opened(self._output, out, self.options, reader.container, self.inputs, recipe) as writer:
             yield from self._write_all(writer, reader, steadier)
             yield Progress("writing", self.painted, self.frames or self.painted)
             writer.finish()
@@ -204,7 +207,7 @@ class FilmJob(Job):
         self._note(*reader.notes, *writer.notes)
         options, target = self.options, self._target
         with open_film(self.photo_path, rate=options.rate) as beside, atomic_path(target) as temporary:
-            part = {"begin": options.begin, "end": options.end, "name": shown(target)}
+            part = {"begin": options.begin, "end": options.end, "name": shown(target), "recipe": self._recipe_text()}
             with JoinedWriter(temporary, run, self._facts_out(), beside, **part) as joined:
                 items = beside.items(options.begin, options.end, decode=False)
                 joined.join(item for item in items if isinstance(item, Sound))
@@ -271,13 +274,15 @@ class FilmJob(Job):
     def _described(self) -> str:
         """What is painted and how, so that a run can tell whether it is the same."""
         own = {**vars(self.options), "run": None, "resume": None}
-        return f"{self.photo_hash_of()} {self.request.model_dump_json()} {own} {Path(self._target).suffix}"
+        return f"{self.photo_hash} {self.request.model_dump_json()} {own} {Path(self._target).suffix}"
 
-    def photo_hash_of(self) -> str:
-        """SHA-256 of the film's file; of pictures, their names and sizes."""
+    @cached_property
+    def photo_hash(self) -> str:
+        """SHA-256 of the film's file; of numbered pictures, that of their names and sizes."""
         if Path(self.photo_path).is_file():
-            return self.photo_hash
-        return repr([(path.name, path.stat().st_size) for path in find_pictures(self.photo_path)])
+            return sha256(Path(self.photo_path))
+        found = repr([(path.name, path.stat().st_size) for path in find_pictures(self.photo_path)])
+        return hashlib.sha256(found.encode()).hexdigest()
 
     def _facts_out(self) -> FilmFacts:
         """Of the film that is written."""

@@ -35,7 +35,7 @@ def check_target(output: Output, inputs: Sequence[str]) -> None:
 
 @contextmanager
 def opened(
-    output: Output, facts: FilmFacts, options: FilmOptions, source: Any, inputs: tuple[str, ...]
+    output: Output, facts: FilmFacts, options: FilmOptions, source: Any, inputs: tuple[str, ...], recipe: str | None
 ) -> Iterator[FilmWriter]:
     """What a film is written by; at the end of the context it is in its place, or after an error not there at all.
 
@@ -45,10 +45,11 @@ def opened(
         options: how it is written, and which part of the source it is.
         source: PyAV's container whose sound and chapters go with it, where there are any.
         inputs: that must not be overwritten.
+        recipe: how it is made, as text.
     """
     target, name, kind = output.path, shown(output.path), output_kind(output.path)
     if kind == "pictures":
-        with PicturesWriter(target, facts, force=output.force, inputs=inputs) as pictures:
+        with PicturesWriter(target, facts, force=output.force, inputs=inputs, recipe=recipe) as pictures:
             yield pictures
         return
     with atomic_path(target) as temporary:
@@ -59,6 +60,6 @@ def opened(
         else:
             codec, crf = codec_for(target, options.codec, options.crf)
             part = {"begin": options.begin, "end": options.end}
-            made = AvWriter(temporary, facts, codec, crf, source, name=name, **part)
+            made = AvWriter(temporary, facts, codec, crf, source, name=name, recipe=recipe, **part)
         with made:
             yield made

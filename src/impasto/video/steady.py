@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from impasto.video.film import load_cv2
 from impasto.video.flow import Flow, warp
 
-__all__ = ["KEPT", "Steadier"]
+__all__ = ["KEPT", "Carried", "Steadier"]
 
 Floats = NDArray[np.float32]
 KEPT: Final = 0.95  # of the painting before, where it is to be trusted
@@ -19,6 +20,19 @@ DETAIL: Final = 1.0  # px: what is finer than this is detail
 AREA: Final = 8  # px of a side of an area whose detail is compared
 CRISPER: Final = (0.9, 1.25)  # what detail is multiplied by in one frame, at least and at most
 FAINT: Final = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """What was painted before, where it is in a frame.
+
+    Attributes:
+        painting: (h, w, 3) in [0, 1].
+        trust: (h, w) in [0, 1], how far it holds there.
+    """
+
+    painting: Floats
+    trust: Floats
 
 
 class Steadier:
@@ -57,12 +71,12 @@ class Steadier:
         self.last = painted
         return painted
 
-    def carried(self, flow: Flow | None) -> Floats | None:
+    def carried(self, flow: Flow | None) -> Carried | None:
         """The last painting where it is in this frame, for a painting to begin with; None after a cut."""
         if self.last is None or flow is None or flow.cut:
             return None
-        here: Floats = warp(self.last, flow.enlarged((self.last.shape[0], self.last.shape[1])).back)
-        return here
+        here = flow.enlarged((self.last.shape[0], self.last.shape[1]))
+        return Carried(warp(self.last, here.back).clip(0, 1), here.trust)
 
     def _joined(self, painted: Floats, last: Floats, flow: Flow) -> Floats:
         here = flow.enlarged((painted.shape[0], painted.shape[1]))

@@ -59,6 +59,9 @@ class SteadyJob(FilmJob):
         """Nothing."""
         return {}
 
+    def _recipe_text(self) -> None:
+        """None: how the frames were painted is not known."""
+
     @property
     def inputs(self) -> tuple[str, ...]:
         """See `Job.inputs`."""

@@ -16,6 +16,7 @@ from impasto.video.carrying import Beside
 from impasto.video.codecs import CODECS, CONTAINERS, Codec
 from impasto.video.colours import Converter
 from impasto.video.film import Bytes, FilmFacts, Frame, Sound, load_av
+from impasto.video.film_recipe import add_recipe
 
 __all__ = ["AvWriter", "FilmWriter"]
 
@@ -66,6 +67,7 @@ class AvWriter(FilmWriter):
         source: PyAV's container whose other streams, chapters and metadata are carried over.
         begin, end: the part of it that is.
         name: of the film, for messages.
+        recipe: how it was made, as text; the file's comment, or where the source has one of its own, its description.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class AvWriter(FilmWriter):
         begin: Fraction = Fraction(0),
         end: Fraction | None = None,
         name: str | None = None,
+        recipe: str | None = None,
     ) -> None:
         super().__init__()
         self._av = av = load_av()
@@ -95,6 +98,8 @@ class AvWriter(FilmWriter):
             if source is not None:
                 self._beside = Beside(self._file, container, source, begin, end, self.name)
                 self.notes += self._beside.notes
+            if recipe is not None:
+                add_recipe(self._file.metadata, recipe)
         except BaseException:
             self._file.close()
             raise
