@@ -247,9 +247,12 @@ def test_command_line(clip: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "an animation has no sound" in done.output
     assert "5 frames of 96x64 px, by gallery" in done.output
-    done = run("video", str(clip), "-s", "great-wave", "-o", str(tmp_path / "p.mp4"), "--preview", "0.2")
+    words = ["video", str(clip), "-s", "great-wave", "-o", str(tmp_path / "p.mp4"), "--preview", "0.2", "--no-recipe"]
+    done = run(*words)
     assert "5 frames of 48x32 px" in done.output
     assert "the whole at 96 px will take" in done.output
+    with pytest.raises(DataError, match="carries no recipe"):
+        read_film_recipe(tmp_path / "p.mp4")
     again = run("video", str(clip), "--style", "great-wave", "-o", out)
     assert again.exit_code == 2
     wrong = run("video", str(clip), "--style", "great-wave", "-o", out, "--from", "soon", "--force")

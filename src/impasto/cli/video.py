@@ -61,6 +61,7 @@ _run = typer.Option(
     metavar="DIR", rich_help_panel="Film",
     help="Keep what is finished in this folder: the same command with --resume goes on after it.",
 )  # fmt: skip
+_no_recipe = typer.Option("--no-recipe", rich_help_panel="Film", help="Leave out of the film how it was made.")
 
 
 @command_of(
@@ -75,6 +76,7 @@ _run = typer.Option(
             Annotated[bool, typer.Option("--resume", rich_help_panel="Film", help="Go on with that run.")],
             False,
         ),
+        "no_recipe": (Annotated[bool, _no_recipe], False),
         "force": (ForceOption, False),
     }
 )
@@ -102,7 +104,8 @@ def video(ctx: typer.Context, **_options: Any) -> None:
             asked[name], changes[name] = split_numbers(name, asked[name])
     request = StylizeRequest.of(**asked)
     options = _film_options(given, changes=Changes(**changes))
-    engine, output = Engine(max_memory=request.max_memory), Output(given["output"], force=given.get("force", False))
+    engine = Engine(max_memory=request.max_memory)
+    output = Output(given["output"], force=given.get("force", False), recipe=not given.get("no_recipe", False))
     if "preview" in given:
         _paint_cut(engine, given["clip"], request, output, options, given["preview"])
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import time
 from collections.abc import Generator, Iterator
@@ -275,6 +276,13 @@ class FilmJob(Job):
         """What is painted and how, so that a run can tell whether it is the same."""
         own = {**vars(self.options), "run": None, "resume": None}
         return f"{self.photo_hash} {self.request.model_dump_json()} {own} {Path(self._target).suffix}"
+
+    def _recipe_text(self) -> str | None:
+        """See `Job`: with what decides on the frames."""
+        if not self._output.recipe:
+            return None
+        found = self.recipe.to_json() | {"film": self.options.described()}
+        return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
 
     @cached_property
     def photo_hash(self) -> str:

@@ -159,6 +159,20 @@ class FilmOptions:
     run: Path | None = None
     resume: bool = False
 
+    def described(self) -> dict[str, Any]:
+        """What decides on the frames, for a recipe; styles by their times alone, since the request names them."""
+        changes = self.changes
+        found = {
+            "begin": float(self.begin),
+            "end": None if self.end is None else float(self.end),
+            "every": self.every,
+            "kept": self.kept,
+            "style_times": [float(time) for time, _ in changes.style],
+            "strength": [[value, float(time)] for time, value in changes.strength],
+            "style_scale": [[value, float(time)] for time, value in changes.style_scale],
+        }
+        return {name: value for name, value in found.items() if value not in (None, [])}
+
     def __post_init__(self) -> None:
         if self.end is not None and self.end <= self.begin:
             raise OptionError("`end` must be later than `begin`")
