@@ -63,12 +63,13 @@ class FlowFinder:
     def __init__(self, seen: int = SEEN) -> None:
         self._cv2 = cv2 = load_cv2()
         self._seen = seen
-        # Patches of every sixth pixel and half the steps of the preset at the finest scale are as good as the medium
-        # preset, at half the time (see benchmarks/video.py).
+        # Finest scale 0, with patches six pixels apart and half the steps of the preset, errs by as many pixels as the
+        # medium preset on films of known motion, and a smoother field by a tenth less; in half the time.
         self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._dis.setFinestScale(0)
         self._dis.setGradientDescentIterations(8)
         self._dis.setPatchStride(6)
+        self._dis.setVariationalRefinementAlpha(60)
 
     def look(self, rgb: Bytes) -> Bytes:
         """The brightness of a frame (H, W, 3) as `between` wants it, (h, w)."""
@@ -148,11 +149,11 @@ def _square(vectors: Any) -> Floats:
 def warp(picture: Any, back: Floats, *, cubic: bool = True) -> Any:
     """What the picture (H, W, C) before looks like now, where pixels were at x + back (H, W, 2); its border continues.
 
-    Interpolated by Lanczos' kernel over eight pixels, or linearly.
+    Interpolated by a cubic over four pixels, or linearly.
     """
     cv2 = load_cv2()
     places = back + _grid((back.shape[0], back.shape[1]))
-    kernel = cv2.INTER_LANCZOS4 if cubic else cv2.INTER_LINEAR
+    kernel = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
     return cv2.remap(picture, places, None, kernel, borderMode=cv2.BORDER_REPLICATE)
 
 

@@ -49,8 +49,8 @@ class Changes:
         update: dict[str, Any] = {}
         if self.style:
             before, after, share = _between(self.style, time)
-            mixed = (Style(before.image, 1 - share), Style(after.image, share))
-            update["style"] = tuple(mixed) if 0 < share < 1 else (after if share else before,)
+            mixed = (Style(before.image, 1 - share), Style(after.image, share)) if share else (before,)
+            update["style"] = mixed
         if self.strength:
             before_strength, after_strength, share = _between(self.strength, time)
             update["strength"] = before_strength + share * (after_strength - before_strength)

@@ -59,7 +59,7 @@ def opened(
                 made.notes.append(f"{name}: an animation has no sound: that of the film is left out")
         else:
             codec, crf = codec_for(target, options.codec, options.crf)
-            part = {"begin": options.begin, "end": options.end}
-            made = AvWriter(temporary, facts, codec, crf, source, name=name, recipe=recipe, **part)
+            begin, end = options.begin, options.end
+            made = AvWriter(temporary, facts, codec, crf, source, begin=begin, end=end, name=name, recipe=recipe)
         with made:
             yield made

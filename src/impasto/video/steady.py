@@ -15,11 +15,11 @@ from impasto.video.flow import Flow, warp
 __all__ = ["KEPT", "Carried", "Steadier"]
 
 Floats = NDArray[np.float32]
-KEPT: Final = 0.95  # of the painting before, where it is to be trusted
+KEPT: Final = 0.96  # of the painting before, where it is to be trusted
 DETAIL: Final = 1.0  # px: what is finer than this is detail
 AREA: Final = 8  # px of a side of an area whose detail is compared
 CRISPER: Final = (0.9, 1.25)  # what detail is multiplied by in one frame, at least and at most
-FAINT: Final = 1e-6
+FAINT: Final = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,35 +80,38 @@ class Steadier:
 
     def _joined(self, painted: Floats, last: Floats, flow: Flow) -> Floats:
         here = flow.enlarged((painted.shape[0], painted.shape[1]))
-        joined: Floats = warp(last, here.back)
-        joined -= painted
-        joined *= (self.kept * here.trust)[:, :, None]
-        joined += painted
+        joined = _towards(warp(last, here.back), painted, np.multiply(here.trust, np.float32(self.kept)))
         return _as_crisp_as(painted, joined)
 
 
+def _towards(there: Floats, here: Floats, share: Floats) -> Floats:
+    """Here, moved so far (h, w) towards there, both (h, w, 3); there is changed. Where both are the same, exactly that.
+
+    OpenCV's `blendLinear` divides by a little more than the sum of its weights, which darkens by and by.
+    """
+    cv2 = load_cv2()
+    apart = cv2.subtract(there, here, dst=there)
+    moved: Floats = cv2.add(cv2.multiply(apart, cv2.merge((share, share, share)), dst=apart), here, dst=apart)
+    return moved
+
+
 def _as_crisp_as(painted: Floats, joined: Floats) -> Floats:
-    """The second picture, changed in place, with detail as strong as the first one's, area by area.
+    """The second picture with detail as strong as the first one's, area by area.
 
     Strokes that lie differently from frame to frame grow faint in a mean, and fainter with every resampling.
     """
     cv2 = load_cv2()
-    height, width = joined.shape[:2]
-    soft = cv2.GaussianBlur(painted, (0, 0), DETAIL)
-    goal = _strength(cv2.subtract(painted, soft, dst=soft))
-    soft = cv2.GaussianBlur(joined, (0, 0), DETAIL)
-    joined -= soft
-    factor = np.sqrt((goal + FAINT) / (_strength(joined) + FAINT)).clip(*CRISPER)
-    joined *= cv2.resize(factor, (width, height), interpolation=cv2.INTER_LINEAR)[:, :, None]
-    joined += soft
-    crisp: Floats = joined.clip(0, 1, out=joined)
-    return crisp
+    factor = ((_strength(painted) + FAINT) / (_strength(joined) + FAINT)).clip(*CRISPER)
+    share = cv2.resize(1 - factor, joined.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    crisp = _towards(cv2.GaussianBlur(joined, (0, 0), DETAIL), joined, share)
+    return crisp.clip(0, 1, out=crisp)
 
 
-def _strength(detail: Floats) -> Floats:
-    """Mean square of detail (H, W, 3) in areas of so many px, and a little of their neighbours'."""
+def _strength(picture: Floats) -> Floats:
+    """How far brightness is from its surroundings on average, of (H, W, 3): in areas of so many px, and around them."""
     cv2 = load_cv2()
-    areas = (max(1, detail.shape[1] // AREA), max(1, detail.shape[0] // AREA))
-    squares = np.einsum("hwc,hwc->hw", detail, detail)
-    found: Floats = cv2.GaussianBlur(cv2.resize(squares, areas, interpolation=cv2.INTER_AREA), (0, 0), 1)
+    areas = (max(1, picture.shape[1] // AREA), max(1, picture.shape[0] // AREA))
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    detail = cv2.absdiff(grey, cv2.GaussianBlur(grey, (0, 0), DETAIL))
+    found: Floats = cv2.GaussianBlur(cv2.resize(detail, areas, interpolation=cv2.INTER_AREA), (0, 0), 1)
     return found
