@@ -152,9 +152,8 @@ def warp(picture: Any, back: Floats, *, cubic: bool = True) -> Any:
     Interpolated by a cubic over four pixels, or linearly.
     """
     cv2 = load_cv2()
-    places = back + _grid((back.shape[0], back.shape[1]))
     kernel = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
-    return cv2.remap(picture, places, None, kernel, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(picture, back, None, kernel | cv2.WARP_RELATIVE_MAP, borderMode=cv2.BORDER_REPLICATE)
 
 
 @functools.lru_cache(maxsize=4)

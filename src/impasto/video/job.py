@@ -23,7 +23,7 @@ from impasto.imaging import Picture
 from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
 from impasto.stylizer.request import StylizeRequest
 from impasto.video.codecs import codec_for, output_kind
-from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, Sound, as_floats
+from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, Sound, as_bytes, as_floats
 from impasto.video.flow import FlowFinder
 from impasto.video.following import Followed, ahead, followed
 from impasto.video.numbered import find_pictures
@@ -252,7 +252,7 @@ class FilmJob(Job):
                 return None
         alpha = None if frame.alpha is None else _at_size(frame.alpha, (rgb.shape[0], rgb.shape[1]))
         # Rounded once here, so that what is shown is what a preview gives.
-        whole = self._last = _whole(rgb)
+        whole = self._last = as_bytes(rgb)
         return Frame(whole, frame.pts, frame.duration * self.options.every, alpha)
 
     def _paint(self, one: Followed, steadier: Steadier | None) -> Painting:
@@ -332,13 +332,6 @@ class _Result:
 
     def __iter__(self) -> Iterator[Progress]:
         self.value = yield from self._steps
-
-
-def _whole(rgb: Floats) -> Bytes:
-    """As bytes, rounded to nearest."""
-    scaled = rgb * np.float32(255)
-    scaled += 0.5
-    return scaled.clip(0, 255, out=scaled).astype(np.uint8)
 
 
 def _at_size(alpha: Bytes, size: tuple[int, int]) -> Bytes:

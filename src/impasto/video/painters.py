@@ -91,9 +91,9 @@ class RequestPainter(FilmPainter):
         megapixels = math.prod(self.facts.size) / 1e6
         # As a choice of what computes, it counts by pictures of a megapixel.
         self.engine.pictures = max(1, math.ceil(self.frames * megapixels))
-        blank = np.zeros((*self.facts.size, 3), np.uint8)
+        blank = np.broadcast_to(np.float32(0), (*self.facts.size, 3))  # which takes no memory
         request = self.changes.request(self.request, self.changes.heaviest)
-        self._first = self._job(Picture(blank.astype(np.float32), name=self.facts.name), request, None)
+        self._first = self._job(Picture(blank, name=self.facts.name), request, None)
         self.repeats = not self.changes
         self.model: Model | None = None if self._first.as_optimisation() else self._first.model  # type: ignore[union-attr]
         self.goes_on = self.model is None

@@ -20,6 +20,7 @@ DETAIL: Final = 1.0  # px: what is finer than this is detail
 AREA: Final = 8  # px of a side of an area whose detail is compared
 CRISPER: Final = (0.9, 1.25)  # what detail is multiplied by in one frame, at least and at most
 FAINT: Final = 1e-3
+ROWS: Final = 32  # that are worked on at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,7 @@ class Steadier:
     def _joined(self, painted: Floats, last: Floats, flow: Flow) -> Floats:
         here = flow.enlarged((painted.shape[0], painted.shape[1]))
         joined = _towards(warp(last, here.back), painted, np.multiply(here.trust, np.float32(self.kept)))
+        del here
         return _as_crisp_as(painted, joined)
 
 
@@ -90,9 +92,11 @@ def _towards(there: Floats, here: Floats, share: Floats) -> Floats:
     OpenCV's `blendLinear` divides by a little more than the sum of its weights, which darkens by and by.
     """
     cv2 = load_cv2()
-    apart = cv2.subtract(there, here, dst=there)
-    moved: Floats = cv2.add(cv2.multiply(apart, cv2.merge((share, share, share)), dst=apart), here, dst=apart)
-    return moved
+    for top in range(0, len(here), ROWS):  # a part at a time stays in the processor's cache
+        part, goal, much = (rows[top : top + ROWS] for rows in (there, here, share))
+        apart = cv2.subtract(part, goal, dst=part)
+        cv2.add(cv2.multiply(apart, cv2.merge((much, much, much)), dst=apart), goal, dst=apart)
+    return there
 
 
 def _as_crisp_as(painted: Floats, joined: Floats) -> Floats:
