@@ -13,7 +13,7 @@ from impasto.core.statistics import gram, moments, shares_of, split_weights
 from impasto.core.vgg import VGG
 from impasto.optimize.presets import OptimizeSettings
 
-__all__ = ["CAFFE_ACTIVATIONS", "Objective", "Terms", "activation_factors", "weight_multipliers"]
+__all__ = ["CAFFE_ACTIVATIONS", "Anchor", "Objective", "Terms", "activation_factors", "weight_multipliers"]
 
 # Mean activation of each layer of the VGG-19 in Caffe's scaling (0-255, mean-subtracted): what the weights of programs
 # written for it count with. Measured on 8 photos and 8 paintings at 400 px on the original network, as the package
@@ -46,6 +46,21 @@ class Terms(NamedTuple):
     style: Tensor
     tv: Tensor
     range: Tensor
+    temporal: Tensor
+
+
+class Anchor(NamedTuple):
+    """A picture that a painting is to stay near: of a film, the last painting where it is in this frame.
+
+    Attributes:
+        picture: (1, 3, H, W).
+        where: (1, 1, H, W) in [0, 1], how far each pixel counts.
+        weight: of the mean square of the difference.
+    """
+
+    picture: Tensor
+    where: Tensor
+    weight: float
 
 
 class Objective(nn.Module):
@@ -54,8 +69,11 @@ class Objective(nn.Module):
     `photo` is (1, 3, H, W); `styles` are pictures of any size with weights that are normalised here; a
     fourth channel of a picture says how far its pixels count. The style
     target is the weighted mean of Gram matrices, or of first and second moments. `multipliers` (layer ->
-    (content, style)) carry a preset's weights over to a backbone with other activations.
+    (content, style)) carry a preset's weights over to a backbone with other activations. `anchor` is what it is to stay
+    near, of the photo's size, where there is anything (Ruder et al. 2016, eq. 7).
     """
+
+    anchor: Anchor | None = None
 
     def __init__(
         self,
@@ -117,7 +135,11 @@ class Objective(nn.Module):
         seen, content, style = self._seen(shown)
         tv = self.tv_loss(shown) * s.tv_weight if s.tv_weight else zero
         out = (image - image.clamp(0, 1)).square().mean() * s.range_weight if s.range_weight else zero
-        return Terms(seen + tv + out, content, style, tv, out)
+        temporal = zero
+        if self.anchor is not None:
+            picture, where, weight = self.anchor
+            temporal = ((image - picture).square() * where).mean() * weight
+        return Terms(seen + tv + out + temporal, content, style, tv, out, temporal)
 
     def _seen(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The weighted terms that a backbone sees: their sum, whose gradient is the picture's, content and style."""
