@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import IO, Any, Final
@@ -26,6 +27,7 @@ from impasto.studio.metrics import Metrics
 from impasto.studio.problems import MEDIA_TYPE, PROBLEMS, SCHEMA, ProblemError, of_error, of_failure, of_status
 from impasto.studio.service import Service
 from impasto.studio.views import JobView, StylesView, StyleView, view_of
+from impasto.stylizer.engine import Engine
 
 __all__ = ["create_app"]
 
@@ -81,9 +83,8 @@ def create_app(
     _add_jobs(app, shared, is_shared=keys is None)
     _add_watching(app, shared, metrics)
     if page and find_spec("impasto.studio.page") is not None and find_spec("gradio") is not None:
-        from impasto.studio.page import mount_page
-
-        app = mount_page(app, shared)
+        engine = Engine(max_memory=shared.share)  # the page's own, in this process
+        app = import_module("impasto.studio.page").mount_page(app, engine, max_upload=shared.limits.upload_bytes)
     app.add_middleware(Guard, keys=keys, hosts=hosts)
     return app
 
@@ -332,9 +333,11 @@ def _add_watching(app: FastAPI, service: Service, metrics: Metrics) -> None:
         """Whether the server runs."""
         return {"status": "ok"}
 
-    not_ready = {503: {"description": "Not ready.", "content": {MEDIA_TYPE: {"schema": dict(SCHEMA)}}}}
+    not_ready: dict[int | str, dict[str, Any]] = {
+        503: {"description": "Not ready.", "content": {MEDIA_TYPE: {"schema": dict(SCHEMA)}}}
+    }
 
-    @app.get("/readyz", tags=["watching"], responses={**not_ready})
+    @app.get("/readyz", tags=["watching"], responses=not_ready)
     async def readyz() -> dict[str, str]:
         """Whether work is taken, and there are processes to do it."""
         if not service.ready:

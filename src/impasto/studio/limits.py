@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -50,5 +51,5 @@ class Limits:
         return parse_memory(self.memory)
 
 
-def _within(value: float, bounds: Any) -> bool:
-    return value >= bounds["least"] if "least" in bounds else value > bounds["above"]
+def _within(value: float, bounds: Mapping[str, Any]) -> bool:
+    return bool(value >= bounds["least"] if "least" in bounds else value > bounds["above"])

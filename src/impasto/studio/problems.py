@@ -120,6 +120,6 @@ def of_error(error: ImpastoError) -> ProblemError:
 
 def of_status(status: int) -> ProblemError:
     """Of what the framework answers by itself."""
-    names = {code: name for name, (code, _) in reversed(PROBLEMS.items())}
+    names = {code: name for name, (code, _) in reversed([*PROBLEMS.items()])}
     detail = "see /openapi.json for what there is" if status in (404, 405) else HTTPStatus(status).phrase.lower()
     return ProblemError(names.get(status, "malformed" if status < 500 else "fault"), detail)

@@ -81,6 +81,8 @@ class Service:
 
     Attributes:
         styles: those that are known by name.
+        place: the folder that all files of jobs are in.
+        share: bytes of memory that each process may hold.
         stops_at: when running jobs are ended, by `time.monotonic`; infinite as long as the service takes jobs.
         ended: set once it does nothing any more.
     """
@@ -105,11 +107,11 @@ class Service:
         self._active: Counter[str] = Counter()  # jobs by client that have not ended
         self._running: set[StudioJob] = set()
         self._mean = 1.0  # seconds that a job took of late
-        self._place, self._lock = _own_folder()
+        self.place, self._lock = _own_folder()
         total = self.limits.memory_bytes or available_memory()
-        share = total // (len(self.devices) * self._each)
+        self.share = total // (len(self.devices) * self._each)
         self.keepers = [
-            Keeper(self, device, {"max_memory": share, "device": device})
+            Keeper(self, device, {"max_memory": self.share, "device": device})
             for device in self.devices
             for _ in range(self._each)
         ]
@@ -149,7 +151,7 @@ class Service:
 
     def new_folder(self) -> Path:
         """A new folder to put a job's pictures into; `submit` takes it over, `discard` removes it."""
-        return Path(tempfile.mkdtemp(dir=self._place))
+        return Path(tempfile.mkdtemp(dir=self.place))
 
     def discard(self, folder: Path) -> None:
         """Remove a folder that `new_folder` made."""
@@ -218,6 +220,12 @@ class Service:
         with self._changed:
             return self._jobs.get(id)
 
+    @property
+    def jobs(self) -> tuple[StudioJob, ...]:
+        """All jobs that are known, from the oldest."""
+        with self._changed:
+            return tuple(self._jobs.values())
+
     def cancel(self, job: StudioJob) -> None:
         """Have a job end soon: at once if it waits, after the piece of work it is at or some seconds if it runs."""
         with self._changed:
@@ -262,7 +270,7 @@ class Service:
             self._changed.notify_all()
         for keeper in self.keepers:
             keeper.join()
-        shutil.rmtree(self._place, ignore_errors=True)
+        shutil.rmtree(self.place, ignore_errors=True)
         self._lock.close()
 
     def __enter__(self) -> Self:
