@@ -146,7 +146,9 @@ class Keeper(threading.Thread):
                     return True
         except (EOFError, OSError):
             pass
-        _log.error("a worker process could not be started (%s)", _how(worker.end()))
+        how = _how(worker.end())
+        if not self._service.ended.is_set():
+            _log.error("a worker process could not be started (it %s)", how)
         return False
 
     def _is_alive(self) -> bool:

@@ -155,7 +155,7 @@ def _check(job: Job, limits: Mapping[str, Any]) -> None:
     steps = job.as_optimisation()
     if steps is not None and steps.steps > limits["steps"]:
         raise OptionError(f"{steps.steps} steps are asked for, and at most {limits['steps']} are made here", "steps")
-    height, width = job.plan().size
+    height, width = job.painting_size
     if height * width > limits["megapixels"] * 1e6:
         raise OptionError(
             f"a painting of {width}x{height} px is {height * width / 1e6:.4g} megapixels, and at most "
