@@ -45,7 +45,7 @@ def served(service: Service, **options: Any) -> Iterator[str]:
             until(lambda: server.started)
             yield address
         finally:
-            server.should_exit = server.force_exit = True
+            server.should_exit = True
             thread.join()
 
 

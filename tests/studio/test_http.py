@@ -73,7 +73,7 @@ def test_a_picture_comes_back_with_its_recipe(server: str, service: Service) -> 
     assert recipe.request["style"] == [{"style": "great-wave", "weight": 1.0}]
     assert (recipe.request["strength"], recipe.request["keep_colors"]) == (0.5, True)
     assert service.jobs == ()
-    assert [*service.place.glob("*/*")] == []
+    until(lambda: [*service.place.glob("*/*")] == [])
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "webp", "tiff", "avif"])
@@ -353,8 +353,10 @@ def test_names_of_files_go_nowhere(server: str, service: Service) -> None:
             "é\u202e.png",
         ):
             answer = ask(server, {"photo": (name, b"no picture"), "style": (name, STYLE)})
-            found = told(answer, "invalid")
-            assert found["detail"].startswith("photo-1: not a picture")
+            if len(name) < 1000:
+                assert told(answer, "invalid")["detail"].startswith("photo-1: not a picture")
+            else:
+                told(answer, "malformed")
     finally:
         del service.submit
     assert {path.name for path in seen} == {"photo-1", "style-1"}
@@ -402,7 +404,7 @@ def test_every_error_is_documented(server: str) -> None:
 
 def test_what_can_go_wrong_is_in_the_docs(project) -> None:
     page = (project / "docs" / "http.md").read_text("utf-8")
-    rows = re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", page, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z][a-z-]+)` \| (\d+) \|", page, re.MULTILINE)
     assert rows == [(name, str(status)) for name, (status, _) in PROBLEMS.items()]
 
 

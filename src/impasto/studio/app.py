@@ -61,7 +61,6 @@ def create_app(
     shared = service or Service(limits, devices=devices, workers=workers)
     metrics = Metrics()
     metrics.watch(shared)
-    shared.observer = metrics
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -37,7 +37,8 @@ class Metrics(Observer):
         )
 
     def watch(self, service: Service) -> None:
-        """Tell from now on what is going on in this service as well."""
+        """Count what this service does from now on, and tell what it is doing."""
+        service.observers.append(self)
         self._registry.register(_Now(service))
 
     def ended(self, job: StudioJob) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import signal
@@ -106,12 +107,24 @@ class StudioServer(uvicorn.Server):
         # In a thread: a handler of signals must not wait for what the code that it interrupted may hold.
         threading.Thread(target=self._stop, args=(seconds,), daemon=True).start()
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
     def _stop(self, seconds: float) -> None:
         self._service.drain(seconds)
         while self._service.running():
             time.sleep(0.05)
         time.sleep(LAST_WORDS)
-        self.force_exit = True
+        with contextlib.suppress(RuntimeError):  # it has ended already
+            self._loop.call_soon_threadsafe(self._hang_up)
+
+    def _hang_up(self) -> None:
+        """Close what is still open: a page keeps a connection as long as somebody looks at it."""
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.close()
 
 
 def hosts_for(host: str, names: Collection[str]) -> Collection[str] | None:

@@ -77,9 +77,9 @@ class Service:
         limits: what clients may ask for.
         devices: such as ``cpu`` or ``cuda:0``; each has its own queue and its own processes. ``auto`` is the best one.
         workers: processes for each device; None is one for every core, two at most.
-        observer: is told of all jobs.
 
     Attributes:
+        observers: are told of all jobs.
         styles: those that are known by name.
         place: the folder that all files of jobs are in.
         share: bytes of memory that each process may hold.
@@ -93,11 +93,10 @@ class Service:
         *,
         devices: Sequence[str] = ("auto",),
         workers: int | None = None,
-        observer: Observer | None = None,
     ) -> None:
         self.limits = limits or Limits()
         self.devices = tuple(devices)
-        self.observer = observer or Observer()
+        self.observers: list[Observer] = []
         self.styles: tuple[StyleRecord, ...] = gallery_styles()
         self.stops_at, self.ended = math.inf, threading.Event()
         self._each = workers or min(2, usable_cores())
@@ -163,7 +162,7 @@ class Service:
             with self._changed:
                 self._check_room(client)
         except BusyError as error:
-            self.observer.refused(error.why)
+            self._refused(error)
             raise
 
     def submit(
@@ -207,7 +206,7 @@ class Service:
                 self._queues[job.device].append(job)
                 self._changed.notify_all()
         except BusyError as error:
-            self.observer.refused(error.why)
+            self._refused(error)
             self.discard(own)
             raise
         except BaseException:
@@ -304,13 +303,15 @@ class Service:
                 self._mean += 0.2 * (job.ended - job.began - self._mean)
             is_known = job.id in self._jobs
             self._changed.notify_all()
-        self.observer.ended(job)
+        for observer in self.observers:
+            observer.ended(job)
         if not is_known:
             self.discard(job.folder)
 
     def painted(self, seconds: Mapping[str, float]) -> None:
         """Count a picture."""
-        self.observer.painted(seconds)
+        for observer in self.observers:
+            observer.painted(seconds)
 
     # -- what is inside ---------------------------------------------------------------------------------------
 
@@ -328,6 +329,10 @@ class Service:
             )
         if waiting >= limits.queue:
             raise BusyError(f"{waiting} jobs are waiting, and no more are taken now: try again later", "queue", after)
+
+    def _refused(self, error: BusyError) -> None:
+        for observer in self.observers:
+            observer.refused(error.why)
 
     def _device(self, request: StylizeRequest) -> str:
         """The device whose queue is the shortest, or the one that is asked for."""

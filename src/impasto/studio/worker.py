@@ -186,6 +186,8 @@ class _Teller:
     def tell(self, record: Progress) -> None:
         now = time.perf_counter()
         if record.phase != self._phase:
+            # A network that paints at once tells nothing before it has painted; others tell that they begin.
+            self._phase = self._phase or ("painting" if record.phase == "writing" else "reading")
             self._add(now)
             self._phase, self._told = record.phase, -math.inf
         if record.note is None and now - self._told < BETWEEN:
@@ -201,6 +203,6 @@ class _Teller:
         return self._seconds
 
     def _add(self, now: float) -> None:
-        phase = self._phase or "reading"
+        phase = self._phase or "painting"
         self._seconds[phase] = self._seconds.get(phase, 0.0) + now - self._since
         self._since = now
