@@ -9,6 +9,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,11 @@ def served(service: Service, **options: Any) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+def files_of_jobs(service: Service) -> list[Path]:
+    """What is there of photos, styles and paintings."""
+    return [path for path in service.place.glob("*/*") if path.is_file()]
 
 
 def until(holds: Callable[[], Any], seconds: float = 60.0) -> None:

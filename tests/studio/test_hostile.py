@@ -9,7 +9,7 @@ import requests
 
 from impasto.studio.service import Service
 
-from .studio_samples import data_of, hostile, laden, photo, until
+from .studio_samples import data_of, files_of_jobs, hostile, laden, photo, until
 
 FILES = dict(hostile())
 LADEN = dict(laden())
@@ -44,7 +44,7 @@ def test_each_is_refused(server: str, service: Service) -> None:
     assert wrong == {}
     assert service.keepers[0].starts == starts, "a process died"
     assert largest(service.keepers[0].pid) - before < MEMORY
-    until(lambda: [*service.place.glob("*/*")] == [])
+    until(lambda: files_of_jobs(service) == [])
 
 
 @pytest.mark.parametrize("role", ["style", "mask", "init"])

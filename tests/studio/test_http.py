@@ -29,7 +29,7 @@ from impasto.studio.service import Service
 from impasto.stylizer.recipe import Recipe
 from impasto.stylizer.request import OutputOptions, StylizeRequest
 
-from .studio_samples import data_of, photo, served, until
+from .studio_samples import data_of, files_of_jobs, photo, served, until
 
 PHOTO = data_of(photo(), "JPEG")
 STYLE = data_of(photo((40, 48), seed=1))
@@ -73,7 +73,7 @@ def test_a_picture_comes_back_with_its_recipe(server: str, service: Service) -> 
     assert recipe.request["style"] == [{"style": "great-wave", "weight": 1.0}]
     assert (recipe.request["strength"], recipe.request["keep_colors"]) == (0.5, True)
     assert service.jobs == ()
-    until(lambda: [*service.place.glob("*/*")] == [])
+    until(lambda: files_of_jobs(service) == [])
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "webp", "tiff", "avif"])
@@ -154,7 +154,7 @@ def test_who_goes_away_cancels(server: str, service: Service) -> None:
         until(lambda: service.running())
     until(lambda: not service.running())
     until(lambda: service.jobs == ())
-    until(lambda: [*service.place.glob("*/*")] == [])
+    until(lambda: files_of_jobs(service) == [])
 
 
 # -- what is wrong --------------------------------------------------------------------------------------------

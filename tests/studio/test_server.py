@@ -159,7 +159,6 @@ def test_what_cannot_be_served_is_told(arguments: list[str], part: str) -> None:
 
 def test_a_port_that_is_taken() -> None:
     with bound("127.0.0.1", 0) as place:
-        place.listen()
         with pytest.raises(OptionError, match="cannot be had"):
             bound("127.0.0.1", place.getsockname()[1])
 

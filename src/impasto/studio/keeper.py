@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -42,15 +43,20 @@ class WorkerProcess:
 
     Args:
         settings: what `worker.main` takes.
+        folder: its own, for temporary files; it goes with the process, however that ends.
     """
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Mapping[str, Any], folder: Path) -> None:
+        self._folder = folder
         ours, theirs = socket.socketpair()
         with theirs:
             # A program of its own instead of a fork: a copy of this process, with its threads, may deadlock.
             command = [sys.executable, "-P", "-c", _CODE, json.dumps(sys.path), str(theirs.fileno())]
             self._process = subprocess.Popen(
-                [*command, json.dumps(dict(settings))], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                [*command, json.dumps(dict(settings))],
+                env=os.environ | {"TMPDIR": str(folder)},
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
             )
         self._connection = Connection(ours.detach())
         self._lock = threading.Lock()
@@ -83,6 +89,7 @@ class WorkerProcess:
         """End it, whatever it does; gives its exit code, below 0 for the signal that ended it."""
         self._process.kill()
         code = self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
         with self._lock:
             self._connection.close()
         return code
@@ -136,7 +143,7 @@ class Keeper(threading.Thread):
 
     def _start(self) -> bool:
         """Start a process, and wait until it is ready; False if it does not get there."""
-        worker = WorkerProcess(self._settings)
+        worker = WorkerProcess(self._settings, self._service.new_folder())
         try:
             by = time.monotonic() + START
             while not self._service.ended.is_set() and time.monotonic() < by:

@@ -23,17 +23,22 @@ __all__ = ["LOOPBACK", "StudioServer", "address_of", "bound", "is_loopback"]
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")  # names by which a server of this machine alone is called
 CONNECTIONS: Final = 512  # at the same time; more are answered that it is too busy
+BACKLOG: Final = 256  # connections that may wait for that
 LAST_WORDS: Final = 2.0  # seconds for responses to go out when all work has ended
 
 
 def bound(host: str, port: int) -> socket.socket:
     """A socket that listens there; port 0 is any free one. OptionError if it cannot be had."""
+    found = None
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         found = socket.socket(family, kind, protocol)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(place)
+        found.listen(BACKLOG)  # from now on who comes waits to be let in
     except OSError as error:
+        if found is not None:
+            found.close()
         reason = error.strerror or str(error)
         raise OptionError(f"`host` {host} and `port` {port} cannot be had ({reason}): choose others", "port") from error
     return found
