@@ -24,7 +24,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from impasto.core.memory import release_blocks
 from impasto.errors import ImpastoError, OptionError
 from impasto.files import atomic_path
 from impasto.imaging import fit_long_side
@@ -60,7 +59,6 @@ def main(handle: int, settings: Mapping[str, Any]) -> None:
     line.say("ready")
     for task in line.tasks():
         _carry_out(engine, line, task, settings["device"])
-        release_blocks()
 
 
 class _Line:
