@@ -98,8 +98,9 @@ class Server:
         return total
 
     def left(self) -> list[str]:
-        """Files in the folder for temporary ones, the lock of the service's own folder aside."""
-        return [str(path.relative_to(self.temporary)) for path in self.temporary.rglob("*") if path.name != ".lock"][1:]
+        """Folders and files of jobs in the folder for temporary ones."""
+        found = self.temporary.glob("impasto-studio-*/job-*")
+        return [str(path.relative_to(self.temporary)) for folder in found for path in (folder, *folder.rglob("*"))]
 
 
 @contextlib.contextmanager

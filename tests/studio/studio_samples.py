@@ -52,7 +52,7 @@ def served(service: Service, **options: Any) -> Iterator[str]:
 
 def files_of_jobs(service: Service) -> list[Path]:
     """What is there of photos, styles and paintings."""
-    return [path for path in service.place.glob("*/*") if path.is_file()]
+    return [*service.place.glob("job-*/*")]
 
 
 def until(holds: Callable[[], Any], seconds: float = 60.0) -> None:

@@ -53,13 +53,14 @@ def test_it_ends_in_the_middle_of_work(tmp_path: Path) -> None:
             answers[name] = requests.post(f"{address}/v1/stylize", files=files, data=fields, timeout=100)
 
         threads = [
-            threading.Thread(target=ask, args=("long",), kwargs={"preset": "quick", "size": "96", "steps": "900"}),
+            threading.Thread(
+                target=ask, args=("long",), kwargs={"preset": "quick", "size": "96", "upscale": "true", "steps": "900"}
+            ),
             threading.Thread(target=ask, args=("waits",)),
         ]
         for thread, metric in zip(threads, ("impasto_running_jobs", "impasto_queue_jobs"), strict=True):
             thread.start()
-            line = f'{metric}{{device="auto"}} 1.0'
-            until(lambda line=line: line in requests.get(f"{address}/metrics", timeout=60).text)
+            wait_for(address, f'{metric}{{device="auto"}} 1.0')
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
@@ -73,39 +74,35 @@ def test_it_ends_in_the_middle_of_work(tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == []
 
 
-def test_running_work_may_finish(tmp_path: Path) -> None:
-    with studio(tmp_path) as (process, address):
+def test_it_says_whom_it_serves_wants_its_key_and_lets_running_work_finish(tmp_path: Path) -> None:
+    (temporary := tmp_path / "tmp").mkdir()
+    keys, key = tmp_path / "keys", {"Authorization": "Bearer a-key-of-sixteen"}
+    keys.write_text("a-key-of-sixteen\n")
+    with studio(temporary, "--host", "0.0.0.0", "--api-key-file", str(keys)) as (process, address):
+        url = f"{address.replace('0.0.0.0', '127.0.0.1')}/v1/stylize"
+        assert requests.post(url, timeout=60).status_code == 401
         answers = []
         files = {"photo": PHOTO, "style": ("x", STYLE)}
-        fields = {"preset": "quick", "size": "96", "steps": "30"}
-        url = f"{address}/v1/stylize"
+        fields = {"preset": "quick", "size": "96", "upscale": "true", "steps": "20"}
         thread = threading.Thread(
-            target=lambda: answers.append(requests.post(url, files=files, data=fields, timeout=100))
+            target=lambda: answers.append(requests.post(url, files=files, data=fields, headers=key, timeout=100))
         )
         thread.start()
-        line = 'impasto_running_jobs{device="auto"} 1.0'
-        until(lambda: line in requests.get(f"{address}/metrics", timeout=60).text)
+        wait_for(url, 'impasto_running_jobs{device="auto"} 1.0', key)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
         thread.join()
-    assert answers[0].status_code == 200
-    assert answers[0].content.endswith(b"IEND\xaeB`\x82")
-    assert [*tmp_path.iterdir()] == []
-
-
-def test_it_says_whom_it_serves_and_wants_its_key(tmp_path: Path) -> None:
-    keys = tmp_path / "keys"
-    keys.write_text("a-key-of-sixteen\n")
-    (tmp_path / "tmp").mkdir()
-    with studio(tmp_path / "tmp", "--host", "0.0.0.0", "--api-key-file", str(keys)) as (process, address):
-        local = address.replace("0.0.0.0", "127.0.0.1")
-        assert requests.get(f"{local}/v1/styles", timeout=60).status_code == 401
-        key = {"Authorization": "Bearer a-key-of-sixteen"}
-        assert requests.get(f"{local}/v1/styles", headers=key, timeout=60).ok
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
         told = process.stderr.read()
     assert "everybody who has a key on every machine that can reach 0.0.0.0, not encrypted" in told
+    assert answers[0].status_code == 200
+    assert answers[0].content.endswith(b"IEND\xaeB`\x82")
+    assert [*temporary.iterdir()] == []
+
+
+def wait_for(url: str, line: str, headers: dict[str, str] | None = None) -> None:
+    """Wait for a line in the metrics of a server, of which `url` is any address."""
+    place = f"{url.partition('/v1')[0]}/metrics"
+    until(lambda: line in requests.get(place, headers=headers, timeout=60).text)
 
 
 def test_a_server_that_is_killed_takes_its_processes_along(tmp_path: Path) -> None:
@@ -158,9 +155,8 @@ def test_what_cannot_be_served_is_told(arguments: list[str], part: str) -> None:
 
 
 def test_a_port_that_is_taken() -> None:
-    with bound("127.0.0.1", 0) as place:
-        with pytest.raises(OptionError, match="cannot be had"):
-            bound("127.0.0.1", place.getsockname()[1])
+    with bound("127.0.0.1", 0) as place, pytest.raises(OptionError, match="cannot be had"):
+        bound("127.0.0.1", place.getsockname()[1])
 
 
 def test_who_is_meant_by_an_address() -> None:

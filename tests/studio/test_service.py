@@ -26,7 +26,13 @@ from impasto.stylizer.request import StylizeRequest
 
 from .studio_samples import data_of, photo, until
 
-LONG = {"style": [photo((40, 48), seed=1)], "preset": "quick", "size": 96, "upscale": True, "steps": 900}  # minutes of work
+LONG = {
+    "style": [photo((40, 48), seed=1)],
+    "preset": "quick",
+    "size": 96,
+    "upscale": True,
+    "steps": 900,
+}  # minutes of work
 
 
 def file_of(folder: Path, image: Image.Image, name: str = "picture") -> Path:

@@ -143,7 +143,7 @@ class Keeper(threading.Thread):
 
     def _start(self) -> bool:
         """Start a process, and wait until it is ready; False if it does not get there."""
-        worker = WorkerProcess(self._settings, self._service.new_folder())
+        worker = WorkerProcess(self._settings, self._service.new_folder("worker"))
         try:
             by = time.monotonic() + START
             while not self._service.ended.is_set() and time.monotonic() < by:

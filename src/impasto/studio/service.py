@@ -148,9 +148,9 @@ class Service:
         with self._changed:
             return sum(job.device == device or device is None for job in self._running)
 
-    def new_folder(self) -> Path:
+    def new_folder(self, kind: str = "job") -> Path:
         """A new folder to put a job's pictures into; `submit` takes it over, `discard` removes it."""
-        return Path(tempfile.mkdtemp(dir=self.place))
+        return Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=self.place))
 
     def discard(self, folder: Path) -> None:
         """Remove a folder that `new_folder` made."""
