@@ -75,6 +75,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "import": ("import_", "import_"),
         "weights": ("weights", "weights_app"),
         "web": ("web", "web"),
+        "studio": ("studio", "studio"),
         "info": ("info", "info"),
     }
 )

@@ -107,6 +107,11 @@ class ByNetwork(Job):
         height, width = self.sizes.painting
         return f"{width}x{height} px, by {self.model.name}"
 
+    @property
+    def painting_size(self) -> tuple[int, int]:
+        """See `Job.painting_size`."""
+        return self.sizes.painting
+
     def networks(self) -> dict[str, str]:
         """See `Job.networks`."""
         return {"model": self.model.sha256}

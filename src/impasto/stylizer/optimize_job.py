@@ -137,6 +137,11 @@ class OptimizeJob(Job):
         """Steps in all."""
         return sum(steps for _, steps in scales_of(self._size(), self.settings))
 
+    @property
+    def painting_size(self) -> tuple[int, int]:
+        """See `Job.painting_size`."""
+        return self._size()
+
     def picture(self) -> Picture:
         """The photo at the size of the painting."""
         return self._photo or self.read_photo(self._size())
