@@ -1,0 +1,1 @@
+"""The studio: a page and an HTTP interface for painting."""
