@@ -7,10 +7,8 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import impasto
-from impasto.imaging import read_recipe
 
 pytest.importorskip("gradio", reason="needs the extra studio")
 pytest.importorskip("uvicorn", reason="needs the extra studio")
@@ -106,7 +103,7 @@ class Page:
             try:
                 self.page.goto(server.address)
                 break
-            except Exception as error:  # noqa: BLE001  of Playwright, which need not be here
+            except Exception as error:
                 assert server.process.poll() is None, (server.folder / "log").read_text()
                 if "ERR_CONNECTION_REFUSED" not in str(error):
                     raise
@@ -167,9 +164,9 @@ class Page:
         self.page.get_by_role("button", name="Paint at full size").click()
         self.page.wait_for_selector("#easel [data-save=png]:enabled")
 
-    def save(self, format: str = "png", at: str = "#easel") -> tuple[str, Path]:
+    def save(self, kind: str = "png", at: str = "#easel") -> tuple[str, Path]:
         with self.page.expect_download() as saving:
-            self.page.click(f"{at} [data-save={format}]")
+            self.page.click(f"{at} [data-save={kind}]")
         return saving.value.suggested_filename, Path(saving.value.path())
 
     @property

@@ -17,7 +17,7 @@ from impasto.studio.page.events import Studio, controls_of
 from impasto.studio.page.guard import Guard
 from impasto.studio.page.looking import Lab
 from impasto.studio.page.painting import Painter
-from impasto.studio.page.several import paint_several
+from impasto.studio.page.several import paint_several, waiting
 from impasto.stylizer.choice import has_torch
 from impasto.stylizer.route import gallery_styles
 
@@ -41,7 +41,9 @@ def blocks_for(engine: Engine) -> Any:
     folder = tempfile.TemporaryDirectory(prefix="impasto-", dir=uploads, ignore_cleanup_errors=True)
     place = Path(folder.name)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
-        _Page(gr, Studio(Painter(engine)), Desks(place / "desks"), uploads, _thumbnails(place / "gallery")).build()
+        painter = Painter(engine)
+        _Page(gr, Studio(painter), Desks(place / "desks"), uploads, _thumbnails(place / "gallery")).build()
+        page.load(painter.warm, queue=False, show_progress="hidden", api_visibility="private")
     page.folder = folder
     return page
 
@@ -62,12 +64,22 @@ def looks(gr: Any) -> dict[str, Any]:
         body_text_color_subdued_dark="#b5aca0",
         block_background_fill="#fffdf9",
         block_background_fill_dark="#24221f",
+        color_accent="#1d4f82",
+        link_text_color="#1d4f82",
+        link_text_color_dark="#8dbdec",
         border_color_primary="#d8d0c4",
         border_color_primary_dark="#3d3934",
         button_primary_background_fill="#1d4f82",
         button_primary_background_fill_dark="#8dbdec",
-        button_primary_background_fill_hover="#1d4f82",
-        button_primary_background_fill_hover_dark="#8dbdec",
+        button_primary_background_fill_hover="#17426e",
+        button_primary_background_fill_hover_dark="#a9cef2",
+        button_secondary_background_fill="#fffdf9",
+        button_secondary_background_fill_dark="#24221f",
+        button_secondary_background_fill_hover="#fffdf9",
+        button_secondary_background_fill_hover_dark="#24221f",
+        button_secondary_border_color="#857c70",
+        button_secondary_border_color_dark="#8d8478",
+        button_border_width="1px",
         button_primary_text_color="#ffffff",
         button_primary_text_color_dark="#10202f",
     )
@@ -133,7 +145,7 @@ class _Page:
             with gr.Tab("Paint"):
                 self._paint_tab()
             with gr.Tab("Several photos"):
-                self._several_tab()
+                self.queue = self._part("queue", None)
             with gr.Tab("History"):
                 self.history = self._part("history", {"rows": []})
             if has_torch():
@@ -143,44 +155,28 @@ class _Page:
 
     def _paint_tab(self) -> None:
         gr = self.gr
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=3, min_width=340):
+        with gr.Row(equal_height=False, elem_classes="desk"):
+            with gr.Column(scale=3, min_width=340, elem_classes="left"):
                 self.easel = self._part("easel", None)
-            with gr.Column(scale=2, min_width=340, elem_classes="panel"):
+                with gr.Accordion("The same from the command line, and from Python", open=False):
+                    self.command = gr.Textbox(
+                        label="Command line", lines=2, interactive=False, buttons=["copy"], elem_id="command"
+                    )
+                    self.call = gr.Textbox(label="Python", lines=8, interactive=False, buttons=["copy"], elem_id="call")
+            with gr.Column(scale=2, min_width=340, elem_classes="studio-panel"):
                 self.palette = self._part("palette", {"chosen": [], "own": [], "n": 0}, gallery=self.gallery)
                 self.controls = self._part("controls", FIRST)
-        with gr.Accordion("The same from the command line, and from Python", open=False):
-            self.command = gr.Textbox(
-                label="Command line", lines=2, interactive=False, buttons=["copy"], elem_id="command"
-            )
-            self.call = gr.Textbox(label="Python", lines=8, interactive=False, buttons=["copy"], elem_id="call")
-
-    def _several_tab(self) -> None:
-        gr = self.gr
-        gr.Markdown("All of these are painted as is chosen under *Paint*, and come back as one ZIP.")
-        self.photos = gr.File(label="Photos", file_count="multiple", elem_id="photos")
-        self.folder = gr.UploadButton("Add a folder of photos", file_count="directory", elem_id="folder")
-        with gr.Row():
-            self.paint_all = gr.Button("Paint them all", variant="primary", elem_id="paint-all")
-            self.stop_all = gr.Button("Stop", elem_id="stop-all")
-        self.queue = self._part("queue", {"rows": []})
 
     def _lab_tab(self) -> None:
         gr = self.gr
         self.lab = Lab()
-        gr.Markdown(
-            "What the channels of a layer answer to in the photo. Each map is coloured by its own largest value."
-        )
-        with gr.Row():
-            self.network = gr.Dropdown(
-                label="Network", choices=self.lab.networks, value=self.lab.networks[0], elem_id="network"
-            )
+        gr.Markdown("What channels of a layer answer to in the photo; each map is coloured by its own largest value.")
+        with gr.Row(equal_height=False):
+            networks = self.lab.networks
+            self.network = gr.Dropdown(label="Network", choices=networks, value=networks[0], elem_id="network")
             self.layer = gr.Dropdown(label="Layer", choices=[], elem_id="layer")
-            self.look = gr.Button("Look", variant="primary", elem_id="look")
-        self.sheet = gr.Image(
-            label="Activations", format="png", interactive=False, buttons=["download", "fullscreen"], elem_id="sheet"
-        )
-        self.lab_told = self._part("queue", {"rows": []})
+        self.look = gr.Button("Look", variant="primary", elem_id="look")
+        self.sheet = self._part("lab", None)
 
     def _part(self, name: str, value: Any, **props: Any) -> Any:
         """A part of the page that is made of HTML and a script of ours."""
@@ -190,7 +186,7 @@ class _Page:
             html_template=f"<div class='studio'>{(ASSETS / f'{name}.html').read_text('utf-8')}</div>",
             js_on_load=script,
             apply_default_css=False,
-            elem_id=name if name != "queue" else None,
+            elem_id=name,
             **props,
         )
 
@@ -201,8 +197,8 @@ class _Page:
         settings = [self.palette, self.controls, *shown]
         quick: dict[str, Any] = {"queue": False, "trigger_mode": "multiple"}
         self._on(self.easel.photo, self._photo, chosen, shown, **quick)
-        self._on(self.palette.change, self._chosen, chosen, shown, queue=False, trigger_mode="always_last")
-        self._on(self.controls.change, self._chosen, chosen, shown, queue=False, trigger_mode="always_last")
+        self._on(self.palette.choose, self._chosen, chosen, shown, queue=False, trigger_mode="always_last")
+        self._on(self.controls.choose, self._chosen, chosen, shown, queue=False, trigger_mode="always_last")
         self._on(self.palette.picture, self._picture, chosen, [self.palette, *shown], **quick)
         self._on(self.easel.mask, self._mask, chosen, shown, queue=False, trigger_mode="always_last")
         self._on(self.easel.settings, self._settings_of_photo, chosen, settings, **quick)
@@ -216,16 +212,15 @@ class _Page:
         self._on(self.easel.save, self._save, [], [self.easel], **quick)
         self._on(self.history.use, self._use, [], settings, **quick)
         self._on(self.history.save, self._save, [], [self.easel], **quick)
-        self._on(
-            self.paint_all.click, self._several, [*chosen, self.photos, self.folder], [self.queue],
-            concurrency_limit=AT_ONCE, trigger_mode="once",
-        )  # fmt: skip
-        self._on(self.stop_all.click, self._stop, [], [self.easel], **quick)
+        self._on(self.queue.bring, self._add, [], [self.queue], **quick)
+        self._on(self.queue.clear, self._clear, [], [self.queue], **quick)
+        self._on(self.queue.stop, self._stop, [], [self.easel], **quick)
+        self._on(self.queue.begin, self._several, chosen, [self.queue], concurrency_limit=AT_ONCE, trigger_mode="once")
         if has_torch():
             for event in (self.inside.select, self.network.change):
-                self._on(event, self._layers, [*chosen, self.network], [self.layer, self.lab_told], **quick)
+                self._on(event, self._layers, [*chosen, self.network], [self.layer, self.sheet], **quick)
             looked = [*chosen, self.network, self.layer]
-            self._on(self.look.click, self._look, looked, [self.sheet, self.lab_told], concurrency_limit=AT_ONCE)
+            self._on(self.look.click, self._look, looked, [self.sheet], concurrency_limit=AT_ONCE)
 
     def _on(self, event: Any, act: Callable[..., Any], inputs: list[Any], outputs: list[Any], **how: Any) -> None:
         event(self._listener(act), inputs, outputs, show_progress="hidden", api_visibility="private", **how)
@@ -247,13 +242,13 @@ class _Page:
     def _desk(self, request: Any) -> Desk:
         return self.desks.of(str(request.session_hash))
 
-    def _uploaded(self, event: Any) -> tuple[Path, str]:
+    def _uploaded(self, told: Any) -> tuple[Path, str]:
         """A file that was uploaded, and its name: nothing that lies elsewhere."""
-        path = Path(str(event._data["path"])).resolve()
+        path = Path(str(told["path"])).resolve()
         ours = self.desks.folder.parent.resolve()
         if self.uploads.resolve() not in path.parents or ours in path.parents or not path.is_file():
             raise DataError("this is no uploaded file: choose it again")
-        return path, str(event._data["name"])
+        return path, str(told["name"])
 
     # -- what they do ---------------------------------------------------------------------------------------
 
@@ -269,7 +264,7 @@ class _Page:
     def _photo(self, desk: Desk, event: Any, *values: Any) -> Any:
         def take() -> None:
             desk.controls = _controls(values)
-            self.studio.take_photo(desk, *self._uploaded(event))
+            self.studio.take_photo(desk, *self._uploaded(event._data))
 
         return self._showing(desk, take, lambda: self.studio.preview(desk))
 
@@ -282,7 +277,7 @@ class _Page:
 
         def take() -> None:
             desk.controls = self.studio.take_painting(
-                desk, *self._uploaded(event), controls, mix=bool(event._data["mix"])
+                desk, *self._uploaded(event._data), controls, mix=bool(event._data["mix"])
             )
 
         shown = self._showing(desk, take, lambda: self.studio.preview(desk))
@@ -303,7 +298,7 @@ class _Page:
 
     def _settings_of_file(self, desk: Desk, event: Any, *_values: Any) -> Any:
         def take() -> str:
-            return self.studio.take_settings(desk, self.studio.settings_of(desk, *self._uploaded(event)))
+            return self.studio.take_settings(desk, self.studio.settings_of(desk, *self._uploaded(event._data)))
 
         return self._with_settings(desk, take)
 
@@ -341,10 +336,22 @@ class _Page:
         place = event._data.get("place")
         return self._showing(desk, lambda: self.studio.save(desk, str(event._data["format"]), place))[0]
 
+    def _add(self, desk: Desk, event: Any) -> Any:
+        try:
+            for row in event._data["files"]:
+                desk.add_waiting(*self._uploaded(row))
+        except Exception as error:  # noqa: BLE001  as in `_showing`
+            self.studio.told(desk, error)
+            return waiting(self.studio, desk, problem=desk.view["problem"])
+        return waiting(self.studio, desk)
+
+    def _clear(self, desk: Desk, _event: Any) -> Any:
+        desk.clear_waiting()
+        return waiting(self.studio, desk)
+
     def _several(self, desk: Desk, _event: Any, *values: Any) -> Iterator[Any]:
-        *chosen, photos, folder = values
-        desk.controls = _controls(chosen)
-        yield from paint_several(self.studio, desk, [*(photos or ()), *(folder or ())])
+        desk.controls = _controls(values)
+        yield from paint_several(self.studio, desk)
 
     def _layers(self, desk: Desk, _event: Any, *values: Any) -> Any:
         desk.controls = _controls(values)
@@ -354,14 +361,15 @@ class _Page:
     def _look(self, desk: Desk, _event: Any, *values: Any) -> Any:
         *chosen, network, layer = values
         desk.controls = _controls(chosen)
-        return self._looking(desk, lambda: self.lab.look(desk, network, layer), None)
+        sheet, told = self._looking(desk, lambda: self.lab.look(desk, network, layer), None)
+        return told if sheet is None else {"sheet": str(sheet), "told": f"{layer} of {network}", "problem": ""}
 
     def _looking(self, desk: Desk, act: Callable[[], Any], otherwise: Any) -> tuple[Any, dict[str, Any]]:
         try:
-            return act(), {"rows": [], "problem": ""}
+            return act(), {"problem": ""}
         except Exception as error:  # noqa: BLE001  as in `_showing`
             self.studio.told(desk, error)
-            return otherwise, {"rows": [], "problem": desk.view["problem"]}
+            return otherwise, {"problem": desk.view["problem"]}
 
 
 def _controls(values: Any) -> Controls:

@@ -94,6 +94,8 @@ class Desk:
         controls: what is chosen now.
         current: the painting at full size of just what is chosen now, if there is one.
         changes: how often something was changed that a picture depends on.
+        waiting: photos to be painted one after another.
+        archive: the ZIP of those that were.
         view: what the page shows of all this, see `events`.
     """
 
@@ -111,6 +113,8 @@ class Desk:
     view: dict[str, Any] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
     used: float = field(default_factory=time.monotonic)
+    waiting: list[Path] = field(default_factory=list)
+    archive: Path | None = None
     _previews: list[Path] = field(default_factory=list)
     _numbers: int = 0
 
@@ -194,6 +198,22 @@ class Desk:
             self.folder.mkdir(parents=True, exist_ok=True)
             path.write_bytes(_white_png())
         return path
+
+    def add_waiting(self, upload: Path, name: str) -> None:
+        """Put a file among those to be painted one after another."""
+        self.waiting.append(self._take(upload, name))
+
+    def clear_waiting(self) -> None:
+        """Forget them."""
+        self._forget(*self.waiting)
+        self.waiting.clear()
+
+    def new_archive(self, name: str) -> Path:
+        """Where a ZIP can be written; the one before goes."""
+        if self.archive is not None:
+            self._forget(self.archive)
+        self.archive = self.place(name)
+        return self.archive
 
     def show(self, picture: Picture, name: str) -> Path:
         """A picture as a file that the page can show."""

@@ -168,7 +168,7 @@ class Studio:
         output, began = desk.place(f"{name}.png"), time.monotonic()
         desk.stopping = False
         notes: list[str] = []
-        self.view(desk, problem="", saved=None, progress={"label": "Beginning", "share": None, "left": None})
+        self.view(desk, problem="", saved=None, progress={"label": "Getting ready", "share": None, "left": None})
         try:
             yield
             for update in self.painter.paint(desk, photo.path, request, output):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from impasto.errors import DataError, require
 from impasto.stylizer.styles import Style
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from impasto.lab.layers import Layers
     from impasto.studio.page.desk import Desk
 
@@ -35,8 +34,8 @@ class Lab:
         names = list(self._network(network, desk).layers)
         return names, names[len(names) // 3]
 
-    def look(self, desk: Desk, network: str, layer: str) -> Image:
-        """The sheet of a layer's strongest channels. DataError without a photo; LayerError for an unknown layer."""
+    def look(self, desk: Desk, network: str, layer: str) -> Path:
+        """The sheet of a layer's strongest channels, a PNG. DataError without a photo."""
         require("torch matplotlib", "torch", "looking inside")
         from impasto.core.tensors import to_tensor
         from impasto.imaging.sizes import fit_long_side
@@ -49,7 +48,10 @@ class Lab:
         photo = photo.resized(fit_long_side((photo.height, photo.width), LOOKED_AT))
         image = to_tensor(photo.seen())
         found = activations(self._network(network, desk), image, [layer])
-        return as_image(activation_sheet(image, found, "strongest", title=f"{desk.photo.name}, {network}"))
+        sheet = as_image(activation_sheet(image, found, "strongest", title=f"{desk.photo.name}, {network}"))
+        path = desk.place("activations.png")
+        sheet.save(path)
+        return path
 
     def _network(self, network: str, desk: Desk) -> Layers:
         from impasto.lab.layers import PainterLayers

@@ -5,19 +5,24 @@ Whatever is painted is a `Job` of an `Engine`; who wants another (a queue, a poo
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
+from impasto.errors import ImpastoError
 from impasto.imaging import Picture, read, write
 from impasto.imaging.embedded import read_recipe
 from impasto.imaging.reduced import read_reduced
 from impasto.studio.page.desk import at_most
 from impasto.stylizer.job import Job, Output, Progress
 from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.route import gallery_styles
 
 if TYPE_CHECKING:
     from impasto.studio.page.desk import Desk
@@ -27,6 +32,7 @@ __all__ = ["FORMATS", "Painter", "Update", "convert", "small"]
 
 FORMATS: Final = {"png": "png", "jpeg": "jpg", "webp": "webp", "tiff": "tif"}
 """Formats that are offered for download -> suffix."""
+MANY: Final = 1000  # pictures that a page is thought to paint: torch is worth its start
 EVERY: Final = 0.7  # seconds between two pictures of an optimisation under way
 WORDS: Final = {"reading": "Reading", "draft": "Drafting", "painting": "Painting", "writing": "Writing the file"}
 
@@ -55,6 +61,17 @@ class Painter:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        engine.pictures = max(engine.pictures, MANY)
+        self._warm = threading.Lock()
+
+    def warm(self) -> None:
+        """Have the gallery ready before the first preview, the first time; what goes wrong is told when it is used."""
+        styles = gallery_styles()
+        if not styles or not self._warm.acquire(blocking=False):  # never given back: once is enough
+            return
+        nothing = Picture(np.zeros((64, 64, 3), np.float32))
+        with suppress(ImpastoError):
+            self.preview(nothing, StylizeRequest.of(style=styles[0].name))
 
     def preview(self, photo: Picture, request: StylizeRequest) -> tuple[Picture, list[str]]:
         """A small picture painted at once, and what should be told of it. Errors as of `Engine.job` and `Job.run`."""

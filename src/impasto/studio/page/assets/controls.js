@@ -38,7 +38,7 @@ function changed() {
   }
   value.quality = radios.find((radio) => radio.checked)?.value ?? "draft";
   props.value = value;
-  trigger("change", {});
+  trigger("choose", {});
 }
 
 for (const field of fields) {

@@ -98,7 +98,7 @@ function pick(id, yes) {
 
 function changed() {
   props.value = { chosen, own, n: seen };
-  trigger("change", {});
+  trigger("choose", {});
 }
 
 function take() {
