@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from impasto.errors import DataError, ImageError, ImpastoError
 from impasto.files import sha256
 from impasto.imaging import Picture, encode, read, write
@@ -126,7 +128,7 @@ class Desk:
 
     def plain(self, sentence: object) -> str:
         """A sentence without the folders of this machine: visitors know their files by name alone."""
-        return re.sub(re.escape(str(self.folder)) + r"[\\/][0-9a-f]{16}[\\/]", "", str(sentence))
+        return re.sub(re.escape(str(self.folder)) + r"[\\/]([0-9a-f]{16}[\\/])?", "", str(sentence))
 
     def take_photo(self, upload: Path, name: str) -> Photo:
         """Put a file on the desk as the photo; ImageError if it is no picture, and the one before stays."""
@@ -358,6 +360,4 @@ def _png_of(data_url: str) -> bytes:
 
 
 def _white_png() -> bytes:
-    import numpy as np
-
-    return encode(Picture(np.ones((1, 1, 3), np.float32)), "png")
+    return encode(Picture(np.ones((64, 64, 3), np.float32)), "png")

@@ -11,7 +11,7 @@ __all__ = ["Guard"]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
-FETCHES: Final = re.compile(r"/(gradio_api/)?(proxy=|file=\s*[a-z][a-z0-9+.-]*:/)", re.IGNORECASE)
+FETCHES: Final = re.compile(r"/(gradio_api/)?(proxy=|file=\s*[a-z][a-z0-9+.-]+:/)", re.IGNORECASE)
 """Another server's file handed on, and the page of another server."""
 
 
