@@ -48,8 +48,8 @@ def blocks_for(engine: Engine) -> Any:
     return page
 
 
-def looks(gr: Any) -> dict[str, Any]:
-    """Theme and style sheet; no font comes from elsewhere."""
+def how_served(gr: Any) -> dict[str, Any]:
+    """How Gradio is to serve the page: nothing but it, in our looks, whose fonts do not come from elsewhere."""
     theme = gr.themes.Base(
         primary_hue="blue",
         neutral_hue="stone",
@@ -83,28 +83,30 @@ def looks(gr: Any) -> dict[str, Any]:
         button_primary_text_color="#ffffff",
         button_primary_text_color_dark="#10202f",
     )
-    return {"theme": theme, "css": (ASSETS / "page.css").read_text("utf-8")}
+    middleware = load_library("starlette.middleware", "studio", "the studio's page").Middleware
+    return {
+        "theme": theme,
+        "css": (ASSETS / "page.css").read_text("utf-8"),
+        "app_kwargs": {"middleware": [middleware(Guard)]},
+        "server_name": "127.0.0.1",
+        "footer_links": [],
+        "run_history": False,
+        "ssr_mode": False,
+        "pwa": False,
+        "enable_monitoring": False,
+    }
 
 
 def mounted(app: Any, page: Any, max_upload: int | None) -> Any:
     """The application with the page at ``/``."""
     gr = load_library("gradio", "studio", "the studio's page")
-    found = gr.mount_gradio_app(
-        app, page, path="/", footer_links=[], run_history=False, ssr_mode=False, pwa=False, enable_monitoring=False,
-        max_file_size=max_upload, show_error=False, server_name="127.0.0.1", **looks(gr),
-    )  # fmt: skip
-    found.add_middleware(Guard)
-    return found
+    return gr.mount_gradio_app(app, page, path="/", max_file_size=max_upload, show_error=False, **how_served(gr))
 
 
 def shown_inline(page: Any, height: int) -> Any:
     """The page in a notebook."""
     gr = load_library("gradio", "studio", "the studio's page")
-    page.launch(
-        inline=True, share=False, quiet=True, prevent_thread_lock=True, server_name="127.0.0.1", height=height,
-        footer_links=[], run_history=False, ssr_mode=False, pwa=False, enable_monitoring=False, **looks(gr),
-    )  # fmt: skip
-    page.app.add_middleware(Guard)
+    page.launch(inline=True, share=False, quiet=True, prevent_thread_lock=True, height=height, **how_served(gr))
     return page
 
 
