@@ -121,16 +121,17 @@ class Page:
         before = self.number()
         act()
         self.page.wait_for_function(
-            "(before) => Number(document.querySelector('#easel [data-shown], #easel[data-shown]')?.dataset.shown ?? -1)"
-            " > before",
+            "(before) => Number(document.querySelector('#easel [data-shown]')?.dataset.shown ?? -1) > before",
             arg=before,
+        )
+        self.page.wait_for_function(
+            "() => document.querySelector('#easel [data-shown]').dataset.after"
+            " === (document.querySelector('#easel .after').dataset.of ?? '')"
         )
 
     def number(self) -> int:
         return int(
-            self.page.evaluate(
-                "() => Number(document.querySelector('#easel [data-shown], #easel[data-shown]')?.dataset.shown ?? -1)"
-            )
+            self.page.evaluate("() => Number(document.querySelector('#easel [data-shown]')?.dataset.shown ?? -1)")
         )
 
     def open(self, file: Any) -> None:
@@ -471,7 +472,8 @@ def test_what_is_no_picture_is_told_and_the_photo_stays(page: Page, photo: Path)
 def test_a_photo_is_pasted(page: Page, photo: Path) -> None:
     content = base64.b64encode(photo.read_bytes()).decode()
     page.shown(lambda: page.page.evaluate(PASTE, ["pasted.png", content]))
-    page.page.get_by_text("pasted.png, 331").wait_for()
+    page.paint()
+    assert page.save()[0] == "pasted-great-wave.png"
 
 
 def test_several_photos_come_back_as_a_zip(page: Page, photo: Path) -> None:

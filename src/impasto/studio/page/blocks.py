@@ -118,7 +118,7 @@ def _thumbnails(folder: Path) -> list[dict[str, Any]]:
         row = {"id": record.name, "title": record.title or record.name, "artist": record.artist, "year": record.year}
         picture = place_of_picture(record.name, "thumbnail")
         if picture.is_file():
-            row["file"] = shutil.copy(picture, folder / f"{record.name}.jpg").as_posix()
+            row["file"] = str(shutil.copy(picture, folder / f"{record.name}.jpg"))
         rows.append(row)
     return rows
 
@@ -275,15 +275,15 @@ class _Page:
         return self._showing(desk, choose, lambda: self.studio.preview(desk))
 
     def _picture(self, desk: Desk, event: Any, *values: Any) -> Any:
-        controls = _controls(values)
+        found = [_controls(values)]
 
         def take() -> None:
-            desk.controls = self.studio.take_painting(
-                desk, *self._uploaded(event._data), controls, mix=bool(event._data["mix"])
-            )
+            mix = bool(event._data["mix"])
+            found.append(self.studio.take_painting(desk, *self._uploaded(event._data), found[0], mix=mix))
 
-        shown = self._showing(desk, take, lambda: self.studio.preview(desk))
-        return (self.studio.palette(desk, desk.controls or controls), *shown)
+        shown = self._showing(desk, take)
+        # The page asks for the preview when it has the painting: other controls may have been moved meanwhile.
+        return ({**self.studio.palette(desk, found[-1]), "ask": len(found) > 1}, *shown)
 
     def _mask(self, desk: Desk, event: Any, *values: Any) -> Any:
         desk.controls = _controls(values)

@@ -135,7 +135,7 @@ def from_recipe(recipe: Recipe, desk: Desk) -> tuple[Controls, list[str]]:
         strength=100 * float(strength) if isinstance(strength, int | float) else 100.0,
         strokes=_strokes(asked.get("style_scale"), "quality" in asked or "preset" in asked, size, desk),
         keep_colors=bool(asked.get("keep_colors", False)),
-        quality=quality if quality in get_args(Quality) else "draft",
+        quality=quality if quality is not None and quality in get_args(Quality) else "draft",
         size=size if isinstance(size, int) else None,
     )
     return controls, notes

@@ -60,7 +60,8 @@ class Lab:
         if name is None:
             raise DataError(f"there is no network {network!r} here: choose one of the list")
         if name == SEES:
-            return _backbone()
+            seen: Layers = _backbone()
+            return seen
         chosen = desk.controls.styles if desk.controls is not None else ()
         if name == "gallery":
             return PainterLayers.load(name, [Style(key, weight) for key, weight in chosen if key not in desk.paintings])

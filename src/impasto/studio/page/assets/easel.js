@@ -87,6 +87,7 @@ function show() {
   work(view.progress);
   say(view.status, view.problem);
   save(view.saved);
+  element.dataset.after = view.after ?? "";
   element.dataset.shown = view.n;
 }
 

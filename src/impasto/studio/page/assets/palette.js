@@ -109,7 +109,7 @@ function take() {
   chosen = value.chosen ?? [];
   if (chosen.length > 1) $(".mix input").checked = true;
   build();
-  element.dataset.shown = seen;
+  if (value.ask) changed();
 }
 
 $(".mix input").addEventListener("change", () => {
