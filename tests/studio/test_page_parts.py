@@ -264,9 +264,18 @@ def test_stopping_leaves_nothing_half_written(desk: Desk, studio: Studio, tmp_pa
     assert not [file for file in desk.folder.rglob("*great-wave*") if file.is_file()]
 
 
+def test_files_that_are_one_upload_are_as_many_as_were_chosen(desk: Desk, tmp_path: Path) -> None:
+    upload = tmp_path / "hash" / "a.png"
+    upload.parent.mkdir()
+    desk.add_waiting([(picture(upload), "a.png"), (upload, "a.png")])
+    assert [file.name for file in desk.waiting] == ["a.png", "a.png"]
+    assert not upload.parent.exists()
+    desk.clear_waiting()
+    assert not [file for file in desk.folder.rglob("*") if file.is_file()]
+
+
 def test_several_photos_stop_after_the_one_that_is_painted(desk: Desk, studio: Studio, tmp_path: Path) -> None:
-    for name in ("a.png", "b.png"):
-        desk.add_waiting(picture(tmp_path / name), name)
+    desk.add_waiting([(picture(tmp_path / name), name) for name in ("a.png", "b.png")])
     desk.controls = WAVE
     found = []
     for record in paint_several(studio, desk):

@@ -340,8 +340,7 @@ class _Page:
 
     def _add(self, desk: Desk, event: Any) -> Any:
         try:
-            for row in event._data["files"]:
-                desk.add_waiting(*self._uploaded(row))
+            desk.add_waiting([self._uploaded(row) for row in event._data["files"]])
         except Exception as error:  # noqa: BLE001  as in `_showing`
             self.studio.told(desk, error)
             return waiting(self.studio, desk, problem=desk.view["problem"])

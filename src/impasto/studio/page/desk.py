@@ -9,6 +9,7 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -201,9 +202,14 @@ class Desk:
             path.write_bytes(_white_png())
         return path
 
-    def add_waiting(self, upload: Path, name: str) -> None:
-        """Put a file among those to be painted one after another."""
-        self.waiting.append(self._take(upload, name))
+    def add_waiting(self, uploads: Sequence[tuple[Path, str]]) -> None:
+        """Put files with their names among those to be painted one after another."""
+        for upload, name in uploads:
+            path = self.place(name)
+            shutil.copy(upload, path)  # what has the same name and content is one file, see `_take`
+            self.waiting.append(path)
+        for upload in {upload for upload, _ in uploads}:
+            shutil.rmtree(self._take(upload, "").parent)
 
     def clear_waiting(self) -> None:
         """Forget them."""
@@ -258,7 +264,7 @@ class Desk:
         path = self.place(name)
         shutil.move(upload, path)
         with suppress(OSError):
-            upload.parent.rmdir()  # Gradio makes one for each file
+            upload.parent.rmdir()  # Gradio makes one for each content
         return path
 
     def _set_part(self, key: str, content: bytes) -> None:
