@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 __all__ = ["EXTRAS", "describe", "environment"]
 
 EXTRAS = {
+    "bulk": "fsspec",
     "deep": "imagecodecs",
     "heif": "pillow_heif",
     "huge": "pyvips",
     "lab": "ipywidgets",
     "onnx": "onnx",
     "parquet": "pyarrow",
+    "ray": "ray",
     "tiff": "imagecodecs",
     "torch": "torch",
     "train": "lightning_fabric",
