@@ -70,7 +70,7 @@ class LocalPool:
         count = self._wanted or cores
         budget = self._task.memory or available_memory()
         alone = self._each = replace(self._task, threads=max(1, cores // count))
-        hello = self._greet(self._start(first))
+        hello = self._first(first)
         if self._wanted is None and hello.device.startswith("cuda"):
             count = _gpus()
         elif self._wanted is None:
@@ -80,7 +80,7 @@ class LocalPool:
             self._each = replace(self._each, memory=budget // count)
         if self._each != alone:
             self._workers.pop().end()
-            self._greet(self._start(None))
+            self._first(None)
         return hello
 
     def paint(self, items: Iterator[Item]) -> Iterator[Row]:
@@ -126,12 +126,27 @@ class LocalPool:
         self._workers.append(worker)
         return worker
 
-    def _greet(self, worker: _Process) -> Hello:
-        while worker.hello is None:
-            list(worker.listen())
-            if worker.ended:
-                raise ImpastoError(f"a process that should paint ended before it began{_how(worker.code)}")
-        return worker.hello
+    def _first(self, first: Item | None) -> Hello:
+        """What the first process says; another one is started where it ends without a word."""
+        while True:
+            worker = self._start(first)
+            while not worker.ended:
+                list(worker.listen())
+                if worker.hello is not None:
+                    return worker.hello
+            self._workers.pop()
+            self._count_end(worker)
+
+    def _count_end(self, worker: _Process) -> None:
+        """Count a process that has ended unasked. ImpastoError if they end again and again before they begin."""
+        worker.end()
+        self.deaths += 1
+        self._false_starts = 0 if worker.hello is not None else self._false_starts + 1
+        if self._false_starts >= MOST_FALSE_STARTS:
+            raise ImpastoError(
+                f"processes that should paint end before they begin{_how(worker.code)}: if memory is short, give fewer "
+                "`workers`"
+            )
 
     def _hand_out(self, items: Iterator[Item]) -> bool:
         """Give work to all who have little; whether there is more."""
@@ -160,14 +175,7 @@ class LocalPool:
     def _bury(self, worker: _Process) -> Iterator[Row]:
         """Hand on what an ended process had, but for what it noted, and start another."""
         self._workers.remove(worker)
-        worker.end()
-        self.deaths += 1
-        self._false_starts = 0 if worker.hello is not None else self._false_starts + 1
-        if self._false_starts >= MOST_FALSE_STARTS:
-            raise ImpastoError(
-                f"processes that should paint end before they begin{_how(worker.code)}: if memory is short, give fewer "
-                "`workers`"
-            )
+        self._count_end(worker)
         noted = noted_by(self._target, f"{self._task.run}-{worker.name}")
         if worker.hello is not None and worker.in_hand and worker.in_hand[0][0].id not in noted:
             self._deaths_at[worker.in_hand[0][0].id] += 1

@@ -11,6 +11,7 @@ it begins, so that one which kills whoever paints it is found out and given up.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -36,7 +37,6 @@ SAME_BLOCKS: Final = 16  # files of the plan after which blocks become larger: R
 MOST_DEATHS: Final = 2  # of actors known to have painted one item, after which it is not tried again
 OBJECT_STORE: Final = 128 << 20  # bytes, of a Ray that is started for us
 LOOKS_EVERY: Final = 2.0  # seconds after which an actor looks whether its run still holds the target
-READING_CPUS: Final = 0.05  # of a task that reads a block of the plan
 Block = tuple[str, int, int]
 """A file of the plan, and from where to where a block lies in it, in bytes."""
 
@@ -90,12 +90,12 @@ class RayPool:
         if not blocks:
             return
         data = self._ray.data
-        context = data.DataContext.get_current()
-        context.enable_progress_bars = False
+        data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         plan = data.read_datasource(
             _source_of(data, self._task.target, blocks),
             override_num_blocks=len(blocks),
-            ray_remote_args={"num_cpus": READING_CPUS, "max_retries": -1},
+            num_cpus=0,  # or a pool as large as the cluster leaves it none, and waits for what is not read for ever
         )
         rows = plan.map_batches(
             Painter,
