@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["EXTRAS", "describe", "environment"]
 
 EXTRAS = {
+    "bulk": "fsspec",
     "deep": "imagecodecs",
     "heif": "pillow_heif",
     "huge": "pyvips",
@@ -27,6 +28,7 @@ EXTRAS = {
     "lab": "nbclient",
     "onnx": "onnx",
     "parquet": "pyarrow",
+    "ray": "ray",
     "studio": "gradio",
     "tflite": "ai_edge_litert",
     "tiff": "imagecodecs",
