@@ -165,7 +165,8 @@ class _TraceOfRoot(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (inverse,) = ctx.saved_tensors
-        return grads[0][..., None, None] * inverse / 2
+        gradient: Tensor = grads[0][..., None, None] * inverse / 2
+        return gradient
 
 
 def total_variation(image: Tensor, kind: TotalVariation = "l2", *, mean: bool = False) -> Tensor:
