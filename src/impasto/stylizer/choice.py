@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from impasto.errors import MissingExtraError, OptionError
 from impasto.imaging.reading import read_header
 from impasto.light.graphs import graph_of, is_foreign
 from impasto.stylizer.request import EngineName, StylizeRequest
+from impasto.stylizer.strokes import AUTO, coarse_sizes
 
 if TYPE_CHECKING:
     from impasto.types import PictureSource
@@ -39,12 +41,14 @@ class Choice:
         why_not_light: what onnxruntime cannot do of what is asked for; None where it can.
         only_light: whether the network is a graph, which torch cannot read.
         megapixels: that a photo may have.
+        coarse_to_fine: whether large photos are painted at several sizes.
     """
 
     asked: EngineName
     why_not_light: str | None
     only_light: bool
     megapixels: float
+    coarse_to_fine: bool = False
 
     @classmethod
     def of(cls, request: StylizeRequest, model: str | PathLike[str], *, keeps_run: bool = False) -> Choice:
@@ -61,7 +65,8 @@ class Choice:
             "cannot keep a run: leave out `run`": keeps_run,
         }
         why_not = next((reason for reason, holds in reasons.items() if holds), None)
-        return cls(request.engine, why_not, is_graph, request.max_megapixels)
+        coarse_to_fine = request.style_scale in (None, AUTO)
+        return cls(request.engine, why_not, is_graph, request.max_megapixels, coarse_to_fine)
 
     def check(self, engine: EngineName) -> None:
         """OptionError if this engine cannot do what is asked for."""
@@ -101,6 +106,6 @@ class Choice:
     def _pixels(self, photo: PictureSource) -> float:
         """Of a file, from its header; of others what is usual."""
         if isinstance(photo, str | PathLike) and os.fspath(photo) != "-":
-            height, width = read_header(photo, max_megapixels=self.megapixels).size
-            return float(height * width)
+            size = read_header(photo, max_megapixels=self.megapixels).size
+            return float(sum(math.prod(one) for one in (size, *(coarse_sizes(size) if self.coarse_to_fine else ()))))
         return 1e6
