@@ -25,13 +25,19 @@ from impasto.imaging.colour import luminance
 
 Floats = NDArray[np.float32]
 NEAR, FAR = 6, 64  # px between which peaks are looked for
+NOTHING = 0.5 / 255
 STYLES = 12
 
 
 def peak(painted: Floats) -> float:
-    """The highest local maximum of the autocorrelation of a painting (H, W, 3) between NEAR and FAR px, in [-1, 1]."""
+    """The highest local maximum of the autocorrelation of a painting (H, W, 3) between NEAR and FAR px, in [0, 1].
+
+    0 where there is no texture: what varies by less than `NOTHING` cannot be seen.
+    """
     light = luminance(painted).astype(np.float64)
     texture = light - smooth(light, FAR / 2)
+    if texture.std() < NOTHING:
+        return 0.0
     size = [2 * side for side in texture.shape]
     spectrum = np.fft.rfft2(texture, size)
     sums = np.fft.irfft2(spectrum * spectrum.conj(), size)

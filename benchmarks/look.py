@@ -1,7 +1,7 @@
 """Whether a photo of any size looks like its proof: style and content of large paintings, at their size and from afar.
 
     python benchmarks/look.py [--pairs 4] [--sizes 512 1920] [--networks universal gallery] [--judges vgg16_dev ...]
-                              [--scales 1 auto] [--save DIR]
+                              [--scales 1 auto] [--save DIR] [--sheets DIR]
 
 Each network paints the pairs of common.py (photos and paintings that took no part in training `universal`; the gallery
 has been trained on its styles) with each `style_scale`: 1, whose strokes have one size in pixels, and auto. "Seen at
@@ -27,14 +27,73 @@ from impasto.core.resizing import resize
 from impasto.core.tensors import to_array, to_tensor
 from impasto.evaluation import Judge
 from impasto.evaluation.distances import Look
-from impasto.imaging import Picture, fit_long_side, write
+from impasto.imaging import Picture, fit_long_side, read, write
+from impasto.imaging import resize as resize_rows
+from impasto.imaging.sheets import Cell, contact_sheet
 
 PROOF = 512
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+SHOWN = (  # photo, network, style, and where the part begins, from the top and from the left
+    ("astronaut", "gallery", "composition-vii", (0.02, 0.32)),
+    ("astronaut", "universal", "starry", (0.02, 0.32)),
+    ("rocket", "gallery", "great-wave", (0.2, 0.4)),
+    ("chelsea", "universal", "wave", (0.3, 0.25)),
+)
+ON_GROUND = {
+    "gallery": ("great-wave", "composition-vii", "udnie", "starry-night"),
+    "universal": ("wave", "composition", "cypresses", "starry"),
+}
 
 
 def style_of(network: str, name: str) -> str | Path:
     """What the network is given: a name of the gallery, or the picture's file."""
     return name.replace("_", "-") if network == "gallery" else SHARED / "data" / "gallery" / f"{name}.jpg"
+
+
+def every_size(size: int = 1920, side: int = 300) -> Picture:
+    """Proof, painting in strokes of one size in pixels, and coarse to fine: whole, and a part as it is."""
+    rows = []
+    for photo_name, network, style, at in SHOWN:
+        image = read(EXAMPLES / "photos" / f"{photo_name}.jpg").rgb
+        image = resize_rows(image, fit_long_side((image.shape[0], image.shape[1]), size, upscale=True))
+        model, part = (
+            impasto.load(network),
+            tuple(
+                slice(int(x * side_of), int(x * side_of) + side) for x, side_of in zip(at, image.shape, strict=False)
+            ),
+        )
+        given = style if network == "gallery" else EXAMPLES / "styles" / f"{style}.jpg"
+        proof, fine, coarse = (
+            model.paint(Picture(image), given, **how).rgb for how in ({"size": PROOF}, {"style_scale": 1}, {})
+        )
+        labels = (
+            "proof of 512 px",
+            f"{size} px, style_scale 1",
+            "a part of it",
+            f"{size} px, coarse to fine",
+            "the same part",
+        )
+        rows.append([Cell(*cell) for cell in zip((proof, fine, fine[part], coarse, coarse[part]), labels, strict=True)])
+    return contact_sheet(rows, side)
+
+
+def grounds(size: int = 512, side: int = 230) -> Picture:
+    """A sky on grounds of several strengths."""
+    rows = []
+    image = read(EXAMPLES / "photos" / "rocket.jpg").rgb
+    image = resize_rows(image, fit_long_side((image.shape[0], image.shape[1]), size))
+    for network, styles in ON_GROUND.items():
+        for ground in (0, 0.5, 1):
+            model = impasto.load(network)
+            given = [style if network == "gallery" else EXAMPLES / "styles" / f"{style}.jpg" for style in styles]
+            labels = [f"{style}, ground {ground:g}" for style in styles]
+            rows.append(
+                [
+                    Cell(model.paint(Picture(image), one, ground=ground).rgb, label)
+                    for one, label in zip(given, labels, strict=True)
+                ]
+            )
+    return contact_sheet(rows, side)
 
 
 def seen(image: Tensor, size: int) -> Tensor:
@@ -49,7 +108,14 @@ def main() -> None:
     p.add_argument("--scales", nargs="+", default=["1", "auto"])
     p.add_argument("--judges", nargs="+", default=["vgg16_dev"])
     p.add_argument("--save", type=Path, help="keep the paintings there")
+    p.add_argument(
+        "--sheets", type=Path, help="draw the sheets of docs/look.md there, of the example photos, and no more"
+    )
     o = p.parse_args()
+    if o.sheets is not None:
+        for name, sheet in (("sizes", every_size()), ("grounds", grounds())):
+            write(sheet, o.sheets / f"{name}.jpg", force=True, quality=85)
+        return
     need_shared()
     reuse_large_blocks()
     print(machine())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from impasto.errors import MissingExtraError, OptionError
 from impasto.imaging.reading import read_header
 from impasto.light.graphs import graph_of, is_foreign
 from impasto.stylizer.request import EngineName, StylizeRequest
+from impasto.stylizer.strokes import AUTO, coarse_sizes
 
 if TYPE_CHECKING:
     from impasto.types import PictureSource
@@ -40,6 +42,7 @@ class Choice:
         only_light: whether the network is a graph, which torch cannot read.
         foreign: whether it is a graph of others, which torch reads if it is a chain of a known kind.
         megapixels: that a photo may have.
+        coarse_to_fine: whether large photos are painted at several sizes.
     """
 
     asked: EngineName
@@ -47,6 +50,7 @@ class Choice:
     only_light: bool
     foreign: bool
     megapixels: float
+    coarse_to_fine: bool = False
 
     @classmethod
     def of(cls, request: StylizeRequest, model: str | PathLike[str], *, keeps_run: bool = False) -> Choice:
@@ -63,7 +67,8 @@ class Choice:
             "cannot keep a run: leave out `run`": keeps_run,
         }
         why_not = next((reason for reason, holds in reasons.items() if holds), None)
-        return cls(request.engine, why_not, is_graph, foreign, request.max_megapixels)
+        coarse_to_fine = request.style_scale in (None, AUTO)
+        return cls(request.engine, why_not, is_graph, foreign, request.max_megapixels, coarse_to_fine)
 
     @property
     def is_open(self) -> bool:
@@ -108,6 +113,6 @@ class Choice:
     def _pixels(self, photo: PictureSource) -> float:
         """Of a file, from its header; of others what is usual."""
         if isinstance(photo, str | PathLike) and os.fspath(photo) != "-":
-            height, width = read_header(photo, max_megapixels=self.megapixels).size
-            return float(height * width)
+            size = read_header(photo, max_megapixels=self.megapixels).size
+            return float(sum(math.prod(one) for one in (size, *(coarse_sizes(size) if self.coarse_to_fine else ()))))
         return 1e6
