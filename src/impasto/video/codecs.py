@@ -52,7 +52,7 @@ class Container:
 
 CODECS: Mapping[str, Codec] = MappingProxyType(
     {
-        "h264": Codec("libx264", (18, 51), {"preset": "faster", "rc-lookahead": "10"}, odd=False),
+        "h264": Codec("libx264", (17, 51), {"preset": "veryfast", "rc-lookahead": "5"}, odd=False),
         "hevc": Codec("libx265", (20, 51), {"preset": "fast", "x265-params": "log-level=error"}, odd=False),
         "av1": Codec("libsvtav1", (26, 63), {"preset": "8"}, odd=True),
         "vp9": Codec("libvpx-vp9", (24, 63), {"deadline": "good", "cpu-used": "4", "row-mt": "1"}, odd=True),

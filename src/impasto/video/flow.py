@@ -41,17 +41,21 @@ class Flow:
         """Of a frame of this (height, width) that is the one before."""
         return cls(np.zeros((*size, 2), np.float32), np.ones(size, np.float32))
 
-    def enlarged(self, size: tuple[int, int]) -> Flow:
-        """The same flow on the grid of a picture of this (height, width)."""
+    def rows(self, size: tuple[int, int], top: int, bottom: int) -> tuple[Floats, Floats]:
+        """`back` and `trust` of some rows of a picture of this (height, width), on its grid."""
         height, width = self.trust.shape
         if (height, width) == size:
-            return self
-        cv2 = load_cv2()
-        back = cv2.resize(self.back, size[::-1], interpolation=cv2.INTER_LINEAR)
-        across, down = size[1] / width, size[0] / height
-        if across != 1 or down != 1:
-            back = cv2.multiply(back, (across, down, 0, 0))
-        return Flow(back, cv2.resize(self.trust, size[::-1], interpolation=cv2.INTER_LINEAR), self.cut)
+            return self.back[top:bottom], self.trust[top:bottom]
+        cv2, down, across = load_cv2(), size[0] / height, size[1] / width
+        place = np.array([[1 / across, 0, 0.5 / across - 0.5], [0, 1 / down, (top + 0.5) / down - 0.5]], np.float32)
+        back, trust = (
+            cv2.warpAffine(
+                part, place, (size[1], bottom - top), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REPLICATE,
+            )
+            for part in (self.back, self.trust)
+        )  # fmt: skip
+        return cv2.multiply(back, (across, down, 0, 0), dst=back), trust
 
 
 class FlowFinder:
@@ -112,7 +116,7 @@ class FlowFinder:
             return forth
         small = [cv2.resize(grey, half, interpolation=cv2.INTER_AREA) for grey in (before, now)]
         found = Flow(self._dis.calc(*small, None), np.ones(half[::-1], np.float32))
-        return found.enlarged((height, width)).back
+        return found.rows((height, width), 0, height)[0]
 
 
 def consistent(back: Floats, forth: Floats) -> NDArray[np.bool_]:
@@ -146,13 +150,14 @@ def _square(vectors: Any) -> Floats:
     return found
 
 
-def warp(picture: Any, back: Floats, *, cubic: bool = True) -> Any:
-    """What the picture (H, W, C) before looks like now, where pixels were at x + back (H, W, 2); its border continues.
+def warp(picture: Any, back: Floats, *, top: int = 0, cubic: bool = True) -> Any:
+    """What the picture (H, W, C) before looks like now, where pixels were at x + back (h, W, 2); its border continues.
 
-    Interpolated by a cubic over four pixels, or linearly.
+    `back` is of the rows from `top` on. Interpolated by a cubic over four pixels, or linearly.
     """
     cv2 = load_cv2()
     kernel = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
+    back = cv2.add(back, (0, top, 0, 0)) if top else back
     return cv2.remap(picture, back, None, kernel | cv2.WARP_RELATIVE_MAP, borderMode=cv2.BORDER_REPLICATE)
 
 

@@ -106,7 +106,7 @@ class AvReader(FilmReader):
             raise ImageError(f"{self.name}: is a still picture, need a film: paint it with `impasto stylize`")
         if stream.codec_context is None or stream.time_base is None:
             raise ImageError(f"{self.name}: its picture is coded in a way that is not known here, or encrypted")
-        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = 1  # it is read ahead, by a thread of its own; more hold more frames
         self._decoder = self._decoder_of(stream)
 
     def _again(self) -> None:

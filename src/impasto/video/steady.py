@@ -20,7 +20,8 @@ DETAIL: Final = 1.0  # px: what is finer than this is detail
 AREA: Final = 8  # px of a side of an area whose detail is compared
 CRISPER: Final = (0.9, 1.25)  # what detail is multiplied by in one frame, at least and at most
 FAINT: Final = 1e-3
-ROWS: Final = 32  # that are worked on at a time
+ROWS: Final = 64  # that are worked on at a time: they stay in the processor's cache
+MARGIN: Final = 4  # rows around them that decide on what is detail
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,15 +75,18 @@ class Steadier:
 
     def carried(self, flow: Flow | None) -> Carried | None:
         """The last painting where it is in this frame, for a painting to begin with; None after a cut."""
-        if self.last is None or flow is None or flow.cut:
+        last = self.last
+        if last is None or flow is None or flow.cut:
             return None
-        here = flow.enlarged((self.last.shape[0], self.last.shape[1]))
-        return Carried(warp(self.last, here.back).clip(0, 1), here.trust)
+        back, trust = flow.rows((last.shape[0], last.shape[1]), 0, last.shape[0])
+        return Carried(warp(last, back).clip(0, 1), trust)
 
     def _joined(self, painted: Floats, last: Floats, flow: Flow) -> Floats:
-        here = flow.enlarged((painted.shape[0], painted.shape[1]))
-        joined = _towards(warp(last, here.back), painted, np.multiply(here.trust, np.float32(self.kept)))
-        del here
+        joined, size = np.empty_like(painted), (painted.shape[0], painted.shape[1])
+        for top in range(0, size[0], ROWS):
+            bottom = min(top + ROWS, size[0])
+            back, trust = flow.rows(size, top, bottom)
+            joined[top:bottom] = _towards(warp(last, back, top=top), painted[top:bottom], self.kept * trust)
         return _as_crisp_as(painted, joined)
 
 
@@ -92,23 +96,28 @@ def _towards(there: Floats, here: Floats, share: Floats) -> Floats:
     OpenCV's `blendLinear` divides by a little more than the sum of its weights, which darkens by and by.
     """
     cv2 = load_cv2()
-    for top in range(0, len(here), ROWS):  # a part at a time stays in the processor's cache
-        part, goal, much = (rows[top : top + ROWS] for rows in (there, here, share))
-        apart = cv2.subtract(part, goal, dst=part)
-        cv2.add(cv2.multiply(apart, cv2.merge((much, much, much)), dst=apart), goal, dst=apart)
-    return there
+    apart = cv2.multiply(cv2.subtract(there, here, dst=there), cv2.merge((share, share, share)), dst=there)
+    moved: Floats = cv2.add(apart, here, dst=apart)
+    return moved
 
 
 def _as_crisp_as(painted: Floats, joined: Floats) -> Floats:
-    """The second picture with detail as strong as the first one's, area by area.
+    """The second picture, changed in place, with detail as strong as the first one's, area by area.
 
     Strokes that lie differently from frame to frame grow faint in a mean, and fainter with every resampling.
     """
-    cv2 = load_cv2()
+    cv2, height = load_cv2(), len(joined)
     factor = ((_strength(painted) + FAINT) / (_strength(joined) + FAINT)).clip(*CRISPER)
     share = cv2.resize(1 - factor, joined.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    crisp = _towards(cv2.GaussianBlur(joined, (0, 0), DETAIL), joined, share)
-    return crisp.clip(0, 1, out=crisp)
+    before = joined[:0]  # the rows above a part, as they were
+    for top in range(0, height, ROWS):
+        bottom, above = min(top + ROWS, height), len(before)
+        around = np.concatenate([before, joined[top : bottom + MARGIN]])
+        before = joined[max(0, bottom - MARGIN) : bottom].copy()
+        soft = cv2.GaussianBlur(around, (0, 0), DETAIL)[above : above + bottom - top]
+        rows = _towards(soft, joined[top:bottom], share[top:bottom])
+        rows.clip(0, 1, out=joined[top:bottom])
+    return joined
 
 
 def _strength(picture: Floats) -> Floats:
@@ -116,6 +125,6 @@ def _strength(picture: Floats) -> Floats:
     cv2 = load_cv2()
     areas = (max(1, picture.shape[1] // AREA), max(1, picture.shape[0] // AREA))
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    detail = cv2.absdiff(grey, cv2.GaussianBlur(grey, (0, 0), DETAIL))
+    detail = cv2.absdiff(grey, cv2.GaussianBlur(grey, (0, 0), DETAIL), dst=grey)
     found: Floats = cv2.GaussianBlur(cv2.resize(detail, areas, interpolation=cv2.INTER_AREA), (0, 0), 1)
     return found
