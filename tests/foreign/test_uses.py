@@ -22,6 +22,7 @@ from impasto.tiling.plan import TilingOptions
 
 from .foreign_samples import Johnson7, Lengstrom, picture
 from .test_kinds import rrmina_state
+from .test_more_kinds import Titu, reconet_state
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MAKERS = {
@@ -31,6 +32,9 @@ MAKERS = {
     "jcjohnson with zeros": lambda path: Johnson7(start=False).write(path),
     "jcjohnson with batch norm": lambda path: Johnson7(batch_norm=True).write(path),
     "lengstrom": lambda path: Lengstrom().write(path),
+    "reconet": lambda path: torch.save(reconet_state(), path),
+    "titu1994": lambda path: Titu().write(path),
+    "titu1994, later": lambda path: Titu(later=True).write(path),
 }
 
 
