@@ -164,7 +164,7 @@ class _TraceOfRoot(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (inverse,) = ctx.saved_tensors
+        inverse: Tensor = ctx.saved_tensors[0]
         return grads[0][..., None, None] * inverse / 2
 
 
