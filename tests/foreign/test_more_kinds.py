@@ -123,6 +123,7 @@ class Titu:
 
     def write(self, path: Path, eps: float | None = None) -> None:
         h5py = pytest.importorskip("h5py")
+        pytest.importorskip("pyfive")
         with h5py.File(path, "w") as file:
             group = file
             if eps is not None:

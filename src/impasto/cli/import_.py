@@ -33,6 +33,8 @@ _Channels = Annotated[
 ]
 _Values = Annotated[int, typer.Option("--values", metavar="1|255", help="What white is to an ONNX file.")]
 
+_Median = Annotated[bool, typer.Option("--median", help="Smooth what it paints by 3x3, as jcjohnson's program does.")]
+
 
 def import_(
     file: _File,
@@ -42,6 +44,7 @@ def import_(
     style_names: _Names = None,
     channels: _Channels = "",
     values: _Values = 0,
+    median: _Median = False,
     force: ForceOption = False,
 ) -> None:
     """Turn a network in somebody else's file into one of ours, which says of itself what it is.
@@ -64,7 +67,7 @@ def import_(
     from impasto.networks.foreign.importing import import_network
     from impasto.networks.foreign.source import Options
 
-    options = Options(names, channels, values)
+    options = Options(names, channels, values, median)
     if explain:
         from impasto.light.graphs import is_foreign
 

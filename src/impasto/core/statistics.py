@@ -164,9 +164,8 @@ class _TraceOfRoot(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (inverse,) = ctx.saved_tensors
-        gradient: Tensor = grads[0][..., None, None] * inverse / 2
-        return gradient
+        inverse: Tensor = ctx.saved_tensors[0]
+        return grads[0][..., None, None] * inverse / 2
 
 
 def total_variation(image: Tensor, kind: TotalVariation = "l2", *, mean: bool = False) -> Tensor:

@@ -319,5 +319,5 @@ def _what_fits(base: OptimizeSettings, given: Mapping[str, Any]) -> dict[str, An
         # 10 grey levels is the rate of neural-style's own option for Adam.
         fits |= {"lr": 10 * base.levels / 255}
         if optimizer == "lbfgs":  # what it gains outside of [0, 1] is lost when the picture is written
-            fits |= {"lr": 1.0, "lr_end": 1.0, "sees_clamped": True}
+            fits |= {"lr": 1.0, "lr_end": 1.0, "sees_clamped": base.range_weight == 0}
     return fits

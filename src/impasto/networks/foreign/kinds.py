@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from impasto.core.host import in_our_settings
 from impasto.errors import ImpastoError, OptionError, WeightsError, nearest
+from impasto.networks.chain import Chain
 from impasto.networks.foreign import (
     jcjohnson,
     lengstrom,
@@ -122,7 +123,10 @@ def read_foreign(path: Path, kind: str | None = None, options: Options | None = 
     row: ForeignKind | None = None
     try:
         row = kind_of_file(source, kind)
-        return row, row.read(source, options or Options())
+        found = row.read(source, options or Options())
+        if options is not None and options.median:
+            _smooth(found, row)
+        return row, found
     except WeightsError as error:
         said = str(error)
         if row is not None and not said.startswith(str(source.path)):
@@ -135,6 +139,13 @@ def read_foreign(path: Path, kind: str | None = None, options: Options | None = 
     except Exception as error:  # a damaged file can fail in any way whatever
         what = "a network" if row is None else row.what
         raise WeightsError(_one_line(f"{path}: looks like {what}, but is damaged: {type(error).__name__}")) from error
+
+
+def _smooth(found: Found, row: ForeignKind) -> None:
+    """Have the network smooth what it paints."""
+    if not isinstance(found.network, Chain):
+        raise OptionError(f"`median` is for networks of one style that become chains, not for {row.name}", "median")
+    found.network.config = replace(found.network.config, median=True)
 
 
 def _one_line(text: str) -> str:

@@ -30,11 +30,13 @@ class Options:
         style_names: of a network of several styles, in its order.
         channels: ``rgb`` or ``bgr``, which the network takes and gives; empty is what is usual.
         values: what white is to it, 1 or 255; 0 is what is usual.
+        median: whether what a network of one style gives is smoothed, as jcjohnson's program does.
     """
 
     style_names: tuple[str, ...] = ()
     channels: str = ""
     values: int = 0
+    median: bool = False
 
     def __post_init__(self) -> None:
         if self.channels not in ("", "rgb", "bgr"):
