@@ -45,6 +45,7 @@ def studio(temporary: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen,
 
 
 def test_it_ends_in_the_middle_of_work(tmp_path: Path) -> None:
+    long = {"preset": "quick", "size": "96", "upscale": "true", "steps": "900"}
     with studio(tmp_path, "--finish", "1.5") as (process, address):
         answers = {}
 
@@ -53,9 +54,7 @@ def test_it_ends_in_the_middle_of_work(tmp_path: Path) -> None:
             answers[name] = requests.post(f"{address}/v1/stylize", files=files, data=fields, timeout=100)
 
         threads = [
-            threading.Thread(
-                target=ask, args=("long",), kwargs={"preset": "quick", "size": "96", "upscale": "true", "steps": "900"}
-            ),
+            threading.Thread(target=ask, args=("long",), kwargs=long),
             threading.Thread(target=ask, args=("waits",)),
         ]
         for thread, metric in zip(threads, ("impasto_running_jobs", "impasto_queue_jobs"), strict=True):

@@ -22,6 +22,7 @@ from impasto.errors import ImpastoError
 from impasto.studio.form import read_form, schema, understood
 from impasto.studio.guard import Guard, Keys, client_of
 from impasto.studio.jobs import StudioJob
+from impasto.studio.keeper import FAULT
 from impasto.studio.limits import Limits
 from impasto.studio.metrics import Metrics
 from impasto.studio.problems import MEDIA_TYPE, PROBLEMS, SCHEMA, ProblemError, of_error, of_failure, of_status
@@ -377,7 +378,7 @@ def _handle_errors(app: FastAPI) -> None:
         return Response(status_code=400)  # nobody reads it
 
     async def of_fault(_request: Request, _error: Exception) -> Response:
-        return answer(ProblemError("fault", "a fault of the program: whoever runs this server finds it in its log"))
+        return answer(ProblemError("fault", FAULT))
 
     handlers: list[tuple[Any, Callable[[Request, Exception], Awaitable[Response]]]] = [
         (ProblemError, of_problem),
