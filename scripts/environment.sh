@@ -77,7 +77,10 @@ install_copy() {
     is_stamped installed-copy "$print" || install_as installed-copy "$print" .
 }
 
-# What the tests of the page need beside Python: a browser, and the runtime from npm. Without them those are skipped.
+axe=axe-core@4.14.1
+
+# What the tests of the pages need beside Python: a browser, and from npm a runtime and what checks accessibility. Without
+# them those are skipped.
 prepare_page_tests() {
     [[ -d tests/web ]] || return 0
     if ! type -P chromium chromium-browser google-chrome >/dev/null; then
@@ -91,5 +94,11 @@ prepare_page_tests() {
     fi
     if [[ ! -f src/impasto/export/vendor/ort.wasm.min.mjs ]]; then
         scripts/vendor >/dev/null </dev/null || say "onnxruntime-web could not be had: the tests of the page are skipped"
+    fi
+    if [[ ! -f build/axe-core/axe.min.js ]]; then
+        mkdir -p build/axe-core
+        { npm pack --silent --pack-destination build/axe-core "$axe" &&
+            tar -xzf build/axe-core/*.tgz -C build/axe-core --strip-components 1 package/axe.min.js; } \
+            </dev/null >/dev/null 2>&1 || say "axe-core could not be had: the pages are not checked for accessibility"
     fi
 }

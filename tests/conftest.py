@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ try:
 except ImportError:  # where there are no such locks, tests run in one process
     fcntl = None  # type: ignore[assignment]
 
+CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -42,6 +45,20 @@ def shared() -> Path:
     if not (SHARED / "weights" / "vgg16_dev.safetensors").exists():
         pytest.skip("the development weights and pictures (../shared) are not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium without a window, driven by Playwright's client, with a camera that shows a pattern."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium is here: on Debian, apt-get install chromium")
+    root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with api.sync_playwright() as client:
+        found = client.chromium.launch(executable_path=program, args=[*root, *CAMERA])
+        yield found
+        found.close()
 
 
 @pytest.fixture(scope="module")

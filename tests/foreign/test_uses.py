@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from impasto.export.check import differences
 from impasto.export.onnx_file import export_onnx
 from impasto.networks.chain import Chain, ChainConfig, StageConfig
 from impasto.networks.checkpoint import load_model
-from impasto.tiling.bands import paint_staged
+from impasto.tiling.bands import BandProgress, paint_staged
 from impasto.tiling.cost import plan_staged
+from impasto.tiling.journal import Journal
 from impasto.tiling.photos import TensorPhoto
 from impasto.tiling.plan import TilingOptions
 
@@ -61,6 +63,37 @@ def test_bands_give_what_painting_at_once_gives(file, size, tile) -> None:
     with torch.inference_mode():
         wanted = network(image)
     torch.testing.assert_close(in_bands(network, image, tile), wanted, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("stops", [[3], [40, 70], [2, 58]])
+def test_a_poster_that_was_stopped_goes_on(file, tmp_path, stops) -> None:
+    network, _ = load_model(file)
+    image = picture(131, 40)
+    options = TilingOptions(tile=16, resumable=True)
+    plan = plan_staged(network, tuple(image.shape[-2:]), torch.float32, options)
+    out, whole = torch.full_like(image, -1), torch.full_like(image, -1)
+
+    def into(out: Tensor, journal: Journal | None) -> Iterator[BandProgress]:
+        def put(top: int, x: Tensor) -> None:
+            assert (out[:, :, top : top + x.shape[2]] == -1).all()  # what is painted is not painted again
+            out[:, :, top : top + x.shape[2]] = x
+
+        return paint_staged(network, TensorPhoto(image), plan, put, journal=journal)
+
+    for _ in into(whole, None):
+        pass
+    for stop in stops:
+        journal = Journal(tmp_path / "run")
+        journal.begin(plan)
+        records = into(out, journal)
+        for _ in zip(range(stop), records, strict=False):
+            pass
+        records.close()
+    journal = Journal(tmp_path / "run")
+    journal.begin(plan)
+    for _ in into(out, journal):
+        pass
+    assert torch.equal(out, whole)
 
 
 def test_bands_of_one_colour(file) -> None:

@@ -1,11 +1,9 @@
-"""A real browser with the page in it: Debian's Chromium, driven by Playwright's client."""
+"""The page in a real browser."""
 
 from __future__ import annotations
 
 import base64
 import io
-import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -24,7 +22,6 @@ from impasto.export.web import export_web
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PATIENCE = 120_000  # ms: machines may be busy
-CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 DROP = """([at, name, content]) => {
   const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
   const data = new DataTransfer();
@@ -78,20 +75,6 @@ def serve() -> Iterator[Serve]:
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Chromium without a window, with a camera that shows a pattern."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium is here: on Debian, apt-get install chromium")
-    root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    with api.sync_playwright() as client:
-        found = client.chromium.launch(executable_path=program, args=[*root, *CAMERA])
-        yield found
-        found.close()
 
 
 class Studio:

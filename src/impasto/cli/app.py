@@ -65,6 +65,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "stylize": ("stylize", "stylize"),
         "video": ("video", "video"),
         "steady": ("video", "steady"),
+        "bulk": ("bulk", "bulk"),
         "styles": ("styles", "styles"),
         "recipe": ("recipe", "recipe"),
         "evaluate": ("evaluate", "evaluate"),

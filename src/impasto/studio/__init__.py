@@ -1,1 +1,1 @@
-"""Painting for others: a service of worker processes, what it offers over HTTP, and the page."""
+"""The studio: painting for others, by a page and over HTTP."""

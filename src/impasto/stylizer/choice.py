@@ -38,20 +38,22 @@ class Choice:
         asked: the request's own word.
         why_not_light: what onnxruntime cannot do of what is asked for; None where it can.
         only_light: whether the network is a graph, which torch cannot read.
+        foreign: whether it is a graph of others, which torch reads if it is a chain of a known kind.
         megapixels: that a photo may have.
     """
 
     asked: EngineName
     why_not_light: str | None
     only_light: bool
+    foreign: bool
     megapixels: float
 
     @classmethod
     def of(cls, request: StylizeRequest, model: str | PathLike[str], *, keeps_run: bool = False) -> Choice:
         """What there is to choose from for a request that this network carries out."""
         foreign = is_foreign(os.fspath(model))
-        graph = None if foreign else graph_of(os.fspath(model))
-        is_graph = os.fspath(model).casefold().endswith(".onnx") and not foreign
+        graph = graph_of(os.fspath(model))
+        is_graph = os.fspath(model).casefold().endswith((".onnx", ".tflite")) and not foreign
         reasons = {
             f"has no graph of {os.fspath(model)}: write one with `impasto export onnx`": graph is None,
             "computes on the processor: leave out `device`": request.device not in ("auto", "cpu"),
@@ -61,14 +63,19 @@ class Choice:
             "cannot keep a run: leave out `run`": keeps_run,
         }
         why_not = next((reason for reason, holds in reasons.items() if holds), None)
-        return cls(request.engine, why_not, is_graph, request.max_megapixels)
+        return cls(request.engine, why_not, is_graph, foreign, request.max_megapixels)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether both engines can do what is asked for, and neither is asked for."""
+        return self.asked == "auto" and self.why_not_light is None and not self.only_light and has_torch()
 
     def check(self, engine: EngineName) -> None:
         """OptionError if this engine cannot do what is asked for."""
         if engine == "light" and self.why_not_light is not None:
             raise OptionError(f"`engine` light {self.why_not_light}", "engine")
         if engine == "torch" and self.only_light:
-            raise OptionError("`engine` torch reads no .onnx: give the file that it was exported from, or leave it out")
+            raise OptionError("`engine` torch reads no .onnx: give the file that it was made from, or leave it out")
 
     def engine(self, photo: PictureSource, pictures: int = 1) -> Literal["light", "torch"]:
         """The engine: the one asked for, else the only one that can, else the quicker one.
@@ -92,7 +99,7 @@ class Choice:
             if self.why_not_light is not None:
                 raise MissingExtraError("torch", "torch", f"onnxruntime alone {self.why_not_light}, or else this")
             return "light"
-        if self.why_not_light is not None:
+        if self.why_not_light is not None or self.foreign:
             return "torch"
         if "torch" in sys.modules:
             return "torch"

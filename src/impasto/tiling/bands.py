@@ -209,7 +209,10 @@ class _BandPainter:
 
         The first pieces that are read give `wrong` rows that are not to be used, and are otherwise cut than those
         of a painting from the top; by the rows that are used, both are over, so these are the same bit for bit.
+        Networks of others have borders that make maps higher than their share, so they read all of them again.
         """
+        if not all(stage.conv.plain for stage in self.stages):
+            return 0, 0
         height, used = self._height(), self.state.rows - 2 * wrong
         splits = split_rows(height, self._piece(height))
         skipped = sum(bottom * self.photo.height // height <= used for _, bottom in splits[:-1])

@@ -8,7 +8,19 @@ from pathlib import Path
 
 from impasto.core.host import in_our_settings
 from impasto.errors import ImpastoError, OptionError, WeightsError, nearest
-from impasto.networks.foreign import jcjohnson, lengstrom, magenta, onnx_chain, pytorch_examples, rrmina
+from impasto.networks.foreign import (
+    jcjohnson,
+    lengstrom,
+    magenta,
+    microast,
+    msgnet,
+    naoto,
+    onnx_chain,
+    pytorch_examples,
+    reconet,
+    rrmina,
+    titu,
+)
 from impasto.networks.foreign.places import place_of
 from impasto.networks.foreign.source import Found, Options, Source
 
@@ -42,6 +54,10 @@ KINDS: tuple[ForeignKind, ...] = (
         pytorch_examples.read,
     ),
     ForeignKind("rrmina", "rrmina/fast-neural-style-pytorch (.pth)", rrmina.matches, rrmina.read),
+    ForeignKind("reconet", "ReCoNet, of film (.pth)", reconet.matches, reconet.read),
+    ForeignKind("microast", "EndyWon/MicroAST (four .pth.tar)", microast.matches, microast.read),
+    ForeignKind("naoto-adain", "naoto0804/pytorch-AdaIN (decoder.pth)", naoto.matches, naoto.read),
+    ForeignKind("msg-net", "MSG-Net, PyTorch-Multi-Style-Transfer (21styles.model)", msgnet.matches, msgnet.read),
     ForeignKind("jcjohnson", "jcjohnson/fast-neural-style (.t7)", jcjohnson.matches, jcjohnson.read),
     ForeignKind("onnx", "one style as ONNX: model zoo, Windows ML, torch.onnx", onnx_chain.matches, onnx_chain.read),
     ForeignKind(
@@ -53,6 +69,7 @@ KINDS: tuple[ForeignKind, ...] = (
         lengstrom.matches_checkpoint,
         lengstrom.read_of_checkpoint,
     ),
+    ForeignKind("titu1994", "titu1994/Fast-Neural-Style, Keras 1 (.h5)", titu.matches, titu.read),
     ForeignKind("magenta", "Magenta's N styles, multistyle-pastiche-generator (.ckpt)", magenta.matches, magenta.read),
 )
 

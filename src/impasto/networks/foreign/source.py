@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class Found:
         takes, gives: what goes in and what comes out, in a few words.
         licence: that the file states.
         notes: what a user should know.
-        styles: names; the file's own name where there are none.
+        beside: other files that were read.
     """
 
     network: Any
@@ -60,7 +60,7 @@ class Found:
     gives: str
     licence: str = "unknown"
     notes: tuple[str, ...] = ()
-    styles: tuple[str, ...] = field(default=())
+    beside: tuple[Path, ...] = ()
 
 
 class Source:

@@ -1,0 +1,49 @@
+// Several photos: what there is, and how far each is.
+
+let seen = -1;
+
+async function add(files) {
+  const sent = [];
+  for (const [place, photo] of files.entries()) {
+    $(".status").textContent = `Sending ${place + 1} of ${files.length} …`;
+    const { path } = await upload(photo);
+    sent.push({ path, name: photo.name });
+  }
+  if (sent.length) trigger("bring", { files: sent });
+}
+
+function show() {
+  const value = props.value ?? {};
+  if ((value.n ?? 0) <= seen) return;
+  seen = value.n ?? 0;
+  const rows = value.rows ?? [];
+  $("ol").replaceChildren(...rows.map((row) => {
+    const item = document.createElement("li");
+    item.dataset.state = row.state;
+    const name = document.createElement("span");
+    name.textContent = row.name;
+    const told = document.createElement("span");
+    told.textContent = row.told;
+    item.append(name, told);
+    return item;
+  }));
+  $(".begin").disabled = value.running || rows.length === 0;
+  $(".clear").disabled = value.running || rows.length === 0;
+  $(".stop").hidden = !value.running;
+  $(".status").textContent = value.status ?? "";
+  $(".problem").textContent = value.problem ?? "";
+  save(value.saved);
+}
+
+for (const [button, input] of [[".choose", ".file"], [".choose-folder", ".folder"]]) {
+  $(button).addEventListener("click", () => $(input).click());
+  $(input).addEventListener("change", (event) => {
+    add([...event.target.files].filter((one) => !one.name.startsWith(".")));
+    event.target.value = "";
+  });
+}
+droppedOn($(".empty"), add);
+for (const act of ["begin", "stop", "clear"]) $(`.${act}`).addEventListener("click", () => trigger(act, {}));
+
+watch("value", show);
+show();

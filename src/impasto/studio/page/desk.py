@@ -1,0 +1,369 @@
+"""What one visitor has on the desk: a photo, paintings of their own, masks, and what was painted in this session."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from impasto.errors import DataError, ImageError, ImpastoError
+from impasto.files import sha256
+from impasto.imaging import Picture, encode, read, write
+from impasto.imaging.reading import read_header
+from impasto.imaging.reduced import read_light, read_reduced
+from impasto.imaging.sizes import fit_long_side
+from impasto.stylizer.recipe import Recipe, read_recipe
+
+if TYPE_CHECKING:
+    from impasto.studio.page.controls import Controls
+    from impasto.stylizer.job import Job
+
+__all__ = ["PREVIEW", "SHOWN", "Desk", "Desks", "Done", "Painting", "Photo", "at_most", "plain_name"]
+
+PREVIEW: Final = 512  # px of the long side of a preview
+SHOWN: Final = 1280  # px of the long side at which pictures are shown on the page
+THUMBNAIL: Final = 192
+KEPT_PREVIEWS: Final = 4  # the page may still be loading the one before
+KEPT_PAINTINGS: Final = 24  # of the history
+MASK_BYTES: Final = 16 << 20
+IDLE: Final = 3600.0  # seconds after which a desk that nobody works at is cleared
+
+
+@dataclass(frozen=True)
+class Photo:
+    """The photo: its file as it came, its name, (height, width) in px, and smaller ones to show and to preview."""
+
+    path: Path
+    name: str
+    size: tuple[int, int]
+    shown: Path
+    small: Picture
+    recipe: Recipe | None
+
+
+@dataclass(frozen=True)
+class Painting:
+    """A picture of the visitor's as style; `part` is the same with what is not meant made transparent."""
+
+    path: Path
+    name: str
+    shown: Path
+    digest: str
+    part: Path | None = None
+
+    @property
+    def title(self) -> str:
+        """Its name without the suffix."""
+        return Path(self.name).stem
+
+    @property
+    def source(self) -> Path:
+        """The file that is the style."""
+        return self.part or self.path
+
+
+@dataclass(frozen=True)
+class Done:
+    """A picture that was painted at full size: its file, what to call it, and what it was painted with."""
+
+    path: Path
+    title: str
+    thumbnail: Path
+    size: tuple[int, int]
+    seconds: float
+    controls: Controls
+
+
+@dataclass
+class Desk:
+    """One visitor's things. What `folder` holds goes with it.
+
+    Attributes:
+        masks: by the style that they are for, ``all`` for a mix as a whole.
+        further: options that came with a painted picture's recipe and that the page has no control for.
+        done: what was painted, latest first.
+        job: what is painted at full size just now.
+        controls: what is chosen now.
+        current: the painting at full size of just what is chosen now, if there is one.
+        changes: how often something was changed that a picture depends on.
+        waiting: photos to be painted one after another.
+        archive: the ZIP of those that were.
+        view: what the page shows of all this, see `events`.
+    """
+
+    folder: Path
+    photo: Photo | None = None
+    paintings: dict[str, Painting] = field(default_factory=dict)
+    masks: dict[str, Path] = field(default_factory=dict)
+    further: dict[str, Any] = field(default_factory=dict)
+    done: list[Done] = field(default_factory=list)
+    job: Job | None = None
+    stopping: bool = False
+    controls: Controls | None = None
+    current: Done | None = None
+    changes: int = 0
+    view: dict[str, Any] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    used: float = field(default_factory=time.monotonic)
+    waiting: list[Path] = field(default_factory=list)
+    archive: Path | None = None
+    _previews: list[Path] = field(default_factory=list)
+    _numbers: int = 0
+
+    def place(self, name: str) -> Path:
+        """Where a file of this name can lie, beside no other."""
+        folder = self.folder / secrets.token_hex(8)
+        folder.mkdir(parents=True)
+        return folder / plain_name(name)
+
+    def plain(self, sentence: object) -> str:
+        """A sentence without the folders of this machine: visitors know their files by name alone."""
+        return re.sub(re.escape(str(self.folder)) + r"[\\/]([0-9a-f]{16}[\\/])?", "", str(sentence))
+
+    def take_photo(self, upload: Path, name: str) -> Photo:
+        """Put a file on the desk as the photo; ImageError if it is no picture, and the one before stays."""
+        path = self._take(upload, name)
+        try:
+            size = read_header(path).size
+            shown = read_reduced(path, long_side=SHOWN)
+            shown = at_most(shown, SHOWN)
+            small = at_most(shown, PREVIEW)
+            recipe = _recipe(path)
+        except BaseException:
+            shutil.rmtree(path.parent, ignore_errors=True)
+            raise
+        before = self.photo
+        self.photo = Photo(path, path.name, size, self.show(shown, "photo"), replace(small, name=path.name), recipe)
+        self.clear_masks()
+        if before is not None and all(before.path != done.path for done in self.done):
+            self._forget(before.path, before.shown)
+        return self.photo
+
+    def take_painting(self, upload: Path, name: str) -> str:
+        """Put a file on the desk as a style; gives what to call it. ImageError if it is no picture."""
+        path = self._take(upload, name)
+        try:
+            shown = read_reduced(path, long_side=PREVIEW)
+        except BaseException:
+            shutil.rmtree(path.parent, ignore_errors=True)
+            raise
+        shown = at_most(shown, PREVIEW)
+        digest = sha256(path)
+        for known, painting in self.paintings.items():
+            if painting.digest == digest:
+                shutil.rmtree(path.parent, ignore_errors=True)
+                return known
+        self._numbers += 1
+        key = f"own-{self._numbers}"
+        self.paintings[key] = Painting(path, path.name, self.show(shown, "style"), digest)
+        return key
+
+    def set_mask(self, target: str, data_url: str) -> None:
+        """Take a mask that was brushed on the page, a PNG as data URL; an empty one takes the mask away.
+
+        Args:
+            target: ``all``, the style that the mask is for, or ``part:`` and a painting of which a part is meant.
+            data_url: ``data:image/png;base64,...``
+        """
+        content = _png_of(data_url)
+        if target.startswith("part:"):
+            self._set_part(target.removeprefix("part:"), content)
+            return
+        old = self.masks.pop(target, None)
+        if content:
+            path = self.place("mask.png" if target == "all" else f"mask-{target}.png")
+            path.write_bytes(content)
+            self.masks[target] = path
+        if old is not None:
+            self._forget(old)
+
+    def clear_masks(self) -> None:
+        """Forget what was brushed onto the photo."""
+        for path in self.masks.values():
+            self._forget(path)
+        self.masks.clear()
+
+    def white_mask(self) -> Path:
+        """A mask that leaves everything to the style, for a style without one beside others that have one."""
+        path = self.folder / "mask-white.png"
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_white_png())
+        return path
+
+    def add_waiting(self, uploads: Sequence[tuple[Path, str]]) -> None:
+        """Put files with their names among those to be painted one after another."""
+        for upload, name in uploads:
+            path = self.place(name)
+            shutil.copy(upload, path)  # what has the same name and content is one file, see `_take`
+            self.waiting.append(path)
+        for upload in {upload for upload, _ in uploads}:
+            shutil.rmtree(self._take(upload, "").parent)
+
+    def clear_waiting(self) -> None:
+        """Forget them."""
+        self._forget(*self.waiting)
+        self.waiting.clear()
+
+    def new_archive(self, name: str) -> Path:
+        """Where a ZIP can be written; the one before goes."""
+        if self.archive is not None:
+            self._forget(self.archive)
+        self.archive = self.place(name)
+        return self.archive
+
+    def show(self, picture: Picture, name: str) -> Path:
+        """A picture as a file that the page can show."""
+        path = self.place(f"{name}.jpg" if picture.alpha is None else f"{name}.png")
+        path.write_bytes(encode(picture, "jpeg" if picture.alpha is None else "png", quality=92))
+        return path
+
+    def show_preview(self, picture: Picture) -> Path:
+        """A preview as a file, without loss; older ones go."""
+        path = self.place("preview.png")
+        path.write_bytes(encode(picture, "png", compression=1))
+        self._previews.append(path)
+        while len(self._previews) > KEPT_PREVIEWS:
+            self._forget(self._previews.pop(0))
+        return path
+
+    def keep(self, done: Done) -> None:
+        """Put a painting into the history; the oldest goes where there are many."""
+        self.done.insert(0, done)
+        for old in self.done[KEPT_PAINTINGS:]:
+            self._forget(old.path, old.thumbnail)
+        del self.done[KEPT_PAINTINGS:]
+
+    def stop(self) -> None:
+        """Stop what is painted at full size, after the piece that it is at."""
+        self.stopping = True
+        if self.job is not None:
+            self.job.close()
+
+    def clear(self) -> None:
+        """Stop, and throw everything away."""
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def thumbnail(self, picture: Picture) -> Path:
+        """A small one for the history."""
+        return self.show(at_most(picture, THUMBNAIL), "thumbnail")
+
+    def _take(self, upload: Path, name: str) -> Path:
+        path = self.place(name)
+        shutil.move(upload, path)
+        with suppress(OSError):
+            upload.parent.rmdir()  # Gradio makes one for each content
+        return path
+
+    def _set_part(self, key: str, content: bytes) -> None:
+        painting = self.paintings.get(key)
+        if painting is None:
+            raise DataError("the painting whose part was brushed is not here: drop it again")
+        part = None
+        if content:
+            picture = read(painting.path)
+            mask = self.place("part.png")
+            mask.write_bytes(content)
+            light = read_light(mask, size=(picture.height, picture.width))
+            self._forget(mask)
+            alpha = light if picture.alpha is None else light * picture.alpha
+            part = self.place(f"{painting.title}-part.png")
+            write(replace(picture, alpha=alpha), part)
+        if painting.part is not None:
+            self._forget(painting.part)
+        self.paintings[key] = replace(painting, part=part)
+
+    def _forget(self, *files: Path) -> None:
+        for file in files:
+            shutil.rmtree(file.parent, ignore_errors=True)
+
+
+class Desks:
+    """The desks of all visitors, in one folder; those that nobody works at for an hour are cleared.
+
+    Args:
+        folder: where their files lie; made when it is needed, and removed by `clear`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._desks: dict[str, Desk] = {}
+        self._lock = threading.Lock()
+
+    def of(self, visitor: str) -> Desk:
+        """The visitor's desk."""
+        now = time.monotonic()
+        with self._lock:
+            idle = [key for key, desk in self._desks.items() if now - desk.used > IDLE and desk.job is None]
+            old = [self._desks.pop(key) for key in idle if key != visitor]
+            desk = self._desks.setdefault(visitor, Desk(self.folder / secrets.token_hex(16)))
+            desk.used = now
+        for one in old:
+            one.clear()
+        return desk
+
+    def clear(self) -> None:
+        """Throw everything away."""
+        with self._lock:
+            desks, self._desks = list(self._desks.values()), {}
+        for desk in desks:
+            desk.clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def at_most(picture: Picture, long_side: int) -> Picture:
+    """A picture no larger than this."""
+    return picture.resized(fit_long_side((picture.height, picture.width), long_side))
+
+
+def plain_name(name: str) -> str:
+    """A file's name as it can be used here: no folders, nothing that a shell or a page would take for something else.
+
+    >>> plain_name("../../My <b>beach</b>.JPG")
+    'b_.JPG'
+    >>> plain_name("my café.png"), plain_name("..")
+    ('my café.png', 'picture')
+    """
+    last = re.split(r"[\\/]", name)[-1]
+    kept = re.sub(r"[^\w .()+-]", "_", last).strip(" .-")
+    stem, dot, suffix = kept.rpartition(".")
+    return f"{stem[:80]}.{suffix[:8]}" if dot and stem else kept[:80] or "picture"
+
+
+def _recipe(path: Path) -> Recipe | None:
+    try:
+        return read_recipe(path)
+    except ImpastoError:  # it carries none, or one that cannot be used: it is a photo like others
+        return None
+
+
+def _png_of(data_url: str) -> bytes:
+    """The PNG of a data URL; empty for an empty one. ImageError for anything else."""
+    if not data_url:
+        return b""
+    head, _, body = data_url.partition(",")
+    if head != "data:image/png;base64" or len(body) > MASK_BYTES:
+        raise ImageError("the mask is no PNG of a reasonable size: brush it again")
+    try:
+        content = base64.b64decode(body, validate=True)
+    except binascii.Error as error:
+        raise ImageError("the mask came damaged: brush it again") from error
+    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
+        raise ImageError("the mask is no PNG: brush it again")
+    return content
+
+
+def _white_png() -> bytes:
+    return encode(Picture(np.ones((64, 64, 3), np.float32)), "png")
