@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from impasto.errors import ImpastoError
 from impasto.studio.form import read_form, schema, understood
@@ -33,6 +34,7 @@ from impasto.stylizer.engine import Engine
 __all__ = ["create_app"]
 
 ALIVE: Final = 15.0  # seconds between signs of life in a stream of events
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 AT_ONCE: Final = 4 << 20  # bytes of a painting that are sent in one piece
 MEDIA: Final = {name: f"image/{name}" for name in ("png", "jpeg", "webp", "tiff", "avif", "heic")}
 
@@ -82,6 +84,7 @@ def create_app(
     _add_stylize(app, shared, is_shared=keys is None)
     _add_jobs(app, shared, is_shared=keys is None)
     _add_watching(app, shared, metrics)
+    _add_rest(app)
     if page and find_spec("impasto.studio.page") is not None and find_spec("gradio") is not None:
         engine = Engine(max_memory=shared.share)  # the page's own, in this process
         app = import_module("impasto.studio.page").mount_page(app, engine, max_upload=shared.limits.upload_bytes)
@@ -354,6 +357,16 @@ def _add_watching(app: FastAPI, service: Service, metrics: Metrics) -> None:
     async def counts() -> Response:
         """Queue, seconds by phase, pictures, errors, processes."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_rest(app: FastAPI) -> None:
+    """Answer for whatever else begins with ``/v1/``, which the page, at ``/``, would answer in its own way."""
+    known = [*app.router.routes]
+
+    @app.api_route("/v1/{rest:path}", methods=[*METHODS], include_in_schema=False)
+    async def rest(request: Request) -> None:
+        is_known = any(route.matches(request.scope)[0] is Match.PARTIAL for route in known)
+        raise of_status(405 if is_known else 404)
 
 
 def _handle_errors(app: FastAPI) -> None:
