@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from impasto.imaging import read
+from impasto.studio.limits import Limits
 
 from .studio_samples import photo
 
@@ -44,6 +46,14 @@ def test_the_examples_for_curl_run(page: str, server: str, tmp_path: Path) -> No
     assert {path.name for path in tmp_path.iterdir()} == {*NAMES, "painted.png", "painted.jpg", "best.png"}
     for name, size in (("painted.png", (64, 80, 3)), ("painted.jpg", (64, 80, 3)), ("best.png", (64, 80, 3))):
         assert read(tmp_path / name).rgb.shape == size
+
+
+def test_the_limits_are_those_of_the_program(page: str) -> None:
+    table = page.partition("## Limits")[2]
+    for field in fields(Limits):
+        flag, value = f"`--{field.name.replace('_', '-')}`", "what is free" if field.default is None else field.default
+        row = next(line for line in table.splitlines() if flag in line)
+        assert (f"{value:g}" if isinstance(value, float) else str(value)) in row.split("|")[2], field.name
 
 
 def test_the_client_in_python_runs(page: str, server: str, tmp_path: Path) -> None:

@@ -252,6 +252,7 @@ def test_addresses_and_methods_that_there_are_not(server: str) -> None:
     told(requests.get(f"{server}/v1/jobs/x", timeout=60), "not-found")
     told(requests.get(f"{server}/v1/stylize", timeout=60), "method")
     told(requests.put(f"{server}/v1/styles", timeout=60), "method")
+    told(requests.delete(f"{server}/v1/nothing", timeout=60), "not-found")
 
 
 def test_a_fault_of_ours_is_told_without_its_inside(

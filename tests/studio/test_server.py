@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ PLAIN = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "120", "FORCE_COLOR": None,
 def studio(temporary: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen, str]]:
     """The program, serving, and its address."""
     environment = os.environ | {"TMPDIR": str(temporary), "NO_COLOR": "1"}
-    command = [sys.executable, "-c", RUN, "studio", "--port", "0", "--no-page", "--no-browser", "--workers", "1"]
+    command = [sys.executable, "-c", RUN, "studio", "--port", "0", "--no-browser", "--workers", "1"]
     with subprocess.Popen(
         [*command, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -45,7 +46,8 @@ def studio(temporary: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen,
 
 
 def test_it_ends_in_the_middle_of_work(tmp_path: Path) -> None:
-    with studio(tmp_path, "--finish", "1.5") as (process, address):
+    long = {"preset": "quick", "size": "96", "upscale": "true", "steps": "900"}
+    with studio(tmp_path, "--no-page", "--finish", "1.5") as (process, address):
         answers = {}
 
         def ask(name: str, **fields: str) -> None:
@@ -53,9 +55,7 @@ def test_it_ends_in_the_middle_of_work(tmp_path: Path) -> None:
             answers[name] = requests.post(f"{address}/v1/stylize", files=files, data=fields, timeout=100)
 
         threads = [
-            threading.Thread(
-                target=ask, args=("long",), kwargs={"preset": "quick", "size": "96", "upscale": "true", "steps": "900"}
-            ),
+            threading.Thread(target=ask, args=("long",), kwargs=long),
             threading.Thread(target=ask, args=("waits",)),
         ]
         for thread, metric in zip(threads, ("impasto_running_jobs", "impasto_queue_jobs"), strict=True):
@@ -79,8 +79,11 @@ def test_it_says_whom_it_serves_wants_its_key_and_lets_running_work_finish(tmp_p
     keys, key = tmp_path / "keys", {"Authorization": "Bearer a-key-of-sixteen"}
     keys.write_text("a-key-of-sixteen\n")
     with studio(temporary, "--host", "0.0.0.0", "--api-key-file", str(keys)) as (process, address):
-        url = f"{address.replace('0.0.0.0', '127.0.0.1')}/v1/stylize"
+        here = address.replace("0.0.0.0", "127.0.0.1")
+        url = f"{here}/v1/stylize"
         assert requests.post(url, timeout=60).status_code == 401
+        if find_spec("gradio") is not None:
+            use_the_page(here, {"auth": ("", "a-key-of-sixteen")})
         answers = []
         files = {"photo": PHOTO, "style": ("x", STYLE)}
         fields = {"preset": "quick", "size": "96", "upscale": "true", "steps": "20"}
@@ -99,6 +102,15 @@ def test_it_says_whom_it_serves_wants_its_key_and_lets_running_work_finish(tmp_p
     assert [*temporary.iterdir()] == []
 
 
+def use_the_page(address: str, key: dict[str, tuple[str, str]]) -> None:
+    """What a browser does first, whoever sits there having typed the key as the password."""
+    assert requests.get(address, timeout=60).status_code == 401
+    assert "text/html" in requests.get(address, timeout=60, **key).headers["content-type"]
+    sent = requests.post(f"{address}/gradio_api/upload", files={"files": ("x.png", PHOTO)}, timeout=60, **key)
+    assert sent.status_code == 200
+    assert requests.get(f"{address}/v1/nothing", timeout=60, **key).json()["type"] == "urn:impasto:problem:not-found"
+
+
 def wait_for(url: str, line: str, headers: dict[str, str] | None = None) -> None:
     """Wait for a line in the metrics of a server, of which `url` is any address."""
     place = f"{url.partition('/v1')[0]}/metrics"
@@ -106,7 +118,7 @@ def wait_for(url: str, line: str, headers: dict[str, str] | None = None) -> None
 
 
 def test_a_server_that_is_killed_takes_its_processes_along(tmp_path: Path) -> None:
-    with studio(tmp_path) as (process, _):
+    with studio(tmp_path, "--no-page") as (process, _):
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii").split()
         found = [int(child) for child in children] or workers_of(process.pid)
         assert found

@@ -234,6 +234,19 @@ def test_a_client_and_the_queue_have_so_many_places(service: Service) -> None:
     service.check_room("a third")
 
 
+def test_each_device_has_its_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper_module, "_CODE", "import time; time.sleep(1000)")  # processes that are never ready
+    with Service(devices=("cpu", "cuda:0"), workers=1) as service:
+        assert not service.wait_ready(0.1)
+        assert [keeper.device for keeper in service.keepers] == ["cpu", "cuda:0"]
+        jobs = [service.submit(photo(), StylizeRequest.of(style="great-wave")) for _ in range(3)]
+        jobs.append(service.submit(photo(), StylizeRequest.of(style="great-wave", device="cuda:0")))
+        assert [job.device for job in jobs] == ["cpu", "cuda:0", "cpu", "cuda:0"]
+        assert [service.waiting(device) for device in ("cpu", "cuda:0", None)] == [2, 2, 4]
+        with pytest.raises(OptionError, match="none of cpu, cuda:0"):
+            service.submit(photo(), StylizeRequest.of(style="great-wave", device="cuda:1"))
+
+
 def test_old_results_go(service: Service) -> None:
     service.limits = replace(service.limits, kept_seconds=0.01)
     job = finished(service.submit(photo(), StylizeRequest.of(style="great-wave")))

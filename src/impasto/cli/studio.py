@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,6 +94,7 @@ def studio(**given: Any) -> None:
     with bound(given["host"], given["port"]) as place:
         service = Service(limits, devices=given["device"] or ("auto",), workers=given["workers"])
         with service:
+            os.environ["GRADIO_TEMP_DIR"] = str(service.place / "page")  # or what is uploaded there would stay
             hosts = hosts_for(given["host"], given["host_name"] or ())
             app = create_app(service=service, keys=keys, hosts=hosts, page=given["page"])
             server = StudioServer(app, service, seconds=given["finish"])

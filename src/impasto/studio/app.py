@@ -17,11 +17,13 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from impasto.errors import ImpastoError
 from impasto.studio.form import read_form, schema, understood
 from impasto.studio.guard import Guard, Keys, client_of
 from impasto.studio.jobs import StudioJob
+from impasto.studio.keeper import FAULT
 from impasto.studio.limits import Limits
 from impasto.studio.metrics import Metrics
 from impasto.studio.problems import MEDIA_TYPE, PROBLEMS, SCHEMA, ProblemError, of_error, of_failure, of_status
@@ -32,6 +34,7 @@ from impasto.stylizer.engine import Engine
 __all__ = ["create_app"]
 
 ALIVE: Final = 15.0  # seconds between signs of life in a stream of events
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 AT_ONCE: Final = 4 << 20  # bytes of a painting that are sent in one piece
 MEDIA: Final = {name: f"image/{name}" for name in ("png", "jpeg", "webp", "tiff", "avif", "heic")}
 
@@ -81,6 +84,7 @@ def create_app(
     _add_stylize(app, shared, is_shared=keys is None)
     _add_jobs(app, shared, is_shared=keys is None)
     _add_watching(app, shared, metrics)
+    _add_rest(app)
     if page and find_spec("impasto.studio.page") is not None and find_spec("gradio") is not None:
         engine = Engine(max_memory=shared.share)  # the page's own, in this process
         app = import_module("impasto.studio.page").mount_page(app, engine, max_upload=shared.limits.upload_bytes)
@@ -355,6 +359,16 @@ def _add_watching(app: FastAPI, service: Service, metrics: Metrics) -> None:
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+def _add_rest(app: FastAPI) -> None:
+    """Answer for whatever else begins with ``/v1/``, which the page, at ``/``, would answer in its own way."""
+    known = [*app.router.routes]
+
+    @app.api_route("/v1/{rest:path}", methods=[*METHODS], include_in_schema=False)
+    async def rest(request: Request) -> None:
+        is_known = any(route.matches(request.scope)[0] is Match.PARTIAL for route in known)
+        raise of_status(405 if is_known else 404)
+
+
 def _handle_errors(app: FastAPI) -> None:
     def answer(error: ProblemError) -> JSONResponse:
         return JSONResponse(error.body, error.status, dict(error.headers), media_type=MEDIA_TYPE)
@@ -377,7 +391,7 @@ def _handle_errors(app: FastAPI) -> None:
         return Response(status_code=400)  # nobody reads it
 
     async def of_fault(_request: Request, _error: Exception) -> Response:
-        return answer(ProblemError("fault", "a fault of the program: whoever runs this server finds it in its log"))
+        return answer(ProblemError("fault", FAULT))
 
     handlers: list[tuple[Any, Callable[[Request, Exception], Awaitable[Response]]]] = [
         (ProblemError, of_problem),

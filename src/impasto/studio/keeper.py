@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,12 +24,14 @@ from impasto.studio.jobs import Failure, StudioJob
 if TYPE_CHECKING:
     from impasto.studio.service import Service
 
-__all__ = ["Keeper", "WorkerProcess"]
+__all__ = ["FAULT", "Keeper", "WorkerProcess"]
 
 LOOK: Final = 0.25  # seconds between looks at the clock and at the process's memory
 GRACE: Final = 3.0  # seconds in which a worker that is told to stop may do so by itself
 START: Final = 120.0  # seconds in which a process must be ready
 AGAIN: Final = 2.0  # seconds before another is started where one could not be
+TRIES: Final = 3  # processes that are tried for a job that none of them has begun with
+FAULT: Final = "a fault of the program: whoever runs this server finds it in its log"
 BEYOND: Final = 1.5  # times its share of the memory that a process may hold before it is ended
 _CODE: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from impasto.studio.worker import main; "
@@ -108,6 +111,7 @@ class Keeper(threading.Thread):
         super().__init__(name=f"impasto-keeper-{device}", daemon=True)
         self._service, self.device, self._settings = service, device, settings
         self._worker: WorkerProcess | None = None
+        self._took = False  # whether the process has begun with its job
         self.starts = 0
 
     @property
@@ -134,16 +138,22 @@ class Keeper(threading.Thread):
             job = self._service.next_job(self.device, LOOK)
             if job is None:
                 continue
-            if self._is_alive() or self._start():
+            try:
                 self._paint(job)
-            else:
-                job.update(state="failed", failure=Failure("worker", "no process to paint can be started here"))
+            except Exception:  # a fault of ours: this thread has to go on with other jobs  # noqa: BLE001
+                _log.exception("a fault of the studio")
+                self._end()
+                job.update(state="failed", failure=Failure("fault", FAULT))
             self._service.has_ended(job)
         self._end()
 
     def _start(self) -> bool:
         """Start a process, and wait until it is ready; False if it does not get there."""
-        worker = WorkerProcess(self._settings, self._service.new_folder("worker"))
+        try:
+            worker = WorkerProcess(self._settings, self._service.new_folder("worker"))
+        except OSError as error:
+            _log.error("a worker process could not be started (%s)", error)
+            return False
         try:
             by = time.monotonic() + START
             while not self._service.ended.is_set() and time.monotonic() < by:
@@ -179,24 +189,36 @@ class Keeper(threading.Thread):
 
     def _paint(self, job: StudioJob) -> None:
         """Have a job painted, to whatever end."""
+        job.update(state="running", began=time.monotonic())
+        for _ in range(TRIES):
+            if not self._is_alive() and not self._start():
+                break
+            self._took = False
+            try:
+                self._have_painted(job)
+                return
+            except (EOFError, OSError):
+                how = self._lost()
+                if self._took:
+                    message = f"the process that painted this {how}: try again, or a smaller `size`"
+                    job.update(state="failed", failure=Failure("worker", message, "size"))
+                    return
+                # else it had died before it heard of this job
+        job.update(state="failed", failure=Failure("worker", "no process to paint can be started here"))
+
+    def _have_painted(self, job: StudioJob) -> None:
+        """Have a job painted by the process there is. EOFError or OSError if that dies."""
         worker = self._worker
-        if worker is None or not job.update(state="running", began=time.monotonic()):
-            return
+        if worker is None:
+            raise EOFError
 
         def tell(what: str) -> None:
-            try:
+            with suppress(OSError):  # it is gone: we are about to hear of it
                 worker.send(what, id=job.id)
-            except OSError:  # it is gone: we are about to hear of it
-                return
 
-        try:
-            worker.send("paint", id=job.id, **job.task)
-            job.update(tell_worker=tell)
-            self._follow(job, worker)
-        except (EOFError, OSError):
-            how = self._lost()
-            message = f"the process that painted this {how}: try again, or a smaller `size`"
-            job.update(state="failed", failure=Failure("worker", message, "size"))
+        worker.send("paint", id=job.id, **job.task)
+        job.update(tell_worker=tell)
+        self._follow(job, worker)
 
     def _follow(self, job: StudioJob, worker: WorkerProcess) -> None:
         """Listen until the job has ended, and see to it that it does."""
@@ -230,6 +252,7 @@ class Keeper(threading.Thread):
 
     def _heard(self, job: StudioJob, told: Mapping[str, Any], why: Failure | None) -> None:
         """Obey what the worker says of its job."""
+        self._took = True
         if told["is"] == "progress":
             record = told["record"]
             notes = (record["note"],) if record["note"] and record["note"] not in job.notes else ()
@@ -241,14 +264,14 @@ class Keeper(threading.Thread):
             job.update(state="done", notes=tuple(told["notes"]), summary=told["summary"])
         elif told["is"] == "stopped":
             _stopped(job, why)
-        else:
+        elif told["is"] == "failed":
             job.update(state="failed", failure=self._failure(job, told))
 
     def _failure(self, job: StudioJob, told: Mapping[str, Any]) -> Failure:
         kind, message = told["kind"], told["message"]
         if kind == "fault":
             _log.error("a fault while painting:\n%s", message)
-            return Failure("fault", "a fault of the program: whoever runs this server finds it in its log")
+            return Failure("fault", FAULT)
         if kind == "memory":
             return Failure("memory", _too_large(self._settings["max_memory"]), "size")
         return Failure(kind, message.replace(f"{job.folder}{os.sep}", ""), told["option"])

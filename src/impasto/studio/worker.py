@@ -113,6 +113,7 @@ def _warm_up(engine: Engine, device: str) -> None:
 def _carry_out(engine: Engine, line: _Line, task: Mapping[str, Any], device: str) -> None:
     """Paint one job, and tell how that ended."""
     number = task["id"]
+    line.say("begun", id=number)
     try:
         ending = _paint(engine, line, task, device)
     except ImpastoError as error:
