@@ -554,6 +554,11 @@ def test_a_phone_scrolls_one_way_and_works_by_touch(browser: Any, server: Server
     page.open(photo)
     page.previewed(lambda: page.page.locator("#palette .tile").nth(1).tap())
     page.page.get_by_role("button", name="Mask", exact=True).tap()
+    page.page.get_by_role("button", name="Mask", exact=True).tap()
+    page.page.evaluate("() => window.scrollTo(0, 500)")
+    assert page.page.locator("#easel .frame").bounding_box()["y"] >= 0  # the picture stays in sight of the controls
+    page.page.evaluate("() => window.scrollTo(0, 0)")
+    page.page.get_by_role("button", name="Mask", exact=True).tap()
     assert page.page.evaluate("() => document.documentElement.scrollWidth") == 360
     for selector in ("#easel .frame", "#easel .bar", "#easel .brush", "#palette", "#controls"):
         box = page.page.locator(selector).first.bounding_box()
