@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,9 +88,13 @@ class Server:
         rows = [json.loads(line) for line in self.calls.read_text().splitlines()]
         return [row for row in rows if row[1] not in ("None", "") and not own.search(row[1])]
 
+    def files(self) -> list[Path]:
+        """What of its visitors lies on the disk."""
+        return [file for file in (self.folder / "uploads").rglob("*") if file.is_file()]
+
     def close(self) -> None:
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(60)
         self.log.close()
 
 
@@ -554,6 +559,11 @@ def test_a_phone_scrolls_one_way_and_works_by_touch(browser: Any, server: Server
     page.open(photo)
     page.previewed(lambda: page.page.locator("#palette .tile").nth(1).tap())
     page.page.get_by_role("button", name="Mask", exact=True).tap()
+    page.page.get_by_role("button", name="Mask", exact=True).tap()
+    page.page.evaluate("() => window.scrollTo(0, 500)")
+    assert page.page.locator("#easel .frame").bounding_box()["y"] >= 0  # the picture stays in sight of the controls
+    page.page.evaluate("() => window.scrollTo(0, 0)")
+    page.page.get_by_role("button", name="Mask", exact=True).tap()
     assert page.page.evaluate("() => document.documentElement.scrollWidth") == 360
     for selector in ("#easel .frame", "#easel .bar", "#easel .brush", "#palette", "#controls"):
         box = page.page.locator(selector).first.bounding_box()
@@ -585,6 +595,21 @@ def test_axe_finds_nothing_serious(browser: Any, server: Server, photo: Path, sc
     page.context.close()
 
 
+def test_who_closes_the_page_stops_what_is_painted(browser: Any, server: Server, photo: Path, painting: Path) -> None:
+    page = Page(browser, server)
+    page.open(photo)
+    page.previewed(lambda: page.page.set_input_files("#palette .file", painting))
+    page.page.locator("#controls label:has(input[value=best])").click()
+    page.previewed(lambda: page.page.get_by_role("button", name="Paint at full size").click())  # the picture on the way
+    page.context.close()
+    for _ in range(60):
+        before = set(server.files())
+        time.sleep(3)
+        if set(server.files()) == before:
+            return
+    raise AssertionError("it is still being painted")
+
+
 def test_nothing_was_asked_of_anybody_else(page: Page, server: Server) -> None:
     assert [url for url in page.requests if not url.startswith((server.address, "data:", "blob:"))] == []
     assert server.outside() == []
@@ -593,3 +618,10 @@ def test_nothing_was_asked_of_anybody_else(page: Page, server: Server) -> None:
         answer = page.context.request.get(f"{server.address}{path}")
         assert answer.status == 403
     assert server.outside() == []
+
+
+def test_a_server_that_ends_leaves_no_file(page: Page, server: Server) -> None:
+    """The last of all: there is no server after it."""
+    assert server.files()
+    server.close()
+    assert server.files() == []

@@ -12,4 +12,5 @@ if __name__ == "__main__":
     fastapi = load_library("fastapi", "studio", "the studio")
     uvicorn = load_library("uvicorn", "studio", "the studio")
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 7860
-    uvicorn.run(mount_page(fastapi.FastAPI(), default_engine()), host="127.0.0.1", port=port, log_level="warning")
+    app = mount_page(fastapi.FastAPI(), default_engine())
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", timeout_graceful_shutdown=3)

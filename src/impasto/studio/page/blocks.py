@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,11 +41,12 @@ def blocks_for(engine: Engine) -> Any:
     # Below the folder of uploads, because that is where Gradio serves files from; it goes with the page.
     folder = tempfile.TemporaryDirectory(prefix="impasto-", dir=uploads, ignore_cleanup_errors=True)
     place = Path(folder.name)
+    desks = Desks(place / "desks")
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         painter = Painter(engine)
-        _Page(gr, Studio(painter), Desks(place / "desks"), uploads, _thumbnails(place / "gallery")).build()
+        _Page(gr, Studio(painter), desks, uploads, _thumbnails(place / "gallery")).build()
         page.load(painter.warm, queue=False, show_progress="hidden", api_visibility="private")
-    page.folder = folder
+    page.desks, page.folder = desks, folder
     return page
 
 
@@ -100,7 +102,18 @@ def how_served(gr: Any) -> dict[str, Any]:
 def mounted(app: Any, page: Any, max_upload: int | None) -> Any:
     """The application with the page at ``/``."""
     gr = load_library("gradio", "studio", "the studio's page")
-    return gr.mount_gradio_app(app, page, path="/", max_file_size=max_upload, show_error=False, **how_served(gr))
+    found = gr.mount_gradio_app(app, page, path="/", max_file_size=max_upload, show_error=False, **how_served(gr))
+    others = found.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(served: Any) -> AsyncIterator[Any]:
+        async with others(served) as state:
+            yield state
+        page.desks.clear()
+        page.folder.cleanup()
+
+    found.router.lifespan_context = lifespan
+    return found
 
 
 def shown_inline(page: Any, height: int) -> Any:

@@ -47,13 +47,17 @@ for (const field of fields) {
 }
 for (const radio of radios) radio.addEventListener("change", changed);
 $(".from").addEventListener("click", () => $(".file").click());
-$(".file").addEventListener("change", async (event) => {
-  const [picture] = event.target.files;
-  event.target.value = "";
+async function settingsOf(picture) {
   if (!picture) return;
   const { path } = await upload(picture);
   trigger("settings", { path, name: picture.name });
+}
+
+$(".file").addEventListener("change", (event) => {
+  settingsOf(event.target.files[0]);
+  event.target.value = "";
 });
+droppedOn($(".controls"), (files) => settingsOf(files[0]));
 
 watch("value", put);
 put();
