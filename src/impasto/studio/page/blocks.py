@@ -85,7 +85,7 @@ def how_served(gr: Any) -> dict[str, Any]:
         button_primary_text_color="#ffffff",
         button_primary_text_color_dark="#10202f",
     )
-    middleware = load_library("starlette.middleware", "studio", "the studio's page").Middleware
+    middleware = load_library("fastapi.middleware", "studio", "the studio's page").Middleware
     return {
         "theme": theme,
         "css": (ASSETS / "page.css").read_text("utf-8"),
