@@ -5,6 +5,8 @@
 
 Every cell is a fresh process, and its neighbour is a fresh one too: where threads land is a matter of chance, and
 stays. The worst of the rounds counts. In a process each task is done once to warm up; then the median of some repeats.
+`training 256` is a step of `impasto train multistyle` as its defaults have it, four photos of 256 px; `training 128`
+one of two photos of 128 px, whose operations are as short as the waits between them.
 `default` sets nothing, `ours` is what `impasto` sets at that moment, `passive` is OMP_WAIT_POLICY=passive.
 A process that has not ended after `--patience` seconds is ended; what it lacks is infinite.
 
@@ -34,7 +36,7 @@ from impasto.core.threads import usable_cores, wait_settings
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 PHOTO, STYLE = EXAMPLES / "photos" / "astronaut.jpg", EXAMPLES / "styles" / "starry.jpg"
 SIZES = {"512": (512, 512), "1080p": (1920, 1080)}
-TASKS = ("gallery 512", "gallery 1080p", "universal 512", "good 512", "training step")
+TASKS = ("gallery 512", "gallery 1080p", "universal 512", "good 512", "training 128", "training 256")
 RIVALS = {"peer 512": "512", "peer 1080p": "1080p"}
 LOOP = "while True: pass"
 CONVOLVE = (
@@ -72,7 +74,8 @@ def work(task: str, scratch: Path) -> tuple[Callable[[], object], int]:
     if kind == "training":
         from training import our_loop
 
-        loop = our_loop(scratch, "brisk", 2, 128, 100)
+        batch, side = (4, 256) if size == "256" else (2, 128)
+        loop = our_loop(scratch, "brisk", batch, side, 100)
         next(loop)  # the beginning
         return lambda: next(loop), 4
     photo = Image.open(PHOTO).convert("RGB").resize(SIZES[size])

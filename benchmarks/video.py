@@ -29,10 +29,11 @@ from common import SHARED, judge, machine, parser, show, tell
 from impasto.core.tensors import to_tensor
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.request import StylizeRequest
+from impasto.video.codecs import codec_for
 from impasto.video.film import FilmFacts, Frame, Sound
 from impasto.video.flow import FlowFinder
 from impasto.video.steady import Steadier
-from impasto.video.writing import AvWriter, codec_for
+from impasto.video.writing import AvWriter
 from light import Spent, spent
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -125,6 +126,14 @@ def painted(network: str, frames: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
             yield job.result().rgb
 
 
+def steadied(frames: Sequence[np.ndarray], paintings: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    finder, steadier, before = FlowFinder(), Steadier(), None
+    for frame, painting in zip(frames, paintings, strict=True):
+        now = finder.look(frame)
+        yield steadier(painting, None if before is None else finder.between(before, now)).copy()
+        before = now
+
+
 class StyleDistance:
     """See above; NaN without ../shared."""
 
@@ -160,8 +169,7 @@ def steadiness(frames: int, size: tuple[int, int]) -> None:
             moments = clip(name, frames, size)
             pictures = [moment.rgb for moment in moments]
             alone = list(painted(network, pictures))
-            steadier = Steadier(FlowFinder())
-            steady = [steadier(frame, one).copy() for frame, one in zip(pictures, alone, strict=True)]
+            steady = list(steadied(pictures, alone))
             plain = [picture / np.float32(255) for picture in pictures]
             errors = {
                 label: [warping_error(outs, moments, gap) for gap in (1, 8)]

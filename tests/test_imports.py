@@ -32,6 +32,9 @@ LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}
 APART = {("imaging", "core"), ("core", "imaging")}  # on one level, and strangers to each other
 TORCH = {"torch", "safetensors"}  # what these parts compute with: whatever calls them asks for the extra before
 WITH_TORCH = {"core", "networks", "optimize", "tiling", "stylizer", "training", "evaluation", "lab", "export"}
+WEB = {"fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_client"}  # so do these with the extra studio
+WITH_WEB = {f"impasto.studio.{name}" for name in ("app", "form", "guard", "metrics", "server")}
+BROUGHT = {"starlette"}  # by fastapi, whose own types these are
 # Where they differ from the distribution's name.
 MODULE_OF = {"pillow": "PIL", "pillow-heif": "pillow_heif", "opencv-python-headless": "cv2"}
 
@@ -129,7 +132,10 @@ def optional_at_import_time(known: dict[str, ast.Module], required: set[str]) ->
         f"{module} imports {target} at its top"
         for module, tree in known.items()
         for target in imports(module, at_import_time(tree), known)
-        if target.split(".")[0] not in allowed | (TORCH if [*module.split("."), ""][1] in WITH_TORCH else set())
+        if target.split(".")[0]
+        not in allowed
+        | (TORCH if [*module.split("."), ""][1] in WITH_TORCH else set())
+        | (WEB if module in WITH_WEB else set())
     ]
 
 
@@ -172,7 +178,7 @@ def test_every_library_is_declared(package, metadata) -> None:
     extras = [name for extra, names in metadata["optional-dependencies"].items() if extra != "dev" for name in names]
     declared = distributions(metadata["dependencies"]) | distributions(extras)
     used = {target.split(".")[0] for module, tree in package.items() for target in imports(module, tree, package)}
-    assert used - declared - set(sys.stdlib_module_names) - {"impasto"} == set()
+    assert used - declared - BROUGHT - set(sys.stdlib_module_names) - {"impasto"} == set()
 
 
 def asked_for(known: dict[str, ast.Module]) -> Iterator[tuple[str, str, str]]:
@@ -230,8 +236,10 @@ def test_the_command_line_loads_no_extra() -> None:
         "torchmetrics",
         "tomli_w",
         "onnx",
+        *WEB,
     ]
-    code = f"import sys\nfor name in {hidden}: sys.modules[name] = None\nimport impasto.cli.app, impasto.imaging"
+    code = f"import sys\nfor name in {hidden}: sys.modules[name] = None\n"
+    code += "import impasto.cli.app, impasto.imaging, impasto.cli.studio, impasto.studio.service"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
@@ -273,6 +281,8 @@ def test_the_checks_see_what_they_are_for() -> None:
     assert optional_at_import_time(parsed(**{core: "try:\n    import av\nexcept ImportError:\n    av = None"}), set())
     assert not optional_at_import_time(parsed(**{core: "import torch.nn"}), set())
     assert optional_at_import_time(parsed(impasto_imaging_a="import torch"), set())
+    assert optional_at_import_time(parsed(impasto_studio_service="import fastapi"), set())
+    assert not optional_at_import_time(parsed(impasto_studio_app="import fastapi"), set())
     assert optional_at_import_time(parsed(impasto_cli_a="import torch"), set())
 
     picture = "impasto_imaging_a"

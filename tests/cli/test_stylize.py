@@ -201,7 +201,7 @@ def test_options_are_those_of_a_request_and_of_python() -> None:
 def test_every_option_is_tried_here() -> None:
     tried = {argument for arguments, _ in SETTINGS for argument in arguments}
     tried |= {"--preset", "--upscale", "--device", "--precision", "--backbone-input", "--max-megapixels", "--style"}
-    tried |= {"--model", "--alpha", "--jobs", "--mask", "--strength", "--quality"}  # in test_trained.py
+    tried |= {"--model", "--alpha", "--jobs", "--mask", "--strength", "--quality", "--ground"}  # in test_trained.py
     tried |= {"--max-memory", "--tile", "--statistics", "--dry-run"}  # in test_size.py
     tried |= {
         "--engine",
@@ -523,7 +523,7 @@ def test_the_loss_plot_is_a_picture(paint: Run) -> None:
 
 def table(path: str) -> list[dict[str, float]]:
     with Path(path).open(newline="", encoding="utf-8") as handle:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(handle)]
+        return [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(handle)]
 
 
 def test_the_log_is_a_table_with_a_row_for_every_step(paint: Run) -> None:

@@ -224,6 +224,13 @@ def test_larger_strokes_at_the_same_size(photo: Path, two_styles: Path) -> None:
     assert abs(nothing - original).max() <= 1
 
 
+def test_a_ground_is_for_what_is_flat(two_styles: Path, tmp_path: Path) -> None:
+    grey = tmp_path / "grey.png"
+    Image.new("RGB", (96, 96), (150, 140, 130)).save(grey)
+    plain, primed = (painted(grey, two_styles, "-s", "wave", "--ground", ground) for ground in ("0", "1"))
+    assert primed.std(axis=(0, 1)).mean() > plain.std(axis=(0, 1)).mean() + 1
+
+
 # -- several photos -------------------------------------------------------------------------------------------
 
 

@@ -90,6 +90,18 @@ def test_wasserstein_is_zero_at_its_own_target() -> None:
     assert abs(float(WassersteinLoss(*moments(s))(s.flip(2)))) < 1e-4
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 300.0])
+@pytest.mark.parametrize(("channels", "side"), [(8, 40), (64, 5), (128, 3)])
+def test_wasserstein_is_zero_to_rounding_of_fewer_positions_than_channels_too(channels, side, scale) -> None:
+    s, other = (scale * activations(1, channels, side, side, seed=seed) for seed in (7, 8))
+    loss, far = WassersteinLoss(*moments(s)), float(WassersteinLoss(*moments(s))(other))
+    f = s.clone().requires_grad_()
+    own = loss(f)
+    own.backward()
+    assert 0 <= float(own.detach()) < 1e-6 * far
+    assert f.grad.isfinite().all()
+
+
 def test_wasserstein_of_features_that_are_flat_or_fewer_than_channels() -> None:
     for f in (torch.zeros(1, 16, 4, 4), activations(1, 64, 3, 3)):
         loss = WassersteinLoss(*moments(activations(1, f.shape[1], 4, 4, seed=6)))

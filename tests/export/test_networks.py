@@ -35,7 +35,7 @@ def one(request) -> Exported:
 
 
 def test_all_kinds_are_here() -> None:
-    ours = {kind.method for kind in NETWORKS} - {"chain"}  # those of others: tests/foreign/test_uses.py
+    ours = {kind.method for kind in NETWORKS} - {"chain", "operators"}  # those of others: tests/foreign
     assert {kind_of(network(name)).method for name in CONFIGS} == ours
 
 

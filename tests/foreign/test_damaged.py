@@ -18,11 +18,18 @@ from hypothesis import strategies as st
 from impasto.errors import ImpastoError
 from impasto.networks.foreign.kinds import read_foreign
 
+from .any_style_samples import MicroAST, MSGNet, Naoto
 from .foreign_samples import Johnson7, Lengstrom, write_checkpoint, write_first_version
 from .test_kinds import examples_state, magenta_variables, rrmina_state
+from .test_more_kinds import Titu, reconet_state
 
 MUTATIONS = int(os.environ.get("IMPASTO_MUTATIONS", "40"))
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def _keras(path: Path) -> None:
+    pytest.importorskip("pyfive")
+    Titu(later=True).write(path, 1e-3)
 
 
 def _onnx(path: Path) -> None:
@@ -44,17 +51,26 @@ FILES: dict[str, Callable[[Path], None]] = {
     "lengstrom-raw": lambda path: Lengstrom(2).write(path.with_name("wave")),
     "magenta, one file": lambda path: write_first_version(path, magenta_variables()),
     "lengstrom": lambda path: write_checkpoint(path, Lengstrom(2).names()),
+    "reconet": lambda path: torch.save(reconet_state(), path),
+    "microast": lambda path: MicroAST().write(path.with_name("several")),
+    "naoto-adain": lambda path: Naoto().write(path.with_name("several")),
+    "msg-net": lambda path: MSGNet(1).write(path),
+    "titu1994": _keras,
 }
+
+
+def _file(path: Path) -> Path:
+    """What to damage; of those that are several files, the one that tells of the others."""
+    others = (path.with_name("wave") / "manifest.json", path.with_name("a.index"), path)
+    return next(found for found in (*others, *sorted(path.with_name("several").glob("decoder*"))) if found.is_file())
 
 
 @pytest.fixture(scope="module", params=FILES)
 def good(request, tmp_path_factory) -> Path:
-    """A file of each kind; of those that are several files, the one that tells of the others."""
+    """A file of each kind, see `_file`."""
     path = tmp_path_factory.mktemp("good") / "a"
     FILES[request.param](path)
-    if request.param == "lengstrom-raw":
-        return path.with_name("wave") / "manifest.json"
-    return path if path.is_file() else path.with_name("a.index")
+    return _file(path)
 
 
 @given(data=st.data())
@@ -84,7 +100,8 @@ def test_a_changed_file(good: Path, data: st.DataObject) -> None:
             case "swap":
                 other = data.draw(places)
                 content[at : at + 16], content[other : other + 16] = content[other : other + 16], content[at : at + 16]
-    mutated = good.with_name(good.name if good.name == "manifest.json" else f"mutated{good.suffix}")
+    alone = not good.name.startswith(("manifest", "decoder"))  # others are found by its name
+    mutated = good.with_name(f"mutated{good.suffix}" if alone else good.name)
     original = good.read_bytes()
     try:
         mutated.write_bytes(bytes(content))

@@ -101,7 +101,11 @@ def test_pytorch_examples_in_all_its_wrappings(wrap, tmp_path) -> None:
 def test_values_up_to_255_are_not_computed_in_bfloat16_unasked(tmp_path) -> None:
     from impasto.networks.inference import choose_for
 
-    network = Johnson(JohnsonConfig("linear", width=4, blocks=1))
+    torch.manual_seed(0)
+    network = Johnson(JohnsonConfig("linear", width=4, blocks=1)).eval()
+    with torch.no_grad():
+        network.deconv3.conv2d.weight.mul_(300)
+        network.deconv3.conv2d.bias.fill_(128)
     assert choose_for(network, "cpu").dtype == torch.float32
     assert choose_for(network, "cpu", "bfloat16").dtype == torch.bfloat16
 

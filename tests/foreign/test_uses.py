@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import torch
 from torch import Tensor
 
+from impasto.errors import OptionError
 from impasto.export.check import differences
 from impasto.export.onnx_file import export_onnx
 from impasto.networks.chain import Chain, ChainConfig, StageConfig
 from impasto.networks.checkpoint import load_model
-from impasto.tiling.bands import paint_staged
+from impasto.networks.foreign.importing import import_network
+from impasto.networks.foreign.source import Options
+from impasto.tiling.bands import BandProgress, paint_staged
 from impasto.tiling.cost import plan_staged
+from impasto.tiling.journal import Journal
 from impasto.tiling.photos import TensorPhoto
 from impasto.tiling.plan import TilingOptions
 
 from .foreign_samples import Johnson7, Lengstrom, picture
-from .test_kinds import rrmina_state
+from .test_kinds import examples_state, rrmina_state
+from .test_more_kinds import Titu, reconet_state
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MAKERS = {
     "rrmina": lambda path: torch.save(rrmina_state(), path),
     "jcjohnson": lambda path: Johnson7().write(path),
+    "jcjohnson, smoothed": lambda path: Johnson7().write(path),
     "jcjohnson of five blocks": lambda path: Johnson7(blocks=5).write(path),
     "jcjohnson with zeros": lambda path: Johnson7(start=False).write(path),
     "jcjohnson with batch norm": lambda path: Johnson7(batch_norm=True).write(path),
     "lengstrom": lambda path: Lengstrom().write(path),
+    "reconet": lambda path: torch.save(reconet_state(), path),
+    "titu1994": lambda path: Titu().write(path),
+    "titu1994, later": lambda path: Titu(later=True).write(path),
 }
 
 
 @pytest.fixture(params=MAKERS)
 def file(request, tmp_path) -> Path:
     MAKERS[request.param](tmp_path / "file")
-    return tmp_path / "file"
+    return _smoothed(tmp_path) if request.param == "jcjohnson, smoothed" else tmp_path / "file"
+
+
+def _smoothed(folder: Path) -> Path:
+    import_network(folder / "file", folder / "smooth.safetensors", options=Options(median=True))
+    return folder / "smooth.safetensors"
 
 
 def in_bands(network: Chain, image: Tensor, tile: int, budget: int | None = None, statistics: str = "exact") -> Tensor:
@@ -61,6 +77,50 @@ def test_bands_give_what_painting_at_once_gives(file, size, tile) -> None:
     with torch.inference_mode():
         wanted = network(image)
     torch.testing.assert_close(in_bands(network, image, tile), wanted, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("stops", [[3], [40, 70], [2, 58]])
+def test_a_poster_that_was_stopped_goes_on(file, tmp_path, stops) -> None:
+    network, _ = load_model(file)
+    image = picture(131, 40)
+    options = TilingOptions(tile=16, resumable=True)
+    plan = plan_staged(network, tuple(image.shape[-2:]), torch.float32, options)
+    out, whole = torch.full_like(image, -1), torch.full_like(image, -1)
+
+    def into(out: Tensor, journal: Journal | None) -> Iterator[BandProgress]:
+        def put(top: int, x: Tensor) -> None:
+            assert (out[:, :, top : top + x.shape[2]] == -1).all()  # what is painted is not painted again
+            out[:, :, top : top + x.shape[2]] = x
+
+        return paint_staged(network, TensorPhoto(image), plan, put, journal=journal)
+
+    for _ in into(whole, None):
+        pass
+    for stop in stops:
+        journal = Journal(tmp_path / "run")
+        journal.begin(plan)
+        records = into(out, journal)
+        for _ in zip(range(stop), records, strict=False):
+            pass
+        records.close()
+    journal = Journal(tmp_path / "run")
+    journal.begin(plan)
+    for _ in into(out, journal):
+        pass
+    assert torch.equal(out, whole)
+
+
+def test_a_painting_is_smoothed_by_a_median(tmp_path) -> None:
+    Johnson7().write(tmp_path / "file")
+    plain, smooth = load_model(tmp_path / "file")[0], load_model(_smoothed(tmp_path))[0]
+    image = picture(61, 50)
+    with torch.inference_mode():
+        wanted, found = plain(image)[0].numpy(), smooth(image)[0].numpy()
+    wanted = np.stack([scipy.ndimage.median_filter(rows, 3, mode="nearest") for rows in wanted])
+    assert np.array_equal(found, wanted)
+    torch.save(examples_state(), tmp_path / "candy.pth")
+    with pytest.raises(OptionError, match="become chains"):
+        load_model(tmp_path / "candy.pth", options=Options(median=True))
 
 
 def test_bands_of_one_colour(file) -> None:
@@ -126,7 +186,6 @@ def test_transposed_convolutions(kernel, factor) -> None:
 
 
 def test_a_config_is_checked() -> None:
-    from impasto.errors import OptionError
 
     row = StageConfig(3, 3, 3, padding=(1, 1))
     assert Chain(ChainConfig((row,))).SMALLEST == 8

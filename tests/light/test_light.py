@@ -200,7 +200,7 @@ def test_damaged_and_foreign_graphs(tmp_path: Path) -> None:
     graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "other", [value], [other])
     opset = [onnx.helper.make_opsetid("", 20)]
     onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "other.onnx")
-    with pytest.raises(WeightsError, match="is not a graph of ours"):
+    with pytest.raises(WeightsError, match="need a picture, and at most a style"):
         ENGINE.light_model(tmp_path / "other.onnx")
     with pytest.raises(WeightsError, match="no graph"):
         ENGINE.light_model(tmp_path / "gone.onnx")
@@ -311,6 +311,21 @@ def test_python_without_torch() -> None:
         "print(image.size, other.size, len(model.styles), 'torch' in sys.modules)"
     )
     assert run(code).strip() == "(48, 32) (48, 32) 26 False"
+
+
+@pytest.mark.parametrize(("before", "chosen"), [("", "light light"), ("import torch", "torch torch")])
+def test_an_engine_keeps_to_its_first_choice(before: str, chosen: str) -> None:
+    """Or else what an optimisation loads in between would change the next picture of a network by a step."""
+    told = run(
+        f"{before}\nfrom impasto.stylizer.engine import Engine\nfrom impasto.stylizer.request import StylizeRequest\n"
+        "import numpy as np\n"
+        "engine, request = Engine(), StylizeRequest(style='great-wave')\n"
+        "for _ in range(2):\n"
+        "    with engine.job(np.zeros((48, 48, 3), np.uint8), request) as job:\n"
+        "        print(job.computes_in)\n"
+        "    import torch\n"
+    )
+    assert told.split() == chosen.split()
 
 
 def test_the_program_ends_at_once_with_its_output_and_its_code(tmp_path: Path) -> None:

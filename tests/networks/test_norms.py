@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from impasto.networks import fast_cpu, norms
+from impasto.networks.checkpoint import load_model
+from impasto.networks.inference import bind
 from impasto.networks.norms import ConditionalInstanceNorm, RunningMoments, instance_norm, moments, scale_shift
+from impasto.networks.shipped import find_model
 
 
 def formula(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
@@ -127,6 +130,18 @@ def test_moments_of_what_is_nearly_flat_and_far_from_zero(spread) -> None:
     mean, variance = moments_.result()
     torch.testing.assert_close(mean.double(), x.double().mean((0, 2, 3)), rtol=1e-4, atol=0)
     torch.testing.assert_close(variance.double(), x.double().var((0, 2, 3), correction=0), rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("grey", [1, 128])
+def test_a_picture_with_one_pixel_a_step_off_is_painted_right(grey) -> None:
+    """What the first layers vary by is all in one part of the map, a thousandth of its mean."""
+    network, _ = load_model(find_model("gallery"))
+    photo = torch.full((1, 3, 256, 256), grey / 255)
+    photo[:, :, 128, 128] += 1 / 255
+    with torch.inference_mode():
+        painted = bind(network, [("udnie", 1.0)])(photo)
+        exact = bind(network.double(), [("udnie", 1.0)])(photo.double())
+    assert 255 * (painted.double() - exact).abs().max() < 0.5  # it was 5.5
 
 
 def test_noise_of_rounding_is_not_normalised_up() -> None:

@@ -129,7 +129,9 @@ def test_float32_is_near_enough(style_loss) -> None:
 @pytest.mark.parametrize("divisor", ["none", "positions", "all"])
 def test_hidden_parts_of_a_style_count_as_little_by_blocks(style_loss, divisor) -> None:
     s = replace(SETTINGS, style_loss=style_loss, style_divisor=divisor)
-    agree(*both(backbone(dtype=torch.float32), s, (50, 43), Layout(3, 2, 0, 0, 1.0), hidden=21), 1e-4)
+    # Where few positions are, a root's slope is steep, and sums in another order are seen in it.
+    near = 1e-3 if style_loss == "wasserstein" else 1e-4
+    agree(*both(backbone(dtype=torch.float32), s, (50, 43), Layout(3, 2, 0, 0, 1.0), hidden=21), near)
 
 
 def test_targets_may_lie_on_disk(vgg) -> None:

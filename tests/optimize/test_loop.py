@@ -198,7 +198,7 @@ def test_progress_tells_step_scale_terms_and_time(toy) -> None:
     assert {record.steps for record in records} == {optimization.steps}
     assert [record.scale for record in records] == [size for size, n in optimization.scales for _ in range(n)]
     for record in records:
-        assert list(record.losses) == ["total", "content", "style", "tv", "range"]
+        assert [name for name in record.losses if name != "written"] == ["total", "content", "style", "tv", "range"]
         assert record.losses["total"] == pytest.approx(sum(record.losses.values()) - record.losses["total"], rel=1e-5)
         assert record.note is None
     assert records[0].seconds > 0
@@ -353,14 +353,15 @@ def test_the_size_of_the_style(toy, style_scale, expected) -> None:
     """Its long side as a factor of the result's, enlarged where it must be."""
     watched = Watched(toy)
     paint(plain(steps=1, style_scale=style_scale), watched)
-    assert watched.targets == [(34, 43), expected]
+    assert watched.targets[:2] == [(34, 43), expected]  # and then the picture as it is written
 
 
 def test_styles_follow_the_scales(toy) -> None:
     watched = Watched(toy)
     optimization, _ = paint(settings("pyramid, adam"), watched)
     assert [size for size, _ in optimization.scales] == [(17, 22), (34, 43)]
-    assert watched.targets == [(17, 22), (22, 18), (34, 43), (43, 34)]
+    written = [(17, 22), (34, 43)]  # is looked at as each scale ends
+    assert watched.targets == [(17, 22), (22, 18), written[0], (34, 43), (43, 34), written[1]]
 
 
 MEAN = torch.tensor([123.68, 116.779, 103.939]).view(1, 3, 1, 1) / 255
@@ -497,6 +498,34 @@ def test_clamped_pixels_stay_in_bounds(toy, levels) -> None:
             image = optimization.canvas.image()
             inside.append(bool(((image >= 0) & (image <= 1)).all()))
         assert inside == [clamp] * 3
+
+
+def test_the_log_tells_of_the_picture_that_is_written(toy, monkeypatch) -> None:
+    monkeypatch.setattr(optimize, "JUDGED_EVERY", 4)
+    photo = ((PHOTO - 0.5) * 2 + 0.5).clamp(0, 1)
+    for clamp in (True, False):
+        s = plain(clamp=clamp, lr=0.05, range_weight=0.0, steps=9)
+        optimization, known = Optimization(photo, [(STYLE, 1.0)], s, toy), {}
+        for record in optimization.run():
+            if "written" in record.losses:
+                written = optimization._objective((34, 43))(optimization.image())
+                known[record.step] = record.losses["written"], float(written.total)
+        assert list(known) == ([] if clamp else [4, 8, 9])
+        for told, wanted in known.values():
+            assert told == pytest.approx(wanted, rel=1e-4)
+
+
+def test_lbfgs_sees_what_is_written(toy) -> None:
+    """What is gained outside of [0, 1] is lost when the picture is clamped."""
+    photo, style = (((x - 0.5) * 3 + 0.5).clamp(0, 1) for x in (PHOTO, STYLE))
+    ended, losses = [], []
+    for sees in (False, True):
+        s = plain(sees_clamped=sees, optimizer="lbfgs", lr=1.0, steps=40, style_weight=100.0, range_weight=0.0)
+        optimization = Optimization(photo, [(style, 1.0)], s, toy)
+        losses = [record.losses for record in optimization.run()]
+        ended.append(losses[-1]["written"])
+    assert ended[1] < ended[0]
+    assert losses[-1]["written"] <= 1.001 * losses[-1]["total"]  # it is the very number that was made smaller
 
 
 def test_leaving_the_range_costs(toy) -> None:

@@ -289,6 +289,9 @@ def test_another_optimiser_brings_its_own_rate_unless_told() -> None:
     assert preset("neural-style", optimizer="adam").lr == 10.0
     assert preset("multiscale", optimizer="lbfgs").lr == 1.0
     assert preset("quick", optimizer="lbfgs").lr_end == 1.0
+    assert not preset("quick", optimizer="lbfgs").sees_clamped  # what leaves [0, 1] costs, so nothing is gained there
+    assert preset("coursera", optimizer="lbfgs").sees_clamped
+    assert not any(settings.sees_clamped for settings in PRESETS.values())  # the classics' own programs do not
     assert preset("quick", optimizer="lbfgs", lr=0.5).lr == 0.5
 
 

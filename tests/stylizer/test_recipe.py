@@ -81,7 +81,7 @@ def test_strips_carry_it_too(output: str) -> None:
     with ENGINE.job("photo.png", request, output=Output(output), folder=Path("run")) as job:
         list(job.run())
         assert read_recipe(output) == job.recipe
-    wanted = {"style": GREAT_WAVE, "precision": "float32", "tile": 16, "engine": "torch"}
+    wanted = {"style": GREAT_WAVE, "precision": "float32", "tile": 16, "engine": "torch", "style_scale": "auto"}
     assert read_recipe(output).request == wanted
 
 
@@ -117,7 +117,7 @@ def test_it_can_be_left_out() -> None:
     with pytest.raises(DataError, match=r"out\.png: carries no recipe"):
         read_recipe("out.png")
     impasto.stylize("photo.png", "great-wave", output="with.png")
-    assert read_recipe("with.png").request == {"style": [{"style": "great-wave", "weight": 1.0}], "engine": "torch"}
+    assert read_recipe("with.png").request == {"style": GREAT_WAVE, "engine": "torch", "style_scale": "auto"}
 
 
 def test_pictures_in_memory_are_known_by_their_pixels() -> None:

@@ -62,6 +62,8 @@ def make_film(
     chapters: bool = False,
     options: dict[str, str] | None = None,
     start: int = 0,
+    rate: int | None = None,
+    heard: Any = tone,
 ) -> list[np.ndarray]:
     """Write a film whose frames are shown at these times; gives the frames."""
     frames = [picture(number, size) for number in range(len(times))]
@@ -76,10 +78,10 @@ def make_film(
             stream.codec_context.color_trc, stream.codec_context.color_range = matrix, 1
         if turned is not None:
             stream.set_display_rotation(turned[0], hflip=turned[1])
-        heard = None
+        voice = None
         if sound is not None:
-            heard = file.add_stream(sound, rate=48000 if "opus" in sound else 44100)
-            heard.codec_context.layout = "mono"
+            voice = file.add_stream(sound, rate=rate or (48000 if "opus" in sound else 44100))
+            voice.codec_context.layout = "mono"
         if chapters:
             parts = [("a", 0, 400), ("b", 400, 900)]
             file.set_chapters(
@@ -95,15 +97,15 @@ def make_film(
             frame.pts, frame.time_base = at + start, time_base
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
-        if heard is not None:
+        if voice is not None:
             seconds = float(times[-1] * time_base) + 0.1
-            block = av.AudioFrame.from_ndarray(tone(heard.rate, seconds), format="s16", layout="mono")
-            block.rate, block.pts = heard.rate, round(start * time_base * heard.rate)
-            block.time_base = Fraction(1, heard.rate)
-            resampler = av.AudioResampler(heard.codec_context.format, "mono", heard.rate, 1024)
+            block = av.AudioFrame.from_ndarray(heard(voice.rate, seconds), format="s16", layout="mono")
+            block.rate, block.pts = voice.rate, round(start * time_base * voice.rate)
+            block.time_base = Fraction(1, voice.rate)
+            resampler = av.AudioResampler(voice.codec_context.format, "mono", voice.rate, 1024)
             for part in [*resampler.resample(block), *resampler.resample(None)]:
-                file.mux(heard.encode(part))
-            file.mux(heard.encode(None))
+                file.mux(voice.encode(part))
+            file.mux(voice.encode(None))
     return frames
 
 
@@ -111,10 +113,11 @@ _ASK = """
 import json, sys, hashlib, av
 from fractions import Fraction
 film = av.open(sys.argv[1])
-found = {"streams": [], "times": [], "sound": [], "metadata": dict(film.metadata),
+found = {"streams": [], "bases": [], "times": [], "sound": [], "metadata": dict(film.metadata),
          "chapters": [[float(c["start"] * c["time_base"]), c["metadata"].get("title")] for c in film.chapters()]}
 for stream in film.streams:
     found["streams"].append([stream.type, stream.codec_context.name if stream.codec_context else None])
+    found["bases"].append(float(stream.time_base))
 picture = film.streams.video[0]
 for packet in film.demux():
     if packet.size and packet.stream.type == "audio":

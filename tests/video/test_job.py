@@ -8,16 +8,21 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from impasto.cli.app import app
 from impasto.errors import DataError, ImageError, OptionError, OutputError
+from impasto.files import sha256
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.job import Output
+from impasto.stylizer.recipe import read_recipe
 from impasto.stylizer.request import StylizeRequest
-from impasto.video.job import FilmJob, SteadyJob
-from impasto.video.options import FilmOptions, split_times
+from impasto.video.film_recipe import read_film_recipe
+from impasto.video.job import FilmJob
+from impasto.video.options import Changes, FilmOptions, split_numbers, split_times
 from impasto.video.reading import open_film
+from impasto.video.steady_job import SteadyJob
 
 from .film_samples import asked, blobs, make_film, ramp
 
@@ -59,6 +64,29 @@ def test_a_film_is_painted_with_its_sound(engine: Engine, clip: Path, tmp_path: 
     assert all(np.abs(a.rgb.astype(int) - b.rgb).mean() > 10 for a, b in pairs)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm", "/"])
+def test_a_film_carries_its_recipe(engine: Engine, tmp_path: Path, suffix: str) -> None:
+    """As its comment; what the painted film itself says there is kept."""
+    make_film(tmp_path / "a.mp4", TIMES[:3], metadata={"title": "A clip"})
+    make_film(tmp_path / "b.mp4", TIMES[:3], metadata={"comment": "by the sea"})
+    request = StylizeRequest.of(style="great-wave", strength=0.75)
+    for name in "a" if suffix == ".mov" else "ab":  # MOV has no second place
+        out = f"{tmp_path}/{name}-out{suffix}"
+        paint(engine, tmp_path / f"{name}.mp4", out, request)
+        found = read_recipe(Path(out) / "000002.png") if suffix == "/" else read_film_recipe(out)
+        assert found.request["strength"] == 0.75
+        assert found.used["photo"] == sha256(tmp_path / f"{name}.mp4")
+        assert found.to_request().style[0].image == "great-wave"
+    if suffix in ("/", ".mov"):
+        return
+    said = {key.lower(): value for key, value in asked(tmp_path / f"b-out{suffix}")["metadata"].items()}
+    assert said["comment"] == "by the sea"
+    with pytest.raises(DataError, match="carries no recipe"):
+        read_film_recipe(tmp_path / "b.mp4")
+    shown = CliRunner(env=PLAIN).invoke(app, ["recipe", str(tmp_path / f"a-out{suffix}")])
+    assert "great-wave" in shown.output
+
+
 def test_a_still_film_stays_still(engine: Engine, tmp_path: Path) -> None:
     make_film(
         tmp_path / "a.mkv", TIMES, picture=lambda _, size: ramp(0, size), codec="ffv1", pix_fmt="bgr0", options={}
@@ -89,8 +117,6 @@ def test_stopping_leaves_nothing(engine: Engine, clip: Path, tmp_path: Path) -> 
 
 
 def test_optimisation_frame_by_frame(engine: Engine, clip: Path, tmp_path: Path) -> None:
-    from PIL import Image
-
     Image.fromarray(ramp(3)).save(tmp_path / "style.png")
     request = StylizeRequest.of(style=str(tmp_path / "style.png"), quality="good", steps=3, size=64)
     job = paint(engine, clip, tmp_path / "out.mp4", request, end=Fraction(1, 8))
@@ -98,20 +124,50 @@ def test_optimisation_frame_by_frame(engine: Engine, clip: Path, tmp_path: Path)
     assert len(asked(tmp_path / "out.mp4")["times"]) == 4
 
 
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
 def test_styles_fade(engine: Engine, clip: Path, tmp_path: Path) -> None:
-    styles, changes = split_times(["great-wave@0s", "the-scream@0.3s"])
-    request = StylizeRequest.of(style=styles)
-    assert changes is not None
-    assert [style.weight for style in changes.at(Fraction(1, 10))] == pytest.approx([2 / 3, 1 / 3])
+    styles, rows = split_times(["great-wave@0s", "the-scream@0.3s"])
+    request, changes = StylizeRequest.of(style=styles), Changes(style=rows)
+    weights = [style.weight for style in changes.request(request, Fraction(1, 10)).style]
+    assert weights == pytest.approx([2 / 3, 1 / 3])
     paint(engine, clip, f"{tmp_path}/out/", request, changes=changes, kept=0.0)
     for name, number in (("great-wave", 1), ("the-scream", 10)):
         paint(engine, clip, f"{tmp_path}/{name}/", StylizeRequest.of(style=name), kept=0.0)
-        alone, fading = ((tmp_path / part / f"{number:06d}.png").read_bytes() for part in (name, "out"))
-        assert alone == fading
+        alone, fading = (pixels(tmp_path / part / f"{number:06d}.png") for part in (name, "out"))
+        assert np.array_equal(alone, fading)
     with pytest.raises(OptionError, match="has no time"):
         split_times(["great-wave@0s", "the-scream"])
     with pytest.raises(OptionError, match="in order"):
         split_times(["great-wave@2s", "the-scream@1s"])
+
+
+def test_strength_and_strokes_change(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    """From the photo to the full style, and from strokes of twice the size to their own."""
+    text, strength = split_numbers("strength", ["0@0s", "1@0.36s"])
+    assert text == "0"
+    _, scale = split_numbers("style_scale", ["2@0s", "1@0.36s"])
+    changes = Changes(strength=strength, style_scale=scale)
+    half = changes.request(GALLERY, Fraction(18, 100))
+    assert (half.strength, half.style_scale) == pytest.approx((0.5, 2**0.5))
+    job = paint(engine, clip, f"{tmp_path}/out/", changes=changes, kept=0.0)
+    assert job.painted == 10
+    with open_film(clip) as film, open_film(tmp_path / "out") as out:
+        pairs = [(before.rgb.astype(int), after.rgb) for before, after in zip(film.frames(), out.frames(), strict=True)]
+    apart = [np.abs(before - after).mean() for before, after in pairs]
+    assert apart[0] == 0
+    assert apart == sorted(apart)
+    paint(engine, clip, f"{tmp_path}/full/", kept=0.0)
+    assert np.array_equal(*(pixels(tmp_path / name / "000010.png") for name in ("out", "full")))
+    for wrong, said in (
+        (["0.5", "1"], "say when each holds"), (["x@0s"], "need a number"), (["0.5@0s", "2@4s"], "strength"),
+        (["1@4s", "0@2s"], "in order"),
+    ):  # fmt: skip
+        with pytest.raises(OptionError, match=said):
+            split_numbers("strength", wrong)
 
 
 def test_steady_takes_flicker_out_of_foreign_frames(engine: Engine, tmp_path: Path) -> None:
@@ -194,14 +250,21 @@ def test_command_line(clip: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "an animation has no sound" in done.output
     assert "5 frames of 96x64 px, by gallery" in done.output
-    done = run("video", str(clip), "-s", "great-wave", "-o", str(tmp_path / "p.mp4"), "--preview", "0.2")
+    words = ["video", str(clip), "-s", "great-wave", "-o", str(tmp_path / "p.mp4"), "--preview", "0.2", "--no-recipe"]
+    done = run(*words)
     assert "5 frames of 48x32 px" in done.output
     assert "the whole at 96 px will take" in done.output
+    with pytest.raises(DataError, match="carries no recipe"):
+        read_film_recipe(tmp_path / "p.mp4")
     again = run("video", str(clip), "--style", "great-wave", "-o", out)
     assert again.exit_code == 2
     wrong = run("video", str(clip), "--style", "great-wave", "-o", out, "--from", "soon", "--force")
     assert wrong.exit_code == 2
     assert "--from is 'soon'" in wrong.output
     assert run("video", str(clip), "-o", out, "--force").exit_code == 2
+    words = ["video", str(clip), "-s", "great-wave", "-o", out, "--to", "0.1", "--force", "--strength"]
+    done = run(*words, "0.2@0s", "--strength", "1@0.1s", "--style-scale", "1.5")
+    assert done.exit_code == 0, done.output
+    assert "--strength is '1.x'" in run(*words, "1.x@0s").output
     done = run("steady", str(clip), "--like", str(clip), "-o", str(tmp_path / "s.mp4"))
     assert done.exit_code == 0, done.output

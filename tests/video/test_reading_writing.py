@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import struct
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -10,16 +12,18 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from av.subtitles.subtitle import SubtitleSet
 from PIL import Image
 
 from impasto.errors import ImageError, OptionError, OutputError
 from impasto.video.animated_writing import AnimationWriter, PicturesWriter
+from impasto.video.codecs import codec_for, output_kind
 from impasto.video.colours import upright
 from impasto.video.film import FilmFacts, Sound, parse_time
 from impasto.video.reading import open_film
-from impasto.video.writing import AvWriter, codec_for, output_kind
+from impasto.video.writing import AvWriter
 
-from .film_samples import SIZE, asked, make_film, ramp
+from .film_samples import SIZE, asked, make_film, ramp, tone
 
 EVEN = [24 * number for number in range(12)]  # 25 frames a second
 UNEVEN = [0, 20, 40, 140, 160, 180, 500, 520, 521, 700]
@@ -132,6 +136,70 @@ def test_sound_is_copied_bit_for_bit(tmp_path: Path, sound: str, suffix: str) ->
     assert [title for _, title in after["chapters"]] == ["a", "b"]
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "kind"), [(".mkv", ".mp4", "mov_text"), (".mp4", ".mkv", "subrip"), (".mkv", ".webm", "webvtt")]
+)
+def test_subtitles_that_do_not_go_are_coded_anew_and_told(tmp_path: Path, before: str, after: str, kind: str) -> None:
+    source, lines = tmp_path / f"a{before}", ["Good evening", "two\nlines", "Grüße"]
+    add_subtitles(tmp_path / "plain.mp4", source, lines)
+    writer = copy(source, tmp_path / f"b{after}", crf=30)
+    assert len(writer.notes) == 1
+    assert f"coded anew by {kind}" in writer.notes[0]
+    shown = subtitles(tmp_path / f"b{after}")
+    assert [said for *_, said in shown] == lines
+    for now, then in zip(shown, subtitles(source), strict=True):
+        assert now[:2] == pytest.approx(then[:2], abs=2e-3)
+
+
+LOOK = b"""[Script Info]
+ScriptType: v4.00+
+PlayResX: 384
+PlayResY: 288
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, \
+StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
+Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,1
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
+
+
+def add_subtitles(plain: Path, target: Path, lines: list[str]) -> None:
+    """The film with a line each .15 s, shown for .1 s."""
+    make_film(plain, EVEN)
+    with av.open(str(plain)) as film, av.open(str(target), "w") as file:
+        picture = file.add_stream_from_template(film.streams.video[0])
+        texts = file.add_stream("mov_text" if target.suffix == ".mp4" else "subrip")
+        texts.codec_context.subtitle_header = LOOK + b"\0"  # an end that PyAV does not write
+        for number, line in enumerate(lines):
+            shown = line.replace("\n", r"\N").encode()
+            packet = texts.codec_context.encode_subtitle(SubtitleSet.create(b"0,0,Default,,0,0,0,," + shown, 0, 100))
+            packet.time_base = Fraction(1, 1000)
+            packet.pts = packet.dts = 150 * number
+            packet.duration, packet.stream = 100, texts
+            file.mux(packet)
+        for packet in film.demux():
+            if packet.size:
+                packet.stream = picture
+                file.mux(packet)
+
+
+def subtitles(path: Path) -> list[tuple[float, float, str]]:
+    """When each is shown, for how long, and what it says."""
+    found = []
+    with av.open(str(path)) as film:
+        for packet in film.demux(film.streams.subtitles[0]):
+            for one in film.streams.subtitles[0].codec_context.decode2(packet) or () if packet.size else ():
+                said = one.dialogue.decode().strip()
+                if said:
+                    found.append(
+                        (float(packet.pts * packet.time_base), float(packet.duration * packet.time_base), said)
+                    )
+    return found
+
+
 def test_sound_that_does_not_go_is_coded_anew_and_told(tmp_path: Path) -> None:
     make_film(tmp_path / "a.mp4", EVEN, sound="aac")
     writer = copy(tmp_path / "a.mp4", tmp_path / "b.webm", crf=30)
@@ -149,6 +217,99 @@ def test_a_part_of_a_film_with_its_sound(tmp_path: Path) -> None:
     assert abs(found["sound"][0][0]) < 0.05
     assert found["sound"][-1][0] == pytest.approx(1, abs=0.05)
     assert found["chapters"] == [[0.0, "b"]]
+
+
+def test_an_edit_list_is_obeyed(tmp_path: Path) -> None:
+    """What it cuts away at the beginning is neither painted nor heard nor brought back by a container without one."""
+    make_film(tmp_path / "a.mp4", [24 * n for n in range(20)], sound="aac", options={"crf": "1", "bf": "0"})
+    data = bytearray((tmp_path / "a.mp4").read_bytes())
+    at = (
+        data.find(b"elst") + 12
+    )  # of the picture, version 0: duration in 1/1000 s, where it begins in the stream's base
+    lasts, begins, rate = struct.unpack(">IiI", data[at : at + 12])
+    ticks = asked(tmp_path / "a.mp4")["bases"][0]
+    data[at : at + 12] = struct.pack(">IiI", lasts - 200, begins + round(0.2 / ticks), rate)
+    (tmp_path / "cut.mp4").write_bytes(data)
+    for suffix in (".mp4", ".mkv"):
+        copy(tmp_path / "cut.mp4", tmp_path / f"b{suffix}")
+        found = asked(tmp_path / f"b{suffix}")
+        assert len(found["times"]) == 15
+        assert found["times"][0] == pytest.approx(0, abs=1e-3)
+    with open_film(tmp_path / "cut.mp4") as film:
+        assert film.facts.frames == 15
+        assert apart(next(film.frames()).rgb, ramp(5)) < 3
+
+
+def test_ten_minutes_of_a_variable_rate_stay_in_step(tmp_path: Path) -> None:
+    """A flash and a click a minute, frames at 30, 5, 2 and .8 a second in turns: within one frame to the end."""
+    times = [0, *itertools.accumulate((20, 120, 300, 760)[number % 4] for number in range(1210))]
+    minutes = [next(time for time in times if time >= 60 * 600 * minute) for minute in range(1, 10)]
+
+    def flashing(number: int, size: tuple[int, int]) -> np.ndarray:
+        return np.full((*size, 3), 235 if times[number] in minutes else 20, np.uint8)
+
+    make_film(
+        tmp_path / "a.mp4", times, size=(32, 32), picture=flashing, sound="aac", rate=8000,
+        heard=lambda rate, seconds: clicks(rate, seconds, [minute / 600 for minute in minutes]),
+    )  # fmt: skip
+    copy(tmp_path / "a.mp4", tmp_path / "b.mp4", crf=20)
+    copy(tmp_path / "a.mp4", tmp_path / "b.mkv", crf=20)
+    assert times[-1] > 600 * 600
+    for suffix in (".mp4", ".mkv"):
+        seen, heard = flashes_and_clicks(tmp_path / f"b{suffix}")
+        assert seen == pytest.approx([minute / 600 for minute in minutes], abs=2e-3)
+        assert len(heard) == len(seen)
+        assert max(abs(one - other) for one, other in zip(seen, heard, strict=True)) < 1 / 30
+
+
+def clicks(rate: int, seconds: float, moments: list[float]) -> np.ndarray:
+    """(1, n) int16: silence, but for a tenth of a second from each of these."""
+    sound = np.zeros(int(rate * seconds), np.int16)
+    for moment in moments:
+        sound[round(rate * moment) : round(rate * (moment + 0.1))] = tone(rate, 0.1)[0, : round(rate * 0.1)]
+    return sound[None]
+
+
+def flashes_and_clicks(path: Path) -> tuple[list[float], list[float]]:
+    """When the picture becomes bright, and when something is heard after silence."""
+    seen, heard, loud = [], [], False
+    with av.open(str(path)) as film:
+        for frame in film.decode():
+            values = frame.to_ndarray() if isinstance(frame, av.AudioFrame) else None
+            begins = float(frame.pts * frame.time_base)
+            if values is None:
+                if frame.to_ndarray(format="gray").mean() > 128:
+                    seen.append(begins)
+                continue
+            above = np.flatnonzero(np.abs(values.astype(np.float32)).max(0) > 0.05)
+            if len(above) and not loud:
+                heard.append(begins + float(above[0]) / frame.rate)
+            loud = len(above) > 0
+    return seen, heard
+
+
+def test_colours_of_half_size_are_read_on_the_left(tmp_path: Path) -> None:
+    """A ramp of blue, and its mirror image: a pixel has the colour of its own place, not of half a pixel beside it."""
+    places = []
+    for mirrored in (False, True):
+        ramp = np.round(40 + 170 * np.arange(160) / 159).astype(np.uint8)
+        frame = av.VideoFrame(320, 16, "yuv420p")
+        for plane, row in zip(frame.planes, (128, ramp[::-1] if mirrored else ramp, 128), strict=True):
+            rows = np.zeros((plane.height, plane.line_size), np.uint8)
+            rows[:, : plane.width] = row
+            plane.update(rows.tobytes())
+        with av.open(str(tmp_path / "a.mkv"), "w") as file:
+            stream = file.add_stream("ffv1", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 320, 16, "yuv420p"
+            stream.codec_context.colorspace = 1
+            frame.pts, frame.colorspace = 0, 1
+            file.mux([*stream.encode(frame), *stream.encode(None)])
+        with open_film(tmp_path / "a.mkv") as film:
+            blue = next(film.frames()).rgb[:, :, 2].mean(0)
+        sample = ((blue - (128 - 16) * 255 / 219) / 1.8556 / 255 * 224 + 88) / 170 * 159  # which one a pixel sees
+        seen = 318 - 2 * sample if mirrored else 2 * sample
+        places.append((np.arange(320) - seen)[40:-40].mean())
+    assert abs(np.mean(places)) < 0.2
 
 
 def test_odd_sides(tmp_path: Path) -> None:
@@ -234,14 +395,27 @@ def test_bad_films_are_told_in_a_sentence(tmp_path: Path) -> None:
         file.mux(stream.encode(block))
         file.mux(stream.encode(None))
     (tmp_path / "nothing").mkdir()
+    encrypted(tmp_path / "a.mp4", tmp_path / "locked.mp4")
     for name, said in (
         ("absent.mp4", "no such film"), ("cut.mp4", "cannot be read as a film"), ("empty.mp4", "is empty"),
         ("noise.mp4", "cannot be read as a film"), ("still.png", "is a still picture"),
         ("still.jpg", "is a still picture"), ("heard.m4a", "holds no moving picture"), ("nothing", "no pictures"),
+        ("locked.mp4", "is encrypted"),
     ):  # fmt: skip
         with pytest.raises(ImageError, match=said) as caught:
             open_film(tmp_path / name)
         assert "\n" not in str(caught.value)
+
+
+def encrypted(source: Path, target: Path) -> None:
+    """The film with its samples encrypted (ISO 23001-7)."""
+    how = {"encryption_scheme": "cenc-aes-ctr", "encryption_key": "00" * 16, "encryption_kid": "01" * 16}
+    with av.open(str(source)) as film, av.open(str(target), "w", options=how) as file:
+        targets = [file.add_stream_from_template(stream) for stream in film.streams]
+        for packet in film.demux():
+            if packet.size:
+                packet.stream = targets[packet.stream_index]
+                file.mux(packet)
 
 
 def test_a_truncated_film_gives_what_can_be_read(tmp_path: Path) -> None:

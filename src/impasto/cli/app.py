@@ -65,6 +65,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "stylize": ("stylize", "stylize"),
         "video": ("video", "video"),
         "steady": ("video", "steady"),
+        "bulk": ("bulk", "bulk"),
         "styles": ("styles", "styles"),
         "recipe": ("recipe", "recipe"),
         "evaluate": ("evaluate", "evaluate"),
@@ -75,6 +76,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "import": ("import_", "import_"),
         "weights": ("weights", "weights_app"),
         "web": ("web", "web"),
+        "studio": ("studio", "studio"),
         "info": ("info", "info"),
     }
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
@@ -28,6 +30,7 @@ __all__ = [
     "print_table",
     "show_error",
     "show_note",
+    "stoppable",
 ]
 
 DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")]
@@ -72,6 +75,32 @@ def _line(text: str, style: str) -> None:
     elif sys.stderr is not None:
         sys.stderr.write(line.translate(_NOISE) + "\n")
         sys.stderr.flush()
+
+
+@contextmanager
+def stoppable(*signals: int, note: str = "") -> Iterator[Callable[[], int]]:
+    """While inside, the first of these signals only asks, so that what is under way ends and what is kept is whole.
+
+    What is given tells the signal's number, 0 before there was one. The second is a KeyboardInterrupt. What was ignored
+    before stays so, and threads but the main one, which cannot handle signals, are not asked.
+    """
+    received: list[int] = []
+
+    def receive(number: int, _frame: object) -> None:
+        received.append(number)
+        if len(received) > 1:
+            raise KeyboardInterrupt
+        if note:
+            show_note(note)
+
+    in_main = threading.current_thread() is threading.main_thread()
+    heard = [number for number in signals if in_main and signal.getsignal(number) is not signal.SIG_IGN]
+    usual = {number: signal.signal(number, receive) for number in heard}
+    try:
+        yield lambda: received[0] if received else 0
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
 def print_json(facts: Any) -> None:

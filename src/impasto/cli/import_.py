@@ -8,13 +8,16 @@ from typing import Annotated
 import typer
 
 from impasto.cli.common import ForceOption, print_facts, print_table, show_note
-from impasto.errors import OptionError, require
+from impasto.errors import OptionError, WeightsError, require
 
 __all__ = ["import_"]
 
 _File = Annotated[Path, typer.Argument(metavar="FILE", help="A file of somebody else's; docs/import.md lists kinds.")]
 _Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where it goes: .safetensors.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="Where it goes: .safetensors, or .onnx of ONNX.", show_default=False
+    ),
 ]
 _Kind = Annotated[
     str | None, typer.Option("--kind", metavar="NAME", help="Of the file, where its content cannot tell.")
@@ -30,6 +33,8 @@ _Channels = Annotated[
 ]
 _Values = Annotated[int, typer.Option("--values", metavar="1|255", help="What white is to an ONNX file.")]
 
+_Median = Annotated[bool, typer.Option("--median", help="Smooth what it paints by 3x3, as jcjohnson's program does.")]
+
 
 def import_(
     file: _File,
@@ -39,26 +44,78 @@ def import_(
     style_names: _Names = None,
     channels: _Channels = "",
     values: _Values = 0,
+    median: _Median = False,
     force: ForceOption = False,
 ) -> None:
     """Turn a network in somebody else's file into one of ours, which says of itself what it is.
 
     `impasto stylize --model FILE` paints with such a file as it is.
     """
+    names = tuple(name.strip() for name in style_names.split(",")) if style_names else ()
+    if output is None and not explain:
+        raise OptionError("say where it goes by `output`, or ask for `explain`", "output")
+    if file.suffix.casefold() == ".tflite":
+        if output is not None:
+            raise OptionError("TensorFlow Lite's files are painted with as they are: leave `output` out", "output")
+        print_facts(_facts_of_graph(file, "TensorFlow Lite's files are run by LiteRT"))
+        return
+    if output is not None and output.suffix.casefold() == ".onnx":
+        _adopt(file, output, names, channels, values, force)
+        return
     require("torch safetensors", "torch", "opening other people's networks")
     from impasto.networks.foreign.explaining import explain as look
     from impasto.networks.foreign.importing import import_network
     from impasto.networks.foreign.source import Options
 
-    if output is None and not explain:
-        raise OptionError("say where it goes by `output`, or ask for `explain`", "output")
-    names = tuple(name.strip() for name in style_names.split(",")) if style_names else ()
-    options = Options(names, channels, values)
+    options = Options(names, channels, values, median)
     if explain:
-        found = look(file, kind=kind, options=options)
+        from impasto.light.graphs import is_foreign
+
+        try:
+            found = look(file, kind=kind, options=options)
+        except WeightsError as error:
+            if output is not None or not is_foreign(str(file)):
+                raise
+            print_facts(_facts_of_graph(file, str(error)))
+            return
         print_facts(found.facts.items())
         print_table(("before", "convolution", "after"), found.layers, whole=("convolution",))
     if output is not None:
         description = import_network(file, output, kind=kind, options=options, force=force)
         styles = ", ".join(row["name"] for row in description["styles"]) or "any picture"
         show_note(f"{output}: {description['came_from']['kind']}, now {description['method']}: {styles}")
+
+
+def _adopt(file: Path, output: Path, names: tuple[str, ...], channels: str, values: int, force: bool) -> None:
+    """A graph of others that says what it takes."""
+    from impasto.light.foreign import Declared, adopt
+
+    if channels not in ("", "rgb", "bgr"):
+        raise OptionError(f"`channels` is rgb or bgr, got {channels!r}", "channels")
+    if values not in (0, 1, 255):
+        raise OptionError(f"`values` is 1 or 255, got {values!r}", "values")
+    graph = adopt(file, output, Declared("bgr" if channels == "bgr" else "rgb", values, names), force=force)
+    styles = ", ".join(row["name"] for row in graph.description["styles"]) or "any picture"
+    show_note(f"{output}: a graph for onnxruntime, {graph.description['value_range']}: {styles}")
+
+
+def _facts_of_graph(file: Path, why: str) -> list[tuple[str, str]]:
+    """What there is to tell of a graph that is no chain of a known kind."""
+    from impasto.light.foreign import ForeignGraph
+
+    graph = ForeignGraph(file)
+    told = graph.description
+    return [
+        ("kind", f"{file.suffix[1:].casefold()}, run as it is"),
+        ("why", why),
+        ("takes", told["value_range"]),
+        ("gives", f"{told['value_range']}, clamped"),
+        ("styles", ", ".join(row["name"] for row in told["styles"]) or "any picture"),
+        ("licence", told["licence"]),
+        ("sizes", graph.note or "any"),
+        ("can", "strength, masks; neither bands nor bfloat16"),
+        (
+            "becomes",
+            "nothing else" if file.suffix == ".tflite" else "a copy that says what it takes, by an output .onnx",
+        ),
+    ]

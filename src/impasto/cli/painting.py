@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from impasto.batch import Done, Work, gather, paint_all
-from impasto.cli.common import bar, show_error, show_note
+from impasto.cli.common import bar, show_error, show_note, stoppable
 from impasto.errors import DivergenceError
 from impasto.stylizer.job import Output
 from impasto.stylizer.recorder import Recorder, Records, begin_run, resume_run
@@ -164,12 +162,15 @@ def _run(recorder: Recorder, tell: Callable[[str | None], None]) -> bool:
     """Run to the end; False if the user stopped it."""
     job, last = recorder.job.as_optimisation(), 0.0
     try:
-        with bar("share") as show, _Stop(asks=job is not None) as stop, closing(recorder.run()) as records:
+        asks = stoppable(
+            *([signal.SIGINT] if job else []), note="stopping after this step; Ctrl-C once more stops at once"
+        )
+        with bar("share") as show, asks as asked, closing(recorder.run()) as records:
             for record in records:
                 last = record.share
                 tell(record.note)
                 _show(show, record)
-                if stop.asked and record.phase != "writing" and not (record.phase == "painting" and record.share == 1):
+                if asked() and record.phase != "writing" and not (record.phase == "painting" and record.share == 1):
                     break
             else:
                 return True
@@ -189,29 +190,3 @@ def _show(show: Callable[..., None], record: Progress) -> None:
     height, width = record.size or (0, 0)
     told = f"{record.done:g}/{record.total:g} loss {record.losses.get('total', 0):.4g}" if record.losses else ""
     show(record.done, record.total, f"{record.phase} {width}x{height}" if record.size else record.phase, told)
-
-
-class _Stop:
-    """While inside, the first Ctrl-C only asks: the step under way ends, and what is kept is whole.
-
-    The second is Python's own KeyboardInterrupt again.
-    """
-
-    def __init__(self, *, asks: bool) -> None:
-        self.asked, self._asks = False, asks
-        self._before: Any = None
-
-    def __enter__(self) -> _Stop:
-        in_main = threading.current_thread() is threading.main_thread()  # no other may set handlers
-        if self._asks and in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._before = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, self._before)
-        show_note("stopping after this step; Ctrl-C once more stops at once")

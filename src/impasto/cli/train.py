@@ -8,14 +8,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from impasto.cli.common import bar, show_note
+from impasto.cli.common import bar, show_note, stoppable
 from impasto.cli.options import command_of, described_parameters, given_on
 from impasto.cli.usage import Commands
 from impasto.errors import OptionError, require
@@ -29,8 +29,6 @@ from impasto.training.settings import (
 )
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from rich.console import Console
 
     from impasto.training.loop import TrainProgress
@@ -105,7 +103,9 @@ def _run(settings: TrainSettings, out: Path, *, resume: bool) -> None:
     main = os.environ.get("RANK", "0") == "0"  # of several processes one speaks
     console = Console(file=sys.stderr, quiet=not main)
     model = None
-    with _interruption() as interrupted, closing(begin(settings, out, resume=resume)) as records:
+    # A scheduler's request to end as well, unless there are other processes: who started them has reasons of his own.
+    signals = [signal.SIGINT] if "RANK" in os.environ else [signal.SIGINT, signal.SIGTERM]
+    with stoppable(*signals) as interrupted, closing(begin(settings, out, resume=resume)) as records:
         for place, record in enumerate(_shown(records, console)):
             if place == 0:  # nothing was wrong with the settings
                 _tell(advice(settings, out), console)
@@ -118,29 +118,6 @@ def _run(settings: TrainSettings, out: Path, *, resume: bool) -> None:
                 raise typer.Exit(128 + number)  # as a shell tells it
     if main and model is not None:
         typer.echo(model)
-
-
-@contextmanager
-def _interruption() -> Iterator[Callable[[], int]]:
-    """Let the first Ctrl-C wait for the end of the step, so that nothing is lost; the second is obeyed at once.
-
-    So does a machine's or a scheduler's request to end (SIGTERM), unless there are other processes: then the one
-    that started them has its own reasons. What is given tells the signal's number, 0 before there was one.
-    """
-    signals = [signal.SIGINT] if "RANK" in os.environ else [signal.SIGINT, signal.SIGTERM]
-    received: list[int] = []
-
-    def receive(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        if len(received) > 1:
-            raise KeyboardInterrupt
-
-    usual = {number: signal.signal(number, receive) for number in signals}
-    try:
-        yield lambda: received[0] if received else 0
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
 
 
 def _shown(records: Iterator[TrainProgress], console: Console) -> Iterator[TrainProgress]:

@@ -36,7 +36,7 @@ _FILM: tuple[tuple[str, Any, Any, str, str | None, str], ...] = (
     ("crf", int | None, None, "--crf", "N", "Quality of the film as the codec counts it: 0 is best, 18 is very good."),
     (
         "kept", float | None, None, "--steady", "X",
-        "How much of the last painting goes on where it can still be seen, below 1; 0 paints frame by frame. 0.95 if "
+        "How much of the last painting goes on where it can still be seen, below 1; 0 paints frame by frame. 0.96 if "
         "not said.",
     ),
 )  # fmt: skip
@@ -44,6 +44,13 @@ _FILM_PARAMETERS = {
     name: (Annotated[kind, typer.Option(flag, metavar=metavar, help=text, rich_help_panel="Film")], default)
     for name, kind, default, flag, metavar, text in _FILM
 }
+_PAINTING_PARAMETERS = dict(option_parameters(StylizeRequest))
+for _name in ("strength", "style_scale"):  # which may be given several times, each with its time
+    _shown = _PAINTING_PARAMETERS[_name][0].__metadata__[0]
+    _timed = typer.Option(
+        *flags(_name), metavar="X[@TIME]", help=_shown.help, rich_help_panel=_shown.rich_help_panel, show_default=False
+    )
+    _PAINTING_PARAMETERS[_name] = (Annotated[list[str] | None, _timed], None)
 _output = Annotated[str, typer.Option(*flags("output"), metavar="FILE|FOLDER", help=_OUTPUT, rich_help_panel="Film")]
 _clip = typer.Argument(metavar="CLIP", help="A film, an animation, a folder of numbered pictures, or a pattern.")
 _preview = typer.Option(
@@ -54,13 +61,14 @@ _run = typer.Option(
     metavar="DIR", rich_help_panel="Film",
     help="Keep what is finished in this folder: the same command with --resume goes on after it.",
 )  # fmt: skip
+_no_recipe = typer.Option("--no-recipe", rich_help_panel="Film", help="Leave out of the film how it was made.")
 
 
 @command_of(
     {
         "clip": (Annotated[str, _clip], ...),
         "output": (_output, ...),
-        **option_parameters(StylizeRequest),
+        **_PAINTING_PARAMETERS,
         **_FILM_PARAMETERS,
         "preview": (Annotated[float | None, _preview], None),
         "run": (Annotated[Path | None, _run], None),
@@ -68,30 +76,36 @@ _run = typer.Option(
             Annotated[bool, typer.Option("--resume", rich_help_panel="Film", help="Go on with that run.")],
             False,
         ),
+        "no_recipe": (Annotated[bool, _no_recipe], False),
         "force": (ForceOption, False),
     }
 )
 def video(ctx: typer.Context, **_options: Any) -> None:
     """Repaint the film CLIP in the manner of one or several --style names or pictures, with its sound.
 
-    A style may say when it begins: --style great-wave@0s --style the-scream@4s fades from one to the other.
+    A style may say when it begins: --style great-wave@0s --style the-scream@4s fades from one to the other. So may
+    --strength and --style-scale: --strength 0@0s --strength 1@4s.
     """
     require("av cv2", "video", "painting films")
     from impasto.stylizer.engine import Engine
     from impasto.stylizer.job import Output
     from impasto.video.job import FilmJob
-    from impasto.video.options import split_times
+    from impasto.video.options import Changes, split_numbers, split_times
 
     given = given_on(ctx)
     if not {"style", "model"} & given.keys():
         raise OptionError("a style is needed: impasto video CLIP --style NAME|PICTURE -o FILE", "style")
     asked = {name: value for name, value in given.items() if name in StylizeRequest.model_fields}
-    styles, changes = split_times(asked.get("style", []))
-    if styles:
-        asked["style"] = styles
+    changes: dict[str, Any] = {}
+    if asked.get("style"):
+        asked["style"], changes["style"] = split_times(asked["style"])
+    for name in ("strength", "style_scale"):
+        if asked.get(name):
+            asked[name], changes[name] = split_numbers(name, asked[name])
     request = StylizeRequest.of(**asked)
-    options = _film_options(given, changes=changes)
-    engine, output = Engine(max_memory=request.max_memory), Output(given["output"], force=given.get("force", False))
+    options = _film_options(given, changes=Changes(**changes))
+    engine = Engine(max_memory=request.max_memory)
+    output = Output(given["output"], force=given.get("force", False), recipe=not given.get("no_recipe", False))
     if "preview" in given:
         _paint_cut(engine, given["clip"], request, output, options, given["preview"])
         return
@@ -120,7 +134,7 @@ def steady(ctx: typer.Context, **_options: Any) -> None:
     require("av cv2", "video", "keeping films steady")
     from impasto.stylizer.engine import Engine
     from impasto.stylizer.job import Output
-    from impasto.video.job import SteadyJob
+    from impasto.video.steady_job import SteadyJob
 
     given = given_on(ctx)
     output = Output(given["output"], force=given.get("force", False))
@@ -128,9 +142,9 @@ def steady(ctx: typer.Context, **_options: Any) -> None:
 
 
 def _film_options(given: dict[str, Any], **more: Any) -> FilmOptions:
+    from impasto.video.codecs import CODECS
     from impasto.video.film import parse_time
     from impasto.video.options import FilmOptions
-    from impasto.video.writing import CODECS
 
     found: dict[str, Any] = {
         name: given[name] for name in ("every", "codec", "crf", "kept", "run", "resume") if name in given

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 __all__ = ["EXTRAS", "describe", "environment"]
 
 EXTRAS = {
+    "bulk": "fsspec",
     "deep": "imagecodecs",
     "heif": "pillow_heif",
     "huge": "pyvips",
+    "keras": "pyfive",
     "lab": "nbclient",
     "onnx": "onnx",
     "parquet": "pyarrow",
+    "ray": "ray",
     "studio": "gradio",
+    "tflite": "ai_edge_litert",
     "tiff": "imagecodecs",
     "torch": "torch",
     "train": "lightning_fabric",

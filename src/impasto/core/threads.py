@@ -21,7 +21,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-__all__ = ["Waiting", "apply_wait_settings", "openmp_library", "usable_cores", "wait_settings", "waiting"]
+__all__ = [
+    "Waiting",
+    "apply_wait_settings",
+    "openmp_library",
+    "share_cores",
+    "usable_cores",
+    "wait_settings",
+    "waiting",
+]
 
 SPIN = 20_000
 LOOKS, BETWEEN = 3, 0.005  # how often we look for other work, and seconds between
@@ -29,6 +37,7 @@ POLICY, SPIN_COUNT, INTEL = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_"
 SPINS = {"passive": "0", "active": "infinite", "default": "300000"}  # libgomp's own, for its policies (env.c)
 
 _set: set[str] = set()  # what we have set in this process
+_shares: list[int] = []  # cores that are ours, where several processes share them
 
 
 class Waiting(NamedTuple):
@@ -101,10 +110,15 @@ def openmp_library() -> str | None:
     return next((name for name in ("libgomp", "libiomp5", "libomp") if f"/{name}" in loaded), None)
 
 
+def share_cores(count: int) -> None:
+    """From now on `usable_cores` is at most `count` in this process: others like it have the rest."""
+    _shares[:] = [count]
+
+
 def usable_cores() -> int:
     """Cores that this process may use, at least 1: under taskset or in a container fewer than the machine has."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.ceil(min(cores, _quota(Path("/")))))
+    return max(1, math.ceil(min(cores, _quota(Path("/")), *_shares)))
 
 
 def _quota(root: Path) -> float:

@@ -62,6 +62,12 @@ class Graph:
         self._nodes.append(self._onnx.helper.make_node(kind, list(inputs), [out], **attributes))
         return out
 
+    def first_of(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """One operator with two outputs, of which the first is wanted."""
+        out = self._name(kind.lower())
+        self._nodes.append(self._onnx.helper.make_node(kind, list(inputs), [out, self._name("rest")], **attributes))
+        return out
+
     def constant(self, value: NDArray[Any]) -> str:
         """A constant, stored as it is; the same value is stored once."""
         value = np.ascontiguousarray(value)

@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from impasto.core.vgg import VGG
 from impasto.export.encoders import average, colour_map, features_at, shares_of, split_weights
 from impasto.export.graph import Graph
+from impasto.export.operators import bytes_per_pixel, run_program
 from impasto.export.staged import as_array, paint_staged, run_stages
 from impasto.networks import restyling, universal
 from impasto.networks.adain import AdaIN
 from impasto.networks.encoded import SMALLEST, STRIDE, TAPS
-from impasto.networks.registry import Network, as_adain, as_styled, as_universal, painter_of
+from impasto.networks.operators import Operators
+from impasto.networks.registry import Network, as_adain, as_operators, as_styled, as_universal, painter_of
 from impasto.networks.staged import Stage
 from impasto.networks.universal import Predictor, Universal
 
@@ -64,6 +66,8 @@ def parts_of(network: Network, new_graph: Callable[[], Graph]) -> Parts:
         return Parts(_paint_universal(any_style, new_graph()), _look_universal(any_style, new_graph()))
     if (mixing := as_adain(network)) is not None:
         return Parts(_paint_adain(mixing, new_graph()), _look_adain(mixing, new_graph()))
+    if (listed := as_operators(network)) is not None:
+        return Parts(_paint_listed(listed, new_graph()), _look_listed(listed, new_graph()))
     return Parts(_paint_named(network, new_graph()))
 
 
@@ -220,3 +224,25 @@ def _look_adain(network: AdaIN, g: Graph) -> Part:
     both = g.op("Concat", g.op("Flatten", mean), g.op("Flatten", deviation), axis=1)
     outputs = {"parameters": (both, (1, 2 * network.encoder.width(TAPS[-1])))}
     return Part(g, STYLE, outputs, _seeing_bytes(network.encoder))
+
+
+# -- operators --------------------------------------------------------------------------------------------------------
+
+
+def _paint_listed(network: Operators, g: Graph) -> Part:
+    """`Operators.forward`."""
+    larger = g.pad_to_multiple("image", 1, network.SMALLEST)
+    (drawn,) = run_program(g, network.paint, larger, (len(network.config.paint),))
+    painted = g.crop(g.op("Clip", drawn, g.number(0), g.number(1)), "image")
+    inputs = {"image": PICTURE, "parameters": (1, network.config.numbers), "strength": ()}
+    outputs = {"painting": (g.blend("image", painted, "strength"), PICTURE)}
+    return Part(g, inputs, outputs, bytes_per_pixel(network.paint, 512))
+
+
+def _look_listed(network: Operators, g: Graph) -> Part:
+    """`Operators.encode_style`."""
+    rgb, _ = split_weights(g, "style")
+    values = run_program(g, network.look, g.pad_to_multiple(rgb, 1, network.SMALLEST), network.config.told)
+    flat = [g.op("Flatten", value) for value in values]
+    told = g.op("Concat", *flat, axis=1) if len(flat) > 1 else flat[0]
+    return Part(g, STYLE, {"parameters": (told, (1, network.config.numbers))}, bytes_per_pixel(network.look, 512))

@@ -26,7 +26,8 @@ def paint_staged(g: Graph, network: StagedNetwork, rows: Rows) -> str:
     padded = g.pad_to_multiple("image", network.STRIDE, network.SMALLEST)
     if isinstance(network, Chain):
         x = _scaled(g, _swapped(g, padded, network), network.config.scale, network.config.shift)
-        return g.crop(_colours_of_chain(g, run_stages(g, network.stages(), x, rows), network), "image")
+        painted = g.crop(_colours_of_chain(g, run_stages(g, network.stages(), x, rows), network), "image")
+        return _median_of_nine(g, painted) if network.smooths else painted
     x = g.op("Sub", padded, g.mean(padded))  # changes the rounding alone: see `StagedNetwork.centre`
     if network.INPUT_SCALE != 1:
         x = g.op("Mul", x, g.number(network.INPUT_SCALE))
@@ -76,6 +77,17 @@ def _colours_of_chain(g: Graph, features: str, chain: Chain) -> str:
     x = features if how is None else g.op(how, features)
     x = _swapped(g, _scaled(g, x, chain.config.gain, chain.config.offset), chain)
     return g.op("Clip", x, g.number(0), g.number(1))
+
+
+def _median_of_nine(g: Graph, x: str) -> str:
+    """`chain.median_of_nine` of (1, 3, h, w) continued by its outermost pixels: the fifth of nine."""
+    padded, last, around = g.pad(x, 1, "edge"), np.iinfo(np.int64).max, []
+    for down in range(3):
+        for right in range(3):
+            ends = (down - 2 or int(last), right - 2 or int(last))
+            around.append(g.op("Slice", padded, g.integers(down, right), g.integers(*ends), g.integers(2, 3)))
+    values = g.first_of("TopK", g.op("Concat", *around, axis=0), g.integers(5), axis=0)
+    return g.op("Slice", values, g.integers(4), g.integers(5), g.integers(0))
 
 
 def _convolved(g: Graph, x: str, stage: Stage) -> str:

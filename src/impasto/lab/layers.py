@@ -23,7 +23,7 @@ from impasto.imaging import as_picture, fit_long_side, read
 from impasto.networks.adain import AdaIN
 from impasto.networks.encoded import TAPS
 from impasto.networks.inference import bind
-from impasto.networks.registry import Network, as_adain, kind_of, painter_of
+from impasto.networks.registry import Network, as_adain, as_operators, kind_of, painter_of
 from impasto.networks.staged import Stage, StagedNetwork
 from impasto.stylizer.engine import default_engine
 from impasto.stylizer.styles import Style
@@ -104,6 +104,8 @@ class PainterLayers:
             raise OptionError(f"{name} paints in a manner of its own: leave `style` out")
         elif not styles and len(network.styles) > 1:
             raise OptionError(f"which style? {name} has {', '.join(network.styles)}: name one as `style`")
+        if as_operators(network) is not None:
+            raise OptionError(f"{name} is a list of operators of others, whose layers have no names to look at")
         self.device = next(network.parameters()).device
         shown = [(picture.to(self.device), weight) for picture, weight in pictures]
         self.bound = bind(network, shown or list((styles or {}).items()))

@@ -158,5 +158,5 @@ def _curves(path: Path) -> list[dict[str, float]]:
     with suppress(FileNotFoundError), path.open(encoding="utf-8", newline="") as handle:
         for row in csv.DictReader(handle):
             with suppress(ValueError, TypeError):
-                rows.append({key: float(value) for key, value in row.items()})
+                rows.append({key: float(value) for key, value in row.items() if value})
     return rows

@@ -15,11 +15,13 @@ from impasto.core.metadata import SHIPPED
 from impasto.core.threads import usable_cores, waiting
 from impasto.errors import WeightsError
 
-__all__ = ["ENTRY", "FORMAT", "Graph", "graph_of", "is_foreign", "look_path"]
+__all__ = ["ADOPTED", "ENTRY", "FORMAT", "Graph", "graph_of", "is_foreign", "look_path", "only_as_it_is", "session_of"]
 
 FORMAT: Final = 1
 ENTRY: Final = "impasto"
 """The metadata entry that describes a file: JSON."""
+ADOPTED: Final = "onnx-of-others"
+"""What such a file says it is."""
 _KEY: Final = b"\x0a\x07impasto\x12"  # as the key of an entry of a file's metadata is written
 _FATAL_ONLY: Final = 4  # what onnxruntime prints by itself; what is wrong it raises as well
 
@@ -37,23 +39,15 @@ class Graph:
     """
 
     def __init__(self, path: Path, *, fuse: bool = False) -> None:
-        import onnxruntime
-
-        options, levels = onnxruntime.SessionOptions(), onnxruntime.GraphOptimizationLevel
-        options.graph_optimization_level = levels.ORT_ENABLE_ALL if fuse else levels.ORT_ENABLE_BASIC
-        if waiting().policy == "passive":  # where others work, as our threads do elsewhere
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.intra_op_num_threads = usable_cores()
-        options.enable_mem_pattern = False  # twice the memory, and no faster
-        options.log_severity_level = _FATAL_ONLY
+        session = session_of(str(path), path, fuse=fuse)
+        self._session = session
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            text = self._session.get_modelmeta().custom_metadata_map[ENTRY]
+            text = session.get_modelmeta().custom_metadata_map[ENTRY]
             self.description: Mapping[str, Any] = json.loads(text)
         except KeyError as error:
             raise WeightsError(f"{path}: is not a graph of ours: `impasto export onnx` writes such files") from error
-        except Exception as error:  # onnxruntime's own kinds have no common base but this
-            raise WeightsError(f"{path}: cannot be read as ONNX: {str(error).splitlines()[0][:200]}") from error
+        except ValueError as error:
+            raise WeightsError(f"{path}: what it says of itself is damaged") from error
         if self.description.get("kind") != "onnx" or self.description.get("format") != FORMAT:
             raise WeightsError(f"{path}: of another version of impasto: export it again with this one")
         self.inputs: tuple[str, ...] = tuple(row.name for row in self._session.get_inputs())
@@ -69,21 +63,53 @@ class Graph:
         return found
 
 
+def session_of(source: str | bytes, path: Path, *, fuse: bool = True) -> Any:
+    """A file, or what stands in it, in onnxruntime on the processor.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    import onnxruntime
+
+    options, levels = onnxruntime.SessionOptions(), onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if fuse else levels.ORT_ENABLE_BASIC
+    if waiting().policy == "passive":  # where others work, as our threads do elsewhere
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = usable_cores()
+    options.enable_mem_pattern = False  # twice the memory, and no faster
+    options.log_severity_level = _FATAL_ONLY
+    if isinstance(source, bytes):  # where weights lie that are in files of their own
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own kinds have no common base but this
+        raise WeightsError(f"{path}: cannot be read as ONNX: {str(error).splitlines()[0][:200]}") from error
+
+
 def graph_of(name: str) -> Path | None:
     """The file of a network in the package that can be run here, or of an exported one; None if there is none."""
     shipped = SHIPPED / f"{name}.onnx"
     if shipped.parent == SHIPPED and shipped.is_file():
         return shipped
-    return Path(name).expanduser() if name.casefold().endswith(".onnx") else None
+    return Path(name).expanduser() if name.casefold().endswith((".onnx", ".tflite")) else None
 
 
 def is_foreign(name: str) -> bool:
-    """Whether it is a file of ONNX that does not say it is ours: networks of others are rebuilt in torch."""
-    path = Path(name).expanduser()
-    if not name.casefold().endswith(".onnx") or not path.is_file() or not path.stat().st_size:
-        return False
+    """Whether it is a file of ONNX that does not say it is ours: torch rebuilds networks of others if it can."""
+    return name.casefold().endswith(".onnx") and _holds(Path(name).expanduser(), _KEY) is False
+
+
+def only_as_it_is(path: Path) -> bool:
+    """Whether nothing but its own runtime reads it: a graph of others that says what it takes, see `foreign.adopt`."""
+    return path.suffix.casefold() == ".tflite" or _holds(path, f'"kind": "{ADOPTED}"'.encode()) is True
+
+
+def _holds(path: Path, text: bytes) -> bool | None:
+    """Whether this stands in a file; None where there is no file."""
+    if not path.is_file() or not path.stat().st_size:
+        return None
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return data.rfind(_KEY) < 0
+        return data.rfind(text) >= 0
 
 
 def look_path(paint: Path) -> Path:

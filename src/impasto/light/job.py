@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +15,15 @@ from impasto.core.threads import usable_cores
 from impasto.errors import OptionError
 from impasto.imaging import Picture, resize
 from impasto.imaging.colour import transfer_luminance
+from impasto.imaging.noise import on_ground
 from impasto.imaging.reduced import reading_bytes
+from impasto.imaging.sizes import bicubic
 from impasto.light.model import STYLE_SIZE, LightModel, LightStyle, planes
 from impasto.stylizer.finishing import read_masks
 from impasto.stylizer.job import Job, JobPlan, Output, Phase, Progress, Steps
 from impasto.stylizer.request import EngineName, StylizeRequest
 from impasto.stylizer.sizes import sizes_of
+from impasto.stylizer.strokes import REPAINTED
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
@@ -49,7 +53,8 @@ class LightJob(Job):
         super().__init__(engine, photo, request, output)
         if request.alpha is not None and request.alpha < 1 and "alpha" not in model.graph.inputs:
             raise OptionError("`alpha` is for networks that decode features (adain): use `strength`")
-        self.model, self.sizes = model, sizes_of(self.photo_size, request)
+        self.model = model
+        self.sizes = sizes_of(self.photo_size, request, coarse_to_fine=model.coarse_to_fine)
         self._photo: Picture | None = None  # at the size of the painting
         self._result: Picture | None = None
 
@@ -59,8 +64,10 @@ class LightJob(Job):
         """See `Job.plan`."""
         self._check_room(self._free())
         memory, (height, width) = held_memory() + self._need(), self.sizes.seen
-        message = f"{width}x{height} px at once in onnxruntime: about {shown_bytes(memory)} of memory"
-        return JobPlan("at once", self.sizes.painting, 1, memory, None, (message,))
+        told = self.sizes.told_before
+        message = f"{told}{width}x{height} px at once in onnxruntime: about {shown_bytes(memory)} of memory"
+        notes = (self.model.note,) if self.model.note else ()
+        return JobPlan("at once", self.sizes.painting, len(self.sizes.all_seen), memory, None, (message, *notes))
 
     def preview(self) -> Picture:
         """See `Job.preview`."""
@@ -76,6 +83,11 @@ class LightJob(Job):
         """See `Job.summary`."""
         height, width = self.sizes.painting
         return f"{width}x{height} px, by {self.model.name}"
+
+    @property
+    def painting_size(self) -> tuple[int, int]:
+        """See `Job.painting_size`."""
+        return self.sizes.painting
 
     def networks(self) -> dict[str, str]:
         """See `Job.networks`."""
@@ -165,12 +177,16 @@ class LightJob(Job):
             budget=self.engine.limit(request),
         )
         photo, shown = picture.rgb, picture.seen()
+        lost, regions = 1 - request.strength, masks if len(masks) > 1 else []
         work = resize(shown, seen)
-        if len(masks) > 1:
-            painted = yield from self._by_regions(work, style, [resize(mask, seen) for mask in masks])
+        primed_alone = bool(request.ground) and "alpha" not in self.model.graph.inputs
+        inside = 1.0 if self.sizes.coarse or primed_alone else request.strength
+        if self.sizes.coarse:
+            painted = yield from self._coarse_to_fine(work, style, regions)
         else:
-            painted = self._run(work, style.whole)
-        lost = 1 - request.strength
+            painted = yield from self._at_once(self._primed(work, inside), style, regions, inside)
+        if inside != request.strength:
+            painted = painted + lost * (work - painted)
         if seen != goal:
             painted = resize(painted, goal)
             if lost:  # what shrinking took from the photo comes back as the strength goes
@@ -184,20 +200,51 @@ class LightJob(Job):
             painted = photo + where * (painted - photo)
         return picture.with_rgb(painted)
 
+    def _coarse_to_fine(
+        self, photo: Floats, style: LightStyle, masks: Sequence[Floats]
+    ) -> Generator[Progress, None, Floats]:
+        """As `tiling.cascade.paint_coarse_to_fine`, which says why, does it with tensors."""
+        photos = [photo]
+        for size in reversed(self.sizes.coarse):
+            photos.insert(0, resize(photos[0], size))
+        total, done = sum(one.size for one in photos), 0
+        painted = yield from self._at_once(self._primed(photos[0]), style, masks, 1.0)
+        for before, now in pairwise(photos):
+            done += before.size
+            yield Progress("painting", done / total, 1.0, size=self.sizes.seen)
+            painted -= before
+            ground = bicubic(painted, (now.shape[0], now.shape[1]))
+            ground += now
+            ground = np.clip(ground, 0, 1, out=ground)
+            painted = yield from self._at_once(ground, style, masks, REPAINTED)
+        return painted
+
+    def _primed(self, photo: Floats, strength: float = 1.0) -> Floats:
+        """As `NetworkJob._primed`."""
+        return on_ground(photo, self.request.ground * strength) if self.request.ground else photo
+
+    def _at_once(
+        self, work: Floats, style: LightStyle, masks: Sequence[Floats], strength: float
+    ) -> Generator[Progress, None, Floats]:
+        """A picture painted at its size; with masks, of any size, in each style alone: the masks decide the shares."""
+        if not masks:
+            return self._run(work, style.whole, strength)
+        regions = [resize(mask, (work.shape[0], work.shape[1])) for mask in masks]
+        return (yield from self._by_regions(work, style, regions, strength))
+
     def _by_regions(
-        self, work: Floats, style: LightStyle, regions: Sequence[Floats]
+        self, work: Floats, style: LightStyle, regions: Sequence[Floats], strength: float
     ) -> Generator[Progress, None, Floats]:
         """Painted in each style alone; masks and weights decide the share of each."""
         shares = [weight * (mask + FAINT) for weight, mask in zip(style.weights, regions, strict=True)]
         total, out = sum(shares[1:], shares[0]), np.zeros_like(work)
         for number, (share, alone) in enumerate(zip(shares, style.alone, strict=True)):
             yield Progress("painting", number / len(shares), 1.0, size=self.sizes.seen)
-            out += (share / total)[:, :, None] * self._run(work, alone)
+            out += (share / total)[:, :, None] * self._run(work, alone, strength)
         return out
 
-    def _run(self, work: Floats, style: Mapping[str, Floats]) -> Floats:
-        strength = np.array(self.request.strength, np.float32)
-        inputs = {"image": planes(work), "strength": strength, **style}
+    def _run(self, work: Floats, style: Mapping[str, Floats], strength: float) -> Floats:
+        inputs = {"image": planes(work), "strength": np.array(strength, np.float32), **style}
         if "alpha" in self.model.graph.inputs:
             alpha = self.request.alpha
             inputs["alpha"] = np.array(1.0 if alpha is None else alpha, np.float32)

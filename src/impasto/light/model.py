@@ -18,7 +18,8 @@ from impasto.core.memory import room_within
 from impasto.errors import OptionError, WeightsError
 from impasto.imaging import fit_long_side, resize
 from impasto.imaging.reduced import read_reduced
-from impasto.light.graphs import Graph, look_path
+from impasto.light.foreign import ForeignGraph, ForeignLook
+from impasto.light.graphs import Graph, is_foreign, look_path, only_as_it_is
 from impasto.networks.blend import blend_weights
 from impasto.stylizer.model import Model
 from impasto.stylizer.request import EngineName
@@ -50,14 +51,15 @@ class LightStyle:
 
 
 class LightModel(Model):
-    """A network that `export.onnx_file` wrote.
+    """A network that `export.onnx_file` wrote, or a graph of others.
 
     Attributes:
         graph: what paints.
     """
 
     def __init__(self, engine: Engine, name: str, path: Path) -> None:
-        self.graph = Graph(path)
+        others = is_foreign(str(path)) or only_as_it_is(path)
+        self.graph: Graph | ForeignGraph = ForeignGraph(path) if others else Graph(path)
         description = self.graph.description
         if description.get("role") != "paint":
             raise WeightsError(f"{path}: looks at style pictures: give the file that paints, without -style")
@@ -75,12 +77,24 @@ class LightModel(Model):
         """See `Model`."""
         return "parameters" in self.graph.inputs
 
+    @property
+    def method(self) -> str:
+        """See `Model`."""
+        return str(self.graph.description["method"])
+
+    @property
+    def note(self) -> str:
+        """What a user should know of how this network paints; empty where it is nothing."""
+        return self.graph.note if isinstance(self.graph, ForeignGraph) else ""
+
     def bind(self, styles: Sequence[Style], max_megapixels: float, limit: int | None = None) -> LightStyle:
         """What the graph is given for these styles; arguments and errors as of `TorchModel.bind`."""
         weights = tuple(row.weight for row in styles) or (1.0,)
         if self.any_style:
             if not styles:
                 raise OptionError("this network paints in the manner of any picture: give pictures as styles")
+            if len(styles) > 1 and isinstance(self.graph, ForeignGraph) and not self.graph.blends:
+                raise OptionError("this network looks at one style picture: give one")
             rows = [self._encode(row, max_megapixels, limit) for row in styles]
             mixed = sum(weight * row for weight, row in zip(weights, rows, strict=True)) / sum(weights)
             alone = tuple({"parameters": row} for row in rows)
@@ -103,7 +117,9 @@ class LightModel(Model):
         return LightStyle({"mix": _row(blend_weights(named, names))}, alone, weights)
 
     @cached_property
-    def _looks(self) -> Graph:
+    def _looks(self) -> Graph | ForeignLook:
+        if isinstance(self.graph, ForeignGraph) and self.graph.look is not None:
+            return self.graph.look
         return Graph(look_path(self.path), fuse=True)
 
     def _encode(self, style: Style, max_megapixels: float, limit: int | None) -> Floats:

@@ -21,7 +21,7 @@ from impasto.networks.layers import ReflectConv, working_dtype
 from impasto.networks.norms import EPS, InstanceNorm, RunningMoments, instance_norm, normalise
 from impasto.networks.staged import Stage, StagedNetwork, check_size
 
-__all__ = ["Chain", "ChainConfig", "ChainConv", "ChainNorm", "ChainOutput", "Mode", "StageConfig"]
+__all__ = ["Chain", "ChainConfig", "ChainConv", "ChainNorm", "ChainOutput", "Mode", "StageConfig", "median_of_nine"]
 
 Mode = Literal["reflect", "replicate", "zeros"]
 ChainOutput = Literal["linear", "tanh", "sigmoid"]
@@ -94,6 +94,8 @@ class ChainConfig:
         bgr: whether the network's channels are blue, green, red, going in and coming out.
         output: what becomes of the last stage's values before they become colours.
         gain, offset: of that, in [0, 1]: ``output(y) * gain + offset``, then clamped.
+        median: whether each value of the painting becomes the median of the 3x3 around it, as a program of others does
+            with what its network gives.
     """
 
     stages: tuple[StageConfig, ...]
@@ -103,8 +105,11 @@ class ChainConfig:
     output: ChainOutput = "linear"
     gain: tuple[float, float, float] = (1 / 255, 1 / 255, 1 / 255)
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    median: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.median, bool):
+            raise OptionError(f"median is true or false, got {self.median!r}")
         if not isinstance(self.stages, Sequence) or not 1 <= len(self.stages) <= 512:
             raise OptionError("a chain has from 1 to 512 stages")
         object.__setattr__(self, "stages", tuple(_stage(row) for row in self.stages))
@@ -288,9 +293,22 @@ class Chain(StagedNetwork):
         x = x.flip(1) if self.config.bgr else x
         return x if self.training else x.clamp(0, 1)
 
+    @property
+    def smooths(self) -> bool:
+        """As configured."""
+        return self.config.median
+
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) float32 in [0, 1], any size -> the same, painted; cut off where the network gives more."""
-        return self.paint(image)
+        painted = self.paint(image)
+        return median_of_nine(F.pad(painted, (1, 1, 1, 1), mode="replicate")) if self.smooths else painted
+
+
+def median_of_nine(x: Tensor) -> Tensor:
+    """(B, C, h + 2, w + 2) -> (B, C, h, w), each value the median of the 3x3 around it."""
+    h, w = x.shape[2] - 2, x.shape[3] - 2
+    around = [x[:, :, down : down + h, right : right + w] for down in range(3) for right in range(3)]
+    return torch.stack(around).median(0).values
 
 
 def _row(values: Sequence[float], like: Tensor) -> Tensor:

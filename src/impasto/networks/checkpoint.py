@@ -22,11 +22,12 @@ from impasto.core.state_dict import is_safetensors, read_tensors
 from impasto.core.vgg import VGG
 from impasto.core.weights import load_backbone
 from impasto.errors import OptionError, WeightsError
+from impasto.files import sha256
 from impasto.networks.foreign.kinds import read_foreign
 from impasto.networks.foreign.places import MANIFEST, place_of
 from impasto.networks.foreign.source import Options
 from impasto.networks.layers import state_dict_mismatch
-from impasto.networks.registry import Config, Network, build, config_from, with_encoder
+from impasto.networks.registry import Config, Network, build, config_from, kind_of, with_encoder
 
 __all__ = ["load_model", "save_model"]
 
@@ -153,7 +154,9 @@ def _load_foreign(path: Path, name: str | None, options: Options) -> tuple[Netwo
     kind, found = read_foreign(path, name, options)
     network: Network = found.network
     _check_finite(network.state_dict(), f"{path}")
-    styles = [{"name": style} for style in network.styles] or [{"name": _stem(path)}]
+    styles = [{"name": style} for style in network.styles]
+    if not styles and kind_of(network).styled_by == "single":
+        styles = [{"name": _stem(path)}]
     return network.eval(), {
         "kind": "model",
         "format": FORMAT,
@@ -163,7 +166,13 @@ def _load_foreign(path: Path, name: str | None, options: Options) -> tuple[Netwo
         "value_range": VALUE_RANGE,
         "licence": found.licence,
         "recipe": {},
-        "came_from": {"kind": kind.name, "takes": found.takes, "gives": found.gives, "notes": list(found.notes)},
+        "came_from": {
+            "kind": kind.name,
+            "takes": found.takes,
+            "gives": found.gives,
+            "notes": list(found.notes),
+            "beside": {place.name: sha256(place) for place in found.beside},
+        },
     }
 
 

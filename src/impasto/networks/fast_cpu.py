@@ -55,8 +55,10 @@ def _by_group_norm(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     one = at_least_float32(x.new_ones(channels))  # its type is that of the result
     _, means, inverse = torch.native_group_norm(x, one, one, parts, channels, positions, channels, 0.0)
     variances = inverse.square().reciprocal()
-    # It takes E[x²] - μ², of which too little is left where a part is nearly flat and far from 0.
-    _take_exactly(x, means, variances, means.square() > 1e3 * (variances + eps))
+    # It takes E[x²] - μ², good to some 1e-5 of μ²: too little where a part is nearly flat and far from 0, and where eps
+    # is all that counts, to tell what varies from what convolutions round. Photographs have next to no such parts.
+    squares = means.square()
+    _take_exactly(x, means, variances, (squares > 30 * (variances + eps)) | (squares > 1e4 * variances))
     return means, variances
 
 
@@ -70,7 +72,7 @@ def _by_batch_norm(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     means, variances = (value[None] for value in torch.ops.aten.batch_norm_update_stats(x, *unused, 0.0))
     # Thousands of values are summed one by one in float32: the mean of what is flat and far from 0 is off by more than
     # such channels vary.
-    _take_exactly(x, means, variances, means.square() > 1e6 * (variances + eps))
+    _take_exactly(x, means, variances, means.square() > 1e6 * variances)
     return means, variances
 
 

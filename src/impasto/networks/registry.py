@@ -18,6 +18,7 @@ from impasto.networks.chain import Chain, ChainConfig
 from impasto.networks.encoded import EncodedConfig, EncodedNetwork
 from impasto.networks.johnson import Johnson, JohnsonConfig
 from impasto.networks.multistyle import MultiStyle, MultiStyleConfig
+from impasto.networks.operators import Operators, OperatorsConfig
 from impasto.networks.staged import StagedNetwork
 from impasto.networks.styled import StyledNetwork
 from impasto.networks.universal import Universal, UniversalConfig
@@ -31,6 +32,7 @@ __all__ = [
     "as_brisk",
     "as_chain",
     "as_encoded",
+    "as_operators",
     "as_styled",
     "as_universal",
     "build",
@@ -41,8 +43,8 @@ __all__ = [
     "with_encoder",
 ]
 
-Network = Johnson | MultiStyle | Brisk | AdaIN | Universal | Chain
-Config = JohnsonConfig | MultiStyleConfig | BriskConfig | AdaINConfig | UniversalConfig | ChainConfig
+Network = Johnson | MultiStyle | Brisk | AdaIN | Universal | Chain | Operators
+Config = JohnsonConfig | MultiStyleConfig | BriskConfig | AdaINConfig | UniversalConfig | ChainConfig | OperatorsConfig
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ NETWORKS: tuple[NetworkKind, ...] = (
     NetworkKind("brisk", Brisk, BriskConfig, "names"),
     NetworkKind("adain", AdaIN, AdaINConfig, "pictures", alpha=True, resumable=False, strength_in_strips=False),
     NetworkKind("universal", Universal, UniversalConfig, "pictures"),
-    NetworkKind("chain", Chain, ChainConfig, "single", blends=False, resumable=False),
+    NetworkKind("chain", Chain, ChainConfig, "single", blends=False),
+    NetworkKind("operators", Operators, OperatorsConfig, "pictures", resumable=False),
 )
 
 
@@ -112,14 +115,14 @@ def config_from(method: str, values: Mapping[str, Any]) -> Config:
 
 
 def build(config: Config, encoder: VGG | None = None) -> Network:
-    """A new network of these sizes; `encoder` is for networks of any style, see `EncodedNetwork`."""
+    """A new network of these sizes; `encoder` is for networks that have one, see `EncodedNetwork`."""
     kind = next(kind for kind in NETWORKS if kind.config is type(config))
-    return kind.network(config, encoder) if kind.styled_by == "pictures" else kind.network(config)
+    return kind.network(config, encoder) if with_encoder(config) is not None else kind.network(config)
 
 
-def as_encoded(network: Network) -> EncodedNetwork | None:
+def as_encoded(network: Network) -> EncodedNetwork | Operators | None:
     """The network itself, where it takes pictures as styles."""
-    return network if isinstance(network, EncodedNetwork) else None
+    return network if isinstance(network, EncodedNetwork | Operators) else None
 
 
 def with_encoder(config: Config) -> EncodedConfig | None:
@@ -131,7 +134,7 @@ def painter_of(network: Network) -> StagedNetwork:
     """The network made of stages, from picture to picture, that paints: it or a part of it.
 
     Raises:
-        TypeError: there is none in AdaIN.
+        TypeError: there is none in AdaIN, nor in networks of operators.
     """
     if isinstance(network, StagedNetwork):
         return network
@@ -158,6 +161,11 @@ def as_brisk(network: Network) -> Brisk | None:
 def as_chain(network: Network) -> Chain | None:
     """The network itself, where it is a chain."""
     return network if isinstance(network, Chain) else None
+
+
+def as_operators(network: Network) -> Operators | None:
+    """The network itself, where it is a list of operators."""
+    return network if isinstance(network, Operators) else None
 
 
 def as_styled(network: Network) -> StyledNetwork | None:

@@ -179,6 +179,11 @@ class StagedNetwork(nn.Module, ABC):
         """What gives the photo the style's colours, added to the last stage's values; None where nothing does."""
         return None
 
+    @property
+    def smooths(self) -> bool:
+        """Whether what it gives is smoothed by a median of 3x3, see `chain.ChainConfig`."""
+        return False
+
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
         """All stages in order."""

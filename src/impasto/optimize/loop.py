@@ -26,7 +26,7 @@ from impasto.core.vgg import VGG
 from impasto.errors import DivergenceError, OptionError
 from impasto.imaging import fit_long_side, scale_schedule
 from impasto.optimize.blockwise import BlockObjective, Layout, layout_for, state_bytes
-from impasto.optimize.objective import Objective, Terms, activation_factors, weight_multipliers
+from impasto.optimize.objective import Anchor, Objective, Terms, activation_factors, weight_multipliers
 from impasto.optimize.parameterisation import Canvas, Fourier, Pixels, Pyramid
 from impasto.optimize.presets import OptimizeSettings
 
@@ -35,12 +35,18 @@ __all__ = ["Optimization", "StepProgress", "scales_of"]
 RESTARTS = 6  # halvings of the step before a diverging run is given up
 BLOW_UP = 20.0  # times the best loss so far
 REMEMBER_EVERY = 10  # steps between copies of an iterate known to be good
+JUDGED_EVERY = 50  # steps between looks at the picture as it would be written: each costs a third of a step
 SMALLEST = 16  # px on the short side of a coarse scale: what four pools still leave a pixel of
 
 
 @dataclass(frozen=True)
 class StepProgress:
-    """One step done. `losses` are the weighted terms by name; `note` is there when something must be told."""
+    """One step done.
+
+    `losses` are the weighted terms by name, of what the optimiser saw before it moved. Where values may leave [0, 1],
+    ``written`` beside them is the total of the picture clamped, as it would be written now; it is looked at every so
+    many steps, and at the last of each scale. `note` is there when something must be told.
+    """
 
     step: int
     steps: int
@@ -62,6 +68,8 @@ class Optimization:
     looked at as a whole within it, it is looked at by blocks, with the same result. What blocks are compared with
     goes to a temporary file if there is no room for that either.
 
+    `anchor` is what the painting is to stay near, of the size of the result.
+
     OptionError if there is no style, unless `settings.style_weight` is 0, or its weights are not positive;
     LayerError for a layer the backbone lacks; OptionError if there is no room for even the smallest blocks.
     """
@@ -75,6 +83,7 @@ class Optimization:
         backbone: VGG,
         start: Tensor | None = None,
         room: int | None = None,
+        anchor: Anchor | None = None,
     ) -> None:
         missing = not styles and settings.style_weight > 0
         if missing or any(not (w > 0 and math.isfinite(w)) for _, w in styles):
@@ -88,7 +97,7 @@ class Optimization:
         self.steps = sum(steps for _, steps in self.scales)
         self.step = 0
         self.restarts = 0
-        self.start, self.room = start, room
+        self.start, self.room, self.anchor = start, room, anchor
         self.layouts = [self._layout(size) for size, _ in self.scales]
         self.canvas = self._canvas_at(next(i for i, (_, steps) in enumerate(self.scales) if steps))
         self.scale: int | None = None  # index of the one being painted
@@ -123,6 +132,10 @@ class Optimization:
                 note = " ".join(self._notes) or None
                 self._notes.clear()
                 losses = {name: float(value) for name, value in terms._asdict().items()}
+                if self.anchor is None:
+                    del losses["temporal"]
+                if not self.settings.clamp and (self.step % JUDGED_EVERY == 0 or self.step == done):
+                    losses["written"] = self._written(objective)
                 yield StepProgress(self.step, self.steps, size, losses, time.perf_counter() - began, note)
 
     @in_our_settings
@@ -204,10 +217,14 @@ class Optimization:
         styles = [(resize(x, fit_long_side((x.shape[2], x.shape[3]), long, upscale=True)), w) for x, w in self.styles]
         photo, layout = resize(self.content, size), self._layout(size)
         if layout is None:
-            return Objective(self.backbone, photo, styles, s, self.multipliers).to(self.photo.device)
-        pool = Pool((self.room or 0) - self._state_bytes() - layout.bytes, device=self.photo.device)
-        blocks = BlockObjective(self.backbone, photo, styles, s, self.multipliers, layout=layout, pool=pool)
-        return blocks.to(self.photo.device)
+            objective = Objective(self.backbone, photo, styles, s, self.multipliers)
+        else:
+            pool = Pool((self.room or 0) - self._state_bytes() - layout.bytes, device=self.photo.device)
+            objective = BlockObjective(self.backbone, photo, styles, s, self.multipliers, layout=layout, pool=pool)
+        if self.anchor is not None:
+            picture, where, weight = self.anchor
+            objective.anchor = Anchor(resize(picture, size), resize(where, size), weight)
+        return objective.to(self.photo.device)
 
     def _layout(self, size: tuple[int, int]) -> Layout | None:
         """The blocks of a scale; None where it is looked at as a whole."""
@@ -269,6 +286,11 @@ class Optimization:
         if self.settings.clamp:
             self.canvas.clamp_()
         return seen[0]
+
+    @torch.no_grad()
+    def _written(self, objective: Objective) -> float:
+        """The total loss of the picture clamped to [0, 1]."""
+        return float(objective(self.canvas.image().clamp(0, 1)).total)
 
     def _restart(self, terms: Terms) -> None:
         """Back to the last iterate known to be good, with half the step and no momentum."""

@@ -63,6 +63,9 @@ class OptimizeSettings:
     eps: float = 1e-8
     history: int = 100  # of L-BFGS
     clamp: bool = False  # to [0, 1] after every step
+    sees_clamped: bool = (
+        False  # losses, but for `range_weight`'s, are of the picture clamped to [0, 1], as it is written
+    )
     averaging: float = 0.0  # exponential average of the iterates
     # How large, how long
     size: int = 512
@@ -314,5 +317,7 @@ def _what_fits(base: OptimizeSettings, given: Mapping[str, Any]) -> dict[str, An
         fits |= {"clamp": False} | ({"factor": 2.0} if moved == "pyramid" else {"start": None})
     if optimizer != base.optimizer:
         # 10 grey levels is the rate of neural-style's own option for Adam.
-        fits |= {"lr": 1.0, "lr_end": 1.0} if optimizer == "lbfgs" else {"lr": 10 * base.levels / 255}
+        fits |= {"lr": 10 * base.levels / 255}
+        if optimizer == "lbfgs":  # what it gains outside of [0, 1] is lost when the picture is written
+            fits |= {"lr": 1.0, "lr_end": 1.0, "sees_clamped": base.range_weight == 0}
     return fits

@@ -1,1 +1,1 @@
-"""The studio: a page and an HTTP interface for painting."""
+"""The studio: painting for others, by a page and over HTTP."""

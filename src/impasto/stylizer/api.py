@@ -45,6 +45,7 @@ def stylize(
     style_weight: float | None = None,
     tv_weight: float | None = None,
     style_scale: float | str | None = None,
+    ground: float | None = None,
     style_loss: Literal["gram", "wasserstein"] | None = None,
     content_layers: Mapping[str, float] | str | None = None,
     style_layers: Mapping[str, float] | str | None = None,

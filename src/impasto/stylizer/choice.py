@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from impasto.errors import MissingExtraError, OptionError
 from impasto.imaging.reading import read_header
 from impasto.light.graphs import graph_of, is_foreign
 from impasto.stylizer.request import EngineName, StylizeRequest
+from impasto.stylizer.strokes import AUTO, coarse_sizes
 
 if TYPE_CHECKING:
     from impasto.types import PictureSource
@@ -38,20 +40,24 @@ class Choice:
         asked: the request's own word.
         why_not_light: what onnxruntime cannot do of what is asked for; None where it can.
         only_light: whether the network is a graph, which torch cannot read.
+        foreign: whether it is a graph of others, which torch reads if it is a chain of a known kind.
         megapixels: that a photo may have.
+        coarse_to_fine: whether large photos are painted at several sizes.
     """
 
     asked: EngineName
     why_not_light: str | None
     only_light: bool
+    foreign: bool
     megapixels: float
+    coarse_to_fine: bool = False
 
     @classmethod
     def of(cls, request: StylizeRequest, model: str | PathLike[str], *, keeps_run: bool = False) -> Choice:
         """What there is to choose from for a request that this network carries out."""
         foreign = is_foreign(os.fspath(model))
-        graph = None if foreign else graph_of(os.fspath(model))
-        is_graph = os.fspath(model).casefold().endswith(".onnx") and not foreign
+        graph = graph_of(os.fspath(model))
+        is_graph = os.fspath(model).casefold().endswith((".onnx", ".tflite")) and not foreign
         reasons = {
             f"has no graph of {os.fspath(model)}: write one with `impasto export onnx`": graph is None,
             "computes on the processor: leave out `device`": request.device not in ("auto", "cpu"),
@@ -61,14 +67,20 @@ class Choice:
             "cannot keep a run: leave out `run`": keeps_run,
         }
         why_not = next((reason for reason, holds in reasons.items() if holds), None)
-        return cls(request.engine, why_not, is_graph, request.max_megapixels)
+        coarse_to_fine = request.style_scale in (None, AUTO)
+        return cls(request.engine, why_not, is_graph, foreign, request.max_megapixels, coarse_to_fine)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether both engines can do what is asked for, and neither is asked for."""
+        return self.asked == "auto" and self.why_not_light is None and not self.only_light and has_torch()
 
     def check(self, engine: EngineName) -> None:
         """OptionError if this engine cannot do what is asked for."""
         if engine == "light" and self.why_not_light is not None:
             raise OptionError(f"`engine` light {self.why_not_light}", "engine")
         if engine == "torch" and self.only_light:
-            raise OptionError("`engine` torch reads no .onnx: give the file that it was exported from, or leave it out")
+            raise OptionError("`engine` torch reads no .onnx: give the file that it was made from, or leave it out")
 
     def engine(self, photo: PictureSource, pictures: int = 1) -> Literal["light", "torch"]:
         """The engine: the one asked for, else the only one that can, else the quicker one.
@@ -92,7 +104,7 @@ class Choice:
             if self.why_not_light is not None:
                 raise MissingExtraError("torch", "torch", f"onnxruntime alone {self.why_not_light}, or else this")
             return "light"
-        if self.why_not_light is not None:
+        if self.why_not_light is not None or self.foreign:
             return "torch"
         if "torch" in sys.modules:
             return "torch"
@@ -101,6 +113,6 @@ class Choice:
     def _pixels(self, photo: PictureSource) -> float:
         """Of a file, from its header; of others what is usual."""
         if isinstance(photo, str | PathLike) and os.fspath(photo) != "-":
-            height, width = read_header(photo, max_megapixels=self.megapixels).size
-            return float(height * width)
+            size = read_header(photo, max_megapixels=self.megapixels).size
+            return float(sum(math.prod(one) for one in (size, *(coarse_sizes(size) if self.coarse_to_fine else ()))))
         return 1e6

@@ -1,4 +1,7 @@
-"""Photos with transparency, read by rows: the same values that `Picture` gives by `cleared`, `resized` and `seen`."""
+"""Photos as networks see them, read by rows.
+
+Of those with transparency, the same values that `Picture` gives by `cleared`, `resized` and `seen`.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,14 @@ from torch import Tensor
 from impasto.core.streams import split_rows
 from impasto.core.tensors import to_array, to_tensor
 from impasto.imaging.ground import Ground, GroundSums, fill, lay
+from impasto.imaging.noise import CELL, GroundNoise
 from impasto.imaging.picture import nothing_shows
 from impasto.imaging.pixelfile import Strips
 from impasto.imaging.sizes import unweigh
 from impasto.tiling.photos import Photo
 from impasto.tiling.resized import Resized
 
-__all__ = ["Alpha", "Clear", "Seen", "find_ground"]
+__all__ = ["Alpha", "Clear", "Primed", "Seen", "find_ground"]
 
 SUMMED = 1 << 20  # px that are read at a time to find a photo's ground
 
@@ -99,3 +103,18 @@ class Seen:
         """See `Photo`."""
         ground = self.ground.rows((self.height, self.width), top, bottom)
         return to_tensor(lay(to_array(self.photo.read(top, bottom)), to_array(self.alpha.read(top, bottom)), ground))
+
+
+class Primed:
+    """A photo with a painter's ground, as `imaging.noise.on_ground` gives it; all of it is read once before."""
+
+    def __init__(self, photo: Photo, strength: float) -> None:
+        self.photo, self.height, self.width = photo, photo.height, photo.width
+        self.noise = GroundNoise((photo.height, photo.width), strength)
+        step = CELL * max(1, SUMMED // (CELL * photo.width))
+        for top in range(0, photo.height, step):
+            self.noise.look(top, to_array(photo.read(top, min(photo.height, top + step))))
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        """See `Photo`."""
+        return to_tensor(self.noise.add(top, to_array(self.photo.read(top, bottom))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
@@ -9,13 +10,13 @@ from contextlib import contextmanager
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from impasto.core.host import in_our_settings
 from impasto.core.memory import parse_memory, reuse_large_blocks
 from impasto.errors import MissingExtraError, OptionError, WeightsError
 from impasto.files import sha256
-from impasto.light.graphs import graph_of
+from impasto.light.graphs import graph_of, is_foreign
 from impasto.stylizer.budget import MemoryBudget
 from impasto.stylizer.choice import Choice, has_torch
 from impasto.stylizer.job import Job, Output
@@ -59,6 +60,8 @@ class Engine:
         self._light_models: _Loaded[LightModel] = _Loaded()
         self._backbones: _Loaded[VGG] = _Loaded()
         self._hashes: _Loaded[str] = _Loaded()
+        self._chosen: dict[str, Literal["light", "torch"]] = {}
+        self._choosing = threading.Lock()
 
     @in_our_settings
     def job(
@@ -93,7 +96,9 @@ class Engine:
         name = found.model or ""
         if model is None:
             choice = Choice.of(request, name, keeps_run=folder is not None)
-            computes_in: EngineName = choice.engine(photo, self.pictures)
+            computes_in: EngineName = self._engine(choice, name, photo)
+            if computes_in == "torch" and choice.foreign and not self._rebuilds(name, request, choice):
+                computes_in = "light"
         else:
             computes_in = model.computes_in
         if computes_in == "light":
@@ -101,10 +106,25 @@ class Engine:
 
             light = self.light_model(name) if model is None else as_light(model)
             job = LightJob(self, photo, request, light, output)
-            if model is not None or request.engine == "light" or not has_torch() or job.fits():
+            others = is_foreign(os.fspath(name))  # whatever could be rebuilt in torch is there already
+            if model is not None or request.engine == "light" or not has_torch() or others or job.fits():
                 return job
             job.close()
         return self._by_torch(photo, request, name, model, output, folder)
+
+    def _engine(self, choice: Choice, name: str | PathLike[str], photo: PictureSource) -> EngineName:
+        """What a network runs in.
+
+        Where both could and speed decides, the first choice for it stays, or the same request would come out up to
+        1/255 different once something else has loaded torch.
+        """
+        if not choice.is_open:
+            return choice.engine(photo, self.pictures)
+        with self._choosing:
+            key = str(name)
+            if key not in self._chosen:
+                self._chosen[key] = choice.engine(photo, self.pictures)
+            return self._chosen[key]
 
     def _by_torch(
         self,
@@ -150,10 +170,24 @@ class Engine:
         """
         request = StylizeRequest(model=name, device=device, precision=precision, engine=engine)
         choice = Choice.of(request, name)
-        if engine == "light" or choice.only_light or (not has_torch() and choice.why_not_light is None):
+        light = engine == "light" or choice.only_light or (not has_torch() and choice.why_not_light is None)
+        if light or (choice.foreign and not self._rebuilds(name, request, choice)):
             choice.check(engine)
             return self.light_model(name)
         return self.torch_model(name, device=device, precision=precision)
+
+    def _rebuilds(self, name: str | PathLike[str], request: StylizeRequest, choice: Choice) -> bool:
+        """Whether somebody else's graph can be rebuilt in torch, if onnxruntime can do what is asked for instead."""
+        try:
+            self.torch_model(name, device=request.device, precision=request.precision)
+        except (WeightsError, MissingExtraError) as error:
+            if request.engine == "torch":
+                raise
+            if choice.why_not_light is not None:
+                told = f"{error}; and onnxruntime, which could run it as it is, {choice.why_not_light}"
+                raise OptionError(told) from error
+            return False
+        return True
 
     def light_model(self, name: str | PathLike[str]) -> LightModel:
         """A network for onnxruntime, loaded once; errors as of `light.graphs.Graph`."""

@@ -317,6 +317,11 @@ class Job(ABC):
         self._check_open()
         return read_header(self.photo_path, max_megapixels=self.request.max_megapixels).size
 
+    @property
+    def painting_size(self) -> tuple[int, int]:
+        """(height, width) of the painting in px, known before anything is painted; errors as of `plan`."""
+        return self.plan().size
+
     def read_photo(self, size: tuple[int, int]) -> Picture:
         """The photo at this (height, width). ImageError if it cannot be read."""
         picture, by = self._original, self.resize_by

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from impasto.imaging import Picture, to_pil
 from impasto.stylizer.request import EngineName, StylizeRequest
+from impasto.stylizer.strokes import COARSE_TO_FINE
 from impasto.stylizer.styles import records
 
 if TYPE_CHECKING:
@@ -45,6 +46,16 @@ class Model(ABC):
     @abstractmethod
     def any_style(self) -> bool:
         """Whether styles are pictures instead of names."""
+
+    @property
+    @abstractmethod
+    def method(self) -> str:
+        """The network's method, of `networks.registry`."""
+
+    @property
+    def coarse_to_fine(self) -> bool:
+        """Whether large pictures are painted so, if nothing is said of `style_scale`."""
+        return self.method in COARSE_TO_FINE
 
     def stylize(self, image: PictureSource, style: Styles | None = None, **options: Any) -> Image:
         """Repaint a photo and return a PIL image; arguments and errors are those of `paint`."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -13,19 +14,30 @@ import torch
 from torch import Tensor
 
 from impasto.core.colour import cover
-from impasto.core.memory import READ, available_memory, device_memory, held_memory, shown_bytes, shown_seconds
+from impasto.core.memory import (
+    PER_PIXEL,
+    READ,
+    available_memory,
+    device_memory,
+    held_memory,
+    shown_bytes,
+    shown_seconds,
+)
 from impasto.core.precision import Precision
 from impasto.core.resizing import bicubic_rows, resize
 from impasto.core.tensors import to_array, to_tensor
 from impasto.errors import OptionError
 from impasto.imaging import Picture
+from impasto.imaging.noise import on_ground
 from impasto.imaging.sizes import Bicubic
 from impasto.stylizer.finishing import read_masks
 from impasto.stylizer.job import Job, JobPlan, Output, Phase, Progress, Steps
 from impasto.stylizer.request import EngineName, StylizeRequest
 from impasto.stylizer.sizes import Sizes, sizes_of
+from impasto.stylizer.strokes import REPAINTED
 from impasto.stylizer.torch_model import TorchModel
 from impasto.tiling.bands import BandProgress
+from impasto.tiling.cascade import paint_coarse_to_fine
 from impasto.tiling.fitting import (
     bytes_at_once,
     measured,
@@ -33,14 +45,15 @@ from impasto.tiling.fitting import (
     plan_bands,
     seconds_at_once,
 )
-from impasto.tiling.plan import TilingOptions
+from impasto.tiling.plan import Machine, TilingOptions, TilingPlan
 
 if TYPE_CHECKING:
     from impasto.networks.bound import BoundStyle
+    from impasto.networks.registry import Network
     from impasto.stylizer.engine import Engine
     from impasto.types import PictureSource
 
-__all__ = ["ByNetwork", "NetworkJob", "computed_by", "tiling_options"]
+__all__ = ["ByNetwork", "NetworkJob", "coarse_work", "computed_by", "pieces_of", "tiling_options"]
 
 
 def tiling_options(
@@ -62,6 +75,22 @@ def computed_by(device: torch.device, precision: Precision) -> dict[str, str]:
     }
 
 
+def pieces_of(tiling: TilingPlan) -> int:
+    """Bands times passes."""
+    return len(tiling.passes) * max(1, tiling.height // tiling.band)  # as `split_rows` has it
+
+
+def coarse_work(
+    network: Network, sizes: Sizes, plans: Sequence[TilingPlan | None], machine: Machine
+) -> tuple[float, int]:
+    """Seconds that the coarse sizes should take, each by its plan (None is at once), and their pieces."""
+    seconds, pieces = 0.0, 0
+    for size, plan in zip(sizes.coarse, plans, strict=True):
+        seconds += seconds_at_once(network, size, machine) if plan is None else plan.seconds_on(machine)
+        pieces += 1 if plan is None else 1 + pieces_of(plan)
+    return seconds, pieces
+
+
 class ByNetwork(Job):
     """What jobs that a network paints have in common.
 
@@ -77,6 +106,11 @@ class ByNetwork(Job):
         """See `Job.summary`."""
         height, width = self.sizes.painting
         return f"{width}x{height} px, by {self.model.name}"
+
+    @property
+    def painting_size(self) -> tuple[int, int]:
+        """See `Job.painting_size`."""
+        return self.sizes.painting
 
     def networks(self) -> dict[str, str]:
         """See `Job.networks`."""
@@ -116,28 +150,30 @@ class NetworkJob(ByNetwork):
         self.model = model
         self._result: Picture | None = None
         self._photo: Picture | None = None  # at the size of the painting
-        self.sizes = sizes_of(self.photo_size, request)
+        self.sizes = sizes_of(self.photo_size, request, coarse_to_fine=model.coarse_to_fine)
 
     def plan(self) -> JobPlan:
         """See `Job.plan`."""
-        size = self.sizes.seen
-        limit, machine = self.engine.limit(self.request), measured(self.model.network)
+        sizes, network = self.sizes, self.model.network
+        limit, machine = self.engine.limit(self.request), measured(network)
         held = self.engine.budget.held_before()  # what others take meanwhile is free again when this one's turn comes
-        room = (available_memory() if limit is None else limit - held) - self.sizes.picture_bytes
-        reading = self.model.reading_bytes(self.request, self.sizes.painting, limit)
-        options = tiling_options(self.request, held_memory() + self._features(room))
-        tiling = plan_bands(self.model.network, size, options)
+        room = (available_memory() if limit is None else limit - held) - sizes.picture_bytes
+        reading = self.model.reading_bytes(self.request, sizes.painting, limit)
+        options = self._options(held_memory() + self._features(room))
+        *coarse, tiling = (plan_bands(network, size, options) for size in sizes.all_seen)
+        seconds, pieces = coarse_work(network, sizes, coarse, machine)
         if tiling is None:
-            work = max(reading, bytes_at_once(self.model.network, size))
-            memory = held + self.sizes.picture_bytes + work
-            seconds = seconds_at_once(self.model.network, size, machine)
+            work = max(reading, bytes_at_once(network, sizes.seen))
+            memory = held + sizes.picture_bytes + work
+            seconds += seconds_at_once(network, sizes.seen, machine)
             shown = f"about {shown_bytes(memory)} of memory, {shown_seconds(seconds)}"
-            message = f"{size[1]}x{size[0]} px at once: {shown}"
-            return JobPlan("at once", self.sizes.painting, 1, memory, seconds, (message,))
-        peak = max(tiling.peak - held_memory() + held, held + READ * math.prod(self.sizes.photo) + reading)
-        tiling = replace(tiling, seconds=tiling.seconds_on(machine), peak=peak)
-        pieces = len(tiling.passes) * max(1, tiling.height // tiling.band)  # as `split_rows` has it
-        return JobPlan("bands", self.sizes.painting, pieces, tiling.peak, tiling.seconds, (str(tiling),))
+            message = f"{sizes.told_before}{sizes.seen[1]}x{sizes.seen[0]} px at once: {shown}"
+            return JobPlan("at once", sizes.painting, pieces + 1, memory, seconds, (message,))
+        peak = tiling.peak - held_memory() + held + sizes.picture_bytes
+        peak = max(peak, held + READ * math.prod(sizes.photo) + reading)
+        tiling = replace(tiling, seconds=seconds + tiling.seconds_on(machine), peak=peak)
+        pieces += pieces_of(tiling) + bool(coarse)
+        return JobPlan("bands", sizes.painting, pieces, tiling.peak, tiling.seconds, (f"{sizes.told_before}{tiling}",))
 
     def preview(self) -> Picture:
         """See `Job.preview`."""
@@ -172,7 +208,7 @@ class NetworkJob(ByNetwork):
         """Paint as a phase of this or of another job, within so many bytes; gives the painting back."""
         picture = self._photo = self.read_photo(self.sizes.painting)
         bound = self.model.bind(self.request.style, self.request.max_megapixels, self.engine.limit(self.request))
-        room -= self.sizes.picture_bytes
+        room -= self.sizes.picture_bytes - self.sizes.coarse_bytes  # which is measured, once it is there
         with suppress(torch.OutOfMemoryError):
             return (yield from self._paint(picture, bound, phase, self._features(room)))
         # What else runs on the device was not known: once more, within half of what seems to be free now.
@@ -210,9 +246,17 @@ class NetworkJob(ByNetwork):
         work = resize(shown, seen)
         regions = [resize(mask, seen) for mask in masks] if len(masks) > 1 else None
         alpha = 1.0 if request.alpha is None else request.alpha
-        options = tiling_options(request, held_memory() + room)
-        walk = paint(bound, work, options, masks=regions, alpha=alpha, strength=request.strength)
+        options = self._options(held_memory() + room)
+        # What mixes features has a strength of its own; to all others a painting of less is one mixed with the photo.
+        inside = request.strength if self.model.kind.alpha else 1.0
+        prime = partial(self._primed, inside)
+        if self.sizes.coarse:
+            walk = paint_coarse_to_fine(bound, work, self.sizes.coarse, REPAINTED, options, masks=regions, prime=prime)
+        else:
+            walk = paint(bound, prime(work), options, masks=regions, alpha=alpha, strength=inside)
         painted = yield from self._told(walk, phase)
+        if inside != request.strength:
+            painted = torch.lerp(work, painted, request.strength)
         if seen != goal:
             painted = resize(painted, goal)
             if request.strength < 1:
@@ -221,6 +265,16 @@ class NetworkJob(ByNetwork):
         if request.strength < 1 and picture.ground is not None:
             painted = painted + (1 - request.strength) * (photo - shown)  # where transparency begins, it was shown less
         return picture.with_rgb(to_array(cover(photo, painted, masks, keep_colors=request.keep_colors)))
+
+    def _options(self, budget: int) -> TilingOptions:
+        """How it may be divided within a budget that leaves out what the painting takes."""
+        return replace(tiling_options(self.request, budget), reserved=PER_PIXEL * math.prod(self.sizes.painting))
+
+    def _primed(self, strength: float, photo: Tensor) -> Tensor:
+        """A photo (1, 3, H, W) with a painter's ground, if one is asked for, as strong as its painting will be."""
+        if not self.request.ground:
+            return photo
+        return to_tensor(on_ground(to_array(photo), self.request.ground * strength)).to(photo.device)
 
     def _told(self, walk: Generator[BandProgress, None, Tensor], phase: Phase) -> Generator[Progress, None, Tensor]:
         """The records of a walk in bands, as those of a job; gives back what it gives back."""

@@ -8,7 +8,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from impasto.core.colour import cover, match_colours
@@ -31,6 +33,7 @@ from impasto.imaging.reduced import read_reduced
 from impasto.imaging.sizes import Bicubic
 from impasto.optimize.blockwise import Layout, layout_for, state_bytes, step_cost
 from impasto.optimize.loop import Optimization, scales_of
+from impasto.optimize.objective import Anchor
 from impasto.optimize.presets import OptimizeSettings
 from impasto.stylizer.finishing import read_masks
 from impasto.stylizer.job import Job, JobPlan, Output, Phase, Progress, Steps
@@ -64,7 +67,11 @@ class OptimizeJob(Job):
         optimization: what is under way; None until `run` or `prepare` was called.
         state: of an earlier run, for `prepare` to go on from.
         state_of: the folder of that run.
+        near: what it is to stay near: a picture (h, w, 3) in [0, 1] of the painting's size, where each pixel of it
+            counts (h, w), and the weight of its squared error; None where there is nothing.
     """
+
+    near: tuple[NDArray[np.float32], NDArray[np.float32], float] | None = None
 
     def __init__(
         self,
@@ -129,6 +136,11 @@ class OptimizeJob(Job):
     def steps(self) -> int:
         """Steps in all."""
         return sum(steps for _, steps in scales_of(self._size(), self.settings))
+
+    @property
+    def painting_size(self) -> tuple[int, int]:
+        """See `Job.painting_size`."""
+        return self._size()
 
     def picture(self) -> Picture:
         """The photo at the size of the painting."""
@@ -201,6 +213,7 @@ class OptimizeJob(Job):
             self._backbone(),
             None if first is None else trainable(first.to(self.device)),
             room,
+            self._anchor(),
         )
         _check_styles([style for style, _ in styles], optimization.scales[0][0], settings)
         masks = read_masks(request.mask, size, max_megapixels=largest, budget=limit, by=bicubic_rows)
@@ -212,6 +225,12 @@ class OptimizeJob(Job):
                 raise damaged_state(self.state_of, error) from error
             self.state = None
         self.optimization = optimization
+
+    def _anchor(self) -> Anchor | None:
+        if self.near is None:
+            return None
+        picture, where = (trainable(to_tensor(part).to(self.device)) for part in self.near[:2])
+        return Anchor(picture, where, self.near[2])
 
     # -- the work -------------------------------------------------------------------------------------------
 
@@ -282,6 +301,7 @@ class OptimizeJob(Job):
         seen = to_tensor(picture.seen())
         request = StylizeRequest.of(
             style=[Style(_in_colours_of(seen, style, self.settings), weight) for style, weight in styles],
+            style_scale=1,  # forms are the optimisation's own
             max_megapixels=self.request.max_megapixels,
             max_memory=self.request.max_memory,
         )

@@ -29,6 +29,7 @@ from impasto.imaging.embedded import read_recipe as embedded_recipe
 from impasto.networks.shipped import MODELS
 from impasto.stylizer.choice import has_torch
 from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.strokes import AUTO
 from impasto.stylizer.styles import Style, as_styles
 from impasto.types import Init
 
@@ -43,6 +44,8 @@ REPLACED: Final = MappingProxyType(
     {"preset": ("quality",), "quality": ("preset",), "keep_colors": ("colors_by",), "model": ("quality",)}
 )
 """Options of a recipe that go where another is given beside it."""
+BEFORE_CHOICES: Final = MappingProxyType({"engine": "torch", "style_scale": 1.0})
+"""What a network's pictures were made with before there was something else; recipes have said it since."""
 NOT_OURS: Final = ("max_memory", "max_megapixels")  # say nothing of the picture
 
 
@@ -108,7 +111,7 @@ class Recipe:
             DataError: the recipe is damaged.
         """
         given = {name: value for name, value in (pictures or {}).items() if value is not None}
-        values, changes = dict(self.request), {name: value for name, value in changes.items() if value is not None}
+        values, changes = self._asked_for, {name: value for name, value in changes.items() if value is not None}
         for role in ROLES:
             if role in changes or (role not in values and role not in given):
                 continue
@@ -119,9 +122,8 @@ class Recipe:
         for name in changes:
             for other in REPLACED.get(name, ()):
                 values.pop(other, None)
-        if "model" in self.used and "backbone" not in self.used and not _optimises(changes):
-            # Pictures made before there was a choice were made by torch. Where it is not here, another has to do.
-            values["engine"] = values.get("engine", "torch") if has_torch() else "auto"
+        if self._by_network and not _optimises(changes):
+            values["engine"] = values["engine"] if has_torch() else "auto"  # where torch is not here, another has to do
         else:
             values.pop("engine", None)
         return StylizeRequest.of(**{**values, **changes})
@@ -144,12 +146,21 @@ class Recipe:
         for name, field in StylizeRequest.model_fields.items():
             if name in NOT_OURS or name in ("model", "backbone"):
                 continue
-            before, found = (recipe.request.get(name, _plain_value(field.get_default())) for recipe in (self, now))
+            before, found = (recipe._asked_for.get(name, _plain_value(field.get_default())) for recipe in (self, now))
             if name in ("style", "mask", "init"):
                 if self._identified(name, before) != now._identified(name, found):
                     yield f"`{name}` is another"
             elif before != found:
                 yield f"`{name}` is {found}, and was {before}"
+
+    @property
+    def _by_network(self) -> bool:
+        return "model" in self.used and "backbone" not in self.used
+
+    @property
+    def _asked_for(self) -> dict[str, Any]:
+        """The request, with what went without saying when the picture was made."""
+        return {**BEFORE_CHOICES, **self.request} if self._by_network else dict(self.request)
 
     def _identified(self, role: str, value: Any) -> Any:
         """The value with hashes in place of names."""
@@ -222,6 +233,9 @@ def recipe_of(job: Job) -> Recipe:
     request, used = _by_name(job.request)
     if job.computes_in is not None:
         request["engine"] = job.computes_in
+        request.setdefault("style_scale", AUTO)
+    order = {name: number for number, name in enumerate(StylizeRequest.model_fields)}
+    request = dict(sorted(request.items(), key=lambda row: order[row[0]]))  # whether it was said or went without saying
     used["photo"] = job.photo_hash
     used |= job.networks()
     # Of libraries by their own word: looking up what is installed takes as long as a small picture.

@@ -13,7 +13,7 @@ from impasto.core.metadata import read_metadata
 from impasto.errors import OptionError, nearest
 from impasto.networks.shipped import find_model, shipped_models
 from impasto.stylizer.request import StylizeRequest
-from impasto.stylizer.strokes import factor_for_optimisation
+from impasto.stylizer.strokes import AUTO, factor_for_optimisation
 from impasto.stylizer.styles import StyleRecord, records
 from impasto.types import Init
 
@@ -114,7 +114,7 @@ def _by_optimisation(request: StylizeRequest) -> Route:
         "init": init,
         "keep_colors": request.colors_by or ("luminance" if request.keep_colors else None),
         "backbone": request.backbone if request.backbone is not None else meant.get("backbone"),
-        "style_scale": None if request.style_scale is None else factor_for_optimisation(request.style_scale),
+        "style_scale": None if request.style_scale in (None, AUTO) else factor_for_optimisation(request.style_scale),
         "total_steps": request.steps,
         "start": request.start_size,
     }

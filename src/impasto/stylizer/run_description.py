@@ -15,6 +15,7 @@ from impasto.networks.shipped import find_model
 from impasto.optimize.presets import OptimizeSettings
 from impasto.stylizer.job import Output
 from impasto.stylizer.request import OutputOptions, StylizeRequest
+from impasto.stylizer.strokes import AUTO
 
 __all__ = ["FORMAT", "RunDescription", "describe_file", "describe_settings", "same_file", "stored_settings"]
 
@@ -46,6 +47,8 @@ class RunDescription:
     def to_json(self) -> dict[str, Any]:
         """For run.json."""
         request = self.request.anywhere()
+        if self.settings is None and request.style_scale is None:
+            request = request.with_changes(style_scale=AUTO)  # or it would be taken for one from before there was that
         return {
             "format": FORMAT,
             "version": version("impasto"),
@@ -71,9 +74,10 @@ class RunDescription:
         settings, output = found["settings"], found["output"]
         if not all(isinstance(path, str) for path in (found["photo"], output["path"], found["beginning"] or "")):
             raise TypeError("a path is no text")
+        by_network: dict[str, Any] = {"style_scale": 1.0} if settings is None else {}
         return cls(
             photo=found["photo"],
-            request=StylizeRequest.from_json(found["request"]),
+            request=StylizeRequest.from_json({**by_network, **found["request"]}),
             output=Output(
                 output["path"], OutputOptions.of(**output["options"]), force=output["force"], recipe=output["recipe"]
             ),

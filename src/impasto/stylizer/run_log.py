@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Log", "Timeline", "plot_losses"]
 
-_COLUMNS = ("step", "height", "width", "total", "content", "style", "tv", "range", "seconds")
+_COLUMNS = ("step", "height", "width", "total", "content", "style", "tv", "range", "written", "seconds")
 _KINDS = {"step": int, "height": int, "width": int}  # the others are fractions
+_SOMETIMES = "written"  # is known of some steps alone, and of none in logs of earlier versions
 _LINES = ("total", "content", "style", "tv", "range")
 
 
@@ -58,7 +59,12 @@ class Log:
         try:
             with path.open(encoding="utf-8", newline="") as handle:
                 rows = [
-                    {name: _KINDS.get(name, float)(row[name]) for name in _COLUMNS} for row in csv.DictReader(handle)
+                    {
+                        name: _KINDS.get(name, float)(row[name])
+                        for name in _COLUMNS
+                        if name != _SOMETIMES or row.get(name)
+                    }
+                    for row in csv.DictReader(handle)
                 ]
         except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
             raise DataError(f"{path}: the log cannot be read ({error!r}); delete it to go on without") from error
@@ -79,6 +85,10 @@ def plot_losses(rows: list[dict[str, float]], path: Path) -> None:
         if any(value > 0 for value in values):
             shown = [value if value > 0 else float("nan") for value in values]
             axes.plot(steps, shown, label=name, marker="o" if len(rows) == 1 else None)
+    written = [row for row in rows if row.get(_SOMETIMES, 0) > 0]
+    if written:
+        at, values = [row["step"] for row in written], [row[_SOMETIMES] for row in written]
+        axes.plot(at, values, label="total, as written", color="k", linestyle="none", marker="x", markersize=4)
     for before, after in itertools.pairwise(rows):
         if (before["height"], before["width"]) != (after["height"], after["width"]):
             axes.axvline(after["step"], color="0.7", linewidth=0.8)

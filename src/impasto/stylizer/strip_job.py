@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -28,13 +29,15 @@ from impasto.imaging.reading import read_header
 from impasto.imaging.reduced import read_reduced
 from impasto.imaging.strips import check_readable, check_writable, decode_strips, encode_strips, load_pyvips
 from impasto.imaging.writing import format_warnings_for
-from impasto.stylizer.clear import Alpha, Clear, Seen, find_ground
+from impasto.stylizer.clear import Alpha, Clear, Primed, Seen, find_ground
 from impasto.stylizer.job import JobPlan, Output, Progress, Steps
-from impasto.stylizer.network_job import ByNetwork, tiling_options
+from impasto.stylizer.network_job import ByNetwork, coarse_work, pieces_of, tiling_options
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.sizes import Sizes, sizes_of
+from impasto.stylizer.strokes import REPAINTED
 from impasto.stylizer.torch_model import TorchModel
 from impasto.tiling.bands import BandProgress
+from impasto.tiling.cascade import Stored, Underpainting, paint_coarse
 from impasto.tiling.fitting import fits_in_memory, measured, paint_rows, plan_for
 from impasto.tiling.journal import Journal
 from impasto.tiling.photos import Photo
@@ -52,6 +55,7 @@ LIBRARY = 80 << 20  # bytes that pyvips takes, with what it decodes or encodes
 SHOWN = 1024  # px of long side of a preview
 FINISHED = 1 << 18  # px that are finished at a time
 _PAINTING, _SMALL = "painting.tif", "painting.rows"
+_CHANGE, _CHANGE_BEGUN = "coarse.rows", "coarse.part"
 
 
 def needs_strips(model: TorchModel, photo: PictureSource, request: StylizeRequest, limit: int | None) -> bool:
@@ -59,9 +63,10 @@ def needs_strips(model: TorchModel, photo: PictureSource, request: StylizeReques
     if not isinstance(photo, str | os.PathLike) or os.fspath(photo) == "-":
         return False
     header = read_header(photo, max_megapixels=request.max_megapixels)
-    sizes, budget = sizes_of(header.size, request), _budget(limit)
-    options, masks = tiling_options(request, budget), len(request.mask)
-    return not fits_in_memory(model.network, sizes.photo, sizes.painting, sizes.seen, options, masks=masks)
+    sizes, budget = sizes_of(header.size, request, coarse_to_fine=model.coarse_to_fine), _budget(limit)
+    options = tiling_options(request, budget)
+    room_for: dict[str, int] = {"masks": len(request.mask), "beside": sizes.coarse_bytes}
+    return not fits_in_memory(model.network, sizes.photo, sizes.painting, sizes.seen, options, **room_for)
 
 
 def _budget(limit: int | None) -> int:
@@ -98,25 +103,28 @@ class StripJob(ByNetwork):
     ) -> None:
         super().__init__(engine, photo, request, output)
         self.model, self.folder, self.finished = model, folder, False
-        self.sizes: Sizes = sizes_of(self.photo_size, request)
+        self.sizes: Sizes = sizes_of(self.photo_size, request, coarse_to_fine=model.coarse_to_fine)
         what = f"{self.sizes.photo[1]}x{self.sizes.photo[0]} px"
         self._check(f"{what} do not fit into memory at once" if folder is None else "only strips can be resumed")
         self._bound: BoundStyle | None = model.bind(request.style, request.max_megapixels, engine.limit(request))
         self._journal = None if folder is None else Journal(folder)
-        self.tiling = self._plan_tiling()
+        self.tiling, self.coarse = self._plan_tilings()
         load_pyvips(f"{what}: painting by strips, for photos that do not fit into memory,")
 
     def plan(self) -> JobPlan:
         """See `Job.plan`."""
         reading = self.model.reading_bytes(self.request, (1, 1), self.engine.limit(self.request))
-        peak = max(self.tiling.peak, held_memory() + reading)
-        tiling = replace(self.tiling, seconds=self.tiling.seconds_on(measured(self.model.network)), peak=peak)
-        pieces = len(tiling.passes) * max(1, tiling.height // tiling.band)  # as `split_rows` has it
-        return JobPlan("strips", self.sizes.painting, pieces, tiling.peak, tiling.seconds, (f"by strips: {tiling}",))
+        network, sizes, machine = self.model.network, self.sizes, measured(self.model.network)
+        peak = max(held_memory() + reading, *(tiling.peak for tiling in (*self.coarse, self.tiling)))
+        seconds, _ = coarse_work(network, sizes, self.coarse, machine)
+        pieces = sum(pieces_of(tiling) for tiling in (*self.coarse, self.tiling))
+        tiling = replace(self.tiling, seconds=seconds + self.tiling.seconds_on(machine), peak=peak)
+        message = f"by strips: {sizes.told_before}{tiling}"
+        return JobPlan("strips", sizes.painting, pieces, peak, tiling.seconds, (message,))
 
     def opening(self) -> str:
         """See `Job.opening`."""
-        return str(self.tiling)
+        return f"{self.sizes.told_before}{self.tiling}"
 
     def preview(self) -> Picture:
         """The photo, or at the end the painting, no larger than `SHOWN` px: rows that are done are not readable yet."""
@@ -151,20 +159,23 @@ class StripJob(ByNetwork):
         if not kind.resumable and self.folder is not None:
             raise OptionError(f"this network's paintings ({kind.method}) cannot be resumed: leave out `run`", "run")
 
-    def _plan_tiling(self) -> TilingPlan:
+    def _plan_tilings(self) -> tuple[TilingPlan, tuple[TilingPlan, ...]]:
+        """How the painting is done, and each coarse size before it."""
         request, limit = self.request, self.engine.limit(self.request)
         release_blocks()  # what reading styles has left
-        options = tiling_options(request, _budget(limit), held_memory() + LIBRARY, resumable=self.folder is not None)
-        new = plan_for(self.model.network, self.sizes.seen, options)
+        network, held = self.model.network, held_memory() + LIBRARY
+        options = tiling_options(request, _budget(limit), held, resumable=self.folder is not None)
+        new = plan_for(network, self.sizes.seen, options)
+        coarse = tuple(plan_for(network, size, replace(options, resumable=False)) for size in self.sizes.coarse)
         begun = None if self._journal is None else self._journal.plan
         if begun is None:
-            return new
+            return new, coarse
         if (begun.dtype, begun.height, begun.width) != (new.dtype, new.height, new.width):
             raise DataError(f"{self.folder}: was begun as {begun}, which this run is not; start a new run")
-        return begun
+        return begun, coarse
 
     def _need(self) -> int:
-        return self.tiling.work + self.tiling.pool + LIBRARY
+        return max(tiling.work + tiling.pool for tiling in (*self.coarse, self.tiling)) + LIBRARY
 
     def _forget(self) -> None:
         super()._forget()
@@ -204,14 +215,17 @@ class StripJob(ByNetwork):
             )
         if journal is not None:
             journal.remove()
-            for name in (_PAINTING, _SMALL):
+            for name in (_PAINTING, _SMALL, _CHANGE, _CHANGE_BEGUN):
                 (place / name).unlink(missing_ok=True)
         self.finished = True
 
     def _paint(self, canvas: _Canvas, place: Path, journal: Journal | None) -> Generator[BandProgress, None, None]:
         seen = self.sizes.seen
+        if self.sizes.coarse:
+            yield from self._coarse_to_fine(canvas, place, journal)
+            return
         if seen == self.sizes.painting:
-            yield from self._walk(canvas.seen, canvas.lay, journal)
+            yield from self._walk(self._primed(canvas.seen), canvas.lay, journal)
             return
         # Strokes of another size: a smaller painting, enlarged.
         small, strength = Resized(canvas.seen, seen), self.request.strength
@@ -224,16 +238,51 @@ class StripJob(ByNetwork):
                 if journal is not None:
                     store.file.flush()
 
-            yield from self._walk(small, keep, journal)
-            canvas.enlarge(Resized(_Stored(store), self.sizes.painting), Resized(small, self.sizes.painting))
+            yield from self._walk(self._primed(small), keep, journal)
+            canvas.enlarge(Resized(Stored(store), self.sizes.painting), Resized(small, self.sizes.painting))
+
+    def _coarse_to_fine(
+        self, canvas: _Canvas, place: Path, journal: Journal | None
+    ) -> Generator[BandProgress, None, None]:
+        """As `paint_coarse_to_fine` does it in memory. A run keeps what the coarse sizes changed when it is whole."""
+        last = math.prod(self.sizes.seen)
+        share = 1 - last / sum(math.prod(size) for size in self.sizes.all_seen)
+        shape = MapShape(3, *self.sizes.coarse[-1], torch.float32)
+        whole, begun = place / _CHANGE, place / _CHANGE_BEGUN
+        kept = journal is not None and whole.is_file() and whole.stat().st_size == shape.bytes
+        if not kept:
+            with RowStore(shape, 0, path=begun) as store:
+                for record in paint_coarse(
+                    self._styled(), canvas.seen, self.coarse, REPAINTED, store, prime=self._primed
+                ):
+                    yield BandProgress(share * record.done, record.seconds)
+                store.file.flush()
+            begun.replace(whole)
+        with RowStore(shape, 0, path=whole) as store:
+            ground = Underpainting(canvas.seen, Stored(store))
+
+            def lay(top: int, rows: Tensor) -> None:
+                canvas.lay(top, ground.repainted(top, rows, REPAINTED))
+
+            began = time.perf_counter()
+            for record in self._walk(ground, lay, journal):
+                done, earlier = (share + (1 - share) * part for part in (record.done, record.begun))
+                yield BandProgress(done, time.perf_counter() - began, earlier)
 
     def _walk(
         self, photo: Photo, put: Callable[[int, Tensor], None], journal: Journal | None
     ) -> Generator[BandProgress, None, None]:
         alpha = 1.0 if self.request.alpha is None else self.request.alpha
+        yield from paint_rows(self._styled(), photo, self.tiling, put, alpha=alpha, journal=journal)
+
+    def _primed(self, photo: Photo) -> Photo:
+        """With a painter's ground, if one is asked for."""
+        return Primed(photo, self.request.ground) if self.request.ground else photo
+
+    def _styled(self) -> BoundStyle:
         if self._bound is None:
             raise RuntimeError("this job is closed")
-        yield from paint_rows(self._bound, photo, self.tiling, put, alpha=alpha, journal=journal)
+        return self._bound
 
 
 class _Mask:
@@ -246,16 +295,6 @@ class _Mask:
         light = luminance(self.strips.read(top, bottom))
         light = light * self.strips.read_alpha(top, bottom) if self.strips.has_alpha else light
         return to_tensor(light.clip(0, 1))
-
-
-class _Stored:
-    """The rows of a store."""
-
-    def __init__(self, store: RowStore) -> None:
-        self.store, self.height, self.width = store, store.shape.height, store.shape.width
-
-    def read(self, top: int, bottom: int) -> Tensor:
-        return self.store.read(top, bottom)
 
 
 class _Canvas:

@@ -1,15 +1,36 @@
-"""Size of the strokes: a factor, or per cent of the picture, by which a proof and its print look the same."""
+"""Size of the strokes: a factor, per cent of the picture, or as large as in a proof by painting coarse to fine."""
 
 from __future__ import annotations
 
 import math
+from typing import Final
 
 from impasto.errors import OptionError
+from impasto.imaging import fit_long_side
 
-__all__ = ["factor_for_network", "factor_for_optimisation", "parse_scale"]
+__all__ = [
+    "AUTO",
+    "COARSE_TO_FINE",
+    "REPAINTED",
+    "coarse_sizes",
+    "factor_for_network",
+    "factor_for_optimisation",
+    "parse_scale",
+]
+
+AUTO: Final = "auto"
+"""The `style_scale` of networks where none is given: of a large picture, strokes as in its proof, and finer ones."""
+
+COARSE_TO_FINE: Final = frozenset({"brisk", "multistyle", "universal"})
+"""Methods of networks that paint large pictures so; what others' networks paint is what it was elsewhere."""
 
 LEAST_SCALE, MOST_SCALE = 0.1, 100.0
-PROOF = 512  # px of long side at which 100 % are the network's own strokes
+PROOF: Final = 512  # px of long side at which 100 % are the network's own strokes
+LARGE: Final = 1024  # px of long side above which AUTO paints coarse to fine
+LEAST_GROWTH, MOST_GROWTH = 1.4, 2.1  # of a side, from one size to the next
+REPAINTED: Final = 0.6
+"""The strength of every size but the first: what is painted already keeps the rest."""
+NARROWEST: Final = 128  # px that the short side of the first size has at least
 
 
 def parse_scale(scale: float | str) -> tuple[float, bool]:
@@ -31,7 +52,7 @@ def parse_scale(scale: float | str) -> tuple[float, bool]:
         shown = scale if isinstance(scale, str) else f"{scale:g}"
         raise OptionError(
             f"`style_scale` is {shown}, need a number from {LEAST_SCALE} to {MOST_SCALE:g}, such as 2, or per cent of "
-            "the picture, such as 50%"
+            f"the picture, such as 50%, or {AUTO}"
         )
     return value, relative
 
@@ -48,3 +69,17 @@ def factor_for_network(scale: float | str, size: tuple[int, int]) -> float:
 def factor_for_optimisation(scale: float | str) -> float:
     """The style picture's long side as a share of the painting's, which is relative already."""
     return parse_scale(scale)[0]
+
+
+def coarse_sizes(size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """The (height, width) at which a large picture is painted before its own, the smallest first; none of a small one.
+
+    >>> coarse_sizes((3000, 4000)), coarse_sizes((768, 1024))
+    (((384, 512), (762, 1016), (1512, 2016)), ())
+    """
+    long = max(size)
+    first = max(PROOF, NARROWEST * long / min(size))
+    if long <= max(LARGE, LEAST_GROWTH * first):
+        return ()
+    steps = math.ceil(math.log(long / first) / math.log(MOST_GROWTH))
+    return tuple(fit_long_side(size, round(first * (long / first) ** (step / steps))) for step in range(steps))

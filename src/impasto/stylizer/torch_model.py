@@ -73,6 +73,11 @@ class TorchModel(Model):
         """See `Model`."""
         return self.kind.styled_by == "pictures"
 
+    @property
+    def method(self) -> str:
+        """See `Model`."""
+        return self.kind.method
+
     @in_our_settings
     def bind(self, styles: Sequence[Style], max_megapixels: float, limit: int | None = None) -> BoundStyle:
         """The network with these styles, a function from photo to painting.

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from impasto.core.host import in_our_settings
 from impasto.core.rows import MapShape, Pool, RowStore
-from impasto.core.streams import Pieces, split_rows
+from impasto.core.streams import Pieces, Window, slide, split_rows
+from impasto.networks.chain import median_of_nine
 from impasto.networks.layers import working_dtype
 from impasto.networks.norms import RunningMoments
 from impasto.networks.staged import Stage, StagedNetwork
@@ -190,26 +191,40 @@ class _BandPainter:
 
     def paint(self, step: Pass, put_rows: PutRows) -> Iterator[float]:
         """The last pass, but for the rows that are painted already."""
-        stages, height = self.stages[step.first :], self._height()
-        skipped, top = self._skipped(wrong_rows(stages))
+        height = self._height()
+        skipped, top = self._skipped(wrong_rows(self.stages[step.first :]))
         row = top * self.photo.height // height
-        for x in chain(stages, self.affines[step.first :], self._finished(step.first, skipped), height - top):
+        pictures = self._pictures(step, skipped, top)
+        if self.network.smooths:  # all of its rows are read again, see `_skipped`
+            pictures = slide(pictures, self.size[0], Window(3, 1, 1, "replicate"), median_of_nine)
+        for x in pictures:
             below, done = row + x.shape[2], self.state.rows
-            if below > done and row < self.size[0]:
-                image = self.photo.read(row, min(below, self.photo.height)).to(self.device)
-                out = self.network.to_picture(x, image, self.mix)
-                out = out[:, :, max(0, done - row) : self.size[0] - row, : self.size[1]]
+            if below > done:
+                out = x[:, :, max(0, done - row) :]
                 put_rows(max(row, done), out)
                 self._save(rows=out.shape[2])
             row = below
-            yield max(row, done) / self.photo.height
+            yield min(1.0, max(row, done) / self.size[0])
+
+    def _pictures(self, step: Pass, skipped: int, top: int) -> Pieces:
+        """What is painted, from the first piece that is not skipped on."""
+        stages, height = self.stages[step.first :], self._height()
+        row = top * self.photo.height // height
+        for x in chain(stages, self.affines[step.first :], self._finished(step.first, skipped), height - top):
+            if row < self.size[0]:
+                image = self.photo.read(row, min(row + x.shape[2], self.photo.height)).to(self.device)
+                yield self.network.to_picture(x, image, self.mix)[:, :, : self.size[0] - row, : self.size[1]]
+            row += x.shape[2]
 
     def _skipped(self, wrong: int) -> tuple[int, int]:
         """How many pieces need not be read again for what is left to paint, and how many rows of them.
 
         The first pieces that are read give `wrong` rows that are not to be used, and are otherwise cut than those
         of a painting from the top; by the rows that are used, both are over, so these are the same bit for bit.
+        Networks of others have borders that make maps higher than their share, so they read all of them again.
         """
+        if not all(stage.conv.plain for stage in self.stages):
+            return 0, 0
         height, used = self._height(), self.state.rows - 2 * wrong
         splits = split_rows(height, self._piece(height))
         skipped = sum(bottom * self.photo.height // height <= used for _, bottom in splits[:-1])

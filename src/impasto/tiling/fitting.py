@@ -14,16 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.core.host import in_our_settings
-from impasto.core.memory import PER_PIXEL, READ, held_memory
+from impasto.core.memory import PER_PIXEL, READ, held_memory, release_blocks
 from impasto.errors import OptionError
 from impasto.networks.adain import AdaIN, AdaINForward
 from impasto.networks.bound import BoundStyle, ForwardPass, StagedForward
-from impasto.networks.registry import Network, as_adain, painter_of
+from impasto.networks.operators import OperatorsForward
+from impasto.networks.registry import Network, as_adain, as_operators, painter_of
 from impasto.networks.staged import StagedNetwork
 from impasto.tiling.adain_bands import AdaINCost, paint_adain
 from impasto.tiling.bands import BandProgress, PutRows, paint_staged
 from impasto.tiling.cost import StagedCost
 from impasto.tiling.journal import Journal
+from impasto.tiling.operator_bands import OperatorsCost, paint_operators
 from impasto.tiling.photos import Photo, TensorPhoto
 from impasto.tiling.plan import Machine, TilingOptions, TilingPlan, choose
 
@@ -38,6 +40,7 @@ __all__ = [
     "seconds_at_once",
 ]
 
+Cost = StagedCost | AdaINCost | OperatorsCost
 MASK = 4  # bytes per pixel of a mask in memory
 _Key = tuple[tuple[int, int], torch.dtype, bool]
 _costs: WeakKeyDictionary[StagedNetwork, tuple[_Key, StagedCost]] = WeakKeyDictionary()
@@ -74,7 +77,11 @@ def paint(
     options = options or TilingOptions()
     budget, began, number, size = options.limit, time.perf_counter(), 0, (photo.shape[2], photo.shape[3])
     options = replace(options, budget=budget)
-    at_once = _fits_at_once(_cost_of(bound.whole(), size), options, budget - held_memory())
+    model = _cost_of(bound.whole(), size)
+    at_once = _fits_at_once(model, options, budget - held_memory())
+    if not at_once:  # what is free already, but kept, would count as held
+        release_blocks()
+        at_once = _fits_at_once(model, options, budget - held_memory())
     one = next(passes)
     while True:
         if at_once:
@@ -150,13 +157,15 @@ def fits_in_memory(
     options: TilingOptions,
     *,
     masks: int = 0,
+    beside: int = 0,
 ) -> bool:
     """Whether a photo of this (height, width) and its painting have room beside what paints them.
 
-    `goal` is the size of the painting, `work` that at which the network sees it. There are so many `masks`.
+    `goal` is the size of the painting, `work` that at which the network sees it. There are so many `masks`, and so many
+    other bytes `beside` it.
     """
     budget = options.limit
-    held = held_memory() + READ * math.prod(size) + (READ * math.prod(goal) if goal != size else 0)
+    held = held_memory() + beside + READ * math.prod(size) + (READ * math.prod(goal) if goal != size else 0)
     held += masks * MASK * math.prod(goal)
     if _fits_at_once(_cost_model(network, work), options, budget - held):
         return True
@@ -194,27 +203,32 @@ def measured(network: Network) -> Machine:
     return Machine(flops=2 * kernel.numel() * 126**2 / best)
 
 
-def _fits_at_once(model: StagedCost | AdaINCost, options: TilingOptions, room: int) -> bool:
+def _fits_at_once(model: Cost, options: TilingOptions, room: int) -> bool:
     """Whether so many bytes do for painting at once, and nothing else is asked for."""
     return options.tile is None and options.statistics == "exact" and model.at_once() <= room
 
 
 def _holding(options: TilingOptions, size: tuple[int, int]) -> TilingOptions:
     """The options where photo and painting of this size are in memory, as things are now."""
-    return replace(options, held=held_memory() + PER_PIXEL * size[0] * size[1])
+    return replace(options, held=held_memory() + max(0, PER_PIXEL * size[0] * size[1] - options.reserved))
 
 
-def _cost_model(network: Network, size: tuple[int, int], *, resumable: bool = False) -> StagedCost | AdaINCost:
-    adain = as_adain(network)
-    return _staged_cost(painter_of(network), size, resumable=resumable) if adain is None else _adain_cost(adain, size)
+def _cost_model(network: Network, size: tuple[int, int], *, resumable: bool = False) -> Cost:
+    if (adain := as_adain(network)) is not None:
+        return _adain_cost(adain, size)
+    if (listed := as_operators(network)) is not None:
+        return OperatorsCost(listed, size)
+    return _staged_cost(painter_of(network), size, resumable=resumable)
 
 
-def _cost_of(one: ForwardPass, size: tuple[int, int]) -> StagedCost | AdaINCost:
+def _cost_of(one: ForwardPass, size: tuple[int, int]) -> Cost:
     match one:
         case StagedForward():
             return _staged_cost(one.network, size)
         case AdaINForward():
             return _adain_cost(one.network, size)
+        case OperatorsForward():
+            return OperatorsCost(one.network, size)
     raise TypeError(f"no cost model for {type(one).__name__}")
 
 
@@ -239,13 +253,20 @@ def _rows_of(
     match one:
         case StagedForward():
             return paint_staged(one.network, photo, plan, put_rows, mix=one.mix, journal=journal)
+        case OperatorsForward():
+            _check_no_journal(journal, one.network.METHOD)
+            return paint_operators(one.network, photo, plan, put_rows, one.parameters)
         case AdaINForward():
-            if journal is not None:
-                raise OptionError("this network's paintings (adain) cannot be resumed: leave out the run's folder")
+            _check_no_journal(journal, one.network.METHOD)
             return paint_adain(
                 one.network, photo, plan, put_rows, one.styles, weights=one.weights, masks=one.masks, alpha=one.alpha
             )
     raise TypeError(f"no bands for {type(one).__name__}")
+
+
+def _check_no_journal(journal: Journal | None, method: str) -> None:
+    if journal is not None:
+        raise OptionError(f"this network's paintings ({method}) cannot be resumed: leave out the run's folder")
 
 
 def _into(out: Tensor) -> Callable[[int, Tensor], None]:

@@ -110,6 +110,7 @@ class TilingOptions:
         statistics: ``exact``, or ``sampled`` from some tiles, but for those of a network's first layers. A picture
             that is hardly larger than its sample is painted exactly.
         resumable: maps between passes are files with names, so that another process can go on from them (`journal`).
+        reserved: bytes for the painting that the budget has left out already.
     """
 
     budget: int | None = None
@@ -117,6 +118,7 @@ class TilingOptions:
     tile: int | None = None
     statistics: Statistics = "exact"
     resumable: bool = False
+    reserved: int = 0
 
     def __post_init__(self) -> None:
         if self.statistics not in get_args(Statistics):

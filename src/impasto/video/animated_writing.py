@@ -94,8 +94,17 @@ class AnimationWriter(FilmWriter):
 class PicturesWriter(FilmWriter):
     """Pictures in a folder (``painted/``) or by a pattern (``painted/%05d.jpg``), numbered from 1."""
 
-    def __init__(self, path: str, facts: FilmFacts, *, force: bool = False, inputs: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        path: str,
+        facts: FilmFacts,
+        *,
+        force: bool = False,
+        inputs: tuple[str, ...] = (),
+        recipe: str | None = None,
+    ) -> None:
         super().__init__()
+        self._recipe = recipe
         self._pattern = path if "%" in Path(path).name else str(Path(path) / "%06d.png")
         if not re.search(r"%0?\d*d", Path(self._pattern).name):
             raise OptionError(f"{shown(path)}: write the number's place as %05d", "output")
@@ -108,7 +117,7 @@ class PicturesWriter(FilmWriter):
         self._count += 1
         alpha = None if frame.alpha is None else as_floats(frame.alpha)
         picture = Picture(as_floats(frame.rgb), alpha)
-        write(picture, self._pattern % self._count, force=self._force, inputs=self._inputs)
+        write(picture, self._pattern % self._count, force=self._force, inputs=self._inputs, recipe=self._recipe)
 
     def finish(self) -> None:
         """See `FilmWriter`; each picture is whole already."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from fractions import Fraction
 from functools import cache
 from typing import Any, Final
 
@@ -10,10 +12,20 @@ from numpy.typing import NDArray
 
 from impasto.video.film import Bytes, load_av
 
-__all__ = ["bit_depth", "exact", "is_hdr", "matrix_of", "matrix_of_side_data", "to_rgb", "upright"]
+__all__ = [
+    "Converter",
+    "ToRgb",
+    "bit_depth",
+    "exact",
+    "is_hdr",
+    "matrix_of",
+    "matrix_of_side_data",
+    "upright",
+]
 
-BT709, UNSPECIFIED, BT601, BT2020 = 1, 2, 5, 9  # of AVColorSpace
-MATRICES: Final = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # as the converter knows them
+MATRICES: Final = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020", 10: "bt2020"}
+"""AVColorSpace -> the filter's name."""
+CENTRED: Final = frozenset({"mjpeg", "mpeg1video"})  # whose colours of half size lie in the middle of their pixels
 PQ, HLG = 16, 18  # of AVColorTransferCharacteristic
 FULL = 2  # of AVColorRange
 HD: Final = 720  # rows from which a film without tags is taken for BT.709, as players do
@@ -23,11 +35,11 @@ WIDE_TO_SRGB: Final = np.array(  # BT.2020 -> BT.709 primaries, ITU-R BT.2407
 )
 
 
-def matrix_of(frame: Any) -> int:
-    """Which matrix a frame's colours were coded with, of AVColorSpace."""
+def matrix_of(frame: Any) -> str:
+    """Which matrix a frame's colours were coded with."""
     if frame.colorspace in MATRICES:
         return MATRICES[frame.colorspace]
-    return BT709 if max(frame.height, frame.width * 9 // 16) >= HD else BT601
+    return "bt709" if max(frame.height, frame.width * 9 // 16) >= HD else "bt601"
 
 
 def is_hdr(frame: Any) -> bool:
@@ -40,21 +52,68 @@ def bit_depth(frame: Any) -> int:
     return max(int(component.bits) for component in frame.format.components)
 
 
-def to_rgb(frame: Any) -> Bytes:
-    """(H, W, 3) of a decoded frame, not yet upright."""
-    coded = {"src_colorspace": matrix_of(frame), "src_color_range": frame.color_range}
-    if frame.format.is_rgb or frame.format.name.startswith("gray"):
-        coded = {}
-    if not is_hdr(frame):
-        rgb: Bytes = frame.reformat(format="rgb24", interpolation=exact(), **coded).to_ndarray()
-        return rgb
-    deep = frame.reformat(format="rgb48le", interpolation=exact(), **coded).to_ndarray()
-    return tone_mapped(deep, frame.color_trc)
+class Converter:
+    """From one coding of pixels to another, with every rounding right, by FFmpeg's `scale` filter.
+
+    `VideoFrame.reformat` has no word for where colours of half size lie: it takes them to be in the middle of their
+    pixels, where decoders take them to be on the left (findings/ffmpeg-film-colours.sh).
+
+    Args:
+        size: (height, width).
+        before, after: formats as FFmpeg names them.
+        how: which matrix, range and place of colours, as the filter has them.
+    """
+
+    def __init__(self, size: tuple[int, int], before: str, after: str, how: str) -> None:
+        graph = load_av().filter.Graph()
+        steps = [
+            graph.add_buffer(width=size[1], height=size[0], format=before, time_base=Fraction(1, 1000)),
+            graph.add("scale", f"{how}:flags=bicubic+accurate_rnd+full_chroma_int"),
+            graph.add("format", after),
+            graph.add("buffersink"),
+        ]
+        for one, other in itertools.pairwise(steps):
+            one.link_to(other)
+        graph.configure()
+        self._into, self._out, self._graph = steps[0], steps[-1], graph
+
+    def __call__(self, frame: Any) -> Any:
+        """The frame in the other coding."""
+        self._into.push(frame)
+        return self._out.pull()
+
+
+class ToRgb:
+    """Decoded frames of one film as RGB, not yet upright.
+
+    Args:
+        codec: that the film is coded with.
+    """
+
+    def __init__(self, codec: str) -> None:
+        self._place = "center" if codec in CENTRED else "left"
+        self._made_for: tuple[Any, ...] | None = None
+        self._converter: Converter | None = None
+
+    def __call__(self, frame: Any) -> Bytes:
+        """(H, W, 3)."""
+        hdr = is_hdr(frame)
+        if frame.format.is_rgb or frame.format.name.startswith(("gray", "pal")):
+            rgb: Bytes = frame.reformat(format="rgb24", interpolation=exact()).to_ndarray()
+            return rgb
+        full = frame.color_range == FULL or frame.format.name.startswith("yuvj")
+        size, form = (frame.height, frame.width), frame.format.name
+        how = f"in_color_matrix={matrix_of(frame)}:in_range={'pc' if full else 'tv'}:in_chroma_loc={self._place}"
+        wanted = (size, form, "rgb48le" if hdr else "rgb24", how)
+        if self._converter is None or wanted != self._made_for:
+            self._made_for, self._converter = wanted, Converter(*wanted)
+        pixels = self._converter(frame).to_ndarray()
+        return tone_mapped(pixels, frame.color_trc) if hdr else pixels
 
 
 @cache
 def exact() -> Any:
-    """How pixels are converted: bicubic, with every rounding right. Else all come out darker by 1 of 255."""
+    """How `VideoFrame.reformat` rounds right. Else all comes out darker by 1 of 255."""
     kind = load_av().video.reformatter.Interpolation
     return kind.BICUBIC | kind.ACCURATE_RND | kind.FULL_CHR_H_INT
 

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from impasto.errors import OptionError, load_library
 
-__all__ = ["FilmFacts", "FilmReader", "Frame", "Sound", "as_floats", "load_av", "load_cv2", "parse_time"]
+__all__ = ["FilmFacts", "FilmReader", "Frame", "Sound", "as_bytes", "as_floats", "load_av", "load_cv2", "parse_time"]
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-NEVER: Final = Fraction(10**9)  # seconds, after any film
+ROWS: Final = 32  # that are worked on at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +120,17 @@ class FilmReader(ABC):
 
 def as_floats(pixels: Bytes) -> Floats:
     """Bytes as float32 in [0, 1]."""
-    found: Floats = pixels.astype(np.float32)
-    found /= 255
+    found: Floats = np.divide(pixels, np.float32(255), dtype=np.float32)
+    return found
+
+
+def as_bytes(values: Floats) -> Bytes:
+    """[0, 1] as bytes, rounded to nearest; what lies outside is clipped."""
+    found = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), ROWS):  # a part at a time stays in the processor's cache
+        scaled = values[top : top + ROWS] * np.float32(255)
+        scaled += 0.5
+        found[top : top + ROWS] = scaled.clip(0, 255, out=scaled)
     return found
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,26 +17,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.core.memory import held_memory, shown_bytes, shown_seconds
-from impasto.errors import ImageError, OptionError, OutputError
-from impasto.files import atomic_path, shown
-from impasto.imaging import Picture, check_output
+from impasto.errors import ImageError, OptionError
+from impasto.files import atomic_path, sha256, shown
+from impasto.imaging import Picture
 from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
 from impasto.stylizer.request import StylizeRequest
-from impasto.video.animated_writing import AnimationWriter, PicturesWriter
-from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, Sound, as_floats
+from impasto.video.codecs import codec_for, output_kind
+from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, Sound, as_bytes, as_floats
 from impasto.video.flow import FlowFinder
+from impasto.video.following import Followed, ahead, followed
 from impasto.video.numbered import find_pictures
 from impasto.video.options import FilmOptions
+from impasto.video.outputs import check_target, opened
 from impasto.video.painters import FilmPainter, OtherFilm, Painting, RequestPainter
 from impasto.video.reading import open_film
 from impasto.video.segments import FilmRun, JoinedWriter, SegmentWriter
 from impasto.video.steady import Steadier
-from impasto.video.writing import AvWriter, FilmWriter, codec_for, output_kind
+from impasto.video.writing import FilmWriter
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
 
-__all__ = ["FilmJob", "SteadyJob"]
+__all__ = ["FRAMES_HELD", "FilmJob"]
 
 FRAMES_HELD: Final = 60  # bytes per pixel of frames on their way: decoders, encoders, flow
 Floats = NDArray[np.float32]
@@ -175,13 +180,13 @@ class FilmJob(Job):
             self._reader.close()
 
     def _work(self) -> Steps:
-        reader, steadier = self._open_reader(), None
-        if self.options.kept:
-            steadier = Steadier(FlowFinder(), self.options.kept)
+        reader = self._open_reader()
+        steadier = Steadier(self.options.kept) if self.options.kept else None
         if self.options.run is not None:
             yield from self._work_in_segments(reader, self.options.run, steadier)
             return
-        with self._writing(reader) as writer:
+        recipe, out = self._recipe_text(), self._facts_out()
+        with opened(self._output, out, self.options, reader.container, self.inputs, recipe) as writer:
             yield from self._write_all(writer, reader, steadier)
             yield Progress("writing", self.painted, self.frames or self.painted)
             writer.finish()
@@ -202,8 +207,8 @@ class FilmJob(Job):
         yield Progress("writing", self.painted, self.frames or self.painted)
         self._note(*reader.notes, *writer.notes)
         options, target = self.options, self._target
-        with open_film(self._beside_path(), rate=options.rate) as beside, atomic_path(target) as temporary:
-            part = {"begin": options.begin, "end": options.end, "name": shown(target)}
+        with open_film(self.photo_path, rate=options.rate) as beside, atomic_path(target) as temporary:
+            part = {"begin": options.begin, "end": options.end, "name": shown(target), "recipe": self._recipe_text()}
             with JoinedWriter(temporary, run, self._facts_out(), beside, **part) as joined:
                 items = beside.items(options.begin, options.end, decode=False)
                 joined.join(item for item in items if isinstance(item, Sound))
@@ -212,60 +217,52 @@ class FilmJob(Job):
     def _write_all(
         self, writer: FilmWriter, reader: FilmReader, steadier: Steadier | None, after: int | None = None
     ) -> Steps:
-        began, before = time.perf_counter(), self.painted
-        for item in self._painted(reader, steadier, after):
-            if isinstance(item, Progress):
-                yield self._told(item, began, before)
-            elif isinstance(item, Sound):
-                writer.sound(item)
-            else:
-                writer.write(item)
+        """Paint and write everything after a time, with progress after each frame."""
+        options, began, before = self.options, time.perf_counter(), self.painted
+        finder = None if steadier is None else FlowFinder()
+        items = followed(reader.items(options.begin, options.end), finder, every=options.every, after=after)
+        with closing(ahead(items)) as fetched:
+            for item in fetched:
+                if item is None:
+                    self._painter.skip()
+                elif isinstance(item, Sound):
+                    writer.sound(item)
+                else:
+                    painted = yield from self._painted(item, steadier)
+                    if painted is None:
+                        break
+                    writer.write(painted)
+                    self.painted += 1
+                    total, size = max(self.frames or 0, self.painted), (painted.rgb.shape[0], painted.rgb.shape[1])
+                    yield self._told(Progress("painting", self.painted, total, size=size), began, before)
         if not self.painted:
-            begin = float(self.options.begin)
+            begin = float(options.begin)
             lasts = f"lasts {self.facts.seconds:.2f} s" if self.facts.seconds else "is shorter"
             raise ImageError(f"{self.facts.name}: has no frames{f' from {begin:g} s' if begin else ''}, and {lasts}")
 
-    def _painted(
-        self, reader: FilmReader, steadier: Steadier | None, after: int | None
-    ) -> Iterator[Frame | Sound | Progress]:
-        """Everything that is to be written, with progress after each frame; frames up to a time are passed over."""
-        options, painter = self.options, self._painter
-        number = -1
-        for item in reader.items(options.begin, options.end):
-            if isinstance(item, Sound):
-                yield item
-                continue
-            number += 1
-            if number % options.every:
-                continue
-            if after is not None and item.pts <= after:
-                painter.skip()
-                continue
-            rgb = yield from self._paint(item, painter, steadier)
-            alpha = None if item.alpha is None else _at_size(item.alpha, (rgb.shape[0], rgb.shape[1]))
+    def _painted(self, one: Followed, steadier: Steadier | None) -> Generator[Progress, None, Frame | None]:
+        """A frame as it is written; None where what it is painted by has come to its end."""
+        frame, painter = one.frame, self._painter
+        if one.again and steadier is not None and steadier.last is not None and painter.repeats:
+            rgb = steadier.last
+        else:
+            rgb = yield from self._paint(one, steadier)
             if isinstance(painter, OtherFilm) and painter.ended:
-                self.notes.append(f"{self.facts.name}: has more frames than the painted film: it ends with that")
-                return
-            self.painted += 1
-            # Rounded once here, so that what is shown is what a preview gives.
-            whole = self._last = _whole(rgb)
-            yield Frame(whole, item.pts, item.duration * options.every, alpha)
-            yield Progress("painting", self.painted, max(self.frames or 0, self.painted), size=self._painter_size)
+                self._note(f"{self.facts.name}: has more frames than the painted film: it ends with that")
+                return None
+        alpha = None if frame.alpha is None else _at_size(frame.alpha, (rgb.shape[0], rgb.shape[1]))
+        # Rounded once here, so that what is shown is what a preview gives.
+        whole = self._last = as_bytes(rgb)
+        return Frame(whole, frame.pts, frame.duration * self.options.every, alpha)
 
-    def _paint(self, frame: Frame, painter: FilmPainter, steadier: Steadier | None) -> Painting:
-        """One frame; gives its painting."""
-        again = None if steadier is None or self.options.changes is not None else steadier.again(frame.rgb)
-        if again is not None and not isinstance(painter, OtherFilm):
-            return again
-        last = None
-        if steadier is not None and isinstance(painter, RequestPainter) and painter.optimises:
-            last = steadier.carried(frame.rgb)
-        at = frame.pts * self.facts.time_base + self.options.begin
-        for record in (steps := _Result(painter.paint(frame, at, last, self._room))):
+    def _paint(self, one: Followed, steadier: Steadier | None) -> Painting:
+        painter = self._painter
+        last = steadier.carried(one.flow) if steadier is not None and painter.goes_on else None
+        at = one.frame.pts * self.facts.time_base + self.options.begin
+        for record in (steps := _Result(painter.paint(one.frame, at, last, self._room))):
             if record.losses:
                 yield replace(record, done=self.painted, total=self.frames or 0, losses={})
-        self._painter_size = (steps.value.shape[0], steps.value.shape[1])
-        return steps.value if steadier is None else steadier(frame.rgb, steps.value)
+        return steps.value if steadier is None else steadier(steps.value, one.flow)
 
     def _told(self, record: Progress, began: float, before: int) -> Progress:
         seconds, done = time.perf_counter() - began, record.done - before
@@ -278,22 +275,29 @@ class FilmJob(Job):
     def _described(self) -> str:
         """What is painted and how, so that a run can tell whether it is the same."""
         own = {**vars(self.options), "run": None, "resume": None}
-        return f"{self.photo_hash_of()} {self.request.model_dump_json()} {own} {Path(self._target).suffix}"
+        newer = {name for name in ("ground",) if getattr(self.request, name) is None}  # runs of before know none
+        request = self.request.model_dump_json(exclude=newer)
+        return f"{self.photo_hash} {request} {own} {Path(self._target).suffix}"
 
-    def photo_hash_of(self) -> str:
-        """SHA-256 of the film's file; of pictures, their names and sizes."""
+    def _recipe_text(self) -> str | None:
+        """See `Job`: with what decides on the frames."""
+        if not self._output.recipe:
+            return None
+        found = self.recipe.to_json() | {"film": self.options.described()}
+        return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+
+    @cached_property
+    def photo_hash(self) -> str:
+        """SHA-256 of the film's file; of numbered pictures, that of their names and sizes."""
         if Path(self.photo_path).is_file():
-            return self.photo_hash
-        return repr([(path.name, path.stat().st_size) for path in find_pictures(self.photo_path)])
+            return sha256(Path(self.photo_path))
+        found = repr([(path.name, path.stat().st_size) for path in find_pictures(self.photo_path)])
+        return hashlib.sha256(found.encode()).hexdigest()
 
     def _facts_out(self) -> FilmFacts:
         """Of the film that is written."""
         rate = self.facts.rate
         return replace(self.facts, size=self._size(), rate=rate and rate / self.options.every)
-
-    def _beside_path(self) -> str:
-        """The film whose sound and chapters go with the painted one."""
-        return self.photo_path
 
     def _open_reader(self) -> FilmReader:
         self._check_open()
@@ -304,97 +308,20 @@ class FilmJob(Job):
     # -- the output -----------------------------------------------------------------------------------------
 
     @property
-    def _target(self) -> str:
+    def _output(self) -> Output:
         if self.output is None:
             raise RuntimeError("a film needs an output")
-        return self.output.path
+        return self.output
 
-    @contextmanager
-    def _writing(self, reader: FilmReader) -> Iterator[FilmWriter]:
-        """What the film is written by; it takes its place when all went well."""
-        facts, options, output = self._facts_out(), self.options, self.output
-        if output is None:
-            raise RuntimeError("a film needs an output")
-        target, name = output.path, shown(output.path)
-        if self.kind == "pictures":
-            with PicturesWriter(target, facts, force=output.force, inputs=self.inputs) as writer:
-                yield writer
-            return
-        with atomic_path(target) as temporary:
-            if self.kind == "animation":
-                made: FilmWriter = AnimationWriter(temporary, facts, name=name)
-            else:
-                codec, crf = codec_for(target, options.codec, options.crf)
-                source, begin, end = self._beside(reader), options.begin, options.end
-                made = AvWriter(temporary, facts, codec, crf, source, begin=begin, end=end, name=name)
-            if self.kind == "animation" and reader.container is not None and reader.container.streams.audio:
-                made.notes.append(f"{name}: an animation has no sound: that of the film is left out")
-            with made:
-                yield made
-
-    def _beside(self, reader: FilmReader) -> Any:
-        """Whose sound and chapters go with the film."""
-        return reader.container
+    @property
+    def _target(self) -> str:
+        return self._output.path
 
     def _check_output(self) -> None:
         """See `Job`: a film's suffix is none of a picture's."""
         if self.photo == "-" or self._target == "-":
             raise OptionError("a film is read from a file and written to one: give its path instead of -")
-        kind, output = output_kind(self._target), self.output
-        if output is not None and kind != "pictures":
-            check_output(output.path, force=output.force, inputs=self.inputs, format="png")
-        folder = Path(self._target)
-        if kind == "pictures" and folder.is_dir() and Path(self.photo_path).resolve() == folder.resolve():
-            raise OutputError(f"{shown(self._target)}: is the input itself: give another folder")
-
-
-class SteadyJob(FilmJob):
-    """A film that another program painted, without its flicker; the flow is that of the film that was painted.
-
-    Args:
-        engine: whose memory it uses.
-        painted: the painted film; its sound is carried over, or where it has none, that of the original.
-        like: the film that was painted.
-        output: where it goes.
-        options: as of `FilmJob`.
-    """
-
-    def __init__(
-        self, engine: Engine, painted: str, like: str, output: Output, options: FilmOptions | None = None
-    ) -> None:
-        self._painted_path = painted
-        self._other: FilmReader | None = None
-        super().__init__(engine, like, StylizeRequest(), output, options)
-
-    def _make_painter(self) -> FilmPainter:
-        self._other = open_film(self._painted_path, rate=self.options.rate)
-        return OtherFilm(self._other)
-
-    def _plan_of_one(self) -> JobPlan:
-        size = self._size()
-        memory = held_memory() + FRAMES_HELD * math.prod(size)
-        return JobPlan("steps", size, self.frames or 1, memory, None, ())
-
-    def _by(self) -> str:
-        return f"steadied as {shown(self.photo_path)} moves"
-
-    def networks(self) -> dict[str, str]:
-        """None."""
-        return {}
-
-    def computed_by(self) -> dict[str, str]:
-        """Nothing."""
-        return {}
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """See `Job.inputs`."""
-        return (*super().inputs, self._painted_path)
-
-    def _forget(self) -> None:
-        super()._forget()
-        if self._other is not None:
-            self._other.close()
+        check_target(self._output, self.inputs)
 
 
 class _Result:
@@ -407,13 +334,6 @@ class _Result:
 
     def __iter__(self) -> Iterator[Progress]:
         self.value = yield from self._steps
-
-
-def _whole(rgb: Floats) -> Bytes:
-    """As bytes, rounded to nearest."""
-    scaled = rgb * np.float32(255)
-    scaled += 0.5
-    return scaled.clip(0, 255, out=scaled).astype(np.uint8)
 
 
 def _at_size(alpha: Bytes, size: tuple[int, int]) -> Bytes:

@@ -9,14 +9,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from impasto.errors import ImageError
 from impasto.files import expand_pattern, shown
 from impasto.imaging import read
 from impasto.imaging.naming import is_photo
-from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, Sound
+from impasto.video.film import FilmFacts, FilmReader, Frame, Sound, as_bytes
 
 __all__ = ["PicturesReader", "find_pictures", "number_of"]
 
@@ -75,12 +72,8 @@ class PicturesReader(FilmReader):
                 note = f"{self.name}: its pictures differ in size; all are brought to {size[1]}x{size[0]} px"
                 self.notes += [note] if note not in self.notes else []
                 picture = picture.resized(size)
-            alpha = None if picture.alpha is None else _bytes(picture.alpha)
-            yield Frame(_bytes(picture.rgb), max(0, at - first), TICKS, alpha)
+            alpha = None if picture.alpha is None else as_bytes(picture.alpha)
+            yield Frame(as_bytes(picture.rgb), max(0, at - first), TICKS, alpha)
 
     def close(self) -> None:
         """See `FilmReader`; no file stays open."""
-
-
-def _bytes(values: NDArray[np.float32]) -> Bytes:
-    return (values * 255 + 0.5).astype(np.uint8)

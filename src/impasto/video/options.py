@@ -1,49 +1,82 @@
-"""What can be asked of a film beside how its frames are painted, and styles that change over time."""
+"""What can be asked of a film beside how its frames are painted, and options of painting that change over time."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 from impasto.errors import OptionError
 from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.strokes import parse_scale
 from impasto.stylizer.styles import Style
+from impasto.video.codecs import CodecName
 from impasto.video.film import parse_time
 from impasto.video.steady import KEPT
-from impasto.video.writing import CodecName
 
-__all__ = ["FilmOptions", "StyleChanges", "split_times"]
+__all__ = ["Changes", "FilmOptions", "split_numbers", "split_times"]
 
-_AT = re.compile(r"(?P<style>.+)@(?P<time>\d[\d:.]*s?)")
+_AT = re.compile(r"(?P<value>.+)@(?P<time>\d[\d:.]*s?)")
+T = TypeVar("T")
+Rows = tuple[tuple[Fraction, T], ...]
+"""Values, and when each is the only one, in seconds of the film, in order."""
 
 
 @dataclass(frozen=True)
-class StyleChanges:
-    """Styles and when each is the only one, in seconds of the film, in order; between two, one fades into the other."""
+class Changes:
+    """Options of painting that change over time; from each time to the next, one value becomes the other.
 
-    rows: tuple[tuple[Fraction, Style], ...]
+    Attributes:
+        style: fades, by weight.
+        strength: goes in a straight line.
+        style_scale: the size of strokes, doubles as it halves.
+    """
 
-    def at(self, time: Fraction) -> tuple[Style, ...]:
-        """The styles at a time, with their weights."""
-        for (begin, before), (end, after) in zip(self.rows, self.rows[1:], strict=False):
-            if time <= begin:
-                return (before,)
-            if time < end:
-                share = float((time - begin) / (end - begin))
-                return (Style(before.image, 1 - share), Style(after.image, share))
-        return (self.rows[-1][1],)
+    style: Rows[Style] = ()
+    strength: Rows[float] = ()
+    style_scale: Rows[float] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.style or self.strength or self.style_scale)
 
     def request(self, request: StylizeRequest, time: Fraction) -> StylizeRequest:
-        """The request with the styles of a time."""
-        return request.model_copy(update={"style": self.at(time)})
+        """The request as it is at a time."""
+        update: dict[str, Any] = {}
+        if self.style:
+            before, after, share = _between(self.style, time)
+            mixed = (Style(before.image, 1 - share), Style(after.image, share)) if share else (before,)
+            update["style"] = mixed
+        if self.strength:
+            before_strength, after_strength, share = _between(self.strength, time)
+            update["strength"] = before_strength + share * (after_strength - before_strength)
+        if self.style_scale:
+            before_scale, after_scale, share = _between(self.style_scale, time)
+            update["style_scale"] = before_scale * (after_scale / before_scale) ** share
+        return request.model_copy(update=update) if update else request
+
+    @property
+    def heaviest(self) -> Fraction:
+        """A time at which painting needs most memory: with the smallest strokes, a network sees the largest picture."""
+        return min(self.style_scale, key=lambda row: row[1], default=(Fraction(0), 1.0))[0]
 
 
-def split_times(styles: Sequence[str]) -> tuple[list[str], StyleChanges | None]:
-    """Styles as ``NAME@4s``, without their times, and what these say; None where none has a time.
+def _between(rows: Rows[T], time: Fraction) -> tuple[T, T, float]:
+    """The value before a time, the one after it, and how far the time is from one to the other, from 0 to 1."""
+    for (begin, before), (end, after) in itertools.pairwise(rows):
+        if time <= begin:
+            return before, before, 0.0
+        if time < end:
+            return before, after, float((time - begin) / (end - begin))
+    return rows[-1][1], rows[-1][1], 0.0
+
+
+def split_times(styles: Sequence[str]) -> tuple[list[str], Rows[Style]]:
+    """Styles as ``NAME@4s``, without their times, and what these say: nothing where none has a time.
 
     >>> split_times(["great-wave@0s", "the-scream@4s"])[0]
     ['great-wave', 'the-scream']
@@ -51,18 +84,53 @@ def split_times(styles: Sequence[str]) -> tuple[list[str], StyleChanges | None]:
     Raises:
         OptionError: times that are not in order, or that only some have.
     """
-    found = [None if os.path.exists(text) else _AT.fullmatch(text) for text in styles]  # noqa: PTH110
+    rows = _timed("style", styles)
+    return (list(styles), ()) if rows is None else ([text for _, text in rows], tuple((t, Style(s)) for t, s in rows))
+
+
+def split_numbers(option: Literal["strength", "style_scale"], values: Sequence[str]) -> tuple[str, Rows[float]]:
+    """Numbers as ``0.2@0s``: the first of them, and what the times say; nothing where there is one without a time.
+
+    >>> split_numbers("strength", ["0.2@0s", "1@4s"])[0]
+    '0.2'
+
+    Raises:
+        OptionError: several without times, no number, or one that the option cannot be.
+    """
+    rows = _timed(option, values)
+    if rows is None:
+        if len(values) > 1:
+            raise OptionError(
+                f"`{option}` is given {len(values)} times: say when each holds, such as 0.2@0s 1@4s", option
+            )
+        return values[0], ()
+    numbers = []
+    for time, text in rows:
+        try:
+            number = float(text)
+        except ValueError:
+            raise OptionError(f"`{option}` is {text!r}, need a number before the @", option) from None
+        StylizeRequest.of(**{option: number})
+        if option == "style_scale":
+            parse_scale(number)
+        numbers.append((time, number))
+    return rows[0][1], tuple(numbers)
+
+
+def _timed(option: str, texts: Sequence[str]) -> list[tuple[Fraction, str]] | None:
+    """``VALUE@TIME`` as time and value, in order; None where none has a time."""
+    found = [None if os.path.exists(text) else _AT.fullmatch(text) for text in texts]  # noqa: PTH110
     if not any(found):
-        return list(styles), None
-    rows: list[tuple[Fraction, Style]] = []
-    for text, match in zip(styles, found, strict=True):
+        return None
+    rows: list[tuple[Fraction, str]] = []
+    for text, match in zip(texts, found, strict=True):
         if match is None:
-            raise OptionError(f"`style` {text!r} has no time, and others have: write each as NAME@4s", "style")
-        rows.append((parse_time(match["time"], "style"), Style(match["style"])))
+            raise OptionError(f"`{option}` {text!r} has no time, and others have: write each as VALUE@4s", option)
+        rows.append((parse_time(match["time"], option), match["value"]))
     times = [time for time, _ in rows]
     if times != sorted(set(times)):
-        raise OptionError("times of `style` must be in order, each later than the one before", "style")
-    return [str(style.image) for _, style in rows], StyleChanges(tuple(rows))
+        raise OptionError(f"times of `{option}` must be in order, each later than the one before", option)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -73,9 +141,9 @@ class FilmOptions:
         begin, end: the part that is painted, in seconds; None is the end of the film.
         every: paint every so many frames; the film lasts as long, with fewer of them.
         rate: frames a second of numbered pictures.
-        codec, crf: see `writing.codec_for`.
+        codec, crf: see `codecs.codec_for`.
         kept: how much of the last painting goes on where it can be seen, in [0, 1); 0 paints frame by frame.
-        changes: styles that change over time.
+        changes: options of painting that change over time.
         run: a folder that keeps what is finished, in segments of two seconds.
         resume: go on with what is there.
     """
@@ -87,9 +155,23 @@ class FilmOptions:
     codec: CodecName = "auto"
     crf: int | None = None
     kept: float = KEPT
-    changes: StyleChanges | None = None
+    changes: Changes = Changes()
     run: Path | None = None
     resume: bool = False
+
+    def described(self) -> dict[str, Any]:
+        """What decides on the frames, for a recipe; styles by their times alone, since the request names them."""
+        changes = self.changes
+        found = {
+            "begin": float(self.begin),
+            "end": None if self.end is None else float(self.end),
+            "every": self.every,
+            "kept": self.kept,
+            "style_times": [float(time) for time, _ in changes.style],
+            "strength": [[value, float(time)] for time, value in changes.strength],
+            "style_scale": [[value, float(time)] for time, value in changes.style_scale],
+        }
+        return {name: value for name, value in found.items() if value not in (None, [])}
 
     def __post_init__(self) -> None:
         if self.end is not None and self.end <= self.begin:

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from impasto.core.memory import held_memory
 from impasto.errors import OptionError
 from impasto.imaging import Picture
+from impasto.imaging.colour import luminance
 from impasto.stylizer.job import JobPlan, Progress
 from impasto.stylizer.model import Model
 from impasto.stylizer.request import StylizeRequest
 from impasto.video.film import FilmFacts, FilmReader, Frame, as_floats
-from impasto.video.options import StyleChanges
+from impasto.video.options import Changes
+from impasto.video.steady import Carried
 
 if TYPE_CHECKING:
     from impasto.light.job import LightJob
@@ -32,6 +34,7 @@ __all__ = ["FilmPainter", "OtherFilm", "Painting", "RequestPainter", "as_picture
 Floats = NDArray[np.float32]
 Painting = Generator[Progress, None, Floats]
 LATER: Final = 0.35  # of the steps of an optimisation, for frames that begin with the last painting
+NEAR: Final = 200.0  # what staying near that is worth
 
 
 def as_picture_of(frame: Frame, name: str) -> Picture:
@@ -41,7 +44,15 @@ def as_picture_of(frame: Frame, name: str) -> Picture:
 
 
 class FilmPainter(ABC):
-    """Paints the frames of a film in order."""
+    """Paints the frames of a film in order.
+
+    Attributes:
+        repeats: whether a frame that comes again has the painting that it had.
+        goes_on: whether a painting begins with the last one.
+    """
+
+    repeats: bool
+    goes_on: bool
 
     @abstractmethod
     def size(self, facts: FilmFacts) -> tuple[int, int]:
@@ -51,10 +62,10 @@ class FilmPainter(ABC):
         """Pass over a frame that is painted already."""
 
     @abstractmethod
-    def paint(self, frame: Frame, time: Fraction, last: Floats | None, room: int) -> Painting:
+    def paint(self, frame: Frame, time: Fraction, last: Carried | None, room: int) -> Painting:
         """The painting, (h, w, 3) in [0, 1], within so many bytes.
 
-        `last` is what was painted before, brought to where it is now, where there is something.
+        `last` is what was painted before, where there is something.
         """
 
 
@@ -67,22 +78,27 @@ class RequestPainter(FilmPainter):
         request: how each frame is painted.
         facts: of the film.
         frames: how many will be painted, as far as that is known.
-        changes: styles that change over time.
+        changes: options that change over time.
     """
 
     engine: Engine
     request: StylizeRequest
     facts: FilmFacts
     frames: int
-    changes: StyleChanges | None = None
+    changes: Changes
 
     def __post_init__(self) -> None:
+        if self.request.style_scale is None:  # where each frame takes forms of its own, large ones would jump
+            self.request = self.request.model_copy(update={"style_scale": 1.0})
         megapixels = math.prod(self.facts.size) / 1e6
         # As a choice of what computes, it counts by pictures of a megapixel.
         self.engine.pictures = max(1, math.ceil(self.frames * megapixels))
-        blank = np.zeros((*self.facts.size, 3), np.uint8)
-        self._first = self._job(Picture(blank.astype(np.float32), name=self.facts.name), self._at(Fraction(0)), None)
+        blank = np.broadcast_to(np.float32(0), (*self.facts.size, 3))  # which takes no memory
+        request = self.changes.request(self.request, self.changes.heaviest)
+        self._first = self._job(Picture(blank, name=self.facts.name), request, None)
+        self.repeats = not self.changes
         self.model: Model | None = None if self._first.as_optimisation() else self._first.model  # type: ignore[union-attr]
+        self.goes_on = self.model is None
 
     def size(self, facts: FilmFacts) -> tuple[int, int]:
         """See `FilmPainter`."""
@@ -102,17 +118,20 @@ class RequestPainter(FilmPainter):
         """The job of a first frame, for what is to be told of all."""
         return self._first
 
-    @property
-    def optimises(self) -> bool:
-        """Whether each frame is painted in steps."""
-        return self.model is None
-
-    def paint(self, frame: Frame, time: Fraction, last: Floats | None, room: int) -> Painting:
+    def paint(self, frame: Frame, time: Fraction, last: Carried | None, room: int) -> Painting:
         """See `FilmPainter`."""
-        request = self._at(time)
-        if last is not None and self.optimises:
-            request = self._from_last(request, last)
-        with self._job(as_picture_of(frame, self.facts.name), request, self.model) as job:
+        request, picture = self.changes.request(self.request, time), as_picture_of(frame, self.facts.name)
+        if last is None or not self.goes_on:
+            with self._job(picture, request, self.model) as job:
+                painted = yield from job.paint_phase("painting", room)
+            return painted.rgb
+        before = self._unmixed(last.painting, picture, request)
+        optimise = self._first.as_optimisation()
+        steps = max(1, round(LATER * (optimise.steps if optimise is not None else 1)))
+        changes = {"init": Picture(before), "steps": steps, "start_size": max(before.shape[:2])}
+        with self._job(picture, request.model_copy(update=changes), self.model) as job:
+            if (optimise := job.as_optimisation()) is not None:
+                optimise.near = (before, last.trust, NEAR)
             painted = yield from job.paint_phase("painting", room)
         return painted.rgb
 
@@ -125,19 +144,24 @@ class RequestPainter(FilmPainter):
             raise OptionError("frames of this size cannot be painted one by one: choose a smaller `size`", "size")
         return job  # type: ignore[return-value]
 
-    def _at(self, time: Fraction) -> StylizeRequest:
-        return self.request if self.changes is None else self.changes.request(self.request, time)
-
-    def _from_last(self, request: StylizeRequest, last: Floats) -> StylizeRequest:
-        """The request that goes on from the last painting, at one scale and with fewer steps."""
-        optimise = self._first.as_optimisation()
-        steps = max(1, round(LATER * (optimise.steps if optimise is not None else 1)))
-        changes = {"init": Picture(last.clip(0, 1)), "steps": steps, "start_size": max(last.shape[:2])}
-        return request.model_copy(update=changes)
+    def _unmixed(self, last: Floats, picture: Picture, request: StylizeRequest) -> Floats:
+        """The last painting as the optimisation has it: without the photo's share, and grey if it paints in grey."""
+        if 0 < request.strength < 1:
+            photo = picture.resized((last.shape[0], last.shape[1])).rgb
+            last = (photo + (last - photo) / request.strength).clip(0, 1)
+        if request.keep_colors and request.colors_by != "histogram":
+            last = np.repeat(luminance(last)[:, :, None], 3, axis=2)
+        return last
 
 
 class OtherFilm(FilmPainter):
-    """Takes its frames from a film that another program painted."""
+    """Takes its frames from a film that another program painted.
+
+    Attributes:
+        ended: whether it had no frame any more when one was asked for.
+    """
+
+    repeats = goes_on = False
 
     def __init__(self, film: FilmReader) -> None:
         self._film, self._frames = film, film.frames()
@@ -151,11 +175,11 @@ class OtherFilm(FilmPainter):
         """See `FilmPainter`."""
         return self._film.facts.size
 
-    def paint(self, frame: Frame, time: Fraction, last: Floats | None, room: int) -> Painting:
+    def paint(self, frame: Frame, time: Fraction, last: Carried | None, room: int) -> Painting:
         """See `FilmPainter`."""
         yield from ()
         found = next(self._frames, None)
         if found is None:
             self.ended = True
-            return np.zeros((*self._film.facts.size, 3), np.float32) if last is None else last
+            return np.zeros((*self._film.facts.size, 3), np.float32)
         return as_floats(found.rgb)

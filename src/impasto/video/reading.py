@@ -56,6 +56,7 @@ class AvReader(FilmReader):
     def __init__(self, path: Path) -> None:
         self._av = av = load_av()
         self.path, self.name, self.notes = path, shown(path), list[str]()
+        self._encrypted = False  # a packet of its picture at least
         try:
             self._container = av.open(str(path))
         except (av.FFmpegError, ValueError) as error:
@@ -73,14 +74,19 @@ class AvReader(FilmReader):
         start = container.start_time
         self.start = Fraction(start, MICRO) if start is not None and start > 0 else Fraction(0)
         first = next(self._raw_frames(), None)
+        if first is None and self._encrypted:
+            raise ImageError(f"{self.name}: is encrypted, need a film without protection against copying")
         if first is None:
             raise ImageError(f"{self.name}: not one of its frames can be decoded, need a film with at least one")
+        self._to_rgb = colours.ToRgb(stream.codec_context.name)
         self.matrix = colours.matrix_of_side_data(first)
-        rgb = colours.upright(colours.to_rgb(first), self.matrix)
+        rgb = colours.upright(self._to_rgb(first), self.matrix)
         self._notes_of(first)
         rate = stream.average_rate or stream.guessed_rate or None
         seconds = self._seconds()
-        frames = stream.frames or (round(seconds * rate) if seconds and rate else None)
+        frames = round(seconds * rate) if seconds and rate else None
+        if stream.frames:  # of which an edit list may show fewer
+            frames = stream.frames if frames is None else min(frames, stream.frames)
         pixel, turned = Fraction(stream.sample_aspect_ratio or 1), self.matrix is not None and self.matrix[0] == 0
         self.facts = FilmFacts(
             self.name, (rgb.shape[0], rgb.shape[1]), Fraction(stream.time_base), rate and Fraction(rate), frames,
@@ -100,7 +106,7 @@ class AvReader(FilmReader):
             raise ImageError(f"{self.name}: is a still picture, need a film: paint it with `impasto stylize`")
         if stream.codec_context is None or stream.time_base is None:
             raise ImageError(f"{self.name}: its picture is coded in a way that is not known here, or encrypted")
-        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = 1  # it is read ahead, by a thread of its own; more hold more frames
         self._decoder = self._decoder_of(stream)
 
     def _again(self) -> None:
@@ -190,6 +196,10 @@ class AvReader(FilmReader):
                 continue
             if packet.size == 0 or not decode:
                 continue  # the end: flushed below
+            if packet.has_sidedata("encryption_info"):
+                self._encrypted = True
+                self._tell(f"{self.name}: is encrypted in parts, which are left out")
+                continue
             try:
                 yield from self._decoder.decode(packet)
             except av.FFmpegError as error:
@@ -201,7 +211,7 @@ class AvReader(FilmReader):
             yield from self._decoder.decode(None)
 
     def _frame(self, frame: Any, pts: int) -> Frame:
-        rgb, alpha = colours.to_rgb(frame), None
+        rgb, alpha = self._to_rgb(frame), None
         if self._has_alpha:
             alpha = _alpha_of(frame)
         size = self.facts.size

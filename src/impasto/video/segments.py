@@ -162,10 +162,7 @@ class JoinedWriter(AvWriter):
                 self._file.mux(item)
             else:
                 self.sound(item)
-        for carried in self._carried.values():
-            for packet in carried.rest():
-                self._file.mux(packet)
-        self._file.close()
+        self._end()
 
     def close(self) -> None:
         """See `FilmWriter`."""

@@ -9,90 +9,96 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.video.film import Bytes, load_cv2
-from impasto.video.flow import Flow, FlowFinder, warp
+from impasto.video.film import load_cv2
+from impasto.video.flow import Flow, warp
 
-__all__ = ["Steadier"]
+__all__ = ["KEPT", "Carried", "Steadier"]
 
 Floats = NDArray[np.float32]
-KEPT: Final = 0.95  # of the painting before, where it is to be trusted
-SOFT: Final = 1.5  # px over which trust comes and goes
+KEPT: Final = 0.96  # of the painting before, where it is to be trusted
 DETAIL: Final = 1.0  # px: what is finer than this is detail
 AREA: Final = 8  # px of a side of an area whose detail is compared
 CRISPER: Final = (0.9, 1.25)  # what detail is multiplied by in one frame, at least and at most
-FAINT: Final = 1e-6
-OTHER: Final = 25.0  # of 255 apart, and what is seen is not what was there before
+FAINT: Final = 1e-3
+ROWS: Final = 64  # that are worked on at a time: they stay in the processor's cache
+MARGIN: Final = 4  # rows around them that decide on what is detail
 
 
-@dataclass(eq=False)
-class Steadier:
-    """Takes paintings of one frame after the other, each with its frame, and gives them back without flicker.
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """What was painted before, where it is in a frame.
 
-    Each painting is moved towards the last one given back, which is carried along the optical flow of the film, where
-    that is to be trusted: visible before, not at the edge of a motion, and of the same colour then and now.
-
-    Args:
-        finder: of the flow.
-        kept: how much of the last painting goes on, in [0, 1); 0 leaves every painting as it is.
+    Attributes:
+        painting: (h, w, 3) in [0, 1].
+        trust: (h, w) in [0, 1], how far it holds there.
     """
 
-    finder: FlowFinder
-    kept: float = KEPT
+    painting: Floats
+    trust: Floats
 
-    def __post_init__(self) -> None:
-        self._frame: Bytes | None = None  # as it came
-        self._grey: Bytes | None = None  # on the grid of the flow
-        self._painted: Floats | None = None
+
+class Steadier:
+    """Takes paintings of one frame after the other and gives them back without flicker.
+
+    Each painting is moved towards the last one given back, which is carried along the optical flow of the film, where
+    that is to be trusted.
+
+    Args:
+        kept: how much of the last painting goes on, in [0, 1); 0 leaves every painting as it is.
+
+    Attributes:
+        last: the last painting given back, (h, w, 3) in [0, 1]; None before the first.
+    """
+
+    def __init__(self, kept: float = KEPT) -> None:
+        self.kept = kept
+        self.last: Floats | None = None
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What it remembers, for `load_state`."""
-        kept = {"frame": self._frame, "grey": self._grey, "painted": self._painted}
-        return {name: value for name, value in kept.items() if value is not None}
+        return {} if self.last is None else {"painted": self.last}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from where another was."""
-        self._frame, self._grey, self._painted = (state.get(name) for name in ("frame", "grey", "painted"))
+        self.last = state.get("painted")
 
-    def again(self, frame: Bytes) -> Floats | None:
-        """The last painting, if this frame is the very one before; None if it has to be painted."""
-        same = self._frame is not None and self._frame.shape == frame.shape and np.array_equal(self._frame, frame)
-        return self._painted if same else None
+    def __call__(self, painted: Floats, flow: Flow | None) -> Floats:
+        """The painting (h, w, 3) in [0, 1] of a frame, as steady as it can be.
 
-    def __call__(self, frame: Bytes, painted: Floats) -> Floats:
-        """The painting (h, w, 3) in [0, 1] of a frame (H, W, 3), as steady as it can be."""
-        grey = self.finder.look(frame)
-        last, before = self._painted, self._grey
-        if self.kept and last is not None and before is not None and last.shape == painted.shape:
-            flow = self.finder.between(before, grey)
-            if not flow.cut:
-                painted = self._joined(painted, last, flow, grey, before)
-        self._frame, self._grey, self._painted = frame, grey, painted
+        `flow` is the way back to the frame before; None where there was none.
+        """
+        last = self.last
+        if self.kept and last is not None and last.shape == painted.shape and flow is not None and not flow.cut:
+            painted = self._joined(painted, last, flow)
+        self.last = painted
         return painted
 
-    def _joined(self, painted: Floats, last: Floats, flow: Flow, grey: Bytes, before: Bytes) -> Floats:
-        cv2 = load_cv2()
-        then = warp(before.astype(np.float32), flow.back, cubic=False)
-        apart = cv2.GaussianBlur(np.abs(grey - then), (0, 0), SOFT)
-        # A step inwards, and soft: what is trusted to its very edge leaves a seam there.
-        trust = cv2.GaussianBlur(cv2.erode(flow.trust, np.ones((3, 3), np.uint8)), (0, 0), SOFT)
-        trust *= np.exp(-np.square(apart / OTHER))
-        here = self.finder.enlarged(Flow(flow.back, trust, flow.cut), (painted.shape[0], painted.shape[1]))
-        joined: Floats = warp(last, here.back)
-        joined -= painted
-        joined *= (self.kept * here.trust)[:, :, None]
-        joined += painted
+    def carried(self, flow: Flow | None) -> Carried | None:
+        """The last painting where it is in this frame, for a painting to begin with; None after a cut."""
+        last = self.last
+        if last is None or flow is None or flow.cut:
+            return None
+        back, trust = flow.rows((last.shape[0], last.shape[1]), 0, last.shape[0])
+        return Carried(warp(last, back).clip(0, 1), trust)
+
+    def _joined(self, painted: Floats, last: Floats, flow: Flow) -> Floats:
+        joined, size = np.empty_like(painted), (painted.shape[0], painted.shape[1])
+        for top in range(0, size[0], ROWS):
+            bottom = min(top + ROWS, size[0])
+            back, trust = flow.rows(size, top, bottom)
+            joined[top:bottom] = _towards(warp(last, back, top=top), painted[top:bottom], self.kept * trust)
         return _as_crisp_as(painted, joined)
 
-    def carried(self, frame: Bytes) -> Floats | None:
-        """The last painting where it is in this frame, for a painting to begin with; None after a cut."""
-        last, before = self._painted, self._grey
-        if last is None or before is None:
-            return None
-        flow = self.finder.between(before, self.finder.look(frame))
-        if flow.cut:
-            return None
-        here: Floats = warp(last, self.finder.enlarged(flow, (last.shape[0], last.shape[1])).back)
-        return here
+
+def _towards(there: Floats, here: Floats, share: Floats) -> Floats:
+    """Here, moved so far (h, w) towards there, both (h, w, 3); there is changed. Where both are the same, exactly that.
+
+    OpenCV's `blendLinear` divides by a little more than the sum of its weights, which darkens by and by.
+    """
+    cv2 = load_cv2()
+    apart = cv2.multiply(cv2.subtract(there, here, dst=there), cv2.merge((share, share, share)), dst=there)
+    moved: Floats = cv2.add(apart, here, dst=apart)
+    return moved
 
 
 def _as_crisp_as(painted: Floats, joined: Floats) -> Floats:
@@ -100,23 +106,25 @@ def _as_crisp_as(painted: Floats, joined: Floats) -> Floats:
 
     Strokes that lie differently from frame to frame grow faint in a mean, and fainter with every resampling.
     """
-    cv2 = load_cv2()
-    height, width = joined.shape[:2]
-    soft = cv2.GaussianBlur(painted, (0, 0), DETAIL)
-    goal = _strength(cv2.subtract(painted, soft, dst=soft))
-    soft = cv2.GaussianBlur(joined, (0, 0), DETAIL)
-    joined -= soft
-    factor = np.sqrt((goal + FAINT) / (_strength(joined) + FAINT)).clip(*CRISPER)
-    joined *= cv2.resize(factor, (width, height), interpolation=cv2.INTER_LINEAR)[:, :, None]
-    joined += soft
-    crisp: Floats = joined.clip(0, 1, out=joined)
-    return crisp
+    cv2, height = load_cv2(), len(joined)
+    factor = ((_strength(painted) + FAINT) / (_strength(joined) + FAINT)).clip(*CRISPER)
+    share = cv2.resize(1 - factor, joined.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    before = joined[:0]  # the rows above a part, as they were
+    for top in range(0, height, ROWS):
+        bottom, above = min(top + ROWS, height), len(before)
+        around = np.concatenate([before, joined[top : bottom + MARGIN]])
+        before = joined[max(0, bottom - MARGIN) : bottom].copy()
+        soft = cv2.GaussianBlur(around, (0, 0), DETAIL)[above : above + bottom - top]
+        rows = _towards(soft, joined[top:bottom], share[top:bottom])
+        rows.clip(0, 1, out=joined[top:bottom])
+    return joined
 
 
-def _strength(detail: Floats) -> Floats:
-    """Mean square of detail (H, W, 3) in areas of so many px, and a little of their neighbours'."""
+def _strength(picture: Floats) -> Floats:
+    """How far brightness is from its surroundings on average, of (H, W, 3): in areas of so many px, and around them."""
     cv2 = load_cv2()
-    areas = (max(1, detail.shape[1] // AREA), max(1, detail.shape[0] // AREA))
-    squares = np.einsum("hwc,hwc->hw", detail, detail)
-    found: Floats = cv2.GaussianBlur(cv2.resize(squares, areas, interpolation=cv2.INTER_AREA), (0, 0), 1)
+    areas = (max(1, picture.shape[1] // AREA), max(1, picture.shape[0] // AREA))
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    detail = cv2.absdiff(grey, cv2.GaussianBlur(grey, (0, 0), DETAIL), dst=grey)
+    found: Floats = cv2.GaussianBlur(cv2.resize(detail, areas, interpolation=cv2.INTER_AREA), (0, 0), 1)
     return found

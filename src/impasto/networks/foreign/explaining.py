@@ -7,21 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from impasto.core.host import in_our_settings
-from impasto.core.precision import Precision
 from impasto.networks.chain import ChainConv
 from impasto.networks.checkpoint import load_model
 from impasto.networks.foreign.source import Options
-from impasto.networks.inference import bind, ready
-from impasto.networks.registry import Network, as_adain, build, kind_of, painter_of
+from impasto.networks.inference import SEEN, off_in_bfloat16
+from impasto.networks.programs import Program
+from impasto.networks.registry import Network, as_adain, as_operators, kind_of, painter_of
 from impasto.networks.staged import Stage
 
 __all__ = ["Explanation", "explain"]
-
-TRIED: tuple[int, int] = (96, 128)  # height and width of the picture on which precisions are compared
 
 
 @dataclass(frozen=True)
@@ -52,14 +47,18 @@ def explain(path: Path, *, kind: str | None = None, options: Options | None = No
         "becomes": f"method {network.METHOD}, {sum(p.numel() for p in network.parameters()):,} numbers",
         "can": _abilities(network),
     }
-    if as_adain(network) is None:
+    layers: list[tuple[str, str, str]] = []
+    if (listed := as_operators(network)) is not None:
+        facts["sizes"] = f"any; below {listed.SMALLEST} px it is continued by reflection"
+        facts["precision"] = _precision(network)
+        facts["numbers of a style"] = f"{listed.config.numbers:,}"
+        for name, program in (("looks", listed.look), ("paints", listed.paint)):
+            layers += [_operator(name, program, number) for number in range(1, len(program.rows) + 1)]
+    elif as_adain(network) is None:
         staged = painter_of(network)
         facts["sizes"] = f"any; below {staged.SMALLEST} px it is continued by reflection"
-        if not network.styles and kind_of(network).styled_by == "single":
-            facts["precision"] = _precision(network)
+        facts["precision"] = _precision(network)
         layers = [_layer(stage) for stage in staged.stages()]
-    else:
-        layers = []
     for number, note in enumerate(came.get("notes", ()), 1):
         facts[f"note {number}"] = str(note)
     return Explanation(facts, layers)
@@ -71,6 +70,20 @@ def _abilities(network: Network) -> str:
     able += ["blends of styles"] if kind.blends else []
     able += ["resuming a painting"] if kind.resumable else []
     return ", ".join(able)
+
+
+def _operator(part: str, program: Program, number: int) -> tuple[str, str, str]:
+    """Of a list of operators: where it stands and what it takes; what it does; how many channels come out."""
+    row, width = program.rows[number - 1], program.widths
+    what = row.kind.replace("_", " ")
+    if row.kind == "conv":
+        border = f"{'reflection' if row.mode == 'reflect' else row.mode} by {row.padding[0]}"
+        what = f"{row.kernel}x{row.kernel}, {width[row.of[0]]} to {row.channels}, {border}"
+        what += f", every {row.stride}" if row.stride > 1 else ""
+        what += f", {row.groups} groups" if row.groups > 1 else ""
+    elif row.kind in ("nearest", "bilinear", "spread"):
+        what += f" {row.factor}x"
+    return f"{part} {number}, of {' and '.join(map(str, row.of))}", what, f"{width[number]} channels"
 
 
 def _layer(stage: Stage) -> tuple[str, str, str]:
@@ -104,22 +117,9 @@ def _border(stage: Stage) -> str:
     return f"{'reflection' if conv.mode == 'reflect' else conv.mode} by {sides}"
 
 
-@torch.inference_mode()
 def _precision(network: Network) -> str:
-    """How far bfloat16 is from float32 on a picture of noise, and what is chosen."""
-    draw = torch.Generator().manual_seed(0)
-    photo = torch.rand(1, 3, *TRIED, generator=draw)
-    coarse = torch.rand(1, 3, 6, 8, generator=draw)
-    photo = (0.7 * torch.nn.functional.interpolate(coarse, TRIED, mode="bilinear") + 0.3 * photo).clamp(0, 1)
-    exact = _paint(network, photo)
-    twin = build(network.config).eval()
-    twin.load_state_dict(network.state_dict())
-    rounded = _paint(ready(twin, Precision(torch.bfloat16, True, "to compare")), photo)
-    most = float((exact - rounded).abs().max() * 255)
-    chosen = "float32" if getattr(network, "FLOAT32_ALONE", False) else "what the machine is fast in"
-    return f"bfloat16 would differ by up to {most:.0f} of 255, so unless asked it is {chosen}"
-
-
-def _paint(network: Network, photo: Tensor) -> Tensor:
-    painted: Tensor = bind(network)(photo)
-    return painted
+    """How far bfloat16 is from float32, and what is chosen."""
+    off = off_in_bfloat16(network)
+    kept = off > SEEN and getattr(network, "FLOAT32_ALONE", False)
+    chosen = "float32" if kept else "what the machine is fast in"
+    return f"bfloat16 would differ by up to {off:.1f} of 255, so unless asked it is {chosen}"

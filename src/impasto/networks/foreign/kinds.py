@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from impasto.core.host import in_our_settings
 from impasto.errors import ImpastoError, OptionError, WeightsError, nearest
-from impasto.networks.foreign import jcjohnson, lengstrom, magenta, onnx_chain, pytorch_examples, rrmina
+from impasto.networks.chain import Chain
+from impasto.networks.foreign import (
+    jcjohnson,
+    lengstrom,
+    magenta,
+    microast,
+    msgnet,
+    naoto,
+    onnx_chain,
+    pytorch_examples,
+    reconet,
+    rrmina,
+    titu,
+)
 from impasto.networks.foreign.places import place_of
 from impasto.networks.foreign.source import Found, Options, Source
 
@@ -42,6 +55,10 @@ KINDS: tuple[ForeignKind, ...] = (
         pytorch_examples.read,
     ),
     ForeignKind("rrmina", "rrmina/fast-neural-style-pytorch (.pth)", rrmina.matches, rrmina.read),
+    ForeignKind("reconet", "ReCoNet, of film (.pth)", reconet.matches, reconet.read),
+    ForeignKind("microast", "EndyWon/MicroAST (four .pth.tar)", microast.matches, microast.read),
+    ForeignKind("naoto-adain", "naoto0804/pytorch-AdaIN (decoder.pth)", naoto.matches, naoto.read),
+    ForeignKind("msg-net", "MSG-Net, PyTorch-Multi-Style-Transfer (21styles.model)", msgnet.matches, msgnet.read),
     ForeignKind("jcjohnson", "jcjohnson/fast-neural-style (.t7)", jcjohnson.matches, jcjohnson.read),
     ForeignKind("onnx", "one style as ONNX: model zoo, Windows ML, torch.onnx", onnx_chain.matches, onnx_chain.read),
     ForeignKind(
@@ -53,6 +70,7 @@ KINDS: tuple[ForeignKind, ...] = (
         lengstrom.matches_checkpoint,
         lengstrom.read_of_checkpoint,
     ),
+    ForeignKind("titu1994", "titu1994/Fast-Neural-Style, Keras 1 (.h5)", titu.matches, titu.read),
     ForeignKind("magenta", "Magenta's N styles, multistyle-pastiche-generator (.ckpt)", magenta.matches, magenta.read),
 )
 
@@ -105,7 +123,10 @@ def read_foreign(path: Path, kind: str | None = None, options: Options | None = 
     row: ForeignKind | None = None
     try:
         row = kind_of_file(source, kind)
-        return row, row.read(source, options or Options())
+        found = row.read(source, options or Options())
+        if options is not None and options.median:
+            _smooth(found, row)
+        return row, found
     except WeightsError as error:
         said = str(error)
         if row is not None and not said.startswith(str(source.path)):
@@ -118,6 +139,13 @@ def read_foreign(path: Path, kind: str | None = None, options: Options | None = 
     except Exception as error:  # a damaged file can fail in any way whatever
         what = "a network" if row is None else row.what
         raise WeightsError(_one_line(f"{path}: looks like {what}, but is damaged: {type(error).__name__}")) from error
+
+
+def _smooth(found: Found, row: ForeignKind) -> None:
+    """Have the network smooth what it paints."""
+    if not isinstance(found.network, Chain):
+        raise OptionError(f"`median` is for networks of one style that become chains, not for {row.name}", "median")
+    found.network.config = replace(found.network.config, median=True)
 
 
 def _one_line(text: str) -> str:

@@ -14,6 +14,8 @@ def place_of(path: Path) -> Path:
     """The file to read where a folder, or the prefix of a checkpoint, is named; else the path itself."""
     if path.is_dir() and (path / MANIFEST).is_file():
         return path / MANIFEST
+    if path.is_dir() and len(found := sorted(path.glob("decoder*.pth*"))) == 1:
+        return found[0]
     if not path.exists() and path.name and path.with_name(f"{path.name}.index").is_file():
         return path.with_name(f"{path.name}.index")
     return path

@@ -17,8 +17,9 @@ __all__ = ["matches", "read"]
 
 
 def matches(source: Source) -> bool:
-    """Whether the state dict has this network's first and last convolution."""
-    return source.is_torch and {"conv1.conv2d.weight", "deconv3.conv2d.weight"} <= source.state.keys()
+    """Whether the state dict has this network's first and last convolution, and normalisations outside of them."""
+    ends = {"conv1.conv2d.weight", "deconv3.conv2d.weight"}
+    return source.is_torch and ends <= source.state.keys() and "conv1.instance.weight" not in source.state
 
 
 def read(source: Source, options: Options) -> Found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,13 @@ class Options:
         style_names: of a network of several styles, in its order.
         channels: ``rgb`` or ``bgr``, which the network takes and gives; empty is what is usual.
         values: what white is to it, 1 or 255; 0 is what is usual.
+        median: whether what a network of one style gives is smoothed, as jcjohnson's program does.
     """
 
     style_names: tuple[str, ...] = ()
     channels: str = ""
     values: int = 0
+    median: bool = False
 
     def __post_init__(self) -> None:
         if self.channels not in ("", "rgb", "bgr"):
@@ -52,7 +54,7 @@ class Found:
         takes, gives: what goes in and what comes out, in a few words.
         licence: that the file states.
         notes: what a user should know.
-        styles: names; the file's own name where there are none.
+        beside: other files that were read.
     """
 
     network: Any
@@ -60,7 +62,7 @@ class Found:
     gives: str
     licence: str = "unknown"
     notes: tuple[str, ...] = ()
-    styles: tuple[str, ...] = field(default=())
+    beside: tuple[Path, ...] = ()
 
 
 class Source:

@@ -1,0 +1,228 @@
+"""``impasto bulk``: any number of pictures and films, on one machine or on many, each exactly once."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from impasto.cli.common import bar, print_facts, print_json, show_error, show_note
+from impasto.cli.options import command_of, given_on, option_parameters
+from impasto.errors import OptionError, require
+from impasto.stylizer.request import OutputOptions, StylizeRequest
+
+if TYPE_CHECKING:
+    from impasto.bulk.run import BulkProgress, BulkRun
+    from impasto.bulk.work import Task
+
+__all__ = ["bulk"]
+
+_source = typer.Argument(
+    metavar="SOURCE",
+    help="A folder, searched with all below it; a pattern; a manifest (.csv, .jsonl, .parquet) with a column path; tar "
+    "shards. A path, or an address such as s3://bucket/photos.",
+)
+_target = typer.Argument(metavar="TARGET", help="A folder, or an address such as s3://bucket/painted.")
+# Name, type, flag, value in help, panel, help.
+_BULK: tuple[tuple[str, Any, str, str | None, str, str], ...] = (
+    ("on", str, "--on", "local|ray[=ADDRESS]", "How it moves",
+     "Who paints: processes of this machine (used if nothing is said), or the actors of a Ray cluster."),
+    ("workers", int, "--workers", "N", "How it moves",
+     "How many paint at the same time; one for each core, or GPU, if not said."),
+    ("format", str, "--format", "NAME", "Files and runs",
+     "Format of all paintings: jpg, png, webp ...; the photo's own if not said."),
+    ("tar", bool, "--tar", None, "Files and runs",
+     "Put paintings into tar shards, each with its recipe beside it (WebDataset)."),
+    ("shard_size", str, "--shard-size", "SIZE", "Files and runs", "Of tar shards: 256MB if not said."),
+    ("no_recipe", bool, "--no-recipe", None, "Files and runs", "Leave out of the outputs how they were made."),
+    ("retry_failed", int, "--retry-failed", "N", "Files and runs",
+     "How often a later run tries again what could not be painted; once if not said."),
+    ("new_recipe", bool, "--new-recipe", None, "Files and runs",
+     "Paint everything anew where the target was painted by another recipe."),
+    ("force", bool, "--force", None, "Files and runs",
+     "Take a target that holds other files; an input is never replaced."),
+    ("status", bool, "--status", None, "Looking at a target",
+     "Tell what TARGET, given alone, holds, and paint nothing."),
+    ("verify", bool, "--verify", None, "Looking at a target",
+     "Read all paintings of TARGET, given alone, and compare them with what was noted of them."),
+    ("json_progress", bool, "--json-progress", None, "How it moves",
+     "Print a line of JSON every second, for programs."),
+    ("json", bool, "--json", None, "Looking at a target", "Print JSON for programs."),
+)  # fmt: skip
+_PARAMETERS = {
+    name: (
+        Annotated[
+            kind if kind is bool else kind | None,
+            typer.Option(flag, metavar=metavar, help=text, rich_help_panel=panel, min=1 if name == "workers" else None),
+        ],
+        False if kind is bool else None,
+    )
+    for name, kind, flag, metavar, panel, text in _BULK
+}
+EVERY = 1.0  # seconds between two lines of progress
+
+
+@command_of(
+    {
+        "source": (Annotated[str, _source], ...),
+        "target": (Annotated[str | None, _target], None),
+        **option_parameters(StylizeRequest),
+        **_PARAMETERS,
+        **option_parameters(OutputOptions),
+    }
+)
+def bulk(ctx: typer.Context, **_options: Any) -> None:
+    """Repaint all pictures and films of SOURCE into TARGET, each exactly once.
+
+    It may be stopped or killed at any moment: the same command goes on with what is left.
+    """
+    require("fsspec pyarrow", "bulk", "painting in bulk")
+    given = given_on(ctx)
+    if given.get("status") or given.get("verify"):
+        _look(given)
+        return
+    if "target" not in given:
+        raise OptionError("where should the paintings go? impasto bulk SOURCE TARGET --style NAME", "target")
+    if not {"style", "model"} & given.keys():
+        raise OptionError("a style is needed: impasto bulk SOURCE TARGET --style NAME|PICTURE", "style")
+    run = _run_of(given)
+    with _stopping(run):
+        _carry_out(run, lines=given.get("json_progress", False))
+
+
+def _run_of(given: dict[str, Any]) -> BulkRun:
+    from impasto.bulk.run import BulkRun
+
+    task, workers = _task(given), given.get("workers")
+    kind, _, place = given.get("on", "local").partition("=")
+    if kind == "ray":
+        from impasto.bulk.on_ray import RayPool
+
+        pool: Any = RayPool(task, workers, address=place or None)
+    elif kind == "local" and not place:
+        from impasto.bulk.local import LocalPool
+
+        pool = LocalPool(task, workers)
+    else:
+        raise OptionError(f"`on` is {given['on']!r}: say local, ray, or ray=ADDRESS", "on")
+    asked = {name: given[name] for name in ("retry_failed", "new_recipe", "force") if name in given}
+    return BulkRun(given["source"], task, pool, **asked)
+
+
+def _task(given: dict[str, Any]) -> Task:
+    from impasto.bulk.work import Task, run_name
+    from impasto.core.memory import parse_memory
+
+    asked = {name: value for name, value in given.items() if name in StylizeRequest.model_fields}
+    memory = parse_memory(asked.pop("max_memory", None))
+    output = {name: value for name, value in given.items() if name in OutputOptions.model_fields}
+    OutputOptions.of(**output)
+    more: dict[str, Any] = {"format": given.get("format"), "recipe": not given.get("no_recipe", False)}
+    if "shard_size" in given:
+        more["shard_bytes"] = parse_memory(given["shard_size"])
+    return Task(
+        StylizeRequest.of(**asked).anywhere().to_json(),
+        output,
+        given["target"],
+        layout="tar" if given.get("tar") else "folders",
+        memory=memory,
+        run=run_name(),
+        **more,
+    )
+
+
+def _carry_out(run: BulkRun, *, lines: bool) -> None:
+    told, last = 0.0, None
+    with closing(run.run()) as records, bar() as show:
+        for record in records:
+            last = record
+            if record.row is not None and record.row.error is not None and not lines and record.failed <= 20:
+                show_error(record.row.error)
+            if time.monotonic() - told >= EVERY:
+                told = time.monotonic()
+                if lines:
+                    typer.echo(json.dumps(record.to_json()))
+                else:
+                    _show(show, record)
+    left = run.left
+    if left is None or last is None:
+        return
+    if lines:
+        typer.echo(json.dumps({**last.to_json(), "ended": True, "stopped": run.stopped}))
+    counted = run.tally
+    earlier = f", {left.done} were before" if left.done else ""
+    show_note(f"{counted.done} of {left.total} painted{earlier}, in {run.task.target}; see impasto-report.html there")
+    if left.given_up:
+        show_note(f"{left.given_up} could not be painted before and are not tried again: raise `retry_failed`")
+    if run.stopped:
+        show_note("stopped: the same command goes on with what is left")
+        raise typer.Exit(130)
+    if counted.failed:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in counted.kinds.most_common())
+        show_error(f"{counted.failed} could not be painted ({kinds}); the same command tries them again")
+        raise typer.Exit(1)
+
+
+def _show(show: Any, record: BulkProgress) -> None:
+    failed = f", {record.failed} failed" if record.failed else ""
+    count = record.done + record.failed + record.before
+    show(count, record.total, "painting", f"{record.rate:.1f}/s{failed}")
+
+
+@contextmanager
+def _stopping(run: BulkRun) -> Iterator[None]:
+    """While inside, Ctrl-C and SIGTERM let what is in hand be finished; the second one ends at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before: dict[int, Any] = {}
+
+    def ask(_number: int, _frame: Any) -> None:
+        for number, handler in before.items():
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else handler)
+        run.stop()
+        show_note("finishing what is in hand, half a minute at most; once more stops at once")
+
+    before.update({number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)})
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _look(given: dict[str, Any]) -> None:
+    """``--status`` and ``--verify``."""
+    from dataclasses import asdict
+
+    from impasto.bulk.checking import status, verify
+    from impasto.bulk.work import run_name
+
+    allowed = {"source", "status", "verify", "json"}
+    for name in given:
+        if name not in allowed:
+            raise OptionError(f"`status` and `verify` look at a target, given alone: leave out `{name}`", name)
+    if given.get("status"):
+        found = status(given["source"])
+        facts = asdict(found)
+    else:
+        with bar() as show:
+            for checked in verify(given["source"], run_name()):
+                show(checked.good + checked.faults - checked.missing, None, "verifying")
+        facts = asdict(checked)
+    if given.get("json"):
+        print_json(facts)
+    else:
+        print_facts((name, _plain(value)) for name, value in facts.items() if value not in (None, {}, []))
+    if given.get("verify") and checked.faults:
+        raise typer.Exit(1)
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,55 @@
+"""What one client may ask of the studio, and what all of them together may take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from impasto.core.memory import parse_memory
+from impasto.errors import OptionError
+from impasto.fields import option
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one client may ask for, and what all may take together. OptionError for a limit that makes no sense.
+
+    Each is described below, where it is defined; the options of ``impasto studio`` are made from here.
+    """
+
+    upload: str = option("64MB", "Largest request: the photo with all style pictures and masks.", "SIZE")
+    upload_seconds: float = option(60.0, "Seconds in which a request must have arrived.", "N", above=0)
+    megapixels: float = option(50.0, "Largest picture that is read, and largest painting.", "N", above=0)
+    steps: int = option(1000, "Most steps of an optimisation.", "N", least=1)
+    seconds: float = option(600.0, "Seconds of painting after which a job is ended.", "N", above=0)
+    jobs_per_client: int = option(8, "Jobs that a client may have waiting and running.", "N", least=1)
+    queue: int = option(64, "Jobs of all clients that may wait.", "N", least=1)
+    memory: str | None = option(None, "Memory for all worker processes together; what is free if not said.", "SIZE")
+    kept: int = option(64, "Finished jobs whose pictures are kept to be fetched; the oldest go first.", "N", least=1)
+    kept_seconds: float = option(600.0, "Seconds for which they are kept.", "N", above=0)
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, bounds = getattr(self, field.name), field.metadata
+            if isinstance(value, int | float) and not _within(value, bounds):
+                least = f"from {bounds['least']} up" if "least" in bounds else f"above {bounds['above']}"
+                raise OptionError(f"`{field.name}` is {value!r}, need a number {least}", field.name)
+        parse_memory(self.upload)
+        parse_memory(self.memory)
+
+    @property
+    def upload_bytes(self) -> int:
+        """The largest request, in bytes."""
+        return parse_memory(self.upload)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Bytes for all worker processes together; None is what is free."""
+        return parse_memory(self.memory)
+
+
+def _within(value: float, bounds: Mapping[str, Any]) -> bool:
+    return bool(value >= bounds["least"] if "least" in bounds else value > bounds["above"])

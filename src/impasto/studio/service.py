@@ -1,0 +1,447 @@
+"""Painting for many: a queue of jobs for each device, worker processes that paint them, limits on all of it.
+
+The page and the HTTP interface use the same service. It knows neither of them, and needs no extra.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self, get_args
+
+from impasto.core.backbones import BACKBONES
+from impasto.core.memory import available_memory
+from impasto.core.threads import usable_cores
+from impasto.errors import ImpastoError, OptionError, nearest
+from impasto.imaging import as_picture, write
+from impasto.imaging.formats import FORMATS
+from impasto.networks.shipped import shipped_models
+from impasto.studio.jobs import Failure, StudioJob
+from impasto.studio.keeper import Keeper
+from impasto.studio.limits import Limits
+from impasto.stylizer.request import OutputOptions, StylizeRequest
+from impasto.stylizer.route import gallery_styles
+from impasto.stylizer.styles import Style, StyleRecord
+from impasto.types import Init, PictureSource
+
+__all__ = ["BusyError", "Observer", "Service"]
+
+TIDY: Final = 1.0  # seconds between looks for jobs that have been kept long enough
+FOLDERS: Final = "impasto-studio-"
+LOCK: Final = ".lock"
+YOUNG: Final = 60  # seconds for which a folder's owner may be about to lock it
+
+_log = logging.getLogger(__name__)
+
+
+class BusyError(ImpastoError):
+    """The service takes no job now.
+
+    Attributes:
+        why: ``queue`` is full, the ``client`` has as many jobs as it may have, or the service is ``stopping``.
+        retry_after: seconds after which it may be worth trying again.
+    """
+
+    def __init__(self, message: str, why: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.why, self.retry_after = why, retry_after
+
+
+class Observer:
+    """What may be told of all jobs, for counting; what is not overridden is not counted."""
+
+    def ended(self, job: StudioJob) -> None:
+        """A job has ended."""
+
+    def painted(self, seconds: Mapping[str, float]) -> None:
+        """A picture was painted, in so many seconds by phase."""
+
+    def refused(self, why: str) -> None:
+        """A job was not taken."""
+
+
+class Service:
+    """Takes requests, and has them painted by worker processes. Threads may share it; a context manager.
+
+    Args:
+        limits: what clients may ask for.
+        devices: such as ``cpu`` or ``cuda:0``; each has its own queue and its own processes. ``auto`` is the best one.
+        workers: processes for each device; None is one for every core, two at most.
+
+    Attributes:
+        observers: are told of all jobs.
+        styles: those that are known by name.
+        place: the folder that all files of jobs are in.
+        share: bytes of memory that each process may hold.
+        stops_at: when running jobs are ended, by `time.monotonic`; infinite as long as the service takes jobs.
+        ended: set once it does nothing any more.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        devices: Sequence[str] = ("auto",),
+        workers: int | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.devices = tuple(devices)
+        self.observers: list[Observer] = []
+        self.styles: tuple[StyleRecord, ...] = gallery_styles()
+        self.stops_at, self.ended = math.inf, threading.Event()
+        self._each = workers or min(2, usable_cores())
+        self._changed = threading.Condition()
+        self._queues: dict[str, deque[StudioJob]] = {device: deque() for device in self.devices}
+        self._jobs: OrderedDict[str, StudioJob] = OrderedDict()
+        self._active: Counter[str] = Counter()  # jobs by client that have not ended
+        self._running: set[StudioJob] = set()
+        self._mean = 1.0  # seconds that a job took of late
+        self.place, self._lock = _own_folder()
+        total = self.limits.memory_bytes or available_memory()
+        self.share = total // (len(self.devices) * self._each)
+        self.keepers = [
+            Keeper(self, device, {"max_memory": self.share, "device": device})
+            for device in self.devices
+            for _ in range(self._each)
+        ]
+        for keeper in self.keepers:
+            keeper.start()
+        threading.Thread(target=self._tidy, name="impasto-tidy", daemon=True).start()
+
+    # -- what front ends call ---------------------------------------------------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """Whether each device has a process that paints, and jobs are taken."""
+        able = {keeper.device for keeper in self.keepers if keeper.ready}
+        return able == set(self.devices) and not self.is_stopping
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether no job is taken any more."""
+        return self.stops_at < math.inf
+
+    def wait_ready(self, timeout: float | None = None) -> bool:
+        """Wait for `ready`; whether it came within so many seconds."""
+        by = math.inf if timeout is None else time.monotonic() + timeout
+        while not self.ready and time.monotonic() < by:
+            time.sleep(0.05)
+        return self.ready
+
+    def waiting(self, device: str | None = None) -> int:
+        """Jobs in the queue of a device, or of all."""
+        with self._changed:
+            return sum(len(jobs) for name, jobs in self._queues.items() if device in (None, name))
+
+    def running(self, device: str | None = None) -> int:
+        """Jobs that are being painted."""
+        with self._changed:
+            return sum(job.device == device or device is None for job in self._running)
+
+    def new_folder(self, kind: str = "job") -> Path:
+        """A new folder to put a job's pictures into; `submit` takes it over, `discard` removes it."""
+        return Path(tempfile.mkdtemp(prefix=f"{kind}-", dir=self.place))
+
+    def discard(self, folder: Path) -> None:
+        """Remove a folder that `new_folder` made."""
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def check_room(self, client: str) -> None:
+        """BusyError if no job would be taken from this client now."""
+        try:
+            with self._changed:
+                self._check_room(client)
+        except BusyError as error:
+            self._refused(error)
+            raise
+
+    def submit(
+        self,
+        photo: PictureSource,
+        request: StylizeRequest,
+        *,
+        options: OutputOptions | None = None,
+        format: str = "png",  # noqa: A002  as `imaging.encode` calls it
+        recipe: bool = True,
+        client: str = "",
+        folder: Path | None = None,
+    ) -> StudioJob:
+        """Take a job.
+
+        A text is a name here, never a file: of a style, of a beginning, of a network that ships. Pictures are paths
+        (`pathlib.Path`), which stay where they are, or in memory (PIL, arrays).
+
+        Args:
+            photo: what is painted.
+            request: how.
+            options: how the painting is written.
+            format: such as ``png`` or ``jpeg``.
+            recipe: whether the painting carries how it was made.
+            client: who asks.
+            folder: a `new_folder` with pictures of the request, which goes with the job.
+
+        Raises:
+            OptionError: a name that is not known here, a limit that is passed, or what else is known at once. What
+                is only found out by opening the pictures becomes the job's `Failure`.
+            BusyError: too many jobs, or the service is being stopped.
+        """
+        own = folder or self.new_folder()
+        try:
+            task = self._task(photo, self._checked(request), options or OutputOptions(), format, recipe, own)
+            job = StudioJob(own, task, client, self._device(request), format)
+            with self._changed:
+                self._check_room(client)
+                self._jobs[job.id] = job
+                self._active[client] += 1
+                self._queues[job.device].append(job)
+                self._changed.notify_all()
+        except BusyError as error:
+            self._refused(error)
+            self.discard(own)
+            raise
+        except BaseException:
+            self.discard(own)
+            raise
+        return job
+
+    def job(self, id: str) -> StudioJob | None:  # noqa: A002  the field is called that
+        """A job by its id; None if there is none, or not any more."""
+        with self._changed:
+            return self._jobs.get(id)
+
+    @property
+    def jobs(self) -> tuple[StudioJob, ...]:
+        """All jobs that are known, from the oldest."""
+        with self._changed:
+            return tuple(self._jobs.values())
+
+    def cancel(self, job: StudioJob) -> None:
+        """Have a job end soon: at once if it waits, after the piece of work it is at or some seconds if it runs."""
+        with self._changed:
+            waits = job in self._queues[job.device]
+            if waits:
+                self._queues[job.device].remove(job)
+            job.asked_to_stop = True
+            tell = job.tell_worker
+        if waits:
+            job.update(state="cancelled")
+            self.has_ended(job)
+        elif tell is not None:
+            tell("stop")
+
+    def forget(self, job: StudioJob) -> None:
+        """Cancel a job if it has not ended, and remove its files when it has."""
+        with self._changed:
+            self._jobs.pop(job.id, None)
+        self.cancel(job)
+        if job.has_ended:
+            self.discard(job.folder)
+
+    def drain(self, seconds: float) -> None:
+        """Take no job any more, fail those that wait, and leave those that run so many seconds to finish."""
+        with self._changed:
+            self.stops_at = min(self.stops_at, time.monotonic() + seconds)
+            left = [job for jobs in self._queues.values() for job in jobs]
+            for jobs in self._queues.values():
+                jobs.clear()
+        for job in left:
+            message = "the server is being stopped, and had not begun with this: send it again later"
+            job.update(state="failed", failure=Failure("stopping", message))
+            self.has_ended(job)
+
+    def close(self, seconds: float = 0.0) -> None:
+        """Drain, then end all processes and remove all files; twice does no harm."""
+        self.drain(seconds)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._running, seconds + 10)
+        self.ended.set()
+        with self._changed:
+            self._changed.notify_all()
+        for keeper in self.keepers:
+            keeper.join()
+        shutil.rmtree(self.place, ignore_errors=True)
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- what keepers call ------------------------------------------------------------------------------------
+
+    def next_job(self, device: str, timeout: float) -> StudioJob | None:
+        """The next job of a device's queue, which counts as running from now on; None if there is none meanwhile."""
+        jobs = self._queues[device]
+        with self._changed:
+            self._changed.wait_for(lambda: jobs or self.ended.is_set(), timeout)
+            if not jobs or self.ended.is_set():
+                return None
+            job = jobs.popleft()
+            self._running.add(job)
+            return job
+
+    def has_ended(self, job: StudioJob) -> None:
+        """Count a job that has ended, and remove its files if nobody will ask for them."""
+        with self._changed:
+            self._running.discard(job)
+            self._active[job.client] -= 1
+            self._active += Counter()  # without those that have none
+            if job.began is not None and job.ended is not None:
+                self._mean += 0.2 * (job.ended - job.began - self._mean)
+            is_known = job.id in self._jobs
+            self._changed.notify_all()
+        for observer in self.observers:
+            observer.ended(job)
+        if not is_known:
+            self.discard(job.folder)
+
+    def painted(self, seconds: Mapping[str, float]) -> None:
+        """Count a picture."""
+        for observer in self.observers:
+            observer.painted(seconds)
+
+    # -- what is inside ---------------------------------------------------------------------------------------
+
+    def _check_room(self, client: str) -> None:
+        limits, waiting = self.limits, sum(map(len, self._queues.values()))
+        if self.is_stopping:
+            raise BusyError("the server is being stopped, and takes no work: try again later", "stopping", 30)
+        after = max(1, math.ceil(self._mean * (waiting + 1) / len(self.keepers)))
+        if self._active[client] >= limits.jobs_per_client:
+            raise BusyError(
+                f"{self._active[client]} jobs of yours are waiting or running, and a client may have "
+                f"{limits.jobs_per_client}: wait for one of them, or cancel it",
+                "client",
+                after,
+            )
+        if waiting >= limits.queue:
+            raise BusyError(f"{waiting} jobs are waiting, and no more are taken now: try again later", "queue", after)
+
+    def _refused(self, error: BusyError) -> None:
+        for observer in self.observers:
+            observer.refused(error.why)
+
+    def _device(self, request: StylizeRequest) -> str:
+        """The device whose queue is the shortest, or the one that is asked for."""
+        if "device" not in request.given or request.device == "auto":
+            return min(self.devices, key=lambda device: self.waiting(device) + self.running(device))
+        if request.device in self.devices:
+            return request.device
+        if self.devices == ("auto",):
+            return "auto"
+        raise OptionError(f"`device` {request.device!r} is none of {', '.join(self.devices)}, which paint here")
+
+    def _checked(self, request: StylizeRequest) -> StylizeRequest:
+        """The request, if all it names is known here, within the limits."""
+        styles = [row.name for row in self.styles]
+        for row in request.style:
+            _check_name("style", row.image, styles)
+        for mask in request.mask:
+            _check_name("mask", mask, ())
+        _check_name("init", request.init, get_args(Init))
+        _check_text("model", request.model, shipped_models())
+        _check_text("backbone", request.backbone, list(BACKBONES))
+        limits = self.limits
+        for name, most in (("max_megapixels", limits.megapixels), ("steps", limits.steps)):
+            if name in request.given and getattr(request, name) > most:
+                raise OptionError(f"`{name}` is {getattr(request, name):g}, and at most {most:g} is allowed here", name)
+        largest = min(request.max_megapixels, limits.megapixels)
+        return request.with_changes(max_megapixels=largest)
+
+    def _task(
+        self,
+        photo: PictureSource,
+        request: StylizeRequest,
+        options: OutputOptions,
+        format: str,  # noqa: A002
+        recipe: bool,
+        folder: Path,
+    ) -> dict[str, Any]:
+        if format not in FORMATS:
+            raise OptionError(f"`format` is {format!r}{nearest(format, FORMATS)}: use one of {', '.join(FORMATS)}")
+        changes: dict[str, Any] = {
+            "style": [
+                Style(_in_file(row.image, folder, f"style-{i}"), row.weight) for i, row in enumerate(request.style, 1)
+            ],
+            "mask": [_in_file(mask, folder, f"mask-{i}") for i, mask in enumerate(request.mask, 1)],
+            "init": _in_file(request.init, folder, "init"),
+        }
+        request = request.with_changes(**{name: value for name, value in changes.items() if value})
+        return {
+            "photo": os.fspath(_in_file(photo, folder, "photo")),
+            "request": request.to_json(),
+            "options": options.model_dump(include=set(options.given)),
+            "output": os.fspath(folder / f"painting.{format}"),
+            "preview": os.fspath(folder / "preview.jpg"),
+            "recipe": recipe,
+            "limits": {"steps": self.limits.steps, "megapixels": self.limits.megapixels},
+        }
+
+    def _tidy(self) -> None:
+        """Remove what has been kept long enough, until the service ends."""
+        while not self.ended.wait(TIDY):
+            now = time.monotonic()
+            with self._changed:
+                over = [job for job in self._jobs.values() if job.ended is not None]
+                too_many = over[: max(0, len(over) - self.limits.kept)]
+                too_old = [job for job in over if job.ended is not None and now - job.ended > self.limits.kept_seconds]
+            for job in {*too_many, *too_old}:
+                self.forget(job)
+
+
+def _check_name(option: str, picture: Any, names: Sequence[str]) -> None:
+    """OptionError for a text that is none of these names: files are given by their `Path`."""
+    if isinstance(picture, str) and picture not in names:
+        known = f"use {', '.join(names)}, or send a picture" if names else "send a picture"
+        raise OptionError(f"`{option}` {picture!r} is not known here{nearest(picture, names)}: {known}", option)
+
+
+def _check_text(option: str, value: Any, names: Sequence[str]) -> None:
+    if value is not None and value not in names:
+        known = f"use {' or '.join(names)}"
+        raise OptionError(f"`{option}` {os.fspath(value)!r} is not known here{nearest(value, names)}: {known}", option)
+
+
+def _in_file(picture: Any, folder: Path, name: str) -> Any:
+    """The path of a picture, which is written into the folder if it is in memory; names stay as they are."""
+    if picture is None or isinstance(picture, str | os.PathLike):
+        return picture
+    path = folder / f"{name}.png"
+    write(as_picture(picture, min_side=1), path, compression=1)
+    return path
+
+
+def _own_folder() -> tuple[Path, IO[bytes]]:
+    """A folder for this service's files, and the lock that says it is in use; those whose owner is gone are removed."""
+    import fcntl
+
+    def locked(folder: Path) -> IO[bytes]:
+        file = (folder / LOCK).open("wb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise
+        return file
+
+    for old in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*"):
+        with suppress(OSError):  # another's, or in use
+            found = (old / LOCK).stat()
+            if found.st_uid == os.getuid() and time.time() - found.st_mtime > YOUNG:
+                locked(old).close()
+                shutil.rmtree(old, ignore_errors=True)
+    place = Path(tempfile.mkdtemp(prefix=FOLDERS))
+    return place, locked(place)

@@ -1,0 +1,193 @@
+"""Painting coarse to fine: large forms as in a small painting, and strokes of the network's own size on top of them.
+
+A network learns strokes of one size in pixels. A large picture is therefore painted small first. What that changed of
+the photo is enlarged and laid on the next larger photo, whose detail is all there, and that is painted again, not at
+full strength, so that the forms stay; and so on up to the picture's own size.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from impasto.core.host import in_our_settings
+from impasto.core.resizing import resize
+from impasto.core.rows import MapShape, RowStore
+from impasto.core.streams import split_rows
+from impasto.networks.bound import BoundStyle
+from impasto.tiling.bands import BandProgress
+from impasto.tiling.fitting import paint, paint_rows
+from impasto.tiling.photos import Photo
+from impasto.tiling.plan import TilingOptions, TilingPlan
+from impasto.tiling.resized import Resized
+
+__all__ = ["Stored", "Underpainting", "paint_coarse", "paint_coarse_to_fine"]
+
+COPIED = 1 << 20  # px of rows that are brought to another size at a time
+
+
+@torch.inference_mode()
+def paint_coarse_to_fine(
+    bound: BoundStyle,
+    photo: Tensor,
+    coarse: Sequence[tuple[int, int]],
+    strength: float,
+    options: TilingOptions | None = None,
+    *,
+    masks: Sequence[Tensor] | None = None,
+    prime: Callable[[Tensor], Tensor] = lambda photo: photo,
+) -> Generator[BandProgress, None, Tensor]:
+    """Repaint a photo at each of the `coarse` (height, width), the smallest first, and then at its own.
+
+    Each size is painted as `fitting.paint` does, at once or in bands, with the same bits either way. A record comes
+    after every band, and after every size; what the generator returns is the painting, (1, 3, H, W) in [0, 1].
+
+    Args:
+        bound: a network with its styles, from `inference.bind`.
+        photo: (1, 3, H, W) in [0, 1] on the network's device.
+        coarse: ascending, smaller than the photo.
+        strength: in [0, 1], of every size but the first; what is painted before keeps the rest.
+        options: as of `paint`.
+        masks: the region of each style at the photo's size, see `BoundStyle.forward`.
+        prime: what the first size is painted on, given its photo.
+
+    Raises:
+        OptionError, OutputError: as from `paint`.
+    """
+    photos = [photo]
+    for size in reversed(coarse):
+        photos.insert(0, resize(photos[0], size))
+    total, began, done = sum(one.shape[2] * one.shape[3] for one in photos), time.perf_counter(), 0.0
+    change: Tensor | None = None  # what the size before changed of its photo
+    while True:
+        small = photos.pop(0)
+        size = (small.shape[2], small.shape[3])
+        ground = prime(small) if change is None else resize(change, size, clamp=False).add_(small).clamp_(0, 1)
+        regions = None if masks is None else [resize(mask, size) for mask in masks]
+        part = small.shape[2] * small.shape[3] / total
+        painted = yield from _shares(paint(bound, ground, options, masks=regions), done, part, began)
+        if change is not None:
+            painted.lerp_(ground, 1 - strength)
+        del ground
+        done += part
+        yield BandProgress(min(1.0, done), time.perf_counter() - began)
+        if not photos:
+            return painted
+        change = painted.sub_(small)
+        del painted
+
+
+class Underpainting:
+    """A `Photo` on which the next size is painted: its own photo, and what the size before changed, enlarged.
+
+    Args:
+        photo: of this size.
+        change: painting minus photo of the size before, (1, 3, n, w) by rows.
+    """
+
+    def __init__(self, photo: Photo, change: Photo) -> None:
+        self.photo, self.height, self.width = photo, photo.height, photo.width
+        self.change = Resized(change, (photo.height, photo.width), clamp=False)
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        """See `Photo`."""
+        return self.change.read(top, bottom).add_(self.photo.read(top, bottom)).clamp_(0, 1)
+
+    def repainted(self, top: int, rows: Tensor, strength: float) -> Tensor:
+        """What finished rows (1, 3, n, W) from `top` on become at this strength, on the processor."""
+        return rows.float().cpu().clamp(0, 1).lerp_(self.read(top, top + rows.shape[2]), 1 - strength)
+
+
+class Stored:
+    """The rows of a store, as a `Photo`."""
+
+    def __init__(self, store: RowStore) -> None:
+        self.store, self.height, self.width = store, store.shape.height, store.shape.width
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        """See `Photo`."""
+        return self.store.read(top, bottom)
+
+
+@in_our_settings
+@torch.inference_mode()
+def paint_coarse(
+    bound: BoundStyle,
+    photo: Photo,
+    plans: Sequence[TilingPlan],
+    strength: float,
+    out: RowStore,
+    *,
+    prime: Callable[[Photo], Photo] = lambda photo: photo,
+) -> Generator[BandProgress, None, None]:
+    """Paint the coarse sizes of a photo that need not be in memory, and put what the last one changed into `out`.
+
+    Nothing of any size is held in memory but bands of rows: the photo at each size, and what a size changed, lie in
+    temporary files, which go when the next size is painted, or when the generator is closed.
+
+    Args:
+        bound: a network with its styles, from `inference.bind`.
+        photo: of the painting's own size.
+        plans: how each coarse size is painted, the smallest first, from `fitting.plan_for`.
+        strength: as of `paint_coarse_to_fine`.
+        out: of the last coarse size, three channels.
+        prime: as of `paint_coarse_to_fine`.
+
+    Raises:
+        OutputError: the disk has no room.
+    """
+    with ExitStack() as stack:
+        photos: list[RowStore] = []
+        for plan in reversed(plans):
+            store = stack.enter_context(RowStore(MapShape(3, plan.height, plan.width, torch.float32), 0))
+            _copy(Resized(Stored(photos[0]) if photos else photo, (plan.height, plan.width)), store)
+            photos.insert(0, store)
+        total, began, done = sum(plan.height * plan.width for plan in plans), time.perf_counter(), 0.0
+        change: RowStore | None = None
+        for plan, store in zip(plans, photos, strict=True):
+            small = Stored(store)
+            ground = None if change is None else Underpainting(small, Stored(change))
+            into = out if plan is plans[-1] else stack.enter_context(RowStore(store.shape, 0))
+            put = partial(_keep_change, small, ground, strength, into)
+            part = plan.height * plan.width / total
+            yield from _shares(paint_rows(bound, ground or prime(small), plan, put), done, part, began)
+            done += part
+            for used in (store, change):
+                if used is not None:
+                    used.close()
+            change = into
+
+
+def _keep_change(
+    small: Photo, ground: Underpainting | None, strength: float, into: RowStore, top: int, rows: Tensor
+) -> None:
+    """Put the difference of finished rows to the photo into a store."""
+    painted = rows.float().cpu().clamp(0, 1) if ground is None else ground.repainted(top, rows, strength)
+    into.write(top, painted - small.read(top, top + rows.shape[2]))
+
+
+def _copy(source: Photo, store: RowStore) -> None:
+    for top, bottom in split_rows(source.height, max(1, min(source.height, COPIED // source.width))):
+        store.write(top, source.read(top, bottom))
+
+
+def _shares(
+    records: Generator[BandProgress, None, Tensor] | Generator[BandProgress, None, None],
+    before: float,
+    part: float,
+    began: float,
+) -> Generator[BandProgress, None, Tensor]:
+    """The records of one size as those of all; gives back what it gives back."""
+    with closing(records):
+        while True:
+            try:
+                record = next(records)
+            except StopIteration as end:
+                painted: Tensor = end.value
+                return painted
+            yield BandProgress(min(1.0, before + part * record.done), time.perf_counter() - began)
