@@ -218,7 +218,7 @@ def faults(given: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="bulk-") as name:
         folder = Path(name)
         make_pictures(folder / "photos", given.pictures, 96)
-        with machine(given.on, given.nodes) as where, store(given.store, folder) as (source, target):
+        with store(given.store, folder) as (source, target), machine(given.on, given.nodes) as where:
             told = Counter[str]()
             began = time.monotonic()
             schedule = {"who hands out": given.pictures // 3, "a node": given.pictures * 2 // 3}
@@ -254,6 +254,10 @@ def paint_under_fire(
     reader.start()
     try:
         for line in command.stdout:
+            if not line.startswith("{"):
+                told["other lines on stdout"] += 1
+                print(f"\n{line.rstrip()}")
+                continue
             record = json.loads(line)
             done = record["done"] + record["before"]
             print(f"\r{done} of {record['total']}, {record['rate']:.1f}/s   ", end="", flush=True)

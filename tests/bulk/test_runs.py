@@ -427,3 +427,25 @@ def test_any_store(photos: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert outputs(tmp_path / "out") == NAMES
     assert verified(tmp_path / "out").good == 6
+
+
+def test_films_go_through_the_same_run(photos: Path, tmp_path: Path, paint, task_for) -> None:
+    av = pytest.importorskip("av")
+    pytest.importorskip("cv2")
+    import numpy as np
+
+    with av.open(str(photos / "clip.mp4"), "w") as film:
+        stream = film.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 40, "yuv420p"
+        for number in range(4):
+            frame = av.VideoFrame.from_ndarray(np.full((40, 48, 3), 50 * number, np.uint8), format="rgb24")
+            film.mux(stream.encode(frame))
+        film.mux(stream.encode())
+    (photos / "broken.mkv").write_bytes(b"no film")
+    run, _ = paint(photos, task_for(tmp_path / "out"))
+    assert (run.tally.done, run.tally.failed, run.tally.films) == (7, 1, 1)
+    with av.open(str(tmp_path / "out" / "clip.mp4")) as film:
+        assert len(list(film.decode(video=0))) == 4
+    assert verified(tmp_path / "out").good == 7
+    run, _ = paint(photos, task_for(tmp_path / "out"), retry_failed=0)
+    assert run.left.to_paint == 0

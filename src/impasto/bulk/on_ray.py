@@ -138,7 +138,7 @@ class RayPool:
         own: dict[str, Any] = {} if self._address else {"object_store_memory": OBJECT_STORE, "include_dashboard": False}
         try:
             ray.init(address=self._address, log_to_driver=False, logging_level="error", **own)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             said = str(error).partition("\n")[0]
             raise OptionError(f"`on` ray: no cluster at {self._address!r} ({said})", "on") from error
         self._started = True

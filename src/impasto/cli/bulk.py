@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -92,8 +94,8 @@ def bulk(ctx: typer.Context, **_options: Any) -> None:
     if not {"style", "model"} & given.keys():
         raise OptionError("a style is needed: impasto bulk SOURCE TARGET --style NAME|PICTURE", "style")
     run = _run_of(given)
-    with _stopping(run):
-        _carry_out(run, lines=given.get("json_progress", False))
+    with _stopping(run), _lines_of_our_own(asked=given.get("json_progress", False)) as lines:
+        _carry_out(run, lines)
 
 
 def _run_of(given: dict[str, Any]) -> BulkRun:
@@ -137,24 +139,43 @@ def _task(given: dict[str, Any]) -> Task:
     )
 
 
-def _carry_out(run: BulkRun, *, lines: bool) -> None:
+@contextmanager
+def _lines_of_our_own(*, asked: bool) -> Iterator[TextIO | None]:
+    """Standard output for lines of JSON alone; None if nobody asked for it.
+
+    What libraries write there goes to standard error meanwhile: Ray tells of a node that died with pages of its log.
+    """
+    if not asked:
+        yield None
+        return
+    sys.stdout.flush()
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as lines:
+        os.dup2(2, 1)
+        try:
+            yield lines
+        finally:
+            lines.flush()
+            os.dup2(lines.fileno(), 1)
+
+
+def _carry_out(run: BulkRun, lines: TextIO | None) -> None:
     told, last = 0.0, None
     with closing(run.run()) as records, bar() as show:
         for record in records:
             last = record
-            if record.row is not None and record.row.error is not None and not lines and record.failed <= 20:
+            if record.row is not None and record.row.error is not None and lines is None and record.failed <= 20:
                 show_error(record.row.error)
             if time.monotonic() - told >= EVERY:
                 told = time.monotonic()
-                if lines:
-                    typer.echo(json.dumps(record.to_json()))
+                if lines is not None:
+                    print(json.dumps(record.to_json()), file=lines, flush=True)
                 else:
                     _show(show, record)
     left = run.left
     if left is None or last is None:
         return
-    if lines:
-        typer.echo(json.dumps({**last.to_json(), "ended": True, "stopped": run.stopped}))
+    if lines is not None:
+        print(json.dumps({**last.to_json(), "ended": True, "stopped": run.stopped}), file=lines, flush=True)
     counted = run.tally
     earlier = f", {left.done} were before" if left.done else ""
     show_note(f"{counted.done} of {left.total} painted{earlier}, in {run.task.target}; see impasto-report.html there")

@@ -1,0 +1,160 @@
+"""The same on Ray: on a cluster of this machine, by Ray's own test utility."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from impasto.bulk.checking import verify
+from impasto.bulk.manifest import Rows
+from impasto.bulk.on_ray import BEGUN, Painter, ship
+from impasto.bulk.stores import Store
+from impasto.bulk.work import Item, Row, run_name
+
+pytest.importorskip("ray")
+
+
+def blocks(photos: Path) -> dict[str, list[str]]:
+    names = ["a.jpg", "b.png", "d.jpg"]
+    return {"item": [Item(name, str(photos / name)).to_json() for name in names]}
+
+
+def rows_of(painter: Painter, batch: dict[str, list[str]]) -> list[Row]:
+    (said,) = painter(batch)
+    assert set(said["kind"]) <= {"row", "again"}, said
+    return [Row.from_json(text) for kind, text in zip(said["kind"], said["text"], strict=True) if kind == "row"]
+
+
+def hold(target: Path, run: str) -> None:
+    """As a run does that holds the target."""
+    Store(target).put(f".impasto/locks/{run}.json", b"{}")
+
+
+class Killed(BaseException):
+    """Stands for the end of an actor."""
+
+
+def test_a_block_that_was_begun_goes_on_where_the_one_before_was_killed(
+    photos: Path, tmp_path: Path, task_for, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_for(tmp_path / "out")
+    hold(tmp_path / "out", task.run)
+    first = Painter(task)
+
+    def killed(_self, item: Item, row: Row) -> Row:
+        if item.id == "d.jpg":
+            raise Killed
+        return painted(_self, item, row)
+
+    from impasto.bulk.worker import Worker
+
+    painted = Worker._painted
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "_painted", killed)
+        with pytest.raises(Killed):
+            rows_of(first, blocks(photos))
+    second = Painter(task)
+    assert [row.id for row in rows_of(second, blocks(photos))] == ["a.jpg", "b.png", "d.jpg"]
+    assert Counter(row.id for row in Rows(Store(tmp_path / "out"))) == {"a.jpg": 1, "b.png": 1, "d.jpg": 1}
+    assert list(Store(tmp_path / "out").files(BEGUN, hidden=True)) == []
+
+
+def test_a_picture_that_kills_again_and_again_is_given_up(
+    photos: Path, tmp_path: Path, task_for, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from impasto.bulk.worker import Worker
+
+    task = task_for(tmp_path / "out")
+    hold(tmp_path / "out", task.run)
+    painted = Worker._painted
+
+    def deadly(self, item: Item, row: Row) -> Row:
+        if item.id == "b.png":
+            raise Killed
+        return painted(self, item, row)
+
+    monkeypatch.setattr(Worker, "_painted", deadly)
+    for _ in range(3):
+        with pytest.raises(Killed):
+            rows_of(Painter(task), blocks(photos))
+    found = {row.id: row.kind for row in rows_of(Painter(task), blocks(photos))}
+    assert found == {"a.jpg": None, "b.png": "WorkerError", "d.jpg": None}
+
+
+def test_an_actor_whose_run_is_gone_paints_no_more(photos: Path, tmp_path: Path, task_for) -> None:
+    task = task_for(tmp_path / "out")
+    assert rows_of(Painter(task), blocks(photos)) == []
+
+
+def test_files_of_a_request_travel_with_it(photos: Path, tmp_path: Path, task_for) -> None:
+    target = Store(tmp_path / "out")
+    task = ship(task_for(tmp_path / "out", str(photos / "c.webp")), target)
+    (place,) = task.files.values()
+    assert target.read(place) == (photos / "c.webp").read_bytes()
+    (photos / "c.webp").unlink()
+    hold(tmp_path / "out", task.run)
+    assert [row.kind for row in rows_of(Painter(task), blocks(photos))] == [None] * 3
+
+
+def test_a_cluster_paints_though_an_actor_is_killed(photos: Path, tmp_path: Path) -> None:
+    for number in range(40):
+        (photos / f"{number}.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    target = tmp_path / "out"
+    given = (str(photos), str(target), "--style", "great-wave", "--engine", "light", "--on", "ray", "--json-progress")
+    command = subprocess.Popen(
+        (sys.executable, "-c", "from impasto.cli.app import main; main()", "bulk", *given),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "TMPDIR": "/tmp"},  # a socket's path may have 107 letters
+    )
+    actors: list[int] = []
+    end = time.monotonic() + 120
+    while not actors and command.poll() is None and time.monotonic() < end:
+        rows = (target / ".impasto" / "rows").glob("*.jsonl")
+        if any(path.read_text().count("\n") >= 2 for path in rows):
+            actors = [one for one in below(command.pid) if "MapWorker" in title(one)]
+        time.sleep(0.05)
+    for actor in actors[:1]:
+        os.kill(actor, signal.SIGKILL)
+    said, errors = command.communicate(timeout=400)
+    assert command.returncode == 0, errors[-3000:]
+    last = json.loads(said.splitlines()[-1])
+    assert (last["done"], last["failed"], last["total"]) == (46, 0, 46)
+    assert actors
+    assert Counter(row.id for row in Rows(Store(target))).most_common(1)[0][1] == 1
+    *_, found = verify(str(target), run_name())
+    assert (found.good, found.faults) == (46, 0)
+
+
+def title(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def below(parent: int) -> list[int]:
+    """All processes below one."""
+    parents = {}
+    for path in Path("/proc").iterdir():
+        if path.name.isdigit():
+            try:
+                parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            except (OSError, IndexError):
+                continue
+    found, open_ends = [], [parent]
+    while open_ends:
+        one = open_ends.pop()
+        mine = [process for process, above in parents.items() if above == one]
+        found += mine
+        open_ends += mine
+    return found
