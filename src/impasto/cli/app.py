@@ -38,6 +38,11 @@ class _Program(Commands):
     user sees.
     """
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names as help shows them: in the order of `COMMANDS`."""
+        there = super().list_commands(ctx)
+        return [name for name in COMMANDS if name in there]
+
     def make_context(self, *args: Any, **extra: Any) -> Any:
         with _endings():
             return super().make_context(*args, **extra)
@@ -61,26 +66,29 @@ def _endings() -> Iterator[None]:
 
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
-        "compress": ("compress", "compress"),
+        # For everybody,
         "stylize": ("stylize", "stylize"),
+        "studio": ("studio", "studio"),
         "video": ("video", "video"),
         "steady": ("video", "steady"),
         "bulk": ("bulk", "bulk"),
         "styles": ("styles", "styles"),
         "recipe": ("recipe", "recipe"),
-        "evaluate": ("evaluate", "evaluate"),
-        "dataset": ("dataset", "dataset_app"),
-        "lab": ("lab", "lab_app"),
+        "info": ("info", "info"),
+        "web": ("web", "web"),
+        # for those who train and bring networks along,
         "train": ("train", "train_app"),
-        "export": ("export", "export_app"),
         "import": ("import_", "import_"),
         "weights": ("weights", "weights_app"),
-        "web": ("web", "web"),
-        "studio": ("studio", "studio"),
-        "info": ("info", "info"),
+        "dataset": ("dataset", "dataset_app"),
+        # who compare and look inside, who build on it, or build this package.
+        "evaluate": ("evaluate", "evaluate"),
+        "lab": ("lab", "lab_app"),
+        "export": ("export", "export_app"),
+        "compress": ("compress", "compress"),
     }
 )
-"""Name -> module of `impasto.cli`, and the function, or the group, that is the command there."""
+"""Name -> module of `impasto.cli`, and the function, or the group, that is the command there; as people need them."""
 
 
 def program(*names: str) -> typer.Typer:

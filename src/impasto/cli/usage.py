@@ -1,4 +1,4 @@
-"""Groups of commands that list them in the order in which people need them, and errors of usage in our one line."""
+"""Groups of commands whose errors of usage are our one line."""
 
 from __future__ import annotations
 
@@ -15,35 +15,11 @@ from impasto.errors import OptionError, nearest
 
 __all__ = ["Commands"]
 
-# For everybody, for those who train, who compare and look inside, who build this package.
-ORDER = (
-    "stylize",
-    "video",
-    "steady",
-    "styles",
-    "recipe",
-    "info",
-    "web",
-    "train",
-    "weights",
-    "dataset",
-    "evaluate",
-    "lab",
-    "export",
-    "import",
-    "compress",
-)
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # of click, or of the copy that typer brings along
 
 
 class Commands(TyperGroup):
     """A group of commands; what is wrong with how they are called is an `OptionError`."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """The names as help shows them: in `ORDER`, those not in it just before its last."""
-        rank = {name: place for place, name in enumerate(ORDER)}
-        rank[ORDER[-1]] = len(ORDER)
-        return sorted(super().list_commands(ctx), key=lambda name: rank.get(name, len(ORDER) - 1))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A command by its name, or None; its help flows as wide as the terminal is."""
