@@ -32,7 +32,7 @@ pytestmark = pytest.mark.alone  # a browser takes both cores, and a page that wa
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 AXE = EXAMPLES.parent / "build" / "axe-core" / "axe.min.js"
-PATIENCE = 60_000  # ms: machines may be busy
+PATIENCE = 120_000  # ms: machines may be busy
 APART = 2  # of 255
 SERVER = """
 import json, sys

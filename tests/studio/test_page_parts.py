@@ -15,6 +15,7 @@ from PIL import Image
 
 import impasto
 from impasto.errors import DataError, ImageError, ImpastoError, OptionError
+from impasto.studio.limits import Limits
 from impasto.studio.page.controls import ALL, Controls, call_for, command_for, from_recipe, output_name
 from impasto.studio.page.desk import Desk, Desks, plain_name
 from impasto.studio.page.events import Studio, controls_of, names_in_order, request_without_masks
@@ -272,6 +273,27 @@ def test_files_that_are_one_upload_are_as_many_as_were_chosen(desk: Desk, tmp_pa
     assert not upload.parent.exists()
     desk.clear_waiting()
     assert not [file for file in desk.folder.rglob("*") if file.is_file()]
+
+
+def test_a_server_s_limits_hold_on_its_page(tmp_path: Path) -> None:
+    limits = Limits(megapixels=0.002, steps=3, seconds=30)
+    studio, desk = Studio(Painter(Engine(), limits)), Desks(tmp_path / "desks", limits.megapixels).of("one")
+    with pytest.raises(ImageError, match="megapixels"):
+        studio.take_photo(desk, picture(tmp_path / "a.png"), "a.png")
+    studio.take_photo(desk, picture(tmp_path / "a.png", (44, 40)), "a.png")
+    key = desk.take_painting(picture(tmp_path / "b.png", (44, 40), seed=1), "b.png")
+    desk.controls = Controls(((key, 1.0),), quality="good")
+    with pytest.raises(OptionError, match="at most 3"):
+        list(studio.paint(desk))
+    desk.controls, desk.further = Controls(WAVE.styles, size=100), {"upscale": True}
+    with pytest.raises(OptionError, match=r"100x91 px .* choose a smaller `size`"):
+        list(studio.paint(desk))
+    desk.further = {}
+    studio.painter.limits = Limits(seconds=1e-9)
+    with pytest.raises(OptionError, match="longer than the server allows"):
+        list(studio.paint(desk))
+    assert desk.done == []
+    assert not studio.view(desk)["running"]
 
 
 def test_several_photos_stop_after_the_one_that_is_painted(desk: Desk, studio: Studio, tmp_path: Path) -> None:

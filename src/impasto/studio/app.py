@@ -87,7 +87,7 @@ def create_app(
     _add_rest(app)
     if page and find_spec("impasto.studio.page") is not None and find_spec("gradio") is not None:
         engine = Engine(max_memory=shared.share)  # the page's own, in this process
-        app = import_module("impasto.studio.page").mount_page(app, engine, max_upload=shared.limits.upload_bytes)
+        app = import_module("impasto.studio.page").mount_page(app, engine, shared.limits)
     app.add_middleware(Guard, keys=keys, hosts=hosts)
     return app
 

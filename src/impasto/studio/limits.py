@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from impasto.core.memory import parse_memory
 from impasto.errors import OptionError
 from impasto.fields import option
 
-__all__ = ["Limits"]
+if TYPE_CHECKING:
+    from impasto.stylizer.job import Job
+
+__all__ = ["Limits", "check_job"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,20 @@ class Limits:
     def memory_bytes(self) -> int | None:
         """Bytes for all worker processes together; None is what is free."""
         return parse_memory(self.memory)
+
+
+def check_job(job: Job, *, steps: int, megapixels: float) -> None:
+    """OptionError for a job that is larger than the server allows, known before anything is painted."""
+    optimisation = job.as_optimisation()
+    if optimisation is not None and optimisation.steps > steps:
+        raise OptionError(f"{optimisation.steps} steps are asked for, and at most {steps} are made here", "steps")
+    height, width = job.painting_size
+    if height * width > megapixels * 1e6:
+        raise OptionError(
+            f"a painting of {width}x{height} px is {height * width / 1e6:.4g} megapixels, and at most "
+            f"{megapixels:g} are painted here: choose a smaller `size`",
+            "size",
+        )
 
 
 def _within(value: float, bounds: Mapping[str, Any]) -> bool:

@@ -28,6 +28,7 @@ from impasto.errors import ImpastoError, OptionError
 from impasto.files import atomic_path
 from impasto.imaging import fit_long_side
 from impasto.imaging.writing import encode
+from impasto.studio.limits import check_job
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.job import Job, Output, Progress
 from impasto.stylizer.request import OutputOptions, StylizeRequest, finer_settings
@@ -135,7 +136,7 @@ def _paint(engine: Engine, line: _Line, task: Mapping[str, Any], device: str) ->
         raise OptionError(f"`settings` has {min(unknown)!r}, which is none of the finer settings", "settings")
     place = Output(task["output"], OutputOptions.of(**task["options"]), recipe=task["recipe"])
     with engine.job(Path(task["photo"]), request, output=place) as job:
-        _check(job, task["limits"])
+        check_job(job, **task["limits"])
         teller = _Teller(line, task["id"])
         with closing(job.run()) as records:
             for record in records:
@@ -147,20 +148,6 @@ def _paint(engine: Engine, line: _Line, task: Mapping[str, Any], device: str) ->
                     _show(job, Path(task["preview"]))
                     line.say("preview", id=task["id"])
         return {"is": "done", "notes": list(job.notes), "summary": job.summary(), "seconds": teller.seconds()}
-
-
-def _check(job: Job, limits: Mapping[str, Any]) -> None:
-    """OptionError for a job that is larger than the server allows, known before anything is painted."""
-    steps = job.as_optimisation()
-    if steps is not None and steps.steps > limits["steps"]:
-        raise OptionError(f"{steps.steps} steps are asked for, and at most {limits['steps']} are made here", "steps")
-    height, width = job.painting_size
-    if height * width > limits["megapixels"] * 1e6:
-        raise OptionError(
-            f"a painting of {width}x{height} px is {height * width / 1e6:.4g} megapixels, and at most "
-            f"{limits['megapixels']:g} are painted here: choose a smaller `size`",
-            "size",
-        )
 
 
 def _show(job: Job, path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from impasto.errors import require
 
 if TYPE_CHECKING:
+    from impasto.studio.limits import Limits
     from impasto.stylizer.engine import Engine
 
 __all__ = ["build_page", "mount_page", "show_page"]
@@ -14,8 +15,8 @@ __all__ = ["build_page", "mount_page", "show_page"]
 _NEEDED = "gradio", "studio", "the studio's page"
 
 
-def build_page(engine: Engine) -> Any:
-    """The page as `gradio.Blocks`, which paints on this engine. MissingExtraError without Gradio.
+def build_page(engine: Engine, limits: Limits | None = None) -> Any:
+    """The page as `gradio.Blocks`, which paints on this engine, within limits. MissingExtraError without Gradio.
 
     To be shown in a notebook it goes through `show_page`, in an application of one's own through `mount_page`: a
     page's looks are given where it is served.
@@ -23,16 +24,16 @@ def build_page(engine: Engine) -> Any:
     require(*_NEEDED)
     from impasto.studio.page.blocks import blocks_for
 
-    return blocks_for(engine)
+    return blocks_for(engine, limits)
 
 
-def mount_page(app: Any, engine: Engine, *, max_upload: int | None = None) -> Any:
+def mount_page(app: Any, engine: Engine, limits: Limits | None = None) -> Any:
     """A FastAPI application with the page at ``/``, behind the routes that it has already.
 
     Args:
         app: the `fastapi.FastAPI`; it is given back.
         engine: paints.
-        max_upload: bytes that a file may have; None for no limit.
+        limits: what visitors may ask for; None for none.
 
     Raises:
         MissingExtraError: without Gradio.
@@ -40,7 +41,7 @@ def mount_page(app: Any, engine: Engine, *, max_upload: int | None = None) -> An
     require(*_NEEDED)
     from impasto.studio.page.blocks import mounted
 
-    return mounted(app, build_page(engine), max_upload)
+    return mounted(app, build_page(engine, limits), None if limits is None else limits.upload_bytes)
 
 
 def show_page(engine: Engine | None = None, *, height: int = 900) -> Any:

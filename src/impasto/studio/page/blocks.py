@@ -21,8 +21,10 @@ from impasto.studio.page.painting import Painter
 from impasto.studio.page.several import paint_several, waiting
 from impasto.stylizer.choice import has_torch
 from impasto.stylizer.route import gallery_styles
+from impasto.types import MAX_MEGAPIXELS
 
 if TYPE_CHECKING:
+    from impasto.studio.limits import Limits
     from impasto.stylizer.engine import Engine
 
 __all__ = ["blocks_for", "mounted", "shown_inline"]
@@ -33,7 +35,7 @@ FIRST: Final = {"strength": 100, "strokes": STROKES, "keep_colors": False, "qual
 AT_ONCE: Final = 2  # paintings at full size at the same time; others wait in Gradio's queue
 
 
-def blocks_for(engine: Engine) -> Any:
+def blocks_for(engine: Engine, limits: Limits | None) -> Any:
     """The page, see `build_page`."""
     gr = load_library("gradio", "studio", "the studio's page")
     uploads = Path(load_library("gradio.utils", "studio", "the studio's page").get_upload_folder())
@@ -41,9 +43,9 @@ def blocks_for(engine: Engine) -> Any:
     # Below the folder of uploads, because that is where Gradio serves files from; it goes with the page.
     folder = tempfile.TemporaryDirectory(prefix="impasto-", dir=uploads, ignore_cleanup_errors=True)
     place = Path(folder.name)
-    desks = Desks(place / "desks")
+    desks = Desks(place / "desks", MAX_MEGAPIXELS if limits is None else limits.megapixels)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
-        painter = Painter(engine)
+        painter = Painter(engine, limits)
         _Page(gr, Studio(painter), desks, uploads, _thumbnails(place / "gallery")).build()
         page.load(painter.warm, queue=False, show_progress="hidden", api_visibility="private")
     page.desks, page.folder = desks, folder

@@ -24,6 +24,7 @@ from impasto.imaging.reading import read_header
 from impasto.imaging.reduced import read_light, read_reduced
 from impasto.imaging.sizes import fit_long_side
 from impasto.stylizer.recipe import Recipe, read_recipe
+from impasto.types import MAX_MEGAPIXELS
 
 if TYPE_CHECKING:
     from impasto.studio.page.controls import Controls
@@ -90,6 +91,7 @@ class Desk:
     """One visitor's things. What `folder` holds goes with it.
 
     Attributes:
+        max_megapixels: of a picture that is read.
         masks: by the style that they are for, ``all`` for a mix as a whole.
         further: options that came with a painted picture's recipe and that the page has no control for.
         done: what was painted, latest first.
@@ -103,6 +105,7 @@ class Desk:
     """
 
     folder: Path
+    max_megapixels: float = MAX_MEGAPIXELS
     photo: Photo | None = None
     paintings: dict[str, Painting] = field(default_factory=dict)
     masks: dict[str, Path] = field(default_factory=dict)
@@ -135,8 +138,8 @@ class Desk:
         """Put a file on the desk as the photo; ImageError if it is no picture, and the one before stays."""
         path = self._take(upload, name)
         try:
-            size = read_header(path).size
-            shown = read_reduced(path, long_side=SHOWN)
+            size = read_header(path, max_megapixels=self.max_megapixels).size
+            shown = read_reduced(path, long_side=SHOWN, max_megapixels=self.max_megapixels)
             shown = at_most(shown, SHOWN)
             small = at_most(shown, PREVIEW)
             recipe = _recipe(path)
@@ -154,7 +157,7 @@ class Desk:
         """Put a file on the desk as a style; gives what to call it. ImageError if it is no picture."""
         path = self._take(upload, name)
         try:
-            shown = read_reduced(path, long_side=PREVIEW)
+            shown = read_reduced(path, long_side=PREVIEW, max_megapixels=self.max_megapixels)
         except BaseException:
             shutil.rmtree(path.parent, ignore_errors=True)
             raise
@@ -295,10 +298,11 @@ class Desks:
 
     Args:
         folder: where their files lie; made when it is needed, and removed by `clear`.
+        max_megapixels: of a picture that is read.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, max_megapixels: float = MAX_MEGAPIXELS) -> None:
+        self.folder, self.max_megapixels = folder, max_megapixels
         self._desks: dict[str, Desk] = {}
         self._lock = threading.Lock()
 
@@ -308,7 +312,7 @@ class Desks:
         with self._lock:
             idle = [key for key, desk in self._desks.items() if now - desk.used > IDLE and desk.job is None]
             old = [self._desks.pop(key) for key in idle if key != visitor]
-            desk = self._desks.setdefault(visitor, Desk(self.folder / secrets.token_hex(16)))
+            desk = self._desks.setdefault(visitor, Desk(self.folder / secrets.token_hex(16), self.max_megapixels))
             desk.used = now
         for one in old:
             one.clear()

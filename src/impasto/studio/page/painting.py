@@ -5,6 +5,7 @@ Whatever is painted is a `Job` of an `Engine`; who wants another (a queue, a poo
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -15,16 +16,18 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from impasto.errors import ImpastoError
+from impasto.errors import ImpastoError, OptionError
 from impasto.imaging import Picture, read, write
 from impasto.imaging.embedded import read_recipe
 from impasto.imaging.reduced import read_reduced
+from impasto.studio.limits import check_job
 from impasto.studio.page.desk import at_most
 from impasto.stylizer.job import Job, Output, Progress
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.route import gallery_styles
 
 if TYPE_CHECKING:
+    from impasto.studio.limits import Limits
     from impasto.studio.page.desk import Desk
     from impasto.stylizer.engine import Engine
 
@@ -57,10 +60,15 @@ class Update:
 
 
 class Painter:
-    """Paints for the page on an engine that others may share."""
+    """Paints for the page on an engine that others may share.
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    Args:
+        engine: paints.
+        limits: what visitors may ask for; None lets them have what `StylizeRequest` does.
+    """
+
+    def __init__(self, engine: Engine, limits: Limits | None = None) -> None:
+        self.engine, self.limits = engine, limits
         engine.pictures = max(engine.pictures, MANY)
         self._warm = threading.Lock()
 
@@ -75,7 +83,7 @@ class Painter:
 
     def preview(self, photo: Picture, request: StylizeRequest) -> tuple[Picture, list[str]]:
         """A small picture painted at once, and what should be told of it. Errors as of `Engine.job` and `Job.run`."""
-        with self.engine.job(photo, request) as job:
+        with self.engine.job(photo, self._within(request)) as job:
             for _ in job.run():
                 pass
             return job.result(), list(job.notes)
@@ -85,14 +93,29 @@ class Painter:
 
         Errors as of `Engine.job` and `Job.run`. Closing the generator stops.
         """
-        with self.engine.job(str(photo), request, output=Output(str(output))) as job:
+        limits = self.limits
+        with self.engine.job(str(photo), self._within(request), output=Output(str(output))) as job:
+            if limits is not None:
+                check_job(job, steps=limits.steps, megapixels=limits.megapixels)
             desk.job = job
+            ends = math.inf if limits is None else time.monotonic() + limits.seconds
             try:
-                yield from self._watched(desk, job)
+                for update in self._watched(desk, job):
+                    if time.monotonic() > ends:
+                        raise OptionError(
+                            "this takes longer than the server allows: choose a smaller `size`, or another `quality`"
+                        )
+                    yield update
                 for note in job.notes:
                     yield Update("Painted", 1.0, note=note)
             finally:
                 desk.job = None
+
+    def _within(self, request: StylizeRequest) -> StylizeRequest:
+        """The request, which reads no picture that is larger than the limits."""
+        if self.limits is None:
+            return request
+        return request.with_changes(max_megapixels=min(request.max_megapixels, self.limits.megapixels))
 
     def _watched(self, desk: Desk, job: Job) -> Iterator[Update]:
         yield Update("Looking at what there is to do")
