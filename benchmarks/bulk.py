@@ -11,7 +11,8 @@ until a run comes to its end, then counts outputs, rows of the manifest and hash
 
 ``speed`` compares pictures a second at 512 px with a plain loop of one engine for each core, in turns. ``memory`` tells
 what workers hold after 500 pictures and at the end. ``ids`` makes a target of a million finished ids and tells how long
-a run takes to know what is left, and in what memory. A Ray cluster is one of this machine, by Ray's test utility.
+a run takes to know what is left, and in what memory. A Ray cluster is one of this machine, by Ray's test utility;
+with ``--nodes 0`` it is the one that the command itself starts.
 """
 
 from __future__ import annotations
@@ -108,7 +109,10 @@ def held(process: int) -> int:
 class Machine:
     """This machine alone: workers are below the command."""
 
-    address, title = "local", "spawn_main"
+    title = "spawn_main"
+
+    def __init__(self, address: str = "local") -> None:
+        self.address = address
 
     def workers(self, command: int) -> list[int]:
         return children(command, self.title)
@@ -143,8 +147,8 @@ class Nodes(Machine):
 
 @contextmanager
 def machine(on: str, nodes: int) -> Iterator[Machine]:
-    if on == "local":
-        yield Machine()
+    if on == "local" or not nodes:
+        yield Machine(on)
         return
     found = Nodes(nodes)
     try:
@@ -364,7 +368,7 @@ def in_bulk(photos: Path, target: Path, where: Machine) -> float:
 
 
 def speed(given: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory(prefix="bulk-") as name, machine(given.on, len(os.sched_getaffinity(0))) as where:
+    with tempfile.TemporaryDirectory(prefix="bulk-") as name, machine(given.on, given.nodes) as where:
         folder = Path(name)
         make_pictures(folder / "photos", given.pictures, 512)
         files = sorted(map(str, (folder / "photos").rglob("*.jpg")))
@@ -374,14 +378,14 @@ def speed(given: argparse.Namespace) -> None:
                 "plain": lambda: plain(files, folder / "plain"),
                 "bulk": lambda: in_bulk(folder / "photos", folder / "out", where),
             }
-            found = {turn: turns[turn]() for turn in (sorted(turns) if number % 2 else sorted(turns, reverse=True))}
+            found = {turn: turns[turn]() for turn in (sorted(turns, reverse=number % 2 == 1))}
             pairs.append(found["bulk"] / found["plain"])
             print(f"plain loop {found['plain']:.2f}/s, {given.on} {found['bulk']:.2f}/s: {pairs[-1]:.1%}", flush=True)
         print(f"{given.on}: median {statistics.median(pairs):.1%} of a plain loop, {given.pictures} pictures of 512 px")
 
 
 def memory(given: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory(prefix="bulk-") as name, machine(given.on, len(os.sched_getaffinity(0))) as where:
+    with tempfile.TemporaryDirectory(prefix="bulk-") as name, machine(given.on, given.nodes) as where:
         folder = Path(name)
         make_pictures(folder / "photos", given.pictures, 96)
         arguments = (

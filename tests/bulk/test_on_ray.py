@@ -29,7 +29,7 @@ def blocks(photos: Path) -> dict[str, list[str]]:
 
 def rows_of(painter: Painter, batch: dict[str, list[str]]) -> list[Row]:
     (said,) = painter(batch)
-    assert set(said["kind"]) <= {"row", "again"}, said
+    assert set(said["kind"]) <= {"row", "again", "over"}, said
     return [Row.from_json(text) for kind, text in zip(said["kind"], said["text"], strict=True) if kind == "row"]
 
 

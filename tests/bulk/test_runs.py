@@ -122,8 +122,8 @@ def test_another_recipe_is_an_error_unless_it_is_asked_for(photos: Path, tmp_pat
     for other, differs in [
         ({"style": "the-scream"}, "`style` was"),
         ({"output": {"jpeg_quality": 50}}, "`output` was"),
-        ({"format": "png"}, '`format` was null, and is "png"'),
-        ({"options": {"strength": 0.5}}, "`strength` was null, and is 0.5"),
+        ({"format": "png"}, '`format` was not given, and is "png"'),
+        ({"options": {"strength": 0.5}}, "`strength` was not given, and is 0.5"),
     ]:
         with pytest.raises(OptionError, match="painted by another recipe") as told:
             paint(photos, task_for(target, **other))

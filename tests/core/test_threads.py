@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from impasto.core import threads
-from impasto.core.threads import SPIN, usable_cores, wait_settings
+from impasto.core.threads import SPIN, share_cores, usable_cores, wait_settings
 
 OLD = "sys/fs/cgroup/cpu/cpu.cfs"  # version 1's files
 SAID = ("OMP_", "GOMP_", "KMP_")
@@ -189,3 +189,12 @@ def test_half_a_core_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_affinity_counts() -> None:
     code = "import os\nos.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
     assert python(code + "from impasto.core.threads import usable_cores\nprint(usable_cores())") == "1\n"
+
+
+def test_cores_that_are_shared_with_processes_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_shares", [])
+    before = usable_cores()
+    share_cores(1)
+    assert usable_cores() == 1
+    share_cores(before + 5)
+    assert usable_cores() == before

@@ -161,7 +161,7 @@ class State(NamedTuple):
 
 
 class Ledger:
-    """What is known of every id: 33 bytes for each, whatever their length.
+    """What is known of every id: 25 bytes for each, whatever their length.
 
     Ids are told apart by 16 bytes of BLAKE2b. Two that share the first eight, which among a hundred million happens
     with a chance of one in 3,700, lose the older one's row: it is painted once more, and not lost.

@@ -21,6 +21,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any, Final
 
+from impasto.bulk.local import FINISHING
 from impasto.bulk.lock import LOCKS
 from impasto.bulk.manifest import HOME, noted_by
 from impasto.bulk.stores import Store, TargetError
@@ -58,7 +59,8 @@ class RayPool:
         self._ray: Any = load_library("ray", "ray", "painting on a cluster")
         self._task, self._wanted, self._address = task, workers, address
         self._target = Store(task.target)
-        self._started = self._stopped = False
+        self._started = False
+        self._stopping: float | None = None
         if "://" not in task.target and address is not None:
             self._target.make_folder()
 
@@ -109,7 +111,7 @@ class RayPool:
         try:
             for batch in rows.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
                 yield from self._told(batch.to_pylist())
-                if self._stopped:
+                if self._stopping is not None and time.monotonic() > self._stopping:
                     return
         except self._ray.exceptions.RayError as error:
             raise ImpastoError(f"Ray gave up: {str(error).strip().splitlines()[-1][:300]}") from error
@@ -118,8 +120,8 @@ class RayPool:
             self._target.clear(f"{BEGUN}/{self._task.run}")
 
     def stop(self) -> None:
-        """Let those who paint finish the pictures they have in hand; `paint` then comes to its end."""
-        self._stopped = True
+        """Let those who paint finish the pictures they have in hand, in bounded time; `paint` then comes to its end."""
+        self._stopping = self._stopping or time.monotonic() + FINISHING
         with suppress(TargetError):
             self._target.put(f"{BEGUN}/{self._task.run}/stop", b"")
 
@@ -137,7 +139,7 @@ class RayPool:
             return
         own: dict[str, Any] = {} if self._address else {"object_store_memory": OBJECT_STORE, "include_dashboard": False}
         try:
-            ray.init(address=self._address, log_to_driver=False, logging_level="error", **own)
+            ray.init(address=self._address or "local", log_to_driver=False, logging_level="error", **own)
         except (OSError, RuntimeError, ValueError) as error:
             said = str(error).partition("\n")[0]
             raise OptionError(f"`on` ray: no cluster at {self._address!r} ({said})", "on") from error
@@ -192,7 +194,7 @@ class Painter:
         self._task, self._name = task, os.urandom(4).hex()
         self._target = Store(task.target)
         self._worker: Worker | None = None
-        self._looked = 0.0
+        self._looked, self._over = 0.0, False
 
     def __call__(self, batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Paint a block; gives the rows, or why nothing is painted any more."""
@@ -211,6 +213,9 @@ class Painter:
             yield "failed", str(error)
 
     def _painted(self, items: list[Item], worker: Worker) -> Iterator[tuple[str, str]]:
+        if self._is_over():
+            yield "over", ""  # so that who hands out hears of it, and looks at the clock
+            return
         block = f"{BEGUN}/{self._task.run}/{digest(items[0].id).hex()}"
         earlier = list(self._target.files(block, hidden=True))
         self._target.put(f"{block}/{self._name}", b"")
@@ -244,11 +249,11 @@ class Painter:
 
     def _is_over(self) -> bool:
         """Whether the run was asked to stop, or does not hold the target any more, being gone itself."""
-        if time.monotonic() - self._looked < LOOKS_EVERY:
-            return False
-        self._looked = time.monotonic()
-        stop, lock = f"{BEGUN}/{self._task.run}/stop", f"{LOCKS}/{self._task.run}.json"
-        return self._target.exists(stop) or not self._target.exists(lock)
+        if not self._over and time.monotonic() - self._looked > LOOKS_EVERY:
+            self._looked = time.monotonic()
+            stop, lock = f"{BEGUN}/{self._task.run}/stop", f"{LOCKS}/{self._task.run}.json"
+            self._over = self._target.exists(stop) or not self._target.exists(lock)
+        return self._over
 
 
 def ship(task: Task, target: Store) -> Task:

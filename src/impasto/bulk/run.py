@@ -336,11 +336,15 @@ def _differences(job: Mapping[str, Any], recipe: Mapping[str, Any], task: Task) 
                 if part == "used":
                     yield f"`{name.partition(' ')[0]}` is another file"
                 else:
-                    yield f"`{name}` was {json.dumps(before.get(name))}, and is {json.dumps(now.get(name))}"
+                    yield f"`{name}` was {_said(before.get(name))}, and is {_said(now.get(name))}"
     before, now = job["task"], task.about_pictures()
     for name in now:
         if before.get(name) != now[name]:
-            yield f"`{name}` was {json.dumps(before.get(name))}, and is {json.dumps(now[name])}"
+            yield f"`{name}` was {_said(before.get(name))}, and is {_said(now[name])}"
+
+
+def _said(value: Any) -> str:
+    return "not given" if value in (None, {}) else json.dumps(value, ensure_ascii=False)
 
 
 class _Clock:

@@ -75,7 +75,7 @@ class Worker:
         self._key = ""
 
     def begin(self, first: Item | None = None) -> Hello:
-        """Load what paints, and paint a small grey picture: what is wrong with the task is told before any other.
+        """Load what paints, and paint a small grey picture: what is wrong with the task is told before any other is.
 
         Args:
             first: a picture whose need of memory is told; a film, or one that cannot be read, tells nothing.
@@ -87,9 +87,10 @@ class Worker:
 
         self._target.scratch()
         with self.engine.job(np.full((64, 64, 3), 0.5, np.float32), self._request) as job:
-            with closing(job.run()) as records:
-                for _ in records:
-                    pass
+            if job.as_optimisation() is None:  # which knows before its first step what is wrong, and takes seconds
+                with closing(job.run()) as records:
+                    for _ in records:
+                        pass
             recipe, made_by, memory = job.recipe.to_json(), job.recipe.made_by, job.plan().memory
         facts = {"request": recipe["request"], "used": {k: v for k, v in recipe["used"].items() if k != "photo"}}
         if first is not None and not first.is_film:

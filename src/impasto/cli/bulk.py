@@ -20,7 +20,7 @@ from impasto.errors import OptionError, require
 from impasto.stylizer.request import OutputOptions, StylizeRequest
 
 if TYPE_CHECKING:
-    from impasto.bulk.run import BulkProgress, BulkRun
+    from impasto.bulk.run import BulkProgress, BulkRun, Left
     from impasto.bulk.work import Task
 
 __all__ = ["bulk"]
@@ -171,9 +171,12 @@ def _carry_out(run: BulkRun, lines: TextIO | None) -> None:
                     print(json.dumps(record.to_json()), file=lines, flush=True)
                 else:
                     _show(show, record)
-    left = run.left
-    if left is None or last is None:
-        return
+    if run.left is not None and last is not None:
+        _tell_end(run, run.left, last, lines)
+
+
+def _tell_end(run: BulkRun, left: Left, last: BulkProgress, lines: TextIO | None) -> None:
+    """What became of a run; exit code 130 if it was stopped, 1 if not all are painted."""
     if lines is not None:
         print(json.dumps({**last.to_json(), "ended": True, "stopped": run.stopped}), file=lines, flush=True)
     counted = run.tally
@@ -186,7 +189,8 @@ def _carry_out(run: BulkRun, lines: TextIO | None) -> None:
         raise typer.Exit(130)
     if counted.failed:
         kinds = ", ".join(f"{count} {kind}" for kind, count in counted.kinds.most_common())
-        show_error(f"{counted.failed} could not be painted ({kinds}); the same command tries them again")
+        show_error(f"{counted.failed} could not be painted ({kinds}): the report names them")
+    if counted.failed or left.given_up:
         raise typer.Exit(1)
 
 
