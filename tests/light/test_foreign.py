@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -289,3 +291,22 @@ def test_copies_are_told_apart(tmp_path) -> None:
     simple(tmp_path / "chain.onnx", known=True)
     assert impasto.load(tmp_path / "chain.onnx").computes_in == "torch"
     assert impasto.load(tmp_path / "chain.onnx", engine="light").computes_in == "light"
+
+
+def test_such_a_graph_is_painted_with_by_the_base_install(tmp_path) -> None:
+    """A chain of a known kind too, where torch is not installed; nor is onnx needed."""
+    for known in (False, True):
+        path = simple(tmp_path / "graph.onnx", known=known)
+        code = (
+            "import importlib.util, sys\n"
+            "class Hidden:\n"
+            "    def find_spec(self, name, path=None, target=None):\n"
+            "        if name.split('.')[0] in ('torch', 'onnx', 'safetensors'): raise ModuleNotFoundError(name)\n"
+            "sys.meta_path.insert(0, Hidden())\n"
+            "real = importlib.util.find_spec\n"
+            "importlib.util.find_spec = lambda name, package=None: None if name == 'torch' else real(name, package)\n"
+            "import numpy, impasto\n"
+            f"print(impasto.stylize(numpy.zeros((40, 50, 3), numpy.uint8), model={str(path)!r}).size)\n"
+        )
+        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+        assert told.stdout.strip() == "(50, 40)", told.stderr

@@ -116,7 +116,7 @@ class WassersteinLoss(nn.Module):
 
     def _covariance(self, mean: Tensor, second: Tensor) -> Tensor:
         wide = covariance(in_float64(mean), in_float64(second))
-        return wide + self.eps * torch.eye(mean.shape[-1], dtype=wide.dtype, device=wide.device)
+        return wide + self.eps * in_float64(torch.eye(mean.shape[-1], device=mean.device))
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (1, C, h, w) -> scalar."""
