@@ -89,8 +89,8 @@ def waiting() -> Waiting:
 def environment_for_several() -> dict[str, str]:
     """This process's environment, for one of several that compute on the same cores: their threads sleep as they wait.
 
-    libgomp spins less where one process has more threads than there are cores, but does not know of other processes. Two
-    that paint pictures of 512 px on two cores took twice the time for each with even our short spin.
+    libgomp spins less where one process has more threads than there are cores, but does not know of other processes.
+    Two that paint pictures of 512 px on two cores took twice the time for each with even our short spin.
     """
     found = dict(os.environ)
     if waiting().set_by != "user":
