@@ -336,11 +336,12 @@ class Chaos:
         return f"{head}Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n".encode()
 
     def killer(self) -> None:
-        """Kills a worker now and then."""
+        """Kills a worker now and then, when all are ready: else a slow machine would have none most of the time."""
         draw = random.Random(99)
         while time.monotonic() < self.until:
             time.sleep(3 + 3 * draw.random())
-            if workers := self.server.workers():
+            all_ready = b'impasto_workers_ready{device="auto"} 2.0' in self.server.ask("GET", "/metrics")[1]
+            if all_ready and (workers := self.server.workers()):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(draw.choice(workers), signal.SIGKILL)
                 self.count("worker killed")

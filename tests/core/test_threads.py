@@ -111,6 +111,16 @@ def test_the_library_sets_nothing() -> None:
     assert python(code) == "default 300000 nobody\n"
 
 
+def test_one_of_several_processes_sleeps_unless_the_user_said_how() -> None:
+    code = (
+        "from impasto.core import threads\nthreads._crowded = lambda root: False\nthreads.apply_wait_settings()\n"
+        "found = threads.environment_for_several()\nprint(found.get('OMP_WAIT_POLICY'), found.get('GOMP_SPINCOUNT'))"
+    )
+    assert python(code).split() == ["passive", "None"]
+    assert python(code, GOMP_SPINCOUNT="77").split() == ["None", "77"]
+    assert python(code, OMP_WAIT_POLICY="active").split() == ["active", "None"]
+
+
 def test_processes_that_read_photos_inherit_it(tmp_path: Path) -> None:
     """Those of a training are begun by the same server as this one."""
     program = tmp_path / "program.py"

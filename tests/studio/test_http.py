@@ -265,6 +265,7 @@ def test_a_fault_of_ours_is_told_without_its_inside(
     answer = ask(server, style="great-wave")
     assert "secret" not in answer.text
     told(answer, "fault")
+    assert files_of_jobs(service) == []
 
 
 # -- who may come in, and what they learn -----------------------------------------------------------------------

@@ -163,18 +163,18 @@ def _submit(service: Service, form: FormData, client: str) -> StudioJob:
     folder = service.new_folder()
     try:
         said = understood(form, folder)
+        return service.submit(
+            said.photo,
+            said.request,
+            options=said.options,
+            format=said.format,
+            recipe=said.recipe,
+            client=client,
+            folder=folder,
+        )
     except BaseException:
         service.discard(folder)
         raise
-    return service.submit(
-        said.photo,
-        said.request,
-        options=said.options,
-        format=said.format,
-        recipe=said.recipe,
-        client=client,
-        folder=folder,
-    )
 
 
 def _changes(job: StudioJob) -> tuple[asyncio.Event, Callable[[], None]]:

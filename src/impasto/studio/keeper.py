@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from impasto.core.memory import shown_bytes
+from impasto.core.threads import environment_for_several
 from impasto.studio.jobs import Failure, StudioJob
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class WorkerProcess:
             command = [sys.executable, "-P", "-c", _CODE, json.dumps(sys.path), str(theirs.fileno())]
             self._process = subprocess.Popen(
                 [*command, json.dumps(dict(settings))],
-                env=os.environ | {"TMPDIR": str(folder)},
+                env=environment_for_several() | {"TMPDIR": str(folder)},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
             )
