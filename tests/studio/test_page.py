@@ -120,6 +120,7 @@ class Page:
                     raise
                 self.page.wait_for_timeout(250)
         self.page.wait_for_selector("#palette .tile")
+        self.page.wait_for_selector("#easel [data-ready]")
 
     def shown(self, act: Any) -> None:
         """Do something, and wait until the page shows what came of it."""

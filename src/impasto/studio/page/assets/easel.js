@@ -296,3 +296,4 @@ $("[data-do=save]").addEventListener("click", () => trigger("save", { format: se
 
 watch("value", show);
 show();
+element.dataset.ready = "";
