@@ -46,8 +46,12 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.port}")
     import s3fs
 
+    from impasto.bulk.worker import _store
+
+    _store.cache_clear()  # each server has a port of its own
     s3fs.S3FileSystem.clear_instance_cache()
     yield
+    _store.cache_clear()
     s3fs.S3FileSystem.clear_instance_cache()
     server.shutdown()
     thread.join()
