@@ -167,7 +167,6 @@ class BulkRun:
         hello = self.pool.begin(next(source.items(), None))
         key = task_key(hello.recipe, self.task)
         self._take_target(hello.recipe, key)
-        self.tally.twice += compact(self._target)
         ledger = load_ledger(Rows(self._target))
         self.left = left = survey(source, ledger, self.task, key, retries=self._retries, new_recipe=self._new_recipe)
         yield from self._counted(left, self._to_paint(source, ledger, key))
