@@ -13,18 +13,16 @@ from impasto.errors import OptionError
 __all__ = ["bicubic_rows", "resize"]
 
 
-def resize(x: Tensor, size: tuple[int, int], *, clamp: bool = True) -> Tensor:
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """(B, C, H, W) in [0, 1] -> (B, C, h, w) in [0, 1]; ``x`` itself where the size is already right.
 
     Bicubic with the kernel widened when shrinking (antialiased), on the encoded values. Bicubic overshoots at
-    edges, so the result is clamped, unless `clamp` is false, for values of any range. Rows and columns are filtered one
-    after the other: the largest intermediate is (B, C, H, w). Differentiable.
+    edges, so the result is clamped. Rows and columns are filtered one after the other: the largest intermediate
+    is (B, C, H, w). Differentiable.
     """
     if min(size) < 1:
         raise OptionError(f"size {size[1]}x{size[0]}: need at least 1x1 pixels")
-    if tuple(x.shape[-2:]) == tuple(size):
-        return x
-    return _bicubic(x, size).clamp(0, 1) if clamp else _bicubic(x, size)
+    return x if tuple(x.shape[-2:]) == tuple(size) else _bicubic(x, size).clamp(0, 1)
 
 
 def _bicubic(x: Tensor, size: tuple[int, int]) -> Tensor:

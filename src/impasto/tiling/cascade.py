@@ -20,15 +20,18 @@ from impasto.core.resizing import resize
 from impasto.core.rows import MapShape, RowStore
 from impasto.core.streams import split_rows
 from impasto.networks.bound import BoundStyle
-from impasto.tiling.bands import BandProgress
+from impasto.tiling.bands import BandProgress, PutRows
 from impasto.tiling.fitting import paint, paint_rows
-from impasto.tiling.photos import Photo
+from impasto.tiling.photos import Photo, TensorPhoto
 from impasto.tiling.plan import TilingOptions, TilingPlan
 from impasto.tiling.resized import Resized
 
 __all__ = ["Stored", "Underpainting", "paint_coarse", "paint_coarse_to_fine"]
 
-COPIED = 1 << 20  # px of rows that are brought to another size at a time
+# What is brought to another size at a time. These are always the same rows, so that no bit depends on whether a picture
+# is in memory, or on its bands: of the last bits networks make strokes.
+COPIED = 1 << 20  # px of a photo
+BLOCK = 64  # rows of what a size changed
 
 
 @torch.inference_mode()
@@ -61,13 +64,18 @@ def paint_coarse_to_fine(
     """
     photos = [photo]
     for size in reversed(coarse):
-        photos.insert(0, resize(photos[0], size))
+        photos.insert(0, _empty(photo, size))
+        _copy(Resized(TensorPhoto(photos[1]), size), partial(_put, photos[0]))
     total, began, done = sum(one.shape[2] * one.shape[3] for one in photos), time.perf_counter(), 0.0
     change: Tensor | None = None  # what the size before changed of its photo
     while True:
         small = photos.pop(0)
         size = (small.shape[2], small.shape[3])
-        ground = prime(small) if change is None else resize(change, size, clamp=False).add_(small).clamp_(0, 1)
+        if change is None:
+            ground = prime(small)
+        else:
+            ground = _empty(photo, size)
+            _copy(Underpainting(TensorPhoto(small), TensorPhoto(change)), partial(_put, ground))
         regions = None if masks is None else [resize(mask, size) for mask in masks]
         part = small.shape[2] * small.shape[3] / total
         painted = yield from _shares(paint(bound, ground, options, masks=regions), done, part, began)
@@ -93,10 +101,18 @@ class Underpainting:
     def __init__(self, photo: Photo, change: Photo) -> None:
         self.photo, self.height, self.width = photo, photo.height, photo.width
         self.change = Resized(change, (photo.height, photo.width), clamp=False)
+        self._last: tuple[int, Tensor] | None = None  # the block that the next rows may begin in
 
     def read(self, top: int, bottom: int) -> Tensor:
         """See `Photo`."""
-        return self.change.read(top, bottom).add_(self.photo.read(top, bottom)).clamp_(0, 1)
+        first = top // BLOCK * BLOCK
+        blocks = torch.cat([self._block(start) for start in range(first, bottom, BLOCK)], 2)
+        return (blocks[:, :, top - first : bottom - first] + self.photo.read(top, bottom)).clamp_(0, 1)
+
+    def _block(self, start: int) -> Tensor:
+        if self._last is None or self._last[0] != start:
+            self._last = start, self.change.read(start, min(self.height, start + BLOCK))
+        return self._last[1]
 
     def repainted(self, top: int, rows: Tensor, strength: float) -> Tensor:
         """What finished rows (1, 3, n, W) from `top` on become at this strength, on the processor."""
@@ -145,7 +161,7 @@ def paint_coarse(
         photos: list[RowStore] = []
         for plan in reversed(plans):
             store = stack.enter_context(RowStore(MapShape(3, plan.height, plan.width, torch.float32), 0))
-            _copy(Resized(Stored(photos[0]) if photos else photo, (plan.height, plan.width)), store)
+            _copy(Resized(Stored(photos[0]) if photos else photo, (plan.height, plan.width)), store.write)
             photos.insert(0, store)
         total, began, done = sum(plan.height * plan.width for plan in plans), time.perf_counter(), 0.0
         change: RowStore | None = None
@@ -171,9 +187,18 @@ def _keep_change(
     into.write(top, painted - small.read(top, top + rows.shape[2]))
 
 
-def _copy(source: Photo, store: RowStore) -> None:
+def _copy(source: Photo, put: PutRows) -> None:
     for top, bottom in split_rows(source.height, max(1, min(source.height, COPIED // source.width))):
-        store.write(top, source.read(top, bottom))
+        put(top, source.read(top, bottom))
+
+
+def _empty(photo: Tensor, size: tuple[int, int]) -> Tensor:
+    """(1, 3, h, w) where the photo is, in the layout that rows have which are read from files."""
+    return torch.empty((1, 3, *size), device=photo.device, memory_format=torch.channels_last)
+
+
+def _put(out: Tensor, top: int, rows: Tensor) -> None:
+    out[:, :, top : top + rows.shape[2]] = rows
 
 
 def _shares(

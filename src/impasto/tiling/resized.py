@@ -36,5 +36,5 @@ class Resized:
         rows = self.source.read(low, high)
         # Columns first, as torch does; a side that keeps its length is left alone.
         wide = F.interpolate(rows, (high - low, self.width), mode="bicubic", align_corners=False, antialias=True)
-        resized = torch.einsum("nr,bcrw->bcnw", torch.from_numpy(weights), wide)
+        resized = torch.einsum("nr,bcrw->bcnw", torch.from_numpy(weights).to(wide.device), wide)
         return resized.clamp_(0, 1) if self.clamp else resized
