@@ -140,7 +140,7 @@ def test_every_term_of_every_classic(name) -> None:
     content = CONTENT[name](at["f"](content_layer), at["p"](content_layer))
     style = sum(STYLE_TERM[name](at["f"](tap), at["s"](tap), tap) for tap in style_layers.split())
     tv = VARIATION[name](RESULT.double().numpy()) if name in VARIATION else 0.0
-    for got, expected in zip(terms, (content + style + tv, content, style, tv, 0.0), strict=True):
+    for got, expected in zip(terms, (content + style + tv, content, style, tv, 0.0, 0.0), strict=True):
         assert float(got) == pytest.approx(expected, rel=1e-5)
 
 

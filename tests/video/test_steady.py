@@ -7,12 +7,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from impasto.video.film import Frame
-from impasto.video.flow import FlowFinder, consistent, motion_edges, warp
+from impasto.video.flow import FlowFinder, consistent, motion_edges, on_one_thread, warp
 from impasto.video.following import Followed, ahead, followed
 from impasto.video.steady import KEPT, Steadier
 
@@ -122,6 +123,39 @@ def test_nothing_kept_is_frame_by_frame() -> None:
     paintings = [flicker(number) for number in range(2)]
     steady = steadied([blobs(number, SIZE) for number in range(2)], paintings, kept=0)
     assert all(np.array_equal(one, other) for one, other in zip(steady, paintings, strict=True))
+
+
+def test_opencv_has_its_threads_again() -> None:
+    before = cv2.getNumThreads()
+    one, other = on_one_thread(), on_one_thread()
+    with one:
+        with other:
+            assert cv2.getNumThreads() == 1
+        assert cv2.getNumThreads() == 1
+    assert cv2.getNumThreads() == before
+
+
+def test_flow_is_the_same_beside_other_work() -> None:
+    """With threads of OpenCV's it depends on whether another thread uses them at that moment."""
+    finder, stop = FlowFinder(), threading.Event()
+    frames = [
+        finder.look(np.asarray(Image.fromarray(photo("rocket")).resize((384, 216)).rotate(turn))) for turn in (0, 2)
+    ]
+    busy = np.zeros((720, 1280, 3), np.float32)
+
+    def work() -> None:
+        while not stop.is_set():
+            cv2.GaussianBlur(busy, (0, 0), 2)
+
+    with on_one_thread():
+        alone = finder.between(*frames).back
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            assert all(np.array_equal(finder.between(*frames).back, alone) for _ in range(10))
+        finally:
+            stop.set()
+            thread.join()
 
 
 def test_what_is_fetched_ahead_comes_in_order_and_stops() -> None:

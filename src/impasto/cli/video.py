@@ -33,7 +33,7 @@ _FILM: tuple[tuple[str, Any, Any, str, str | None, str], ...] = (
     ("every", int | None, None, "--every", "N", "Paint every N-th frame alone; the film lasts as long."),
     ("fps", str | None, None, "--fps", "N|N/D", "Frames a second of numbered pictures, 25 if not said."),
     ("codec", str | None, None, "--codec", "NAME", "h264, hevc, av1 or vp9; else what the format is best known with."),
-    ("crf", int | None, None, "--crf", "N", "Quality of the film as the codec counts it: 0 is best, 18 is very good."),
+    ("crf", int | None, None, "--crf", "N", "Quality of the film as the codec counts it: 0 is best, 17 is very good."),
     (
         "kept", float | None, None, "--steady", "X",
         "How much of the last painting goes on where it can still be seen, below 1; 0 paints frame by frame. 0.96 if "

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 
 from impasto.video.film import Bytes, load_cv2
 
-__all__ = ["Flow", "FlowFinder", "consistent", "motion_edges", "warp"]
+__all__ = ["Flow", "FlowFinder", "consistent", "motion_edges", "on_one_thread", "warp"]
 
 Floats = NDArray[np.float32]
 CUT: Final = 0.8  # of the pixels that the check refuses: a cut refuses 90 to 100 %, movement at most 66
@@ -58,10 +61,35 @@ class Flow:
         return cv2.multiply(back, (across, down, 0, 0), dst=back), trust
 
 
+_lock = threading.Lock()
+_inside: list[int] = []  # how many threads OpenCV had, once for everyone who is within `on_one_thread`
+
+
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """Have OpenCV compute on the thread that calls it, for the whole process, until the last one leaves.
+
+    DIS goes through a frame in as many stripes as there are threads, unless another thread of the process is using
+    them just then: then in one, with other patches as neighbours, and another flow.
+    """
+    cv2 = load_cv2()
+    with _lock:
+        _inside.append(_inside[0] if _inside else cv2.getNumThreads())
+        cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        with _lock:
+            before = _inside.pop()
+            if not _inside:
+                cv2.setNumThreads(before)
+
+
 class FlowFinder:
     """Finds the flow between frames by DIS (Kroeger et al. 2016), with the check of Ruder et al. 2016.
 
-    Frames are looked at with a long side of `seen` px at most; forwards, for the check alone, at half of that.
+    Frames are looked at with a long side of `seen` px at most; forwards, for the check alone, at half of that. What is
+    found depends on OpenCV's threads, see `on_one_thread`.
     """
 
     def __init__(self, seen: int = SEEN) -> None:
@@ -93,7 +121,7 @@ class FlowFinder:
             same = float(np.abs(now.astype(np.int16) - before).mean()) < 16
             return Flow(np.zeros((*now.shape, 2), np.float32), np.full(now.shape, float(same), np.float32), not same)
         back, forth = self._dis.calc(now, before, None), self._forth(before, now)
-        visible = consistent(back, warp(forth, back, cubic=False)) & _inside(back)
+        visible = consistent(back, warp(forth, back, cubic=False)) & _within(back)
         still = (now == before).astype(np.uint8)
         # What stands still, with all that is around it, does so exactly: no estimate may move it.
         still = cv2.erode(still, np.ones((9, 9), np.uint8)).astype(bool)
@@ -137,7 +165,7 @@ def motion_edges(flow: Floats) -> NDArray[np.bool_]:
     return found
 
 
-def _inside(back: Floats) -> NDArray[np.bool_]:
+def _within(back: Floats) -> NDArray[np.bool_]:
     """Where a flow leads to a place in the picture, (h, w)."""
     height, width = back.shape[:2]
     across, down = np.moveaxis(back + _grid((height, width)), 2, 0)

@@ -16,7 +16,7 @@ from impasto.video.flow import Flow, FlowFinder
 __all__ = ["Followed", "ahead", "followed"]
 
 T = TypeVar("T")
-AHEAD: Final = 2  # frames, with what is between them
+AHEAD: Final = 1  # frames, with what is between them
 _END: Final = object()
 LATER: Final = 0.1  # seconds after which a thread that waits looks whether it is still wanted
 

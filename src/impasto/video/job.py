@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.core.memory import held_memory, shown_bytes, shown_seconds
+from impasto.core.memory import held_memory, release_blocks, shown_bytes, shown_seconds
 from impasto.errors import ImageError, OptionError
 from impasto.files import atomic_path, sha256, shown
 from impasto.imaging import Picture
@@ -24,7 +24,7 @@ from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
 from impasto.stylizer.request import StylizeRequest
 from impasto.video.codecs import codec_for, output_kind
 from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, Sound, as_bytes, as_floats
-from impasto.video.flow import FlowFinder
+from impasto.video.flow import FlowFinder, on_one_thread
 from impasto.video.following import Followed, ahead, followed
 from impasto.video.numbered import find_pictures
 from impasto.video.options import FilmOptions
@@ -181,7 +181,14 @@ class FilmJob(Job):
 
     def _work(self) -> Steps:
         reader = self._open_reader()
-        steadier = Steadier(self.options.kept) if self.options.kept else None
+        release_blocks()  # of the first look at the film
+        if not self.options.kept:
+            yield from self._paint_film(reader, None)
+            return
+        with on_one_thread():
+            yield from self._paint_film(reader, Steadier(self.options.kept))
+
+    def _paint_film(self, reader: FilmReader, steadier: Steadier | None) -> Steps:
         if self.options.run is not None:
             yield from self._work_in_segments(reader, self.options.run, steadier)
             return

@@ -135,7 +135,7 @@ class SegmentWriter(FilmWriter):
     def _end_segment(self) -> None:
         frames, first = self._frames, self._frames[0].pts
         with atomic_path(self._run.path(len(self._run.segments) + 1)) as temporary:
-            with AvWriter(temporary, self._facts, self._codec, self._crf, name="the film") as writer:
+            with AvWriter(temporary, self._facts, self._codec, self._crf, name="the film", repeatable=True) as writer:
                 for frame in frames:
                     # Its own times begin at 0: MP4 keeps where a film begins in thousandths alone.
                     writer.write(replace(frame, pts=frame.pts - first))

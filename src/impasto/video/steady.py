@@ -19,6 +19,7 @@ KEPT: Final = 0.96  # of the painting before, where it is to be trusted
 DETAIL: Final = 1.0  # px: what is finer than this is detail
 AREA: Final = 8  # px of a side of an area whose detail is compared
 CRISPER: Final = (0.9, 1.25)  # what detail is multiplied by in one frame, at least and at most
+SHARE: Final = 0.8  # of what detail lacks, in logarithms: a little less than all, since a cubic makes edges steeper
 FAINT: Final = 1e-3
 ROWS: Final = 64  # that are worked on at a time: they stay in the processor's cache
 MARGIN: Final = 4  # rows around them that decide on what is detail
@@ -107,7 +108,7 @@ def _as_crisp_as(painted: Floats, joined: Floats) -> Floats:
     Strokes that lie differently from frame to frame grow faint in a mean, and fainter with every resampling.
     """
     cv2, height = load_cv2(), len(joined)
-    factor = ((_strength(painted) + FAINT) / (_strength(joined) + FAINT)).clip(*CRISPER)
+    factor = (((_strength(painted) + FAINT) / (_strength(joined) + FAINT)) ** SHARE).clip(*CRISPER)
     share = cv2.resize(1 - factor, joined.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     before = joined[:0]  # the rows above a part, as they were
     for top in range(0, height, ROWS):

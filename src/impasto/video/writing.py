@@ -67,6 +67,7 @@ class AvWriter(FilmWriter):
         source: PyAV's container whose other streams, chapters and metadata are carried over.
         begin, end: the part of it that is.
         name: of the film, for messages.
+        repeatable: code so that the same frames give the same bits each time.
         recipe: how it was made, as text; the file's comment, or where the source has one of its own, its description.
     """
 
@@ -82,6 +83,7 @@ class AvWriter(FilmWriter):
         end: Fraction | None = None,
         name: str | None = None,
         recipe: str | None = None,
+        repeatable: bool = False,
     ) -> None:
         super().__init__()
         self._av = av = load_av()
@@ -94,6 +96,9 @@ class AvWriter(FilmWriter):
         self._beside: Beside | None = None
         try:
             self._stream = self._add_picture(facts, CODECS[codec], codec, crf)
+            if repeatable:
+                self._stream.codec_context.thread_count = 1
+                self._stream.options = dict(self._stream.options) | dict(CODECS[codec].repeatable)
             self._time_base = facts.time_base
             if source is not None:
                 self._beside = Beside(self._file, container, source, begin, end, self.name)
