@@ -1,4 +1,7 @@
-"""Layers in Keras' HDF5 files, of weights alone or of whole models, read in Python without Keras."""
+"""Layers in Keras' HDF5 files, of weights alone or of whole models, read without Keras.
+
+By pyfive, which is Python: a damaged file ends in an exception there, and not in a library of C.
+"""
 
 from __future__ import annotations
 
