@@ -339,7 +339,7 @@ class Chaos:
         """Kills a worker now and then, when all are ready: else a slow machine would have none most of the time."""
         draw = random.Random(99)
         while time.monotonic() < self.until:
-            time.sleep(3 + 3 * draw.random())
+            time.sleep(1 + 2 * draw.random())
             all_ready = b'impasto_workers_ready{device="auto"} 2.0' in self.server.ask("GET", "/metrics")[1]
             if all_ready and (workers := self.server.workers()):
                 with contextlib.suppress(ProcessLookupError):
