@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -42,6 +43,9 @@ __all__ = ["FRAMES_HELD", "FilmJob"]
 
 FRAMES_HELD: Final = 60  # bytes per pixel of frames on their way: decoders, encoders, flow
 Floats = NDArray[np.float32]
+Item = Followed | Sound | None
+Painted = Generator[tuple[Item, Floats | None], None, None]
+"""What is read, each frame with its painting where that is made ahead."""
 
 
 class FilmJob(Job):
@@ -228,14 +232,14 @@ class FilmJob(Job):
         options, began, before = self.options, time.perf_counter(), self.painted
         finder = None if steadier is None else FlowFinder()
         items = followed(reader.items(options.begin, options.end), finder, every=options.every, after=after)
-        with closing(ahead(items)) as fetched:
-            for item in fetched:
+        with closing(ahead(items)) as fetched, closing(self._in_stages(fetched, steadier)) as stages:
+            for item, painting in stages:
                 if item is None:
                     self._painter.skip()
                 elif isinstance(item, Sound):
                     writer.sound(item)
                 else:
-                    painted = yield from self._painted(item, steadier)
+                    painted = yield from self._painted(item, steadier, painting)
                     if painted is None:
                         break
                     writer.write(painted)
@@ -247,10 +251,45 @@ class FilmJob(Job):
             lasts = f"lasts {self.facts.seconds:.2f} s" if self.facts.seconds else "is shorter"
             raise ImageError(f"{self.facts.name}: has no frames{f' from {begin:g} s' if begin else ''}, and {lasts}")
 
-    def _painted(self, one: Followed, steadier: Steadier | None) -> Generator[Progress, None, Frame | None]:
+    def _in_stages(self, items: Iterator[Item], steadier: Steadier | None) -> Painted:
+        """The items, each with its painting where one is painted while the one before is being kept steady.
+
+        What goes on from the last painting has to wait for it, and is painted in its turn.
+        """
+        painter = self._painter
+        if steadier is None or painter.goes_on or isinstance(painter, OtherFilm):
+            for item in items:
+                yield item, None
+            return
+        with closing(ahead(self._paintings(items, painted=steadier.last is not None))) as paintings:
+            yield from paintings
+
+    def _paintings(self, items: Iterator[Item], *, painted: bool) -> Painted:
+        for item in items:
+            if not isinstance(item, Followed) or (item.again and painted and self._painter.repeats):
+                yield item, None
+                continue
+            painted = True
+            yield item, self._in_one_go(item.frame)
+
+    def _in_one_go(self, frame: Frame) -> Floats:
+        """The painting of a frame by a network, without progress."""
+        for _ in (steps := _Result(self._painter.paint(frame, self._time_of(frame), None, self._room))):
+            pass
+        return steps.value
+
+    def _time_of(self, frame: Frame) -> Fraction:
+        """Seconds since the film began."""
+        return frame.pts * self.facts.time_base + self.options.begin
+
+    def _painted(
+        self, one: Followed, steadier: Steadier | None, painting: Floats | None
+    ) -> Generator[Progress, None, Frame | None]:
         """A frame as it is written; None where what it is painted by has come to its end."""
         frame, painter = one.frame, self._painter
-        if one.again and steadier is not None and steadier.last is not None and painter.repeats:
+        if painting is not None and steadier is not None:
+            rgb = steadier(painting, one.flow)
+        elif one.again and steadier is not None and steadier.last is not None and painter.repeats:
             rgb = steadier.last
         else:
             rgb = yield from self._paint(one, steadier)
@@ -265,8 +304,7 @@ class FilmJob(Job):
     def _paint(self, one: Followed, steadier: Steadier | None) -> Painting:
         painter = self._painter
         last = steadier.carried(one.flow) if steadier is not None and painter.goes_on else None
-        at = one.frame.pts * self.facts.time_base + self.options.begin
-        for record in (steps := _Result(painter.paint(one.frame, at, last, self._room))):
+        for record in (steps := _Result(painter.paint(one.frame, self._time_of(one.frame), last, self._room))):
             if record.losses:
                 yield replace(record, done=self.painted, total=self.frames or 0, losses={})
         return steps.value if steadier is None else steadier(steps.value, one.flow)
