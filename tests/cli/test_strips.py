@@ -117,7 +117,7 @@ def test_a_dry_run_reads_the_header_alone(suffix: str) -> None:
     Path(f"head.{suffix}").write_bytes(head)
     told = stylize(f"head.{suffix}", *MODEL, "--dry-run")
     assert "400x300 px at once: about" in told
-    assert "MB of memory, about" in told
+    assert "B of memory, about" in told
     assert "in bands of 16 rows" in stylize(f"head.{suffix}", *MODEL, "--dry-run", "--tile", "16")
     assert "200x150 px" in stylize(f"head.{suffix}", *MODEL, "--dry-run", "--size", "200")
 

@@ -41,7 +41,7 @@ def reconet_state(mark: str = "", frames: int = 1) -> State:
             key = f"res{number}{mark}"
             state |= {f"{key}.conv{part}.conv2d.weight": make(8, 8, 3, 3), f"{key}.conv{part}.conv2d.bias": make(8)}
             state |= {f"{key}.in{part}.weight": make(8), f"{key}.in{part}.bias": make(8)}
-    state |= {f"deconv3{mark}.conv2d.weight": 90 * make(3, 4, 9, 9), f"deconv3{mark}.conv2d.bias": 50 * make(3)}
+    state |= {f"deconv3{mark}.conv2d.weight": 50 * make(3, 4, 9, 9), f"deconv3{mark}.conv2d.bias": 50 * make(3)}
     return state
 
 

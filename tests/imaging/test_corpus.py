@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image, ImageCms
 
@@ -107,7 +108,10 @@ def test_as_pillow_sees_it(name: str) -> None:
     if image.mode == "LAB":
         spaces = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         image = ImageCms.applyTransform(image, ImageCms.buildTransform(*spaces, "LAB", "RGB"))
-    seen = np.asarray(image.convert("RGB")) / 255
+    try:
+        seen = np.asarray(image.convert("RGB")) / 255
+    except OSError as error:
+        pytest.skip(f"Pillow {PIL.__version__} cannot read it: {error}")
     assert np.abs(array_of(read(io.BytesIO(sample.data))) - seen).max() * 255 <= (
         8 if sample.near == 4 else max(1.01, sample.near)
     )  # Pillow's own way from CIELab is coarse

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -331,7 +332,8 @@ def test_the_guard_lets_no_address_through() -> None:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        asyncio.run(Guard(app)({"type": "http", "path": path}, None, send))  # type: ignore[arg-type]
+        with ThreadPoolExecutor(1) as alone:  # Playwright's own loop may be running in this thread
+            alone.submit(asyncio.run, Guard(app)({"type": "http", "path": path}, None, send)).result()  # type: ignore[arg-type]
         return int(sent[0]["status"])
 
     for path in (

@@ -81,8 +81,8 @@ def _line(text: str, style: str) -> None:
 def stoppable(*signals: int, note: str = "") -> Iterator[Callable[[], int]]:
     """While inside, the first of these signals only asks, so that what is under way ends and what is kept is whole.
 
-    What is given tells the signal's number, 0 before there was one. The second is a KeyboardInterrupt. What was ignored
-    before stays so, and threads but the main one, which cannot handle signals, are not asked.
+    What is given tells the signal's number, 0 before there was one. The second is a KeyboardInterrupt. Threads but the
+    main one cannot handle signals, and are not asked.
     """
     received: list[int] = []
 
@@ -94,8 +94,7 @@ def stoppable(*signals: int, note: str = "") -> Iterator[Callable[[], int]]:
             show_note(note)
 
     in_main = threading.current_thread() is threading.main_thread()
-    heard = [number for number in signals if in_main and signal.getsignal(number) is not signal.SIG_IGN]
-    usual = {number: signal.signal(number, receive) for number in heard}
+    usual = {number: signal.signal(number, receive) for number in (signals if in_main else ())}
     try:
         yield lambda: received[0] if received else 0
     finally:

@@ -162,9 +162,9 @@ def _run(recorder: Recorder, tell: Callable[[str | None], None]) -> bool:
     """Run to the end; False if the user stopped it."""
     job, last = recorder.job.as_optimisation(), 0.0
     try:
-        asks = stoppable(
-            *([signal.SIGINT] if job else []), note="stopping after this step; Ctrl-C once more stops at once"
-        )
+        heard = job is not None and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signals = [signal.SIGINT] if heard else []
+        asks = stoppable(*signals, note="stopping after this step; Ctrl-C once more stops at once")
         with bar("share") as show, asks as asked, closing(recorder.run()) as records:
             for record in records:
                 last = record.share
