@@ -194,6 +194,12 @@ def test_settings_survive_json(name: str) -> None:
     assert stored_settings(json.loads(json.dumps(describe_settings(PRESETS[name])))) == PRESETS[name]
 
 
+def test_settings_that_came_later_are_as_they_were_before() -> None:
+    stored = describe_settings(PRESETS["quick"])
+    assert "sees_clamped" in stored
+    assert stored_settings({name: stored[name] for name in stored if name != "sees_clamped"}) == PRESETS["quick"]
+
+
 def test_settings_of_another_version() -> None:
     stored = describe_settings(PRESETS["quick"]) | {"brushes": 3}
     del stored["lr"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from impasto.core.backbones import BACKBONES
 from impasto.errors import DataError
@@ -124,6 +124,10 @@ def same_file(row: Mapping[str, Any], folder: Path) -> str:
     return path
 
 
+ADDED: Final[Mapping[str, Any]] = {"sees_clamped": False}
+"""Settings that came after the first runs were kept, as they were painted without saying so."""
+
+
 def describe_settings(settings: OptimizeSettings) -> dict[str, Any]:
     """Settings as plain values, for JSON."""
     return {key: dict(value) if isinstance(value, Mapping) else value for key, value in _plain(settings).items()}
@@ -135,6 +139,7 @@ def _plain(settings: OptimizeSettings) -> dict[str, Any]:
 
 def stored_settings(stored: Mapping[str, Any]) -> OptimizeSettings:
     """The inverse of `describe_settings`. DataError if they are of another version of this program."""
+    stored = {**ADDED, **stored}
     odd = sorted(stored.keys() ^ {f.name for f in fields(OptimizeSettings)})
     if odd:
         raise DataError(f"the run was begun by another version, whose settings differ in {', '.join(odd)}")
