@@ -21,6 +21,7 @@ from impasto.networks.layers import pad_to_multiple
 from impasto.networks.staged import Stage, StagedNetwork
 
 __all__ = [
+    "BoundAlone",
     "BoundStaged",
     "BoundStyle",
     "ForwardPass",
@@ -139,7 +140,43 @@ class BoundStyle(nn.Module, ABC):
     ) -> Generator[ForwardPass, Tensor, Tensor]: ...
 
 
-class BoundStaged(BoundStyle):
+class BoundAlone(BoundStyle):
+    """A network that paints in its styles mixed, and, where they have regions, in each of them alone."""
+
+    @abstractmethod
+    def alone_in(self, style: int) -> ForwardPass:
+        """The forward pass in one of the styles, by its place."""
+
+    def count_forward_passes(self, masks: Sequence[Tensor] | None = None, strength: float = 1.0) -> int:
+        """One, or one for each region."""
+        return 1 if masks is None else len(self.weights)
+
+    def check_alpha(self, alpha: float) -> None:
+        """OptionError unless it is 1."""
+        check_share("alpha", alpha)
+        if alpha < 1:
+            raise OptionError("alpha is for networks that decode features (adain): use strength")
+
+    def _forward_passes(
+        self, photo: Tensor, masks: Sequence[Tensor] | None, alpha: float, strength: float
+    ) -> Generator[ForwardPass, Tensor, Tensor]:
+        painted = (yield self.whole()) if masks is None else (yield from self._by_regions(photo, masks))
+        painted = painted.clamp_(0, 1)
+        return painted if strength == 1 else torch.lerp(photo.float(), painted, strength)
+
+    def _by_regions(self, photo: Tensor, masks: Sequence[Tensor]) -> Generator[ForwardPass, Tensor, Tensor]:
+        """Paint in each style alone; masks and weights decide the share of each."""
+        shares = torch.stack(
+            [weight * (mask.to(photo) + 1e-6) for weight, mask in zip(self.weights, masks, strict=True)]
+        )
+        shares = shares / shares.sum(0)
+        out = torch.zeros_like(photo, dtype=torch.float32)
+        for i, share in enumerate(shares):
+            out += share * (yield self.alone_in(i))
+        return out
+
+
+class BoundStaged(BoundAlone):
     """A network made of stages, with weights of its styles where it has several.
 
     Args:
@@ -171,38 +208,13 @@ class BoundStaged(BoundStyle):
         self.check_alpha(alpha)
         return StagedForward(self.painter, self.mix)
 
-    def count_forward_passes(self, masks: Sequence[Tensor] | None = None, strength: float = 1.0) -> int:
-        """One, or one for each region."""
-        return 1 if masks is None else len(self.weights)
-
-    def check_alpha(self, alpha: float) -> None:
-        """OptionError unless it is 1."""
-        check_share("alpha", alpha)
-        if alpha < 1:
-            raise OptionError("alpha is for networks that decode features (adain): use strength")
+    def alone_in(self, style: int) -> StagedForward:
+        """See `BoundAlone`."""
+        return StagedForward(self.painter, None if self.alone is None else self.alone[style : style + 1])
 
     def first_input(self, photo: Tensor) -> Tensor:
         """The photo, padded and centred."""
         return self.painter.centre(pad_to_multiple(photo, self.painter.STRIDE, self.painter.SMALLEST))
-
-    def _forward_passes(
-        self, photo: Tensor, masks: Sequence[Tensor] | None, alpha: float, strength: float
-    ) -> Generator[ForwardPass, Tensor, Tensor]:
-        painted = (yield self.whole()) if masks is None else (yield from self._by_regions(photo, masks))
-        painted = painted.clamp_(0, 1)
-        return painted if strength == 1 else torch.lerp(photo.float(), painted, strength)
-
-    def _by_regions(self, photo: Tensor, masks: Sequence[Tensor]) -> Generator[ForwardPass, Tensor, Tensor]:
-        """Paint in each style alone; masks and weights decide the share of each."""
-        shares = torch.stack(
-            [weight * (mask.to(photo) + 1e-6) for weight, mask in zip(self.weights, masks, strict=True)]
-        )
-        shares = shares / shares.sum(0)
-        out = torch.zeros_like(photo, dtype=torch.float32)
-        for i, share in enumerate(shares):
-            mix = None if self.alone is None else self.alone[i : i + 1]
-            out += share * (yield StagedForward(self.painter, mix))
-        return out
 
 
 def check_share(name: str, value: float) -> None:

@@ -6,7 +6,7 @@ differs from author to author, so the lists are the network's config. `programs.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from impasto.core.statistics import split_weights
 from impasto.errors import OptionError
-from impasto.networks.bound import BoundStyle, ForwardPass, WeightedStyles, check_share, pictures_alone
+from impasto.networks.bound import BoundAlone, ForwardPass, WeightedStyles, pictures_alone
 from impasto.networks.encoded import StyleParameters
 from impasto.networks.layers import pad_to_multiple
 from impasto.networks.programs import Operator, Program, check_program, operator_from, width_of
+from impasto.networks.restyling import normalised_weights
 from impasto.networks.staged import Stage
 
 __all__ = ["BoundOperators", "Operators", "OperatorsConfig", "OperatorsForward"]
@@ -147,7 +148,7 @@ class OperatorsForward(ForwardPass):
         return painted
 
 
-class BoundOperators(BoundStyle):
+class BoundOperators(BoundAlone):
     """The network with the numbers of its styles, (1, P) each, and their weights.
 
     Raises:
@@ -156,11 +157,8 @@ class BoundOperators(BoundStyle):
 
     def __init__(self, network: Operators, rows: Sequence[Tensor], weights: Sequence[float]) -> None:
         super().__init__()
-        total = sum(weights)
-        if not all(weight >= 0 for weight in weights) or not 0 < total < float("inf"):
-            raise OptionError(f"weights of styles are 0 or more and not all 0, got {list(weights)}")
+        shares = normalised_weights(len(rows), weights)
         self.network, self.rows, self.weights = network, tuple(rows), tuple(weights)
-        shares = [weight / total for weight in weights]
         self.mixed = torch.stack([share * row for share, row in zip(shares, rows, strict=True)]).sum(0)
         self.register_buffer("mix", None)
         self.training = network.training
@@ -175,29 +173,10 @@ class BoundOperators(BoundStyle):
         self.check_alpha(alpha)
         return OperatorsForward(self.network, self.mixed)
 
-    def count_forward_passes(self, masks: Sequence[Tensor] | None = None, strength: float = 1.0) -> int:
-        """One, or one for each region."""
-        return 1 if masks is None else len(self.weights)
-
-    def check_alpha(self, alpha: float) -> None:
-        """OptionError unless it is 1."""
-        check_share("alpha", alpha)
-        if alpha < 1:
-            raise OptionError("alpha is for networks that decode features (adain): use strength")
+    def alone_in(self, style: int) -> OperatorsForward:
+        """See `BoundAlone`."""
+        return OperatorsForward(self.network, self.rows[style])
 
     def first_input(self, photo: Tensor) -> Tensor:
         """The photo, as large as it must be."""
         return pad_to_multiple(photo, 1, self.network.SMALLEST)
-
-    def _forward_passes(
-        self, photo: Tensor, masks: Sequence[Tensor] | None, alpha: float, strength: float
-    ) -> Generator[ForwardPass, Tensor, Tensor]:
-        if masks is None:
-            painted = yield self.whole()
-        else:
-            shares = torch.stack([w * (mask.to(photo) + 1e-6) for w, mask in zip(self.weights, masks, strict=True)])
-            shares, painted = shares / shares.sum(0), torch.zeros_like(photo, dtype=torch.float32)
-            for share, row in zip(shares, self.rows, strict=True):
-                painted += share * (yield OperatorsForward(self.network, row))
-        painted = painted.clamp(0, 1)
-        return painted if strength == 1 else torch.lerp(photo.float(), painted, strength)
