@@ -271,7 +271,7 @@ def test_what_fails_is_told_at_the_end_and_the_others_are_painted(photo: Path, t
         (["empty", "-o", "out"], "empty: a folder without pictures"),
         (["photo.png", "empty", "-o", "photo.png"], "empty: a folder without pictures"),
         (["photo.png", "two", "-o", "photo.png"], "photo.png: a file, need a folder for 2 photos"),
-        (["photo.png", "two", "-o", "out", "--save-every", "2"], "--save-every is about one painting"),
+        (["photo.png", "two", "-o", "out", "--save-every", "2"], "this is about one painting: leave out --save-every"),
     ],
 )
 def test_several_photos_that_make_no_sense(

@@ -43,25 +43,18 @@ class _Program(Commands):
         there = super().list_commands(ctx)
         return [name for name in COMMANDS if name in there]
 
-    def make_context(self, *args: Any, **extra: Any) -> Any:
-        with _endings():
-            return super().make_context(*args, **extra)
-
-    def invoke(self, ctx: Any) -> Any:
-        with _endings():
-            return super().invoke(ctx)
-
-
-@contextmanager
-def _endings() -> Iterator[None]:
-    try:
-        yield
-    except ImpastoError as error:
-        show_error(error)
-        raise typer.Exit(2) from error
-    except KeyboardInterrupt as error:
-        show_note("interrupted")
-        raise typer.Exit(130) from error
+    @contextmanager
+    def telling(self, ctx: Any = None) -> Iterator[None]:
+        """What went wrong, as one line and an exit code."""
+        try:
+            with super().telling(ctx):
+                yield
+        except ImpastoError as error:
+            show_error(error)
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as error:
+            show_note("interrupted")
+            raise typer.Exit(130) from error
 
 
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Painter", "resume_one"]
 
 
+@dataclass(kw_only=True)
 class Painter:
     """Paints photos as one command line says, and tells each sentence about them once.
 
@@ -40,19 +42,13 @@ class Painter:
         recipe: what is painted by, to tell what differs.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        request: StylizeRequest,
-        options: OutputOptions,
-        *,
-        force: bool = False,
-        carries_recipe: bool = True,
-        recipe: Recipe | None = None,
-    ) -> None:
-        self.engine, self.request, self.recipe = engine, request, recipe
-        self._options, self._force, self._carries_recipe = options, force, carries_recipe
-        self._told: set[str] = set()
+    engine: Engine
+    request: StylizeRequest
+    options: OutputOptions
+    force: bool = False
+    carries_recipe: bool = True
+    recipe: Recipe | None = None
+    _told: set[str] = field(default_factory=set, init=False)
 
     def one(self, photo: str, output: str, run: Path | None, records: Records) -> None:
         """Paint a photo, with a bar."""
@@ -61,14 +57,14 @@ class Painter:
             recorder = begin_run(self.engine, photo, self.request, place, _folder(run), records)
         else:
             job = self.engine.job(photo, self.request, output=place)
-            recorder = Recorder(job, records, force=self._force)
+            recorder = Recorder(job, records, force=self.force)
         self._compare(recorder.job)
         _carry_out(recorder, self._tell)
 
     def plan(self, photo: str, output: str, run: Path | None, records: Records) -> None:
         """Tell how a photo would be painted, and paint nothing; of the photo the header alone is read."""
         with self.engine.job(photo, self.request, output=self._place(output), folder=run) as job:
-            Recorder(job, records, None if run is None else _folder(run), force=self._force)
+            Recorder(job, records, None if run is None else _folder(run), force=self.force)
             self._compare(job)
             for sentence in job.plan().message:
                 show_note(sentence)
@@ -108,7 +104,7 @@ class Painter:
             return f"{work.output}: {job.summary()}"
 
     def _place(self, output: str) -> Output:
-        return Output(output, self._options, force=self._force, recipe=self._carries_recipe)
+        return Output(output, self.options, force=self.force, recipe=self.carries_recipe)
 
     def _compare(self, job: Job) -> None:
         if self.recipe is not None and (differs := self.recipe.differences(job)):

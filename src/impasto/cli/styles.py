@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -18,7 +16,7 @@ from impasto.cli.common import (
     show_note,
 )
 from impasto.cli.options import takes
-from impasto.errors import OptionError, require
+from impasto.errors import OptionError
 from impasto.types import MAX_MEGAPIXELS
 
 __all__ = ["styles"]
@@ -48,26 +46,14 @@ def styles(options: StylesOptions) -> None:
         _paint(options, options.sheet, options.output)
         return
     from impasto.networks.shipped import find_model
-    from impasto.stylizer.styles import records
+    from impasto.stylizer.styles import records_in
 
-    found = records(_description(find_model(options.model)))
+    found = records_in(find_model(options.model))
     if options.as_json:
         print_json([asdict(record) for record in found])
     else:
         rows = [(record.name, record.title or "", record.artist or "", record.year or "") for record in found]
         print_table(("name", "title", "artist", "year"), rows)
-
-
-def _description(path: Path) -> dict[str, Any]:
-    """What a file of ours says of itself, or what there is to say of somebody else's."""
-    if path.suffix == ".safetensors":
-        from impasto.core.metadata import read_metadata
-
-        return read_metadata(path)
-    require("torch safetensors", "torch", "opening other people's networks")
-    from impasto.networks.checkpoint import load_model
-
-    return load_model(path)[1]
 
 
 def _paint(options: StylesOptions, photo: str, output: str) -> None:

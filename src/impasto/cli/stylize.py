@@ -81,7 +81,7 @@ def stylize(ctx: typer.Context, **_options: Any) -> None:
     given = given_on(ctx)
     records = Records(**{name: given.get(name) for name in RECORDS})
     if "resume" in given:
-        _only(given, WITH_RESUME, "`resume` goes on as the run began")
+        _refuse(given, {*given} - {*WITH_RESUME}, "`resume` goes on as the run began")
         resume_one(Engine(), given["resume"], given.get("output"), records, force=given.get("force", False))
         return
     photos, output = given.get("photo"), given.get("output")
@@ -91,7 +91,7 @@ def stylize(ctx: typer.Context, **_options: Any) -> None:
         raise OptionError("where should the painting go? add -o FILE, or -o - for standard output")
     painter, place = _painter(given), output or NOWHERE
     if is_many(photos):
-        _not(given, NOT_FOR_MANY, "is about one painting, and there are several photos")
+        _refuse(given, NOT_FOR_MANY, "there are several photos, and this is about one painting")
         painter.many(photos, place, given.get("jobs", 1))
     elif given.get("dry_run"):
         painter.plan(photos[0], place, given.get("run"), records)
@@ -115,23 +115,17 @@ def _painter(given: dict[str, Any]) -> Painter:
         by_role = {name: asked.pop(name) for name in ROLES if name in asked}
         request = recipe.to_request(by_role, **asked)
     return Painter(
-        Engine(max_memory=request.max_memory, at_once=max(2, given.get("jobs", 1))),
-        request,
-        OutputOptions.of(**among(OutputOptions)),
+        engine=Engine(max_memory=request.max_memory, at_once=max(2, given.get("jobs", 1))),
+        request=request,
+        options=OutputOptions.of(**among(OutputOptions)),
         force=given.get("force", False),
         carries_recipe=not given.get("no_recipe", False),
         recipe=recipe,
     )
 
 
-def _only(given: dict[str, Any], allowed: tuple[str, ...], why: str) -> None:
+def _refuse(given: dict[str, Any], refused: set[str] | tuple[str, ...], why: str) -> None:
     """OptionError for an option that would be ignored."""
     for name in given:
-        if name not in allowed:
-            raise OptionError(f"{why}: leave out `{name}`")
-
-
-def _not(given: dict[str, Any], refused: tuple[str, ...], why: str) -> None:
-    for name in given:
         if name in refused:
-            raise OptionError(f"`{name}` {why}: leave it out")
+            raise OptionError(f"{why}: leave out `{name}`")

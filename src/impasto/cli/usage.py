@@ -42,23 +42,23 @@ class Commands(TyperGroup):
 
     def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Read the arguments of the group; OptionError says what is wrong with them."""
-        with _told_by_us():
+        with self.telling():
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named; OptionError says what is wrong with its arguments."""
-        with _told_by_us(ctx):
+        with self.telling(ctx):
             return super().invoke(ctx)
 
-
-@contextmanager
-def _told_by_us(group: Any = None) -> Iterator[None]:
-    try:
-        yield
-    except _USAGE_ERROR as error:
-        if type(error).__name__ == "NoArgsIsHelpError":  # help, which click asks for in this way
-            raise
-        raise _usage_error(error, group) from error
+    @contextmanager
+    def telling(self, ctx: Any = None) -> Iterator[None]:
+        """What is wrong with a command line, while it is read and run, as an `OptionError`."""
+        try:
+            yield
+        except _USAGE_ERROR as error:
+            if type(error).__name__ == "NoArgsIsHelpError":  # help, which click asks for in this way
+                raise
+            raise _usage_error(error, ctx) from error
 
 
 def _usage_error(error: Any, group: Any) -> OptionError:

@@ -73,17 +73,14 @@ def verify(names: _Names = None) -> None:
     require(*_NEEDED)
     from impasto.core.weights import verify
 
-    wrong, any_here = [], False
+    wrong, check = [], None
     for check in verify(names or ()):
-        any_here = True
         typer.echo(f"{check.name}: {'right' if check.ok else 'WRONG'}: {check.path} (SHA-256 {check.sha256})")
-        if not check.ok:
-            wrong.append(check)
-    if not any_here:
+        wrong += [] if check.ok else [str(check.path)]
+    if check is None:
         show_note("no backbone is here: `impasto weights fetch NAME` brings one")
     if wrong:
-        paths = ", ".join(str(check.path) for check in wrong)
-        raise WeightsError(f"not what the table says: {paths}: get them again")
+        raise WeightsError(f"not what the table says: {', '.join(wrong)}: get them again")
 
 
 @weights_app.command("import")

@@ -13,6 +13,7 @@ from impasto.export.graph import Graph
 from impasto.networks.chain import Chain, ChainConv, ChainNorm
 from impasto.networks.norms import EPS, ConditionalInstanceNorm
 from impasto.networks.palette import ConditionalPalette
+from impasto.networks.registry import as_chain
 from impasto.networks.staged import Norm, Stage, StagedNetwork
 
 __all__ = ["Rows", "as_array", "paint_staged", "run_stages"]
@@ -24,10 +25,10 @@ Rows = Callable[[Tensor], str]
 def paint_staged(g: Graph, network: StagedNetwork, rows: Rows) -> str:
     """`StagedNetwork.paint` of the input ``image``; `rows` is asked where a parameter differs from style to style."""
     padded = g.pad_to_multiple("image", network.STRIDE, network.SMALLEST)
-    if isinstance(network, Chain):
-        x = _scaled(g, _swapped(g, padded, network), network.config.scale, network.config.shift)
-        painted = g.crop(_colours_of_chain(g, run_stages(g, network.stages(), x, rows), network), "image")
-        return _median_of_nine(g, painted) if network.smooths else painted
+    if (chain := as_chain(network)) is not None:
+        x = _scaled(g, _swapped(g, padded, chain), chain.config.scale, chain.config.shift)
+        painted = g.crop(_colours_of_chain(g, run_stages(g, chain.stages(), x, rows), chain), "image")
+        return _median_of_nine(g, painted) if chain.smooths else painted
     x = g.op("Sub", padded, g.mean(padded))  # changes the rounding alone: see `StagedNetwork.centre`
     if network.INPUT_SCALE != 1:
         x = g.op("Mul", x, g.number(network.INPUT_SCALE))

@@ -158,7 +158,7 @@ def as_brisk(network: Network) -> Brisk | None:
     return network if isinstance(network, Brisk) else None
 
 
-def as_chain(network: Network) -> Chain | None:
+def as_chain(network: Network | StagedNetwork) -> Chain | None:
     """The network itself, where it is a chain."""
     return network if isinstance(network, Chain) else None
 

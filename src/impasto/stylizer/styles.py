@@ -9,12 +9,14 @@ from dataclasses import dataclass, fields
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from impasto.errors import OptionError
+from impasto.errors import OptionError, require
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from impasto.types import PictureSource, Styles
 
-__all__ = ["Style", "StyleRecord", "as_styles", "parse_style", "records"]
+__all__ = ["Style", "StyleRecord", "as_styles", "parse_style", "records", "records_in"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,18 @@ def records(description: Mapping[str, Any]) -> tuple[StyleRecord, ...]:
     """The styles that a trained file says it knows."""
     known = [field.name for field in fields(StyleRecord)]
     return tuple(StyleRecord(**{key: row[key] for key in known if row.get(key)}) for row in description["styles"])
+
+
+def records_in(path: Path) -> tuple[StyleRecord, ...]:
+    """The styles that the network in a file knows, ours or somebody else's. WeightsError if there is none."""
+    if path.suffix == ".safetensors":
+        from impasto.core.metadata import read_metadata
+
+        return records(read_metadata(path))
+    require("torch safetensors", "torch", "opening other people's networks")
+    from impasto.networks.checkpoint import load_model
+
+    return records(load_model(path)[1])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from impasto.core.host import in_our_settings
 from impasto.errors import ImpastoError, OptionError, WeightsError, nearest
-from impasto.networks.chain import Chain
 from impasto.networks.foreign import (
     jcjohnson,
     lengstrom,
@@ -24,6 +23,7 @@ from impasto.networks.foreign import (
 )
 from impasto.networks.foreign.places import place_of
 from impasto.networks.foreign.source import Found, Options, Source
+from impasto.networks.registry import as_chain
 
 __all__ = ["KINDS", "ForeignKind", "kind_of_file", "read_foreign"]
 
@@ -143,9 +143,10 @@ def read_foreign(path: Path, kind: str | None = None, options: Options | None = 
 
 def _smooth(found: Found, row: ForeignKind) -> None:
     """Have the network smooth what it paints."""
-    if not isinstance(found.network, Chain):
+    chain = as_chain(found.network)
+    if chain is None:
         raise OptionError(f"`median` is for networks of one style that become chains, not for {row.name}", "median")
-    found.network.config = replace(found.network.config, median=True)
+    chain.config = replace(chain.config, median=True)
 
 
 def _one_line(text: str) -> str:
