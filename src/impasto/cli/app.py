@@ -134,6 +134,7 @@ def main() -> None:
     """Entry point of the console script."""
     apply_wait_settings()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # or it looks through all packages for some of its own
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's products are small here: threads only spin
     first, asks_for_help = sys.argv[1] if len(sys.argv) > 1 else "", {"-h", "--help"} & {*sys.argv}
     if first == "stylize" and not asks_for_help:
         import numpy  # noqa: F401  here, where few calls are open: loaded far inside, it takes half as long again

@@ -71,12 +71,23 @@ def encode_png16(array: NDArray[Any], compression: int, profile: bytes) -> bytes
     try:
         data = bytes(load_imagecodecs("PNG").png_encode(array, level=compression))
     except MissingExtraError:
-        data = _encoded(array, compression)
-    # libpng's wrapper has no argument for a profile
-    return insert_chunks(data, [(b"iCCP", b"sRGB\0\0" + zlib.compress(profile, 9))])
+        return _encoded(array, compression, profile)
+    return insert_chunks(data, [_profile(profile)])  # libpng's wrapper has no argument for it
 
 
-def _encoded(array: NDArray[np.uint16], compression: int) -> bytes:
+def png_of(size: tuple[int, int], bits: int, channels: int, packed: bytes, profile: bytes) -> bytes:
+    """A PNG of (height, width) from its rows as they are stored, packed, with a profile."""
+    kind = {3: 2, 4: 6}[channels]
+    header = struct.pack(">2I5B", size[1], size[0], bits, kind, 0, 0, 0)
+    chunks = [(b"IHDR", header), _profile(profile), (b"IDAT", packed), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(map(_chunk, chunks))
+
+
+def _profile(profile: bytes) -> tuple[bytes, bytes]:
+    return b"iCCP", b"sRGB\0\0" + zlib.compress(profile, 9)
+
+
+def _encoded(array: NDArray[np.uint16], compression: int, profile: bytes) -> bytes:
     """The same file without libpng, perhaps a little larger."""
     height, width, channels = array.shape
     rows = np.vstack(
@@ -84,9 +95,7 @@ def _encoded(array: NDArray[np.uint16], compression: int) -> bytes:
     )
     pack = zlib.compressobj(compression)
     packed = [pack.compress(_differences(rows[top : top + _ROWS + 1], 2 * channels)) for top in range(0, height, _ROWS)]
-    header = struct.pack(">2I5B", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", b"".join(packed) + pack.flush()), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(map(_chunk, chunks))
+    return png_of((height, width), 16, channels, b"".join(packed) + pack.flush(), profile)
 
 
 def _differences(rows: NDArray[np.uint8], pixel: int) -> bytes:

@@ -6,7 +6,6 @@ import io
 import os
 import stat
 import sys
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from impasto.imaging.guards import QUIET
 from impasto.imaging.metadata import Metadata
 from impasto.imaging.metadata_files import no_room, png_chunks, save_options, tag_tiff
 from impasto.imaging.picture import Picture
+from impasto.imaging.png8 import encode_png8
 from impasto.imaging.png16 import encode_png16, insert_chunks
 from impasto.imaging.profiles import SRGB
 from impasto.imaging.xmp import without_recipe
@@ -42,9 +42,7 @@ __all__ = [
 
 QUALITY = 92
 COMPRESSION = 2
-# Up to this level, 8-bit PNGs are searched for runs alone. Paintings, which are grainy, become as small as at level 6
-# (4.12 and 4.09 MB at 1080p) in a quarter of the time.
-RUNS, RUNS_UP_TO = zlib.Z_RLE, 2
+QUICK_UP_TO = 2  # level of 8-bit PNGs, see `encode_png8`: paintings, which are grainy, hardly become smaller at 6
 
 
 def check_output(
@@ -257,10 +255,11 @@ def encode(
 
 
 def _encode_png(array: NDArray[Any], compression: int) -> bytes:
+    if 0 < compression <= QUICK_UP_TO:
+        return encode_png8(array, compression, SRGB)
     file = io.BytesIO()
     with QUIET:
-        how = RUNS if 0 < compression <= RUNS_UP_TO else zlib.Z_DEFAULT_STRATEGY
-        Image.fromarray(array).save(file, "PNG", compress_level=compression, compress_type=how, icc_profile=SRGB)
+        Image.fromarray(array).save(file, "PNG", compress_level=compression, icc_profile=SRGB)
     return file.getvalue()
 
 
