@@ -19,10 +19,10 @@ from impasto.imaging.noise import on_ground
 from impasto.imaging.reduced import reading_bytes
 from impasto.imaging.sizes import bicubic
 from impasto.light.model import STYLE_SIZE, LightModel, LightStyle, planes
+from impasto.stylizer.by_network import InMemory
 from impasto.stylizer.finishing import read_masks
-from impasto.stylizer.job import Job, JobPlan, Output, Phase, Progress, Steps
+from impasto.stylizer.job import JobPlan, Output, Phase, Progress
 from impasto.stylizer.request import EngineName, StylizeRequest
-from impasto.stylizer.sizes import sizes_of
 from impasto.stylizer.strokes import REPAINTED
 
 if TYPE_CHECKING:
@@ -35,12 +35,8 @@ Floats = NDArray[np.float32]
 FAINT = 1e-6  # of a mask, so that where there is none, all styles count
 
 
-class LightJob(Job):
-    """A photo and a network of onnxruntime's.
-
-    Args:
-        model: what paints.
-    """
+class LightJob(InMemory[LightModel]):
+    """A photo and a network of onnxruntime's; arguments as of `ByNetwork`."""
 
     def __init__(
         self,
@@ -50,13 +46,9 @@ class LightJob(Job):
         model: LightModel,
         output: Output | None = None,
     ) -> None:
-        super().__init__(engine, photo, request, output)
+        super().__init__(engine, photo, request, model, output)
         if request.alpha is not None and request.alpha < 1 and "alpha" not in model.graph.inputs:
             raise OptionError("`alpha` is for networks that decode features (adain): use `strength`")
-        self.model = model
-        self.sizes = sizes_of(self.photo_size, request, coarse_to_fine=model.coarse_to_fine)
-        self._photo: Picture | None = None  # at the size of the painting
-        self._result: Picture | None = None
 
     # -- what others call -----------------------------------------------------------------------------------
 
@@ -68,30 +60,6 @@ class LightJob(Job):
         message = f"{told}{width}x{height} px at once in onnxruntime: about {shown_bytes(memory)} of memory"
         notes = (self.model.note,) if self.model.note else ()
         return JobPlan("at once", self.sizes.painting, len(self.sizes.all_seen), memory, None, (message, *notes))
-
-    def preview(self) -> Picture:
-        """See `Job.preview`."""
-        return self._result or self._photo or self.read_photo(self.sizes.painting)
-
-    def result(self) -> Picture:
-        """See `Job.result`."""
-        if self._result is None:
-            raise RuntimeError("nothing is painted yet")
-        return self._result
-
-    def summary(self) -> str:
-        """See `Job.summary`."""
-        height, width = self.sizes.painting
-        return f"{width}x{height} px, by {self.model.name}"
-
-    @property
-    def painting_size(self) -> tuple[int, int]:
-        """See `Job.painting_size`."""
-        return self.sizes.painting
-
-    def networks(self) -> dict[str, str]:
-        """See `Job.networks`."""
-        return {"model": self.model.sha256}
 
     @property
     def computes_in(self) -> EngineName:
@@ -146,18 +114,8 @@ class LightJob(Job):
             f"{shown_bytes(max(0, room))}: {remedy}, or install impasto[torch], which paints any size piece by piece"
         )
 
-    def _forget(self) -> None:
-        super()._forget()
-        self._photo = self._result = None
-
-    def _work(self) -> Steps:
-        self._result = yield from self.paint_phase("painting", self._room)
-        if self.output is not None:
-            yield Progress("writing", 0, 1)
-            self.write()
-
     def paint_phase(self, phase: Phase, room: int) -> Generator[Progress, None, Picture]:
-        """Paint as a phase of this or of another job, within so many bytes; gives the painting back."""
+        """See `InMemory.paint_phase`."""
         self._check_room(room)
         picture = self._photo = self.read_photo(self.sizes.painting)
         yield Progress(phase, 0, 1.0, size=self.sizes.seen)

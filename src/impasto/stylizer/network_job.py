@@ -30,10 +30,11 @@ from impasto.errors import OptionError
 from impasto.imaging import Picture
 from impasto.imaging.noise import on_ground
 from impasto.imaging.sizes import Bicubic
+from impasto.stylizer.by_network import ByNetwork, InMemory
 from impasto.stylizer.finishing import read_masks
-from impasto.stylizer.job import Job, JobPlan, Output, Phase, Progress, Steps
+from impasto.stylizer.job import JobPlan, Phase, Progress
 from impasto.stylizer.request import EngineName, StylizeRequest
-from impasto.stylizer.sizes import Sizes, sizes_of
+from impasto.stylizer.sizes import Sizes
 from impasto.stylizer.strokes import REPAINTED
 from impasto.stylizer.torch_model import TorchModel
 from impasto.tiling.bands import BandProgress
@@ -50,10 +51,8 @@ from impasto.tiling.plan import Machine, TilingOptions, TilingPlan
 if TYPE_CHECKING:
     from impasto.networks.bound import BoundStyle
     from impasto.networks.registry import Network
-    from impasto.stylizer.engine import Engine
-    from impasto.types import PictureSource
 
-__all__ = ["ByNetwork", "NetworkJob", "coarse_work", "computed_by", "pieces_of", "tiling_options"]
+__all__ = ["InTorch", "NetworkJob", "coarse_work", "computed_by", "pieces_of", "tiling_options"]
 
 
 def tiling_options(
@@ -91,30 +90,8 @@ def coarse_work(
     return seconds, pieces
 
 
-class ByNetwork(Job):
-    """What jobs that a network paints have in common.
-
-    Attributes:
-        model: what paints.
-        sizes: of the photo, of its painting, and of what the network sees.
-    """
-
-    model: TorchModel
-    sizes: Sizes
-
-    def summary(self) -> str:
-        """See `Job.summary`."""
-        height, width = self.sizes.painting
-        return f"{width}x{height} px, by {self.model.name}"
-
-    @property
-    def painting_size(self) -> tuple[int, int]:
-        """See `Job.painting_size`."""
-        return self.sizes.painting
-
-    def networks(self) -> dict[str, str]:
-        """See `Job.networks`."""
-        return {"model": self.model.sha256}
+class InTorch(ByNetwork[TorchModel]):
+    """What jobs have in common that a network in torch paints."""
 
     @property
     def computes_in(self) -> EngineName:
@@ -131,26 +108,8 @@ class ByNetwork(Job):
         return bicubic_rows
 
 
-class NetworkJob(ByNetwork):
-    """A photo and a network, in memory.
-
-    Args:
-        model: what paints.
-    """
-
-    def __init__(
-        self,
-        engine: Engine,
-        photo: PictureSource,
-        request: StylizeRequest,
-        model: TorchModel,
-        output: Output | None = None,
-    ) -> None:
-        super().__init__(engine, photo, request, output)
-        self.model = model
-        self._result: Picture | None = None
-        self._photo: Picture | None = None  # at the size of the painting
-        self.sizes = sizes_of(self.photo_size, request, coarse_to_fine=model.coarse_to_fine)
+class NetworkJob(InMemory[TorchModel], InTorch):
+    """A photo and a network, in memory; arguments as of `ByNetwork`."""
 
     def plan(self) -> JobPlan:
         """See `Job.plan`."""
@@ -175,16 +134,6 @@ class NetworkJob(ByNetwork):
         pieces += pieces_of(tiling) + bool(coarse)
         return JobPlan("bands", sizes.painting, pieces, tiling.peak, tiling.seconds, (f"{sizes.told_before}{tiling}",))
 
-    def preview(self) -> Picture:
-        """See `Job.preview`."""
-        return self._result or self._photo or self.read_photo(self.sizes.painting)
-
-    def result(self) -> Picture:
-        """See `Job.result`."""
-        if self._result is None:
-            raise RuntimeError("nothing is painted yet")
-        return self._result
-
     def _need(self) -> int:
         return self.need
 
@@ -194,18 +143,8 @@ class NetworkJob(ByNetwork):
         reading = self.model.reading_bytes(self.request, self.sizes.painting, self.engine.limit(self.request))
         return self.sizes.picture_bytes + max(reading, bytes_at_once(self.model.network, self.sizes.seen))
 
-    def _forget(self) -> None:
-        super()._forget()
-        self._photo = self._result = None
-
-    def _work(self) -> Steps:
-        self._result = yield from self.paint_phase("painting", self._room)
-        if self.output is not None:
-            yield Progress("writing", 0, 1)
-            self.write()
-
     def paint_phase(self, phase: Phase, room: int) -> Generator[Progress, None, Picture]:
-        """Paint as a phase of this or of another job, within so many bytes; gives the painting back."""
+        """See `InMemory.paint_phase`."""
         picture = self._photo = self.read_photo(self.sizes.painting)
         bound = self.model.bind(self.request.style, self.request.max_megapixels, self.engine.limit(self.request))
         room -= self.sizes.picture_bytes - self.sizes.coarse_bytes  # which is measured, once it is there

@@ -31,9 +31,9 @@ from impasto.imaging.strips import check_readable, check_writable, decode_strips
 from impasto.imaging.writing import format_warnings_for
 from impasto.stylizer.clear import Alpha, Clear, Primed, Seen, find_ground
 from impasto.stylizer.job import JobPlan, Output, Progress, Steps
-from impasto.stylizer.network_job import ByNetwork, coarse_work, pieces_of, tiling_options
+from impasto.stylizer.network_job import InTorch, coarse_work, pieces_of, tiling_options
 from impasto.stylizer.request import StylizeRequest
-from impasto.stylizer.sizes import Sizes, sizes_of
+from impasto.stylizer.sizes import sizes_of
 from impasto.stylizer.strokes import REPAINTED
 from impasto.stylizer.torch_model import TorchModel
 from impasto.tiling.bands import BandProgress
@@ -73,7 +73,7 @@ def _budget(limit: int | None) -> int:
     return held_memory() + available_memory() if limit is None else limit
 
 
-class StripJob(ByNetwork):
+class StripJob(InTorch):
     """A photo and a network, from file to file.
 
     Args:
@@ -101,9 +101,8 @@ class StripJob(ByNetwork):
         output: Output,
         folder: Path | None,
     ) -> None:
-        super().__init__(engine, photo, request, output)
-        self.model, self.folder, self.finished = model, folder, False
-        self.sizes: Sizes = sizes_of(self.photo_size, request, coarse_to_fine=model.coarse_to_fine)
+        super().__init__(engine, photo, request, model, output)
+        self.folder, self.finished = folder, False
         what = f"{self.sizes.photo[1]}x{self.sizes.photo[0]} px"
         self._check(f"{what} do not fit into memory at once" if folder is None else "only strips can be resumed")
         self._bound: BoundStyle | None = model.bind(request.style, request.max_megapixels, engine.limit(request))
