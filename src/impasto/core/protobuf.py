@@ -5,21 +5,26 @@ A message is a row of fields, each a number, a kind and a value: https://protobu
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Field", "bytes_of", "fields", "floats", "ints", "varint"]
 
 Field = tuple[int, int | bytes]
+B = TypeVar("B", bytes, memoryview)
 
 
-def fields(data: bytes) -> list[Field]:
+def fields(data: B) -> list[tuple[int, int | B]]:
     """Number and value of each field: whole numbers, or bytes, which numbers of fixed size are as well.
+
+    What comes out of a view are views, which copy nothing.
 
     Raises:
         ValueError, IndexError: the message ends too early, or has a field of no known kind.
     """
-    out: list[Field] = []
+    out: list[tuple[int, int | B]] = []
     at = 0
     while at < len(data):
         tag, at = varint(data, at)
@@ -41,7 +46,7 @@ def fields(data: bytes) -> list[Field]:
     return out
 
 
-def varint(data: bytes, at: int) -> tuple[int, int]:
+def varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """A whole number in groups of seven bits, and the place after it."""
     value = 0
     for shift in range(0, 70, 7):

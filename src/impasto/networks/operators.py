@@ -127,7 +127,7 @@ class Operators(nn.Module):
 
 
 def _smallest(program: Program, *, painted: bool) -> int:
-    """Sides from which on a picture can be taken, and if it is `painted` comes out as large as it goes in, or larger."""
+    """The side from which on a picture can be taken; if it is `painted`, so that it comes out no smaller."""
     good = 0
     for side in range(1, LARGEST_SIDE):
         sides = program.sides(side)

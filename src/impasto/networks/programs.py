@@ -109,7 +109,8 @@ class Operator:
         for name in ("of", "padding"):
             values = getattr(self, name)
             whole = isinstance(values, Sequence) and all(type(value) is int and value >= 0 for value in values)
-            if not whole or not (1 if name == "of" else 2) <= len(values) <= (MOST_MAPS if self.kind == "concat" else 2):
+            least, most = (2, 2) if name == "padding" else (1, MOST_MAPS if self.kind == "concat" else 2)
+            if not whole or not least <= len(values) <= most:
                 raise OptionError(f"{name} is whole numbers, got {values!r}")
             object.__setattr__(self, name, tuple(values))
         if max(self.padding) > 256 or (self.kind in ("pad", "crop", "resize") and not 1 <= self.size <= 1024):

@@ -1,13 +1,15 @@
 """AdaIN of TensorFlow as checkpoints: eridgd/AdaIN-TF, and elleryqueenhomels/arbitrary_style_transfer.
 
-Both are the paper's encoder and decoder, with reflected borders and pools that take what is left at the end as a window.
-The first has Keras' names: its encoder begins with the 1x1 convolution of the paper's authors and takes RGB from 0 to 1;
-its decoder's layers are numbered, and there are two rows of them where Keras made them twice, of which the trained
-one has what its optimiser keeps. The second calls all layers by VGG's names, and takes and gives BGR minus Caffe's means.
+Both are the paper's encoder and decoder, with reflected borders, and pools that take what is left at the end as a
+window. The first has Keras' names: its encoder begins with the 1x1 convolution of the paper's authors, and RGB from 0
+to 1 goes in; its decoder's layers are numbered, and where Keras made them twice there are two rows of them, of which
+the trained one has what its optimiser keeps. The second calls all layers by VGG's names, and takes and gives BGR minus
+Caffe's means.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -89,7 +91,7 @@ def _are_in_a_row(shapes: Sequence[tuple[int, ...]]) -> bool:
     """Whether each convolution takes what the one before gives, and the last gives colours."""
     return (
         all(len(shape) == 4 and shape[:2] == (3, 3) for shape in shapes)
-        and all(a[3] == b[2] for a, b in zip(shapes, shapes[1:], strict=False))
+        and all(a[3] == b[2] for a, b in itertools.pairwise(shapes))
         and shapes[-1][3] == 3
     )
 

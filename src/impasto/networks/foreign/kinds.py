@@ -74,7 +74,7 @@ KINDS: tuple[ForeignKind, ...] = (
     ),
     ForeignKind("titu1994", "titu1994/Fast-Neural-Style, Keras 1 (.h5)", titu.matches, titu.read),
     ForeignKind("magenta", "Magenta's N styles, multistyle-pastiche-generator (.ckpt)", magenta.matches, magenta.read),
-    ForeignKind("adain-tf", "AdaIN of TensorFlow: eridgd's, elleryqueenhomels' (.ckpt)", adain_tf.matches, adain_tf.read),
+    ForeignKind("adain-tf", "eridgd/AdaIN-TF, elleryqueenhomels' AdaIN (.ckpt)", adain_tf.matches, adain_tf.read),
     ForeignKind(
         "magenta-any",
         "Magenta's any style: a saved model, a frozen graph (.pb), TensorFlow.js (model.json)",

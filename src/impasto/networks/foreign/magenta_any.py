@@ -1,4 +1,4 @@
-"""Magenta's any style (Ghiasi et al. 2017): a style network tells 100 numbers of a picture, a transformer paints by them.
+"""Magenta's any style (Ghiasi et al. 2017): one network tells 100 numbers of a style picture, another paints by them.
 
 Both in one graph, as TensorFlow Hub's saved model has them, or frozen; or one beside the other, as Nakano's for
 TensorFlow.js. The graph decides what is done; RGB from 0 to 1 goes in and comes out.
@@ -17,7 +17,7 @@ from impasto.networks.foreign.places import MODEL_JSON, SAVED_MODEL
 from impasto.networks.foreign.programming import ListBuilder, network_of
 from impasto.networks.foreign.source import Found, Options, Source
 from impasto.networks.foreign.tf_graph import TFGraph, read_frozen, read_saved_model, read_tfjs
-from impasto.networks.foreign.tf_layers import NUMBERS, PICTURE, Layer, layers_of
+from impasto.networks.foreign.tf_layers import NUMBERS, Layer, layers_of
 
 __all__ = ["matches", "read"]
 
@@ -34,25 +34,38 @@ def matches(source: Source) -> bool:
 
 def read(source: Source, options: Options) -> Found:
     """See `kinds.ForeignKind`."""
-    graph, beside = _graph_at(source.path), ()
+    graph, beside = _graph_at(source.path), [*_numbers_beside(source.path)]
     found = layers_of(graph)
     drawn = next((layer for layer in found if layer.channels == 3 and not layer.flat), None)
     if drawn is None:
         raise WeightsError("the graph gives no picture: is it the style network alone? Name the one that paints")
     if (numbers := _numbers_of(drawn)) is not None:
         path, style = _style_beside(source.path, numbers)
-        found, beside = layers_of(graph, style), (path,)
+        found = layers_of(graph, style)
+        beside.append(path)
         drawn = next(layer for layer in found if layer.channels == 3 and not layer.flat)
     paint, look = ListBuilder(), ListBuilder()
     told = _Emission(paint, look).run(drawn)
-    notes = ("its style network was trained on pictures of 256 px: enlarge or reduce a style picture to change strokes",)
-    return Found(network_of(paint, look, told), "RGB, 0 to 1", "RGB, 0 to 1, clamped", notes=notes, beside=beside)
+    notes = (
+        "its style network was trained on pictures of 256 px: enlarge or reduce a style picture to change strokes",
+    )
+    return Found(
+        network_of(paint, look, told), "RGB, 0 to 1", "RGB, 0 to 1, clamped", notes=notes, beside=tuple(beside)
+    )
 
 
 def _graph_at(path: Path) -> TFGraph:
     if path.suffix == ".json":
         return read_tfjs(path)
     return read_saved_model(path) if path.name == SAVED_MODEL else read_frozen(Source(path).read_bytes())
+
+
+def _numbers_beside(path: Path) -> Iterator[Path]:
+    """Files that belong to a graph; of a checkpoint the index, which has a checksum of every tensor."""
+    if path.suffix == ".json":
+        yield from sorted(path.parent.glob("group*-shard*of*"))
+    elif path.name == SAVED_MODEL:
+        yield path.parent / "variables" / "variables.index"
 
 
 def _above(layer: Layer) -> Iterator[Layer]:
@@ -138,8 +151,7 @@ class _Emission:
             case "conv":
                 border = how.pop("padding", (0, 0))
                 mode = how.pop("mode", "zeros")
-                kernel = how.pop("kernel")
-                del kernel
+                how.pop("kernel")
                 tensors = torch.from_numpy(weight.copy()), torch.from_numpy(bias.astype("float32"))
                 number = builder.convolve(*tensors, of=of[0], padding=border, mode=mode, **how)
             case "norm":

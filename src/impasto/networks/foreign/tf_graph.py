@@ -23,6 +23,7 @@ from impasto.networks.foreign.tf_checkpoint import full_names, index_file, read_
 __all__ = ["Node", "TFGraph", "read_frozen", "read_saved_model", "read_tfjs"]
 
 Array = NDArray[Any]
+Place = tuple[str, int]  # a node's name, and which of its outputs
 MOST: Final = 20_000  # nodes
 DEEPEST: Final = 8  # functions inside one another
 LARGEST: Final = 1 << 29  # bytes of a graph, and of all numbers in it
@@ -169,9 +170,7 @@ class _Graph:
     def _function(self, message: list[tuple[int, int | bytes]]) -> tuple[str, _Function]:
         signature = fields(_only(message, 1))
         arguments = tuple(_only(fields(row), 1).decode() for row in bytes_of(signature, 2))
-        given = {
-            _only(fields(row), 1).decode(): _only(fields(row), 2).decode() for row in bytes_of(message, 4)
-        }
+        given = {_only(fields(row), 1).decode(): _only(fields(row), 2).decode() for row in bytes_of(message, 4)}
         results = tuple(given[_only(fields(row), 1).decode()] for row in bytes_of(signature, 3))
         return _only(signature, 1).decode(), _Function(arguments, results, tuple(self._rows(bytes_of(message, 3))))
 
@@ -230,9 +229,8 @@ def _sides(data: bytes) -> list[int]:
 
 def _flat(graph: _Graph, variables: Mapping[str, Array], outputs: tuple[str, ...]) -> TFGraph:
     """Nodes without functions, and the numbers of variables where they are read."""
-    nodes: dict[str, Node] = {}
-    renamed = _spread(graph, graph.rows, "", {}, nodes, 0)
-    constants: dict[str, Array] = {}
+    opened, constants = _Opened(graph), dict[str, Array]()
+    made, nodes = opened.add(graph.rows), opened.nodes
     for name, node in nodes.items():
         value = node.how.get("value")
         if node.kind == "Const" and isinstance(value, np.ndarray):
@@ -242,57 +240,50 @@ def _flat(graph: _Graph, variables: Mapping[str, Array], outputs: tuple[str, ...
             if key in variables:
                 constants[name] = variables[key]
     taken = {name for node in nodes.values() for name, _ in node.inputs}
-    found = tuple(renamed.get(*_place(name), default=_place(name))[0] for name in outputs)
+    found = tuple(made.get(_place(name), _place(name))[0] for name in outputs)
     return TFGraph(nodes, constants, found or tuple(name for name in nodes if name not in taken))
 
 
-class _Renamed:
-    """What outputs of called functions are."""
+class _Opened:
+    """Nodes with those of the functions that they call, laid open in their place."""
 
-    def __init__(self) -> None:
-        self.places: dict[tuple[str, int], tuple[str, int]] = {}
+    def __init__(self, graph: _Graph) -> None:
+        self.graph = graph
+        self.nodes: dict[str, Node] = {}
 
-    def get(self, name: str, number: int, *, default: tuple[str, int]) -> tuple[str, int]:
-        return self.places.get((name, number), default)
+    def add(
+        self,
+        rows: Sequence[tuple[str, _Row]],
+        prefix: str = "",
+        given: Mapping[str, Place] | None = None,
+        depth: int = 0,
+    ) -> dict[Place, Place]:
+        """Put rows among the nodes, called with a prefix; `given` is what a function's arguments are.
 
+        What the calls among the rows give: where that is made.
+        """
+        if depth > DEEPEST or len(self.nodes) + len(rows) > MOST:
+            raise ValueError("functions call functions without end")
+        made: dict[Place, Place] = {}
 
-def _spread(
-    graph: _Graph,
-    rows: Sequence[tuple[str, _Row]],
-    prefix: str,
-    given: Mapping[str, tuple[str, int]],
-    nodes: dict[str, Node],
-    depth: int,
-) -> _Renamed:
-    """Put nodes, and those of the functions that they call, among `nodes`."""
-    if depth > DEEPEST or len(nodes) + len(rows) > MOST:
-        raise ValueError("functions call functions without end")
-    renamed, calls = _Renamed(), {}
+        def meant(text: str) -> Place:
+            name, number = _place(text)
+            return (given or {}).get(name) or made.get((name, number), (f"{prefix}{name}", number))
 
-    def meant(text: str) -> tuple[str, int]:
-        name, number = _place(text)
-        if name in given:
-            return given[name]
-        return renamed.get(name, number, default=(f"{prefix}{name}", number))
-
-    for name, row in rows:
-        if row.kind in _CALLS:
-            calls[name] = row
-    for name, row in _in_order(calls):
-        function = graph.functions.get(str(row.how.get("f")))
-        if function is None:
-            raise ValueError(f"{name} calls a function that is not there")
-        inner = f"{prefix}{name}/"
-        places = dict(zip(function.arguments, map(meant, row.inputs), strict=True))
-        within = _spread(graph, function.rows, inner, places, nodes, depth + 1)
-        for number, text in enumerate(function.results):
-            local, at = _place(text)
-            found = places.get(local) or within.get(local, at, default=(f"{inner}{local}", at))
-            renamed.places[name, number] = found
-    for name, row in rows:
-        if row.kind not in _CALLS:
-            nodes[f"{prefix}{name}"] = Node(row.kind, tuple(map(meant, row.inputs)), row.how)
-    return renamed
+        for name, row in _in_order({name: row for name, row in rows if row.kind in _CALLS}):
+            function = self.graph.functions.get(str(row.how.get("f")))
+            if function is None:
+                raise ValueError(f"{name} calls a function that is not there")
+            inner = f"{prefix}{name}/"
+            arguments = dict(zip(function.arguments, map(meant, row.inputs), strict=True))
+            within = self.add(function.rows, inner, arguments, depth + 1)
+            for number, text in enumerate(function.results):
+                local, at = _place(text)
+                made[name, number] = arguments.get(local) or within.get((local, at), (f"{inner}{local}", at))
+        for name, row in rows:
+            if row.kind not in _CALLS:
+                self.nodes[f"{prefix}{name}"] = Node(row.kind, tuple(map(meant, row.inputs)), row.how)
+        return made
 
 
 def _in_order(calls: Mapping[str, _Row]) -> list[tuple[str, _Row]]:
@@ -308,7 +299,7 @@ def _in_order(calls: Mapping[str, _Row]) -> list[tuple[str, _Row]]:
     return list(out.items())
 
 
-def _place(text: str) -> tuple[str, int]:
+def _place(text: str) -> Place:
     """``name``, ``name:1`` and, inside of functions, ``name:output:1``."""
     name, *rest = text.split(":")
     return name, int(rest[-1]) if rest and rest[-1].isdecimal() else 0

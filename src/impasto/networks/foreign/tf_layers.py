@@ -22,7 +22,6 @@ __all__ = ["NUMBERS", "PICTURE", "Layer", "layers_of"]
 Array = NDArray[Any]
 PICTURE: Final = "picture"
 NUMBERS: Final = "numbers"  # of a style, which another graph computes
-SPATIAL: Final = ([1, 2],)
 CANDIDATES: Final = 64  # outputs that are looked at
 _PASSED: Final = (
     "Identity", "StopGradient", "CheckNumerics", "ReadVariableOp", "PlaceholderWithDefault", "EnsureShape", "Cast",
@@ -50,7 +49,7 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """On the way to a normalisation of a map: ``square``, ``variance``, ``inverse``, ``factor``, ``scaled``, ``rest``."""
+    """On the way to a normalisation of a map: its mean, squares, variance and what is made of them, by `kind`."""
 
     kind: str
     of: Layer
@@ -143,7 +142,7 @@ class _Reader:
 
     def placeholder(self, name: str, node: Node) -> Layer:
         shape = node.how.get("shape") or []
-        if len(shape) == 4 and shape[3] == 3 or len(shape) < 2 or shape[-1] < 1:
+        if (len(shape) == 4 and shape[3] == 3) or len(shape) < 2 or shape[-1] < 1:
             return Layer(PICTURE, (), 3, {"name": name})
         if self.numbers is not None and self.numbers.channels == shape[-1]:
             return self.numbers
@@ -306,25 +305,24 @@ def _sub(how: Mapping[str, Any], a: Value, b: Value) -> Value | None:
 def _mul(how: Mapping[str, Any], a: Value, b: Value) -> Value | None:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a * b
-    if isinstance(b, _Sides) or (isinstance(b, _Step) and b.kind in ("inverse", "factor") and isinstance(a, _Step)):
-        a, b = b, a
-    if isinstance(a, _Sides) and isinstance(b, np.ndarray) and b.size == 1:
-        return _Sides(a.of, a.factor * int(b.reshape(-1)[0]), a.axis)
-    if isinstance(a, _Step) and isinstance(b, _Step):
-        if a.of is b.of and a.kind == "factor" and b.kind == "mean":
-            return _Step("shift", a.of, a.eps, a.scale)
-        return None
-    if isinstance(b, _Step):
-        a, b = b, a
-    if isinstance(a, _Step):
-        if a.kind == "factor" and b is a.of:
-            return _Step("scaled", a.of, a.eps, a.scale)
-        if a.kind == "inverse" and isinstance(b, np.ndarray | Layer) and b is not a.of:
-            return _Step("factor", a.of, a.eps, b)
-        return None
-    if isinstance(a, np.ndarray):
-        a, b = b, a
-    return _affine(a, b, 0.0) if isinstance(a, Layer) and isinstance(b, np.ndarray) else None
+    for one, other in ((a, b), (b, a)):
+        if isinstance(one, _Step) and one.kind in ("inverse", "factor"):
+            return _times_step(one, other)
+        if isinstance(other, np.ndarray) and isinstance(one, _Sides):
+            return _Sides(one.of, one.factor * int(other.reshape(-1)[0]), one.axis)
+        if isinstance(other, np.ndarray) and isinstance(one, Layer):
+            return _affine(one, other, 0.0)
+    return None
+
+
+def _times_step(step: _Step, other: Value) -> _Step | None:
+    """A step of a normalisation times its scale, its map, or that map's mean."""
+    if step.kind == "inverse":
+        return _Step("factor", step.of, step.eps, other) if isinstance(other, np.ndarray | Layer) else None
+    if other is step.of:
+        return _Step("scaled", step.of, step.eps, step.scale)
+    of_mean = isinstance(other, _Step) and other.kind == "mean" and other.of is step.of
+    return _Step("shift", step.of, step.eps, step.scale) if of_mean else None
 
 
 def _div(how: Mapping[str, Any], a: Value, b: Value) -> Value | None:
