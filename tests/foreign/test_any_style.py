@@ -175,7 +175,7 @@ def test_stylize_straight_from_the_file(sample) -> None:
     photo, style = (
         (picture(*size)[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8) for size in ((61, 83), (50, 70))
     )
-    painted = impasto.stylize(photo, style, model=file)
+    painted = impasto.stylize(photo, style, model=file, precision="float32")
     photo, style = (torch.from_numpy(rows / 255).float().permute(2, 0, 1)[None] for rows in (photo, style))
     wanted = plain(photo, style)[0].permute(1, 2, 0).numpy() * 255
     # The style picture is enlarged by nobody: it is smaller than what is looked at.

@@ -155,6 +155,8 @@ def test_within_a_step_of_the_original(name, tmp_path) -> None:
     export_onnx(mine, graph)
     chosen = style if original.takes_pictures else original.style
     for model, how in ((original.file, {}), (mine, {}), (mine, {"tile": 16}), (graph, {})):
-        painted = np.asarray(impasto.stylize(photo, chosen, model=model, style_scale=1, **how), np.float32)
+        painted = np.asarray(
+            impasto.stylize(photo, chosen, model=model, style_scale=1, precision="float32", **how), np.float32
+        )
         assert painted.shape == wanted.shape
         assert np.abs(painted - wanted).max() < 1.01, (model.name, how)

@@ -34,14 +34,12 @@ def read_caffe(path: Path) -> dict[str, Tensor]:
     """
     if not path.stat().st_size:
         raise WeightsError(f"{path}: is empty")
-    with path.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        view = memoryview(mapped)
-        try:
-            return _convolutions(view)
-        except (ValueError, IndexError, OverflowError, UnicodeDecodeError) as error:
-            reason = str(error)
-        # Views that the error's traceback holds are gone here, or the file could not be closed.
-        raise WeightsError(f"{path}: is no .caffemodel, or damaged: {reason}")
+    with path.open("rb") as handle:  # views of it, copied only where they are numbers that are wanted
+        view = memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
+    try:
+        return _convolutions(view)
+    except (ValueError, IndexError, OverflowError, UnicodeDecodeError) as error:
+        raise WeightsError(f"{path}: is no .caffemodel, or damaged: {error}") from error
 
 
 def _convolutions(view: memoryview) -> dict[str, Tensor]:

@@ -6,11 +6,13 @@ structures as dicts, or as lists of them. https://www.mathworks.com/help/pdf_doc
 
 from __future__ import annotations
 
+import shutil
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,8 @@ __all__ = ["is_matlab", "read_matlab"]
 HEADER: Final = 128
 HDF5: Final = b"\x89HDF\r\n\x1a\n"
 USER_BLOCK: Final = 512  # bytes before HDF5 begins
+VERSION: Final = 8  # where its version stands
+BASE: Final = {0: 24, 1: 28, 2: 12, 3: 12}  # and, by that, how many bytes are said to be before it
 LARGEST: Final = 1_000_000_000  # bytes that are unpacked in all
 DEEPEST: Final = 16  # values inside one another
 MOST: Final = 100_000  # values
@@ -66,7 +70,8 @@ class _Reader:
     """Elements: a type and a size in bytes, then so many bytes, and none up to a multiple of eight."""
 
     def __init__(self, data: bytes) -> None:
-        self.data, self.order = data, "<" if data[126:128] == b"IM" else ">"
+        self.data = data
+        self.order: Literal["<", ">"] = "<" if data[126:128] == b"IM" else ">"
         self.room, self.count = LARGEST, 0
 
     def variables(self, wanted: Callable[[str], bool]) -> dict[str, Value]:
@@ -165,35 +170,30 @@ class _Reader:
 # -- version 7.3 ------------------------------------------------------------------------------------------------------
 
 
-class _AfterUserBlock:
-    """A file whose beginning is where HDF5's is, for that counts from there."""
-
-    def __init__(self, handle: Any) -> None:
-        self.handle = handle
-        self.seek(0)
-
-    def seek(self, place: int, whence: int = 0) -> int:
-        return int(self.handle.seek(place + (USER_BLOCK if whence == 0 else 0), whence)) - USER_BLOCK
-
-    def tell(self) -> int:
-        return int(self.handle.tell()) - USER_BLOCK
-
-    def read(self, count: int = -1) -> bytes:
-        return bytes(self.handle.read(count))
-
-
 def _of_hdf5(path: Path, wanted: Callable[[str], bool], library: Any) -> dict[str, Value]:
-    with path.open("rb") as handle:
-        file = library.File(_AfterUserBlock(handle))
-        reader = _Hdf5Reader(file, path.stat().st_size)
-        return {name: reader.value(file[name], 0) for name in file if not name.startswith("#") and wanted(name)}
+    with tempfile.NamedTemporaryFile(prefix="impasto-", suffix=".h5") as copy:
+        # pyfive 1.3 reads arrays that are not in chunks as if nothing were before HDF5, and gets other bytes.
+        with path.open("rb") as handle:
+            handle.seek(USER_BLOCK)
+            shutil.copyfileobj(handle, copy)
+        copy.seek(VERSION)
+        version = copy.read(1)[0]
+        copy.seek(BASE.get(version, BASE[2]))
+        copy.write(bytes(8))
+        copy.flush()
+        with library.File(copy.name) as file:
+            reader = _Hdf5Reader(file, path.stat().st_size)
+            return {name: reader.value(file[name], 0) for name in file if not name.startswith("#") and wanted(name)}
 
 
 class _Hdf5Reader:
     """Arrays lie with their dimensions in reverse; cells are references to what they hold."""
 
     def __init__(self, file: Any, size: int) -> None:
-        self.file, self.size = file, size
+        self.size = size
+        self.kept: Any = file.get("#refs#", {})
+        # pyfive finds what a reference is to by going through the file, and not here.
+        self.places = {int(place): name for name, place in getattr(self.kept, "_links", {}).items()}
         self.room, self.count = LARGEST, 0
 
     def value(self, item: Any, depth: int) -> Value:
@@ -215,5 +215,11 @@ class _Hdf5Reader:
         if kind == "char":
             return "".join(chr(int(letter)) for letter in found.reshape(-1))
         if found.dtype == object or kind == "cell":
-            return [self.value(self.file[one], depth + 1) for one in found.reshape(-1)]
+            return [self.value(one, depth + 1) for one in self.meant(found)]
         return found.T
+
+    def meant(self, references: NDArray[Any]) -> Iterator[Any]:
+        """What a row of references is to; pyfive 1.3 makes one reference of each row of a matrix of them."""
+        for reference in references.reshape(-1):
+            for address in np.asarray(reference.address_of_reference).reshape(-1):
+                yield self.kept[self.places[int(address)]]

@@ -23,12 +23,14 @@ __all__ = ["matches", "read"]
 
 FROZEN: Final = ".pb"
 MOST: Final = 2000  # layers
+BEGINNING: Final = 200_000  # bytes of JSON in which the graph begins
 
 
 def matches(source: Source) -> bool:
     """Whether it is a saved model, a frozen graph, or a graph of TensorFlow.js."""
     if source.path.suffix == ".json":
-        return source.head[:1] == b"{" and b'"modelTopology"' in source.read_bytes()[:100_000]
+        with source.path.open("rb") as handle:
+            return source.head[:1] == b"{" and b'"modelTopology"' in handle.read(BEGINNING)
     return source.path.name == SAVED_MODEL or (source.path.suffix == FROZEN and source.head[:1] == b"\x0a")
 
 
@@ -99,12 +101,20 @@ def _style_beside(path: Path, count: int) -> tuple[Path, Layer]:
         places = [place for root in (folder, folder.parent) for place in sorted(root.glob(f"*style*/{MODEL_JSON}"))]
     else:
         places = sorted(folder.glob(f"*style*{FROZEN}"))
+    trouble: WeightsError | None = None
     for place in places:
         if place.samefile(path):
             continue
-        for layer in layers_of(_graph_at(place)):
+        try:
+            layers = layers_of(_graph_at(place))
+        except WeightsError as error:
+            trouble = trouble or WeightsError(f"{place}: {error}")
+            continue
+        for layer in layers:
             if layer.flat and layer.channels == count and _numbers_of(layer) is None:
                 return place, layer
+    if trouble is not None:
+        raise trouble
     where = f"a folder beside it, such as style/{MODEL_JSON}" if path.suffix == ".json" else f"style{FROZEN} beside it"
     raise WeightsError(f"the network that tells {count} numbers of a style picture is needed: {where}")
 

@@ -113,7 +113,9 @@ def full_names(path: Path) -> Mapping[str, str]:
 def _text(place: Path, entry: _Entry) -> bytes:
     """The bytes of a tensor that is one text: its length, a checksum of four bytes, itself."""
     if entry.size > LARGEST_INDEX or not place.is_file():
-        raise ValueError(f"{place.name} is not there, or too large")
+        raise ValueError(f"{place.name} is not there, or has names of {entry.size} bytes")
+    if entry.offset + entry.size > place.stat().st_size:
+        raise WeightsError(f"{place.name} ends in the middle of its names: get it again")
     with place.open("rb") as handle:
         handle.seek(entry.offset)
         data = handle.read(entry.size)

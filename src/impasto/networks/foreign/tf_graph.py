@@ -384,23 +384,24 @@ def _weights(data: bytes, rows: Sequence[Mapping[str, Any]]) -> dict[str, Array]
 def _of_json(value: Mapping[str, Any]) -> Any:
     """An attribute; texts are rows of letters' numbers, or in base64."""
     kind, inner = next(iter(value.items()), ("", None))
+    found: Any = inner
     match kind:
         case "b":
-            return bool(inner)
+            return bool(found)
         case "i":
-            return int(inner)
+            return int(found)
         case "f":
-            return float(inner)
+            return float(found)
         case "s":
-            return bytes(inner).decode("latin-1") if isinstance(inner, list) else _base64(str(inner))
+            return bytes(found).decode("latin-1") if isinstance(found, list) else _base64(str(found))
         case "list":
-            if inner.get("s"):
-                return [_of_json({"s": one}) for one in inner["s"]]
-            return [int(one) for one in inner.get("i", ())]
+            if found.get("s"):
+                return [_of_json({"s": one}) for one in found["s"]]
+            return [int(one) for one in found.get("i", ())]
         case "type":
-            return inner
+            return found
         case "shape":
-            sides = inner.get("shape", inner).get("dim", ())  # written once, or inside of itself
+            sides = found.get("shape", found).get("dim", ())  # written once, or inside of itself
             return [int(side.get("size", -1)) for side in sides]
     return None
 
