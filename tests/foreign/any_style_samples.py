@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -203,10 +203,3 @@ class MSGNet:
         mean, deviation = moments(x, unbiased=False)
         x = reflected(F.relu((x - mean) / deviation), self.state, f"model.{6 + self.blocks}.conv2d")
         return (x.flip(1) / 255).clamp(0, 1)[..., : photo.shape[2], : photo.shape[3]]
-
-
-KINDS: dict[str, Callable[[], MicroAST | Naoto | MSGNet]] = {
-    "microast": MicroAST,
-    "naoto-adain": Naoto,
-    "msg-net": MSGNet,
-}

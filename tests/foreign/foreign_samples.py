@@ -306,13 +306,26 @@ def _same(side: int, kernel: int, stride: int) -> tuple[int, int]:
 # -- TensorFlow's checkpoints -----------------------------------------------------------------------------------------
 
 
-def write_checkpoint(prefix: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Index and data of a checkpoint, as its V2 writer lays them out: one shard, plain blocks."""
-    data, rows = b"", {b"": _message(1, 1) + _message(3, _message(1, 1))}
+def write_checkpoint(prefix: Path, tensors: Mapping[str, Tensor], objects: Mapping[str, str] | None = None) -> None:
+    """Index and data of a checkpoint, as its V2 writer lays them out: one shard, plain blocks.
+
+    As TensorFlow 2 writes it, the keys of `objects` are those of `tensors`, and their values what they are called.
+    """
+    data, rows = b"", {b"": message(1, 1) + message(3, message(1, 1))}
     for name, value in sorted(tensors.items()):
         raw = value.numpy().astype("<f4").tobytes()
-        entry = _message(1, 1) + _message(2, _shape_message(value)) + _message(4, len(data)) + _message(5, len(raw))
+        entry = message(1, 1) + message(2, _shapemessage(value)) + message(4, len(data)) + message(5, len(raw))
         rows[name.encode()] = entry + b"\x35" + bytes(4)  # a checksum of four bytes, field 6
+        data += raw
+    if objects is not None:
+        named = [message(1, b"VARIABLE_VALUE") + message(2, full.encode()) + message(3, key.encode())
+                 for key, full in objects.items()]  # fmt: skip
+        text = message(1, message(1, message(1, 1) + message(2, b"child"))) + b"".join(
+            message(1, message(2, row)) for row in named
+        )
+        raw = varint(len(text)) + bytes(4) + text
+        entry = message(1, 7) + message(2, b"") + message(4, len(data)) + message(5, len(raw))
+        rows[b"_CHECKPOINTABLE_OBJECT_GRAPH"] = entry + b"\x35" + bytes(4)
         data += raw
     prefix.with_name(f"{prefix.name}.data-00000-of-00001").write_bytes(data)
     prefix.with_name(f"{prefix.name}.index").write_bytes(_table(rows))
@@ -323,12 +336,12 @@ def _table(rows: Mapping[bytes, bytes]) -> bytes:
     for i in range(0, len(names), 20):
         part = {name: rows[name] for name in names[i : i + 20]}
         block = _block(part)
-        blocks.append((names[min(i + 19, len(names) - 1)], _varint(len(table)) + _varint(len(block))))
+        blocks.append((names[min(i + 19, len(names) - 1)], varint(len(table)) + varint(len(block))))
         table += block + bytes(5)
-    meta = _varint(len(table)) + _varint(len(_block({})))
+    meta = varint(len(table)) + varint(len(_block({})))
     table += _block({}) + bytes(5)
     index = _block(dict(blocks))
-    footer = meta + _varint(len(table)) + _varint(len(index))
+    footer = meta + varint(len(table)) + varint(len(index))
     table += index + bytes(5) + footer.ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
     return table
 
@@ -336,18 +349,18 @@ def _table(rows: Mapping[bytes, bytes]) -> bytes:
 def write_first_version(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """A checkpoint in one file, as TensorFlow wrote it until 2017."""
     meta = b"".join(
-        _message(1, _message(1, name.encode()) + _message(2, _shape_message(value)) + _message(3, 1))
+        message(1, message(1, name.encode()) + message(2, _shapemessage(value)) + message(3, 1))
         for name, value in tensors.items()
     )
-    rows = {b"": _message(1, meta)}
+    rows = {b"": message(1, meta)}
     for name, value in sorted(tensors.items()):
-        numbers = _message(5, value.numpy().astype("<f4").tobytes())
-        rows[b"\0\1" + name.encode() + b"\0\1\x88"] = _message(2, _message(1, name.encode()) + _message(3, numbers))
+        numbers = message(5, value.numpy().astype("<f4").tobytes())
+        rows[b"\0\1" + name.encode() + b"\0\1\x88"] = message(2, message(1, name.encode()) + message(3, numbers))
     path.write_bytes(_table(rows))
 
 
-def _shape_message(value: Tensor) -> bytes:
-    return b"".join(_message(2, _message(1, side)) for side in value.shape)
+def _shapemessage(value: Tensor) -> bytes:
+    return b"".join(message(2, message(1, side)) for side in value.shape)
 
 
 def _block(rows: Mapping[bytes, bytes]) -> bytes:
@@ -359,19 +372,19 @@ def _block(rows: Mapping[bytes, bytes]) -> bytes:
         else:
             while shared < min(len(key), len(last)) and key[shared] == last[shared]:
                 shared += 1
-        out += _varint(shared) + _varint(len(key) - shared) + _varint(len(value)) + key[shared:] + value
+        out += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
         last = key
     restarts = restarts or [0]
     return out + b"".join(struct.pack("<I", at) for at in restarts) + struct.pack("<I", len(restarts))
 
 
-def _message(field: int, value: int | bytes) -> bytes:
+def message(field: int, value: int | bytes) -> bytes:
     if isinstance(value, int):
-        return _varint(field << 3) + _varint(value)
-    return _varint(field << 3 | 2) + _varint(len(value)) + value
+        return varint(field << 3) + varint(value)
+    return varint(field << 3 | 2) + varint(len(value)) + value
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
     out = b""
     while True:
         value, low = value >> 7, value & 127

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +15,14 @@ from impasto.networks.checkpoint import load_model, save_model
 from impasto.networks.inference import bind, encode
 from impasto.networks.operators import Operators, OperatorsConfig
 from impasto.networks.programs import Operator
+from impasto.tiling.bands import BandProgress
 from impasto.tiling.fitting import bytes_at_once, paint, paint_rows, plan_for
+from impasto.tiling.journal import Journal
 from impasto.tiling.photos import TensorPhoto
 from impasto.tiling.plan import TilingOptions
 
-from .any_style_samples import KINDS, MicroAST, Naoto
+from .any_style_kinds import KINDS
+from .any_style_samples import MicroAST, Naoto
 from .foreign_samples import SIZES, picture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -28,10 +32,10 @@ STYLE = picture(58, 75, seed=9)
 @pytest.fixture(scope="module", params=KINDS)
 def sample(request, tmp_path_factory):
     """The kind's name, its file, the plain network, and what is read of the file."""
-    plain = KINDS[request.param]()
-    file = plain.write(tmp_path_factory.mktemp("any") / "file")
+    kind, write = KINDS[request.param]
+    file, plain = write(tmp_path_factory.mktemp("any") / "file")
     network, description = load_model(file)
-    assert description["came_from"]["kind"] == request.param
+    assert description["came_from"]["kind"] == kind
     return file, plain, network
 
 
@@ -78,6 +82,41 @@ def test_bands_whose_maps_go_to_a_file(sample) -> None:
     for _ in paint_rows(bound, TensorPhoto(photo), plan, lambda top, x: rows.append(x.clone())):
         pass
     torch.testing.assert_close(torch.cat(rows, 2), bound(photo), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("stops", [[1], [4, 30], [2, 9, 70]])
+def test_a_poster_that_was_stopped_goes_on(sample, tmp_path, stops) -> None:
+    network, photo = sample[2], picture(131, 40)
+    bound = bind(network, [(STYLE, 1.0)])
+    plan = plan_for(network, (131, 40), TilingOptions(tile=16, resumable=True))
+    assert plan.pool == 0
+    out, whole = torch.full_like(photo, -1), torch.full_like(photo, -1)
+
+    def into(out: Tensor, journal: Journal | None) -> Iterator[BandProgress]:
+        def put(top: int, x: Tensor) -> None:
+            assert (out[:, :, top : top + x.shape[2]] == -1).all()  # what is painted is not painted again
+            out[:, :, top : top + x.shape[2]] = x
+
+        return paint_rows(bound, TensorPhoto(photo), plan, put, journal=journal)
+
+    for _ in into(whole, None):
+        pass
+    steps = len(plan.passes)
+    for stop in stops:
+        journal = Journal(tmp_path / "run")
+        assert journal.begin(plan) == plan
+        records = into(out, journal)
+        last = [record for _, record in zip(range(stop), records, strict=False)][-1:]
+        records.close()
+        assert all(record.begun <= record.done for record in last)
+    journal = Journal(tmp_path / "run")
+    journal.begin(plan)
+    assert max(stops) < steps or journal.state.passes
+    for _ in into(out, journal):
+        pass
+    assert torch.equal(out, whole)
+    journal.remove()
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_plans_count_what_is_kept(sample) -> None:
@@ -136,7 +175,7 @@ def test_stylize_straight_from_the_file(sample) -> None:
     photo, style = (
         (picture(*size)[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8) for size in ((61, 83), (50, 70))
     )
-    painted = impasto.stylize(photo, style, model=file)
+    painted = impasto.stylize(photo, style, model=file, precision="float32")
     photo, style = (torch.from_numpy(rows / 255).float().permute(2, 0, 1)[None] for rows in (photo, style))
     wanted = plain(photo, style)[0].permute(1, 2, 0).numpy() * 255
     # The style picture is enlarged by nobody: it is smaller than what is looked at.

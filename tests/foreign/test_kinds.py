@@ -350,6 +350,30 @@ def test_a_kind_by_name(tmp_path) -> None:
         load_model(tmp_path / "a.pth", kind="pytorch-examples")
 
 
+def test_a_file_of_several_kinds(tmp_path) -> None:
+    """What it may be is said; which it is, is said by `kind`."""
+    ours, state = tmp_path / "mine.safetensors", rrmina_state()
+    torch.save(state | examples_state(), tmp_path / "both.pth")
+    with pytest.raises(
+        WeightsError, match=r"both\.pth: may be of several kinds: .*: pytorch-examples, rrmina"
+    ) as caught:
+        load_model(tmp_path / "both.pth")
+    assert "`kind`" in str(caught.value)
+    network, description = load_model(tmp_path / "both.pth", kind="rrmina")
+    assert description["came_from"]["kind"] == "rrmina"
+    assert_paints_like(network, lambda image: plain_rrmina(state, image))
+    from typer.testing import CliRunner
+
+    from impasto.cli.app import app
+
+    told = CliRunner().invoke(app, ["import", str(tmp_path / "both.pth"), "-o", str(ours)])
+    assert told.exit_code == 2
+    assert "--kind" in told.output
+    told = CliRunner().invoke(app, ["import", str(tmp_path / "both.pth"), "-o", str(ours), "--kind", "rrmina"])
+    assert told.exit_code == 0
+    assert ours.is_file()
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"hello", b"\x00" * 100, b"PK\x03\x04rubbish", b"\x89HDF\r\n\x1a\n" + b"x" * 50]
 )

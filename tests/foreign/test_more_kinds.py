@@ -87,7 +87,7 @@ class Titu:
     """Fast-Neural-Style as it was at first, or later: with reflected borders, and ReLUs of their own."""
 
     def __init__(self, *, later: bool = False, deep: bool = False) -> None:
-        self.later, self.deep, make = later, deep, random_weights(7)
+        self.later, self.deep, self.blocks, make = later, deep, 2, random_weights(7)
         self.layers: list[tuple[str, dict[str, Tensor]]] = [("X_input", {})]
         self.count = 0
         for name, out, into, kernel in [("conv1", 4, 3, 9), ("conv2", 6, 4, 3), ("conv3", 6, 6, 3)]:
@@ -162,7 +162,7 @@ class Titu:
         x = active(self.convolved(photo, "conv1", border=True), "batchnorm1")
         x = active(self.convolved(x, "conv2", 2), "batchnorm2")
         x = active(self.convolved(x, "conv3", 2), "batchnorm3")
-        for number in (1, 2):
+        for number in range(1, self.blocks + 1):
             inner = self.convolved(x, f"res_conv_{number}_1", border=True)
             inner = F.relu(self.normed(inner, f"res_batchnorm_{number}_1", eps))
             inner = self.convolved(inner, f"res_conv_{number}_2", border=True)

@@ -95,10 +95,10 @@ class Writer:
             both = self.op("Concat", rows, self.op("Add", rows, self.constant(0.0)), axis=1)
             self.op("Reshape", both, self.constant([-1, channels, 2 * side, 2 * side], np.int64))
 
-    def write(self, path: Path, *, side: int | str = SIDE, **metadata: str) -> None:
+    def write(self, path: Path, *, sides: tuple[int | str, int | str] = (SIDE, SIDE), **metadata: str) -> None:
         kind = onnx.TensorProto.FLOAT
         graph = onnx.helper.make_graph(
-            self.nodes, "net", [onnx.helper.make_tensor_value_info("image", kind, [1, 3, side, side])],
+            self.nodes, "net", [onnx.helper.make_tensor_value_info("image", kind, [1, 3, *sides])],
             [onnx.helper.make_tensor_value_info(self.at, kind, None)], self.weights,
         )  # fmt: skip
         model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", self.opset)], ir_version=4)
@@ -132,16 +132,21 @@ def examples(norm: str = "operator", enlarge: str = "attribute", opset: int = 9)
     return w
 
 
-def assert_as_onnxruntime(path: Path, network: Chain, *, bgr: bool = False, top: float = 255) -> None:
+def by_onnxruntime(path: Path, image: torch.Tensor, *, bgr: bool = False, top: float = 255) -> torch.Tensor:
+    """What the graph itself paints, RGB in [0, 1]."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    image = picture(SIDE, SIDE)
     x = (image.flip(1) if bgr else image).contiguous().numpy() * np.float32(top)
-    wanted = session.run(None, {"image": x})[0] / top
+    painted = session.run(None, {"image": x})[0] / top
+    return torch.from_numpy(np.ascontiguousarray(painted[:, ::-1] if bgr else painted)).clamp(0, 1)
+
+
+def assert_as_onnxruntime(path: Path, network: Chain, *, bgr: bool = False, top: float = 255) -> None:
+    image = picture(SIDE, SIDE)
+    wanted = by_onnxruntime(path, image, bgr=bgr, top=top)
     with torch.inference_mode():
         painted = network(image)
-    wanted = torch.from_numpy(np.ascontiguousarray(wanted[:, ::-1] if bgr else wanted)).clamp(0, 1)
     assert wanted.std() > 0.02
     torch.testing.assert_close(painted, wanted, rtol=0, atol=2e-4)
     assert network(picture(50, 83)).shape == (1, 3, 50, 83)  # whatever size the file declares

@@ -12,9 +12,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
+from torch import Tensor
 
 from impasto.core.backbones import BACKBONES, Backbone, Input
+from impasto.core.caffe import SUFFIX as CAFFE
+from impasto.core.caffe import read_caffe
 from impasto.core.host import in_our_settings
+from impasto.core.matconvnet import read_matconvnet
+from impasto.core.matlab import is_matlab
 from impasto.core.metadata import read_metadata
 from impasto.core.precision import Precision
 from impasto.core.state_dict import convolutions, is_safetensors, read_tensors
@@ -31,7 +36,7 @@ from impasto.core.store import (
     matches,
     verify,
 )
-from impasto.core.vgg import NORMALISATIONS, TOPOLOGIES, VGG, Padding, Pool
+from impasto.core.vgg import NORMALISATIONS, TOPOLOGIES, VGG, Normalisation, Padding, Pool
 from impasto.errors import OptionError, WeightsError, nearest
 
 __all__ = [
@@ -65,8 +70,10 @@ def load_backbone(
     """Build a frozen VGG from a backbone in the table or from a file of weights.
 
     Args:
-        name_or_path: a name in the table, else a file: safetensors or anything by ``torch.save``.
-        input: what the network wants as input, for a file that neither the table nor itself tells.
+        name_or_path: a name in the table, else a file: safetensors, anything by ``torch.save``, Keras' ``.h5``, Caffe's
+            ``.caffemodel``, MatConvNet's ``.mat``.
+        input: what the network wants as input, for a file that neither the table nor itself tells. MatConvNet's
+            tell; Caffe's want what Caffe's usually do.
         pool, rescale_pool: see `VGG`.
         padding: at the picture's frame; None is what the file says, else zeros.
         precision: of weights and activations; None is float32.
@@ -81,12 +88,13 @@ def load_backbone(
             f"backbone input {input!r} is unknown{nearest(input, get_args(Input))}: use torchvision, caffe or none"
         )
     path, row = _find(name_or_path)
-    facts = _facts(path, row, input)
-    found = convolutions(read_tensors(path), path, facts.topology)
+    facts, tensors = _facts_and_tensors(path, row, input)
+    found = convolutions(tensors, path, facts.topology)
+    wanted = facts.normalisation
     with torch.device("meta"):  # no memory and no random numbers for what is replaced at once
         vgg = VGG(
             found.topology,
-            NORMALISATIONS[facts.normalisation],
+            wanted if isinstance(wanted, Normalisation) else NORMALISATIONS[wanted],
             pool=pool,
             padding=padding or facts.padding,
             rescale_pool=rescale_pool,
@@ -135,7 +143,7 @@ class _Facts:
 
     name: str
     topology: str | None
-    normalisation: Input
+    normalisation: Input | Normalisation
     padding: Padding = "zeros"
 
 
@@ -157,6 +165,18 @@ def _find(name_or_path: str | PathLike[str]) -> tuple[Path, Backbone | None]:
             f"there are {', '.join(BACKBONES)}"
         )
     return path, identify(digest_of(path))
+
+
+def _facts_and_tensors(path: Path, row: Backbone | None, given: Input | None) -> tuple[_Facts, dict[str, Tensor]]:
+    """What a file says, or the user, and what is in it."""
+    if is_matlab(path):
+        if given is not None:
+            raise WeightsError(f"{path}: says itself what input it wants: leave `backbone_input` out")
+        tensors, average = read_matconvnet(path)
+        return _Facts(path.stem, None, Normalisation(scale=255.0, mean=average)), tensors
+    if path.suffix == CAFFE and not is_safetensors(path):
+        return _Facts(path.stem, None, given or "caffe"), read_caffe(path)
+    return _facts(path, row, given), read_tensors(path)
 
 
 def _facts(path: Path, row: Backbone | None, given: Input | None) -> _Facts:

@@ -242,7 +242,7 @@ def _paint_listed(network: Operators, g: Graph) -> Part:
 def _look_listed(network: Operators, g: Graph) -> Part:
     """`Operators.encode_style`."""
     rgb, _ = split_weights(g, "style")
-    values = run_program(g, network.look, g.pad_to_multiple(rgb, 1, network.SMALLEST), network.config.told)
+    values = run_program(g, network.look, g.pad_to_multiple(rgb, 1, network.smallest_style), network.config.told)
     flat = [g.op("Flatten", value) for value in values]
     told = g.op("Concat", *flat, axis=1) if len(flat) > 1 else flat[0]
     return Part(g, STYLE, {"parameters": (told, (1, network.config.numbers))}, bytes_per_pixel(network.look, 512))

@@ -43,6 +43,8 @@ def _operator(g: Graph, program: Program, number: int, given: Sequence[str]) -> 
         return _convolved(g, program, number, x)
     if row.kind in NORMS:
         return _normalised(g, program, number, x)
+    if row.kind == "concat":
+        return g.op("Concat", *given, axis=1)
     return _WHOLE[row.kind](g, row, x, width) if row.kind in _WHOLE else _pointwise(g, program, number, given)
 
 
@@ -52,6 +54,8 @@ def _convolved(g: Graph, program: Program, number: int, x: str) -> str:
     parts = [g.weight(weight)] + ([g.constant(as_array(conv.bias))] if row.bias else [])  # type: ignore[arg-type]
     before, after = row.padding
     how = {"kernel_shape": [row.kernel] * 2, "strides": [row.stride] * 2, "group": row.groups}
+    if row.same:
+        return g.op("Conv", x, *parts, auto_pad="SAME_UPPER", **how)
     if row.mode == "zeros":
         return g.op("Conv", x, *parts, pads=[before, before, after, after], **how)
     return g.op("Conv", g.pad(x, before, _mode(row.mode), after), *parts, **how)
@@ -143,6 +147,14 @@ def _pooled(g: Graph, row: Operator, x: str, width: int) -> str:
     return g.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
 
 
+def _windows(kind: str) -> Callable[[Graph, Operator, str, int], str]:
+    def run(g: Graph, row: Operator, x: str, width: int) -> str:
+        pads = "SAME_UPPER" if row.same else "VALID"
+        return g.op(kind, x, kernel_shape=[row.kernel] * 2, strides=[row.stride] * 2, auto_pad=pads)
+
+    return run
+
+
 def _mode(mode: str) -> Literal["reflect", "edge", "constant"]:
     return "reflect" if mode == "reflect" else "edge" if mode == "replicate" else "constant"
 
@@ -154,6 +166,8 @@ _WHOLE: Mapping[str, Callable[[Graph, Operator, str, int], str]] = {
     "nearest": _enlarged,
     "bilinear": _enlarged,
     "max_pool": _pooled,
+    "pool": _windows("MaxPool"),
+    "average_pool": _windows("AveragePool"),
     "resize": _resized,
     "moments": _moments,
     "average": lambda g, row, x, _: g.mean(x),

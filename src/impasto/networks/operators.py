@@ -81,17 +81,8 @@ class Operators(nn.Module):
         super().__init__()
         self.config = config
         self.paint, self.look = Program(config.paint), Program(config.look)
-        self.SMALLEST = self._smallest()
-
-    def _smallest(self) -> int:
-        """Sides from which on a picture, and a style picture, comes out as large as it goes in, or larger."""
-        good = 0
-        for side in range(1, LARGEST_SIDE):
-            sides = self.paint.sides(side), self.look.sides(side)
-            good = good + 1 if all(side is not None for side in sides) and (sides[0] or [0])[-1] >= side else 0
-            if good == 17:
-                return max(8, side - 16)
-        raise OptionError("no picture comes out as large as it goes in")
+        self.SMALLEST = _smallest(self.paint, painted=True)
+        self.smallest_style = _smallest(self.look, painted=False)
 
     @property
     def styles(self) -> tuple[str, ...]:
@@ -108,7 +99,7 @@ class Operators(nn.Module):
         A fourth channel, which says how far pixels count, is left out: these networks know nothing of it.
         """
         rgb, _ = split_weights(style)
-        values = self.look.run(pad_to_multiple(rgb, 1, self.SMALLEST), None, self.config.told)
+        values = self.look.run(pad_to_multiple(rgb, 1, self.smallest_style), None, self.config.told)
         return {PARAMETERS: torch.cat([value.float().flatten(1) for value in values], 1)}
 
     @torch.no_grad()
@@ -133,6 +124,17 @@ class Operators(nn.Module):
         larger = pad_to_multiple(photo, 1, self.SMALLEST)
         (painted,) = self.paint.run(larger, parameters, (len(self.config.paint),))
         return painted.float().clamp(0, 1)[..., : photo.shape[2], : photo.shape[3]]
+
+
+def _smallest(program: Program, *, painted: bool) -> int:
+    """The side from which on a picture can be taken; if it is `painted`, so that it comes out no smaller."""
+    good = 0
+    for side in range(1, LARGEST_SIDE):
+        sides = program.sides(side)
+        good = good + 1 if sides is not None and (not painted or sides[-1] >= side) else 0
+        if good == 17:
+            return max(8, side - 16)
+    raise OptionError("no picture comes out as large as it goes in")
 
 
 @dataclass(frozen=True, eq=False)

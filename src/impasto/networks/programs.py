@@ -6,6 +6,7 @@ same list in bands, and `export` can write it as a graph.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
@@ -33,15 +34,17 @@ __all__ = [
 ]
 
 OperatorKind = Literal[
-    "conv", "pad", "crop", "spread", "nearest", "bilinear", "max_pool", "resize",
+    "conv", "pad", "crop", "spread", "nearest", "bilinear", "max_pool", "pool", "average_pool", "resize",
     "norm", "style_norm", "modulate", "recombine", "affine", "reverse",
-    "relu", "tanh", "sigmoid", "clip", "add",
+    "relu", "tanh", "sigmoid", "clip", "add", "concat",
     "moments", "average", "gram",
 ]  # fmt: skip
 """What an operator does, see `Operator`."""
 
+MOST_MAPS = 16
 _TWO: frozenset[str] = frozenset({"modulate", "add"})
 _TELLS: frozenset[str] = frozenset({"moments", "average", "gram"})
+_LOOKS: frozenset[str] = _TELLS | {"resize", "pool", "average_pool", "concat"}
 NORMS: frozenset[str] = frozenset({"norm", "style_norm"})
 
 
@@ -56,6 +59,9 @@ class Operator:
     - ``spread``: zeros between the pixels, by `factor`; a convolution after it is a transposed one;
     - ``nearest``, ``bilinear``: enlarged by `factor`, corners not aligned;
     - ``max_pool``: 2x2; what is left at the end is a window too;
+    - ``pool``, ``average_pool``: the largest value, or the mean, of each window of `kernel` and `stride`; only of a
+      style picture;
+    - ``concat``: the channels of several maps, one after the other; only of a style picture;
     - ``resize``: to `size` x `size`, bilinear, antialiased; only of a style picture;
     - ``norm``: instance normalisation with a weight and a bias of its own; ``style_norm``: the style's numbers are
       C factors, then C terms. `unbiased` divides by one position less;
@@ -70,6 +76,8 @@ class Operator:
         kind: see above.
         of: whose values it takes: 0 is the picture, 1 what the first operator gives.
         channels: that come out of a convolution.
+        same: of a convolution or windows: continued as TensorFlow does, so that the result is as large as what goes in
+            divided by the stride, rounded up; what is outside does not count in windows. Only of a style picture.
         at: the first of the style's numbers that it takes.
     """
 
@@ -81,6 +89,7 @@ class Operator:
     groups: int = 1
     padding: tuple[int, int] = (0, 0)
     mode: Mode = "zeros"
+    same: bool = False
     bias: bool = True
     size: int = 0
     factor: int = 2
@@ -100,12 +109,13 @@ class Operator:
         for name in ("of", "padding"):
             values = getattr(self, name)
             whole = isinstance(values, Sequence) and all(type(value) is int and value >= 0 for value in values)
-            if not whole or len(values) not in ((2,) if name == "padding" else (1, 2)):
+            least, most = (2, 2) if name == "padding" else (1, MOST_MAPS if self.kind == "concat" else 2)
+            if not whole or not least <= len(values) <= most:
                 raise OptionError(f"{name} is whole numbers, got {values!r}")
             object.__setattr__(self, name, tuple(values))
         if max(self.padding) > 256 or (self.kind in ("pad", "crop", "resize") and not 1 <= self.size <= 1024):
             raise OptionError(f"{self.kind} of {self.padding}, {self.size}: too large, or nothing")
-        if (len(self.of) == 2) != (self.kind in _TWO):
+        if self.kind != "concat" and (len(self.of) == 2) != (self.kind in _TWO):
             raise OptionError(f"{self.kind} takes {1 + (self.kind in _TWO)} maps, got {len(self.of)}")
         numbers = (self.eps, self.low, self.high, self.at)
         if not all(isinstance(number, int | float) and abs(number) < 1e9 for number in numbers) or not self.eps > 0:
@@ -115,13 +125,18 @@ class Operator:
         """How many of the style's numbers it takes where it gives so many channels."""
         return {"style_norm": 2 * width, "modulate": 2 * width, "recombine": width**2}.get(self.kind, 0)
 
-    def width(self, width: int) -> int:
-        """Channels that come out of so many."""
+    def width(self, widths: Sequence[int]) -> int:
+        """Channels that come out of maps of so many."""
+        width = sum(widths) if self.kind == "concat" else widths[0]
         return {"conv": self.channels, "moments": 2 * width, "gram": width**2}.get(self.kind, width)
 
     def side(self, side: int) -> int | None:
         """How high, or wide, what comes out is; None where there is too little to go in."""
         match self.kind:
+            case "conv" | "pool" | "average_pool" if self.same:
+                out = -(-side // self.stride)
+            case "pool" | "average_pool":
+                out = (side - self.kernel) // self.stride + 1
             case "conv":
                 if self.mode == "reflect" and side <= max(self.padding):
                     return None
@@ -159,13 +174,13 @@ def check_program(rows: Sequence[Operator], *, looks: bool) -> list[int]:
     for number, row in enumerate(rows, 1):
         if max(row.of) >= number:
             raise OptionError(f"operator {number} ({row.kind}) takes what comes after it")
-        if looks != (row.kind in _TELLS or row.kind == "resize") and (row.kind in _TELLS or row.kind == "resize"):
-            raise OptionError(f"operator {number}: {row.kind} is for what looks at a style")
+        if not looks and (row.kind in _LOOKS or row.same):
+            raise OptionError(f"operator {number}: {row.kind} is for what looks at a style, as it is here")
         if looks and row.kind in ("style_norm", "modulate", "recombine"):
             raise OptionError(f"operator {number}: {row.kind} is for what paints")
     widths = width_of(rows)
     for number, row in enumerate(rows, 1):
-        if len({widths[at] for at in row.of}) > 1:
+        if row.kind != "concat" and len({widths[at] for at in row.of}) > 1:
             raise OptionError(f"operator {number} ({row.kind}) takes maps of {[widths[at] for at in row.of]} channels")
         if row.kind == "conv":
             check_size("channels", row.channels, 8192)
@@ -178,7 +193,7 @@ def width_of(rows: Sequence[Operator]) -> list[int]:
     """Channels of the picture and of what every operator gives."""
     widths = [3]
     for row in rows:
-        widths.append(row.width(widths[row.of[0]]))
+        widths.append(row.width([widths[at] for at in row.of]))
     return widths
 
 
@@ -243,8 +258,11 @@ class Program(nn.Module):
     def apply_one(self, number: int, given: Sequence[Tensor], parameters: Tensor | None) -> Tensor:
         """One operator on whole maps."""
         row, x = self.rows[number - 1], given[0]
+        if row.kind == "concat":
+            return torch.cat(list(given), 1)
         if row.kind == "conv":
-            return self.convolve(number, continued(x, row.padding, row.padding, row.mode))
+            rows, columns = _pads_of(row, x) if row.same else (row.padding, row.padding)
+            return self.convolve(number, continued(x, rows, columns, row.mode))
         if row.kind in NORMS:
             rows = [x[i : i + 1] for i in range(len(x))]
             return torch.cat([self.normalise(number, one, *moments_of(one, row), parameters) for one in rows])
@@ -308,6 +326,15 @@ class Program(nn.Module):
         raise ValueError(f"{row.kind} looks at more than one position")
 
 
+def _pads_of(row: Operator, x: Tensor) -> tuple[tuple[int, int], tuple[int, int]]:
+    """What TensorFlow's SAME continues a map by, above and below, left and right: more after than before."""
+    pads = []
+    for side in x.shape[2:]:
+        total = max((-(-side // row.stride) - 1) * row.stride + row.kernel - side, 0)
+        pads.append((total // 2, total - total // 2))
+    return pads[0], pads[1]
+
+
 def continued(x: Tensor, rows: tuple[int, int], columns: tuple[int, int], mode: Mode) -> Tensor:
     """(B, C, h, w) with so many rows and columns more before and after."""
     if not any((*rows, *columns)):
@@ -337,6 +364,21 @@ def _among(parameters: Tensor | None, at: int, width: int, count: int) -> Tensor
     return parameters[0, at : at + count]
 
 
+def _pool(row: Operator, x: Tensor) -> Tensor:
+    if row.same:
+        rows, columns = _pads_of(row, x)
+        x = F.pad(x, (*columns, *rows), value=-math.inf)
+    return F.max_pool2d(x, row.kernel, row.stride)
+
+
+def _average_pool(row: Operator, x: Tensor) -> Tensor:
+    if not row.same:
+        return F.avg_pool2d(x, row.kernel, row.stride)
+    rows, columns = _pads_of(row, x)
+    inside = F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), (*columns, *rows)), row.kernel, row.stride)
+    return F.avg_pool2d(F.pad(x, (*columns, *rows)), row.kernel, row.stride) / inside
+
+
 def _moments(row: Operator, x: Tensor) -> Tensor:
     variance, mean = torch.var_mean(x.float(), (2, 3), correction=int(row.unbiased))
     return torch.cat(((variance + row.eps).sqrt(), mean), 1)[:, :, None, None]
@@ -352,6 +394,8 @@ _WHOLE: Mapping[str, Callable[[Operator, Tensor], Tensor]] = {
     "nearest": lambda row, x: F.interpolate(x, scale_factor=row.factor, mode="nearest"),
     "bilinear": lambda row, x: F.interpolate(x, scale_factor=row.factor, mode="bilinear"),
     "max_pool": lambda row, x: F.max_pool2d(x, 2, ceil_mode=True),
+    "pool": _pool,
+    "average_pool": _average_pool,
     "resize": lambda row, x: F.interpolate(x, (row.size, row.size), mode="bilinear", antialias=True),
     "moments": _moments,
     "average": lambda row, x: x.float().mean((2, 3), keepdim=True),

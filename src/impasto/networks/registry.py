@@ -79,7 +79,7 @@ NETWORKS: tuple[NetworkKind, ...] = (
     NetworkKind("adain", AdaIN, AdaINConfig, "pictures", alpha=True, resumable=False, strength_in_strips=False),
     NetworkKind("universal", Universal, UniversalConfig, "pictures"),
     NetworkKind("chain", Chain, ChainConfig, "single", blends=False),
-    NetworkKind("operators", Operators, OperatorsConfig, "pictures", resumable=False),
+    NetworkKind("operators", Operators, OperatorsConfig, "pictures"),
 )
 
 

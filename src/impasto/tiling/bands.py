@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from impasto.core.host import in_our_settings
-from impasto.core.rows import MapShape, Pool, RowStore
+from impasto.core.rows import Pool
 from impasto.core.streams import Pieces, Window, slide, split_rows
 from impasto.networks.chain import median_of_nine
 from impasto.networks.layers import working_dtype
 from impasto.networks.norms import RunningMoments
 from impasto.networks.staged import Stage, StagedNetwork
-from impasto.tiling.journal import FilePool, Journal, State
+from impasto.tiling.journal import FilePool, Journal, State, named
 from impasto.tiling.passes import (
     Affine,
     Maps,
@@ -130,7 +130,7 @@ class _BandPainter:
     def _save(self, rows: int = 0, passes: int = 0) -> None:
         """Tell the journal that so many more rows are painted, or passes done."""
         if self.journal is not None:
-            source, kept = (None if store is None else _named(store) for store in (self.maps.source, self.maps.kept))
+            source, kept = (None if store is None else named(store) for store in (self.maps.source, self.maps.kept))
             known = list(self.affines)
             self.state = State(self.state.passes + passes, known, source, kept, self.state.rows + rows)
             self.journal.save(self.state)
@@ -277,9 +277,3 @@ class _BandPainter:
 
 def _inner(x: Tensor, crop: int) -> Tensor:
     return x[:, :, crop:-crop, crop:-crop]
-
-
-def _named(store: RowStore) -> tuple[str, MapShape]:
-    if store.file.path is None:
-        raise RuntimeError("a map without a name cannot be found again")
-    return store.file.path.name, store.shape

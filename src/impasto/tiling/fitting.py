@@ -217,7 +217,7 @@ def _cost_model(network: Network, size: tuple[int, int], *, resumable: bool = Fa
     if (adain := as_adain(network)) is not None:
         return _adain_cost(adain, size)
     if (listed := as_operators(network)) is not None:
-        return OperatorsCost(listed, size)
+        return OperatorsCost(listed, size, resumable=resumable)
     return _staged_cost(painter_of(network), size, resumable=resumable)
 
 
@@ -254,8 +254,7 @@ def _rows_of(
         case StagedForward():
             return paint_staged(one.network, photo, plan, put_rows, mix=one.mix, journal=journal)
         case OperatorsForward():
-            _check_no_journal(journal, one.network.METHOD)
-            return paint_operators(one.network, photo, plan, put_rows, one.parameters)
+            return paint_operators(one.network, photo, plan, put_rows, one.parameters, journal=journal)
         case AdaINForward():
             _check_no_journal(journal, one.network.METHOD)
             return paint_adain(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.errors import DataError
@@ -19,7 +20,7 @@ from impasto.files import atomic_path, output_error
 from impasto.tiling.passes import Affine, Pass
 from impasto.tiling.plan import TilingPlan
 
-__all__ = ["FilePool", "Journal", "State"]
+__all__ = ["FilePool", "Journal", "State", "named"]
 
 _STATE, _MAPS = "state.pt", "maps"
 _OLD_FIELDS = frozenset(
@@ -36,6 +37,8 @@ class State:
         affines: statistics, γ and β of every stage, None where they are not known or there are none.
         source, kept: the stored maps that `passes.Maps` calls so: file name and shape.
         rows: how many are painted and durable.
+        maps: the stored maps of networks of operators, by whose value they are: file name and shape.
+        moments: of what such a network's normalisations take, by their numbers: means and variances.
     """
 
     passes: int = 0
@@ -43,6 +46,15 @@ class State:
     source: tuple[str, MapShape] | None = None
     kept: tuple[str, MapShape] | None = None
     rows: int = 0
+    maps: dict[int, tuple[str, MapShape]] = field(default_factory=dict)
+    moments: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+
+def named(store: RowStore) -> tuple[str, MapShape]:
+    """File name and shape of a store in a `FilePool`."""
+    if store.file.path is None:
+        raise RuntimeError("a map without a name cannot be found again")
+    return store.file.path.name, store.shape
 
 
 class FilePool(Pool):
@@ -111,9 +123,10 @@ class Journal:
             path.unlink()
 
     def _sweep(self) -> None:
-        named = {store[0] for store in (self.state.source, self.state.kept) if store is not None}
+        state = self.state
+        needed = {store[0] for store in (state.source, state.kept, *state.maps.values()) if store is not None}
         for path in self.maps.iterdir():
-            if path.name not in named:
+            if path.name not in needed:
                 path.unlink()
 
     def _read(self) -> None:
@@ -155,6 +168,8 @@ def _plain_state(state: State) -> dict[str, Any]:
         "source": plain(state.source),
         "kept": plain(state.kept),
         "rows": state.rows,
+        "maps": {number: plain(store) for number, store in state.maps.items()},
+        "moments": {number: [value.cpu() for value in row] for number, row in state.moments.items()},
     }
 
 
@@ -166,4 +181,12 @@ def _state(found: dict[str, Any]) -> State:
         return Path(name).name, MapShape(channels, height, width, getattr(torch, dtype))
 
     affines: list[Affine | None] = [None if row is None else tuple(row) for row in found["affines"]]
-    return State(found["passes"], affines, store(found["source"]), store(found["kept"]), found["rows"])
+    return State(
+        found["passes"],
+        affines,
+        store(found["source"]),
+        store(found["kept"]),
+        found["rows"],
+        {number: made for number, row in found.get("maps", {}).items() if (made := store(row)) is not None},
+        {number: (row[0], row[1]) for number, row in found.get("moments", {}).items()},
+    )

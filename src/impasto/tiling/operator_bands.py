@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
+from contextlib import closing
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from impasto.networks.norms import RunningMoments
 from impasto.networks.operators import Operators
 from impasto.networks.programs import NORMS, Program, adjusted, continued
 from impasto.tiling.bands import BandProgress, PutRows
+from impasto.tiling.journal import FilePool, Journal, State, named
 from impasto.tiling.passes import Pass
 from impasto.tiling.photos import Padded, Photo
 from impasto.tiling.plan import SLACK, TilingPlan
@@ -47,8 +49,8 @@ class OperatorsCost:
     tile = 128
     stride = 1
 
-    def __init__(self, network: Operators, size: tuple[int, int]) -> None:
-        self.program, self.size = network.paint, size
+    def __init__(self, network: Operators, size: tuple[int, int], *, resumable: bool = False) -> None:
+        self.program, self.size, self.resumable = network.paint, size, resumable
         self.dtype = next(network.paint.parameters()).dtype
         self.padded = (max(size[0], network.SMALLEST), max(size[1], network.SMALLEST))
         heights, widths = (self.program.sides(side) or [] for side in self.padded)
@@ -101,6 +103,7 @@ class OperatorsCost:
     def storage(self, passes: Sequence[Pass], room: int | None) -> tuple[int, int, int]:
         """Bytes of pool and of file at the most, and bytes moved to and from files, with so much room."""
         size = sum(self.shapes[at].bytes for at in self.stored) if room is None else max(0, room)
+        size = 0 if self.resumable else size
         pool, most, spilled, moved = Pool(size), 0, 0, 0
         alive: dict[int, RowStore] = {}
         for step in passes:
@@ -141,7 +144,13 @@ class OperatorsCost:
 @in_our_settings
 @torch.inference_mode()
 def paint_operators(
-    network: Operators, photo: Photo, plan: TilingPlan, put_rows: PutRows, parameters: Tensor
+    network: Operators,
+    photo: Photo,
+    plan: TilingPlan,
+    put_rows: PutRows,
+    parameters: Tensor,
+    *,
+    journal: Journal | None = None,
 ) -> Generator[BandProgress, None, None]:
     """Paint a picture band by band, giving finished rows to `put_rows` from the top down.
 
@@ -152,42 +161,56 @@ def paint_operators(
         photo: of any size.
         plan: from `plan.choose` with `OperatorsCost` of this network and this size.
         parameters: of the style, (1, P).
+        journal: see `bands.paint_staged`.
 
     Raises:
         OutputError: the disk has no room for what memory cannot hold.
     """
-    began, done, total = time.perf_counter(), 0.0, sum(cost for _, cost in plan.passes)
-    walk = _Walk(network, photo, plan, parameters)
-    try:
-        for step, cost in plan.passes:
+    began, total = time.perf_counter(), sum(cost for _, cost in plan.passes)
+    with closing(_Walk(network, photo, plan, parameters, journal)) as walk:
+        done = sum(cost for _, cost in plan.passes[: walk.state.passes])
+        begun = (done + plan.passes[-1][1] * walk.state.rows / photo.height) / total
+        for step, cost in plan.passes[walk.state.passes :]:
             for share in walk.paint(put_rows) if step.paints else walk.store(step.last):
-                yield BandProgress(min(1.0, (done + share * cost) / total), time.perf_counter() - began)
+                yield BandProgress(min(1.0, (done + share * cost) / total), time.perf_counter() - began, begun)
             done += cost
-            walk.forget(step.last)
-    finally:
-        walk.close()
 
 
 class _Walk:
     """Rows of any operator's values, and the maps that are stored."""
 
-    def __init__(self, network: Operators, photo: Photo, plan: TilingPlan, parameters: Tensor) -> None:
+    def __init__(
+        self, network: Operators, photo: Photo, plan: TilingPlan, parameters: Tensor, journal: Journal | None
+    ) -> None:
         self.program, self.plan, self.parameters = network.paint, plan, parameters
         self.photo, self.size = Padded(photo, 1, network.SMALLEST), (photo.height, photo.width)
         self.device = next(network.parameters()).device
         self.model = OperatorsCost(network, self.size)
-        self.pool = Pool(plan.pool, device=self.device)
+        self.journal, self.state = journal, State() if journal is None else journal.state
+        self.pool: Pool = Pool(plan.pool, device=self.device)
         self.kept: dict[int, RowStore] = {}
-        self.moments: dict[int, tuple[Tensor, Tensor]] = {}  # of what a normalisation takes, by its own number
+        if journal is not None:
+            self.pool = pool = FilePool(journal.maps, self.device)
+            self.kept = {number: pool.again(*store) for number, store in self.state.maps.items()}
+        # Of what a normalisation takes, by its own number.
+        self.moments = {
+            number: (mean.to(self.device), variance.to(self.device))
+            for number, (mean, variance) in self.state.moments.items()
+        }
 
     def close(self) -> None:
+        """Give memory and disk back."""
         for store in self.kept.values():
             self.pool.give_back(store)
         self.kept.clear()
 
-    def forget(self, end: int) -> None:
-        for at in self.model.finished_after(end):
-            self.pool.give_back(self.kept.pop(at))
+    def _save(self, rows: int = 0, passes: int = 0) -> None:
+        """Tell the journal that so many more rows are painted, or passes done."""
+        if self.journal is not None:
+            maps = {number: named(store) for number, store in self.kept.items()}
+            done, painted = self.state.passes + passes, self.state.rows + rows
+            self.state = State(done, rows=painted, maps=maps, moments=dict(self.moments))
+            self.journal.save(self.state)
 
     def _pieces(self, number: int) -> list[Rows]:
         height = self.model.shapes[number].height
@@ -208,13 +231,19 @@ class _Walk:
             yield bottom / shape.height
         for at in norms:
             self.moments[at] = adjusted(whole, self.program.rows[at - 1])
+        if self.journal is not None:
+            store.file.flush()
+        for at in self.model.finished_after(number):
+            self.pool.give_back(self.kept.pop(at))
+        self._save(passes=1)
 
     def paint(self, put_rows: PutRows) -> Generator[float, None, None]:
         last, (height, width) = len(self.program.rows), self.size
         for top, bottom in self._pieces(last):
-            if top < height:
+            if self.state.rows < min(bottom, height):  # all of them, or none, are painted already
                 x = self._compute(last, (top, min(bottom, height))).float()
                 put_rows(top, x.clamp_(0, 1)[..., :width])
+                self._save(rows=x.shape[2])
             yield min(1.0, bottom / height)
 
     def rows(self, number: int, rows: Rows) -> Tensor:

@@ -9,9 +9,11 @@ from pathlib import Path
 from impasto.core.host import in_our_settings
 from impasto.errors import ImpastoError, OptionError, WeightsError, nearest
 from impasto.networks.foreign import (
+    adain_tf,
     jcjohnson,
     lengstrom,
     magenta,
+    magenta_any,
     microast,
     msgnet,
     naoto,
@@ -72,6 +74,13 @@ KINDS: tuple[ForeignKind, ...] = (
     ),
     ForeignKind("titu1994", "titu1994/Fast-Neural-Style, Keras 1 (.h5)", titu.matches, titu.read),
     ForeignKind("magenta", "Magenta's N styles, multistyle-pastiche-generator (.ckpt)", magenta.matches, magenta.read),
+    ForeignKind("adain-tf", "eridgd/AdaIN-TF, elleryqueenhomels' AdaIN (.ckpt)", adain_tf.matches, adain_tf.read),
+    ForeignKind(
+        "magenta-any",
+        "Magenta's any style: a saved model, a frozen graph (.pb), TensorFlow.js (model.json)",
+        magenta_any.matches,
+        magenta_any.read,
+    ),
 )
 
 

@@ -40,7 +40,7 @@ class ListBuilder:
         except OptionError as error:
             raise WeightsError(str(error)) from error
         self.rows.append(row)
-        self._widths.append(row.width(self._widths[row.of[0]]))
+        self._widths.append(row.width([self._widths[at] for at in row.of]))
         return self.last
 
     def convolve(

@@ -17,15 +17,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from impasto.core.protobuf import bytes_of, fields, varint
 from impasto.errors import WeightsError
 
-__all__ = ["data_file", "index_file", "is_checkpoint", "read_checkpoint", "shapes_of"]
+__all__ = ["data_file", "full_names", "index_file", "is_checkpoint", "read_checkpoint", "shapes_of"]
 
 MAGIC: Final = 0xDB4775248B80FB57
 FOOTER: Final = 48
 LARGEST_INDEX: Final = 20_000_000  # bytes
 MOST: Final = 100_000  # tensors
 LARGEST: Final = 1_000_000_000  # bytes that are read in all
+OBJECTS: Final = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _TYPES: Final = {1: np.float32, 2: np.float64, 3: np.int32, 9: np.int64, 19: np.float16}
 
 
@@ -83,6 +85,44 @@ def read_checkpoint(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tens
     return {name: _tensor(data_file(index, entry.shard, shards), name, entry) for name, entry in chosen.items()}
 
 
+def full_names(path: Path) -> Mapping[str, str]:
+    """The keys of variables by what they are called in their graph: TensorFlow 2 keeps them by Python's objects.
+
+    Raises:
+        WeightsError: index or data are damaged.
+    """
+    index = index_file(path)
+    if index is None:
+        return {}
+    shards, entries = _entries(path)
+    names = {name: name for name in entries}
+    if OBJECTS in entries:
+        entry = entries[OBJECTS]
+        try:
+            for node in bytes_of(fields(_text(data_file(index, entry.shard, shards), entry)), 1):
+                for row in bytes_of(fields(node), 2):
+                    told = fields(row)
+                    full, key = (b"".join(bytes_of(told, number)[:1]).decode() for number in (2, 3))
+                    if full and key in entries:
+                        names[full] = key
+        except (ValueError, IndexError) as error:
+            raise WeightsError(f"the checkpoint's names are damaged: {error}") from error
+    return names
+
+
+def _text(place: Path, entry: _Entry) -> bytes:
+    """The bytes of a tensor that is one text: its length, a checksum of four bytes, itself."""
+    if entry.size > LARGEST_INDEX or not place.is_file():
+        raise ValueError(f"{place.name} is not there, or has names of {entry.size} bytes")
+    if entry.offset + entry.size > place.stat().st_size:
+        raise WeightsError(f"{place.name} ends in the middle of its names: get it again")
+    with place.open("rb") as handle:
+        handle.seek(entry.offset)
+        data = handle.read(entry.size)
+    length, at = varint(data, 0)
+    return data[at + 4 : at + 4 + length]
+
+
 def _first_version(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
     """The tensors of a file of V1 that are in float32; all others are passed over."""
     if path.stat().st_size > LARGEST:
@@ -90,7 +130,7 @@ def _first_version(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tenso
     data, shapes, found = path.read_bytes(), {}, {}
     try:
         for key, value in _table(data):
-            for tag, inner in _fields(value):
+            for tag, inner in fields(value):
                 if not key and tag == 1 and isinstance(inner, bytes):
                     shapes = dict(_described(inner))
                 elif key and tag == 2 and isinstance(inner, bytes):
@@ -110,20 +150,20 @@ def _first_version(path: Path, wanted: Callable[[str], bool]) -> dict[str, Tenso
 
 def _described(meta: bytes) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Name and shape of every tensor that is kept as float32."""
-    for tag, row in _fields(meta):
+    for tag, row in fields(meta):
         if tag == 1 and isinstance(row, bytes):
-            entry = dict(_fields(row))
+            entry = dict(fields(row))
             name, shape = entry.get(1), entry.get(2, b"")
             if isinstance(name, bytes) and isinstance(shape, bytes):
                 yield name.decode(), _shape(shape)
 
 
 def _numbers(row: bytes) -> tuple[str, np.ndarray[tuple[int], np.dtype[np.float32]] | None]:
-    entry = dict(_fields(row))
+    entry = dict(fields(row))
     name, tensor = entry.get(1), entry.get(3, b"")
     if not isinstance(name, bytes) or not isinstance(tensor, bytes):
         raise ValueError("a tensor has no name")
-    parts = [part for tag, part in _fields(tensor) if tag == 5 and isinstance(part, bytes)]
+    parts = [part for tag, part in fields(tensor) if tag == 5 and isinstance(part, bytes)]
     raw = b"".join(parts)
     if len(raw) % 4:
         raise ValueError("a tensor ends in the middle of a number")
@@ -163,7 +203,7 @@ def _entries(path: Path) -> tuple[int, dict[str, _Entry]]:
         shards, entries = 1, {}
         for key, value in _table(data):
             if not key:
-                shards = next((number for tag, number in _fields(value) if tag == 1 and isinstance(number, int)), 1)
+                shards = next((number for tag, number in fields(value) if tag == 1 and isinstance(number, int)), 1)
             else:
                 entries[key.decode()] = _entry(value)
             if len(entries) > MOST:
@@ -179,13 +219,13 @@ def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     if len(data) < FOOTER or int.from_bytes(data[-8:], "little") != MAGIC:
         raise ValueError("it does not end as an index does")
     footer = data[-FOOTER:]
-    _, at = _varint(footer, 0)
-    _, at = _varint(footer, at)
-    start, at = _varint(footer, at)
-    size, _ = _varint(footer, at)
+    _, at = varint(footer, 0)
+    _, at = varint(footer, at)
+    start, at = varint(footer, at)
+    size, _ = varint(footer, at)
     for _, place in _block(data, start, size):
-        first, after = _varint(place, 0)
-        length, _ = _varint(place, after)
+        first, after = varint(place, 0)
+        length, _ = varint(place, after)
         yield from _block(data, first, length)
 
 
@@ -201,9 +241,9 @@ def _block(data: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
         raise ValueError("a block has too many restarts")
     at, key = 0, b""
     while at < end:
-        shared, at = _varint(block, at)
-        own, at = _varint(block, at)
-        length, at = _varint(block, at)
+        shared, at = varint(block, at)
+        own, at = varint(block, at)
+        length, at = varint(block, at)
         if shared > len(key) or at + own + length > end or own + shared > 10_000:
             raise ValueError("an entry goes beyond its block")
         key = key[:shared] + block[at : at + own]
@@ -214,7 +254,7 @@ def _block(data: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
 def _entry(value: bytes) -> _Entry:
     kind, shard, offset, size = 0, 0, 0, 0
     shape: tuple[int, ...] = ()
-    for tag, found in _fields(value):
+    for tag, found in fields(value):
         if tag == 2 and isinstance(found, bytes):
             shape = _shape(found)
         elif isinstance(found, int):
@@ -225,43 +265,9 @@ def _entry(value: bytes) -> _Entry:
 
 def _shape(message: bytes) -> tuple[int, ...]:
     shape = []
-    for tag, side in _fields(message):
+    for tag, side in fields(message):
         if tag == 2 and isinstance(side, bytes):
-            shape.append(next((n for t, n in _fields(side) if t == 1 and isinstance(n, int)), 0))
+            shape.append(next((n for t, n in fields(side) if t == 1 and isinstance(n, int)), 0))
     if any(side > 1 << 31 for side in shape) or len(shape) > 8:
         raise ValueError(f"a tensor of shape {shape}")
     return tuple(shape)
-
-
-def _fields(data: bytes) -> list[tuple[int, int | bytes]]:
-    """Numbers and contents of a protocol buffer's fields."""
-    out: list[tuple[int, int | bytes]] = []
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
-        match tag & 7:
-            case 0:
-                number, at = _varint(data, at)
-                out.append((tag >> 3, number))
-            case 1 | 5:
-                at += 8 if tag & 7 == 1 else 4
-            case 2:
-                length, at = _varint(data, at)
-                if at + length > len(data):
-                    raise ValueError("a field goes beyond its end")
-                out.append((tag >> 3, data[at : at + length]))
-                at += length
-            case other:
-                raise ValueError(f"a field of type {other}")
-    return out
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-    raise ValueError("a number is too long")
