@@ -30,8 +30,9 @@ from impasto.core.tensors import to_tensor
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.request import StylizeRequest
 from impasto.video.codecs import codec_for
-from impasto.video.film import FilmFacts, Frame, Sound
+from impasto.video.film import FilmFacts, Frame, Sound, as_bytes
 from impasto.video.flow import FlowFinder
+from impasto.video.following import Followed, followed
 from impasto.video.steady import Steadier
 from impasto.video.writing import AvWriter
 from light import Spent, spent
@@ -106,14 +107,16 @@ def warping_error(outs: Sequence[np.ndarray], moments: Sequence[Moment], gap: in
     total = count = 0.0
     for number in range(gap, len(outs)):
         places, seen = way_back(moments[number - gap], moments[number])
-        there = cv2.remap(outs[number - gap], places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        total += float(np.square(there - outs[number]).mean(2)[seen].sum())
+        there = cv2.remap(
+            outs[number - gap] / np.float32(255), places, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+        total += float(np.square(there - outs[number] / np.float32(255)).mean(2)[seen].sum())
         count += float(seen.sum())
     return total / count
 
 
 def sharpness(outs: Sequence[np.ndarray]) -> float:
-    return float(np.mean([np.abs(np.diff(one, axis=axis)).mean() for one in outs for axis in (0, 1)]))
+    return float(np.mean([cv2.absdiff(one[1:], one[:-1]).mean() for out in outs for one in (out, out.swapaxes(0, 1))]))
 
 
 def painted(network: str, frames: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
@@ -123,15 +126,14 @@ def painted(network: str, frames: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         with engine.job(frame, request) as job:
             for _ in job.run():
                 pass
-            yield job.result().rgb
+            yield as_bytes(job.result().rgb)
 
 
 def steadied(frames: Sequence[np.ndarray], paintings: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    finder, steadier, before = FlowFinder(), Steadier(), None
-    for frame, painting in zip(frames, paintings, strict=True):
-        now = finder.look(frame)
-        yield steadier(painting, None if before is None else finder.between(before, now)).copy()
-        before = now
+    steadier, numbered = Steadier(), (Frame(frame, number) for number, frame in enumerate(frames))
+    for one, painting in zip(followed(numbered, FlowFinder()), paintings, strict=True):
+        assert isinstance(one, Followed)
+        yield steadier(painting, one)
 
 
 class StyleDistance:
@@ -155,7 +157,7 @@ class StyleDistance:
         found = [
             float((gram - self._goal[name]).square().sum() / self._goal[name].square().sum())
             for out in outs[9::10]
-            for name, gram in self._grams(out).items()
+            for name, gram in self._grams(out / np.float32(255)).items()
         ]
         return float(np.mean(found))
 
@@ -170,10 +172,9 @@ def steadiness(frames: int, size: tuple[int, int]) -> None:
             pictures = [moment.rgb for moment in moments]
             alone = list(painted(network, pictures))
             steady = list(steadied(pictures, alone))
-            plain = [picture / np.float32(255) for picture in pictures]
             errors = {
                 label: [warping_error(outs, moments, gap) for gap in (1, 8)]
-                for label, outs in (("the clip", plain), ("frame by frame", alone), ("steady", steady))
+                for label, outs in (("the clip", pictures), ("frame by frame", alone), ("steady", steady))
             }
             crisp = sharpness(steady) / sharpness(alone) - 1
             far = distance(steady) / distance(alone) - 1 if distance else float("nan")

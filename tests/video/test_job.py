@@ -64,6 +64,23 @@ def test_a_film_is_painted_with_its_sound(engine: Engine, clip: Path, tmp_path: 
     assert all(np.abs(a.rgb.astype(int) - b.rgb).mean() > 10 for a, b in pairs)
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_an_animation_carries_its_recipe(engine: Engine, clip: Path, tmp_path: Path, suffix: str) -> None:
+    out, request = tmp_path / f"a{suffix}", StylizeRequest.of(style="great-wave", strength=0.75)
+    paint(engine, clip, out, request, end=Fraction(1, 10))
+    found = read_recipe(out)
+    assert found.request["strength"] == 0.75
+    assert found.used["photo"] == sha256(clip)
+    with open_film(out) as film:
+        assert len(list(film.frames())) == 3
+    shown = CliRunner(env=PLAIN).invoke(app, ["recipe", str(out)])
+    assert "great-wave" in shown.output
+    with FilmJob(engine, str(clip), request, Output(str(out), force=True, recipe=False)) as job:
+        list(job.run())
+    with pytest.raises(DataError, match="carries no recipe"):
+        read_recipe(out)
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm", "/"])
 def test_a_film_carries_its_recipe(engine: Engine, tmp_path: Path, suffix: str) -> None:
     """As its comment; what the painted film itself says there is kept."""

@@ -14,8 +14,10 @@ from PIL import Image
 
 from impasto.video.film import Frame
 from impasto.video.flow import FlowFinder, consistent, motion_edges, on_one_thread, warp
-from impasto.video.following import Followed, ahead, followed
+from impasto.video.following import Followed, followed
+from impasto.video.past import Past
 from impasto.video.steady import KEPT, Steadier
+from impasto.video.threads import ahead, side_by_side
 
 from .film_samples import blobs
 
@@ -26,8 +28,8 @@ SPEED = 1.5
 
 def flicker(number: int) -> np.ndarray:
     """A painting (h, w, 3) whose strokes lie anew in each frame."""
-    strokes = np.random.default_rng(number).normal(0, 0.08, (*SIZE, 3)).astype(np.float32)
-    return (blobs(number, SIZE, speed=SPEED).astype(np.float32) / 255 + strokes).clip(0, 1)
+    strokes = np.random.default_rng(number).normal(0, 20, (*SIZE, 3))
+    return (blobs(number, SIZE, speed=SPEED) + strokes).clip(0, 255).astype(np.uint8)
 
 
 def back() -> np.ndarray:
@@ -37,20 +39,26 @@ def back() -> np.ndarray:
 
 def error(outs: list[np.ndarray], gap: int = 1) -> float:
     """Warping error with the known flow, the border left out."""
-    found = [(warp(one, back() * gap) - other)[8:-8, 8:-24] for one, other in zip(outs, outs[gap:], strict=False)]
+    pairs = zip(outs, outs[gap:], strict=False)
+    found = [(warp(one.astype(np.float32), back() * gap) - other)[8:-8, 8:-24] for one, other in pairs]
     return float(np.mean(np.square(found)))
 
 
 def sharpness(picture: np.ndarray) -> float:
+    picture = picture.astype(np.float32)
     return float(np.abs(np.diff(picture, axis=0)).mean() + np.abs(np.diff(picture, axis=1)).mean())
+
+
+def in_turn(frames: list[np.ndarray]) -> Iterator[Followed]:
+    """Frames with the way back."""
+    found = followed((Frame(frame, number) for number, frame in enumerate(frames)), FlowFinder())
+    return (one for one in found if isinstance(one, Followed))
 
 
 def steadied(frames: list[np.ndarray], paintings: list[np.ndarray], kept: float = KEPT) -> list[np.ndarray]:
     """Paintings of frames, as a film has them."""
     steadier = Steadier(kept)
-    found = followed((Frame(frame, number) for number, frame in enumerate(frames)), FlowFinder())
-    flows = [one.flow for one in found if isinstance(one, Followed)]
-    return [steadier(painting, flow).copy() for painting, flow in zip(paintings, flows, strict=True)]
+    return [steadier(painting, one) for painting, one in zip(paintings, in_turn(frames), strict=True)]
 
 
 def test_flow_finds_a_known_motion() -> None:
@@ -100,23 +108,63 @@ def test_flicker_goes_and_detail_stays() -> None:
     assert error(steady[4:]) < error(painted[4:]) / 3
     assert error(steady[4:], 8) < error(painted[4:], 8) / 3
     assert sharpness(steady[-1]) == pytest.approx(sharpness(painted[-1]), rel=0.15)
-    assert steady[-1].mean() == pytest.approx(painted[-1].mean(), abs=0.01)
+    assert steady[-1].mean() == pytest.approx(painted[-1].mean(), abs=2)
 
 
 def test_a_still_film_gives_identical_frames() -> None:
-    frames = [Frame(blobs(0, SIZE), number) for number in range(5)] + [Frame(blobs(1, SIZE), 5)]
-    found = [one for one in followed(iter(frames), FlowFinder()) if isinstance(one, Followed)]
+    found = list(in_turn([blobs(0, SIZE)] * 5 + [blobs(1, SIZE)]))
     assert [one.again for one in found] == [False, True, True, True, True, False]
-    steadier, painted = Steadier(), flicker(0)
-    whole = [np.round(steadier(painted, one.flow) * 255) for one in found[:5]]
-    assert all(np.array_equal(one, whole[0]) for one in whole)
+    for way in (Steadier.__call__, lambda steadier, _, one: steadier.repeat(one)):
+        steadier, painted = Steadier(), flicker(0)
+        first = steadier(painted, found[0])
+        assert all(np.array_equal(way(steadier, painted, one), first) for one in found[1:5])
 
 
 def test_after_a_cut_nothing_is_left_of_before() -> None:
-    painted = photo("rocket") / np.float32(255)
-    assert np.array_equal(
-        steadied([photo("astronaut"), photo("rocket")], [np.zeros_like(painted), painted])[1], painted
-    )
+    painted = photo("rocket")
+    frames, paintings = [photo("astronaut"), photo("rocket")], [np.zeros_like(painted), painted]
+    assert np.array_equal(steadied(frames, paintings)[1], painted)
+
+
+def test_the_past_has_frames_of_every_age() -> None:
+    """Of each doubling of age one, the newest first, whenever one asks, and no more in memory than need be."""
+    past: Past[int] = Past(4)
+    for number in range(100):
+        ages = [number - one for one, _ in past.older()]
+        assert len(ages) == sum(number >= age for age in (2, 4, 8, 16))
+        assert all(2 << level <= age < 4 << level for level, age in enumerate(ages))
+        assert all(past[one] == thing == one for one, thing in past.older())
+        past.add(number)
+        assert len(past.state()) <= 5
+
+
+BEHIND = np.asarray(Image.fromarray(blobs(0, (24, 36))).resize((192, 120), Image.Resampling.BICUBIC))
+
+
+def passing(number: int) -> np.ndarray:
+    """A flat disc that goes from left to right before a texture that stands still."""
+    down, across = np.mgrid[:120, :192]
+    frame = BEHIND.copy()
+    frame[np.hypot(down - 60, across - 8 * number + 30) < 26] = (200, 40, 40)
+    return frame
+
+
+def test_what_was_hidden_comes_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The strokes that something had before it was covered are there again, not those of the frame that shows it."""
+    frames = [passing(number) for number in range(34)]
+    draw = np.random.default_rng(0)
+    paintings = [(frame + draw.normal(0, 20, frame.shape)).clip(0, 255).astype(np.uint8) for frame in frames]
+    hidden = np.zeros((120, 192), bool)  # for some time, and long enough in view before and since
+    down, across = np.mgrid[:120, :192]
+    hidden[(np.hypot(down - 60, 0) < 18) & (across > 80) & (across < 150)] = True
+    apart = {}
+    for tried in ("with", "without"):
+        if tried == "without":
+            monkeypatch.setattr(Past, "older", lambda _: iter(()))
+        outs = steadied(frames, paintings)
+        before, after = (np.mean(outs[number : number + 3], 0) for number in (6, 30))
+        apart[tried] = float(np.abs(after - before)[hidden].mean())
+    assert apart["with"] < apart["without"] / 2, apart
 
 
 def test_nothing_kept_is_frame_by_frame() -> None:
@@ -158,6 +206,25 @@ def test_flow_is_the_same_beside_other_work() -> None:
             thread.join()
 
 
+def test_what_is_made_side_by_side_comes_in_order() -> None:
+    """Two at once, and the one after the error is not begun in vain for ever."""
+    both, begun = threading.Barrier(2, timeout=30), list[str]()
+
+    def work(number: int) -> int:
+        if number < 2:
+            both.wait()  # which one alone would never pass
+        if number == 30:
+            raise ValueError("no more")
+        return number * number
+
+    rows = side_by_side(iter(range(99)), work, 2, lambda: begun.append(threading.current_thread().name))
+    assert [next(rows) for _ in range(30)] == [(number, number * number) for number in range(30)]
+    with pytest.raises(ValueError, match="no more"):
+        next(rows)
+    assert len(begun) == 2
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("impasto-film")]
+
+
 def test_what_is_fetched_ahead_comes_in_order_and_stops() -> None:
     """Errors come out where they would have without a thread; who stops asking stops the thread."""
     assert list(ahead(iter(range(50)))) == list(range(50))
@@ -192,14 +259,13 @@ def test_nothing_darkens_or_smears_over_500_frames() -> None:
     frames = {at: blobs(at, small, speed=0.5) for at in set(swing)}
     draw = np.random.default_rng(1)
     paintings = {
-        at: (frame / 255 + draw.normal(0, 0.06, frame.shape)).clip(0, 1).astype(np.float32)
-        for at, frame in frames.items()
+        at: (frame + draw.normal(0, 15, frame.shape)).clip(0, 255).astype(np.uint8) for at, frame in frames.items()
     }
     ats = [swing[number % len(swing)] for number in range(500)]
     outs = steadied([frames[at] for at in ats], [paintings[at] for at in ats])
     early, late = outs[38:76], outs[-38:]
     means = [np.mean([out.mean((0, 1)) for out in part], 0) for part in (early, late)]
-    assert np.abs(means[0] - means[1]).max() < 0.01
+    assert np.abs(means[0] - means[1]).max() < 2.5
     crisp = [np.mean([sharpness(out) for out in part]) for part in (early, late)]
     assert crisp[1] == pytest.approx(crisp[0], rel=0.1)
     wanted = np.mean([sharpness(painting) for painting in paintings.values()])

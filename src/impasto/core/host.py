@@ -5,7 +5,8 @@ they are entered and left with our code. Others belong to the process (default t
 cuDNN, determinism, anomaly detection): only those that differ from ours are touched, by the first thread that comes in,
 and put back by the last that leaves, so that threads may paint side by side. Other threads see ours meanwhile.
 
-Left alone are the number of threads and function or dispatch modes, which the program around us means for all it calls.
+Left alone are the number of threads and function or dispatch modes, which the program around us means for all it calls;
+threads of our own may ask for a number of theirs (`compute_with`).
 Where torch is not loaded there is nothing to set, and it is not loaded for this: `torch_settings` does the work.
 """
 
@@ -21,7 +22,16 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["host_settings", "in_host_settings", "in_our_settings", "our_settings", "step_by_step", "trainable"]
+__all__ = [
+    "compute_with",
+    "computing_threads",
+    "host_settings",
+    "in_host_settings",
+    "in_our_settings",
+    "our_settings",
+    "step_by_step",
+    "trainable",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,6 +63,22 @@ def host_settings() -> AbstractContextManager[None]:
     from impasto.core import torch_settings
 
     return torch_settings.host_settings()
+
+
+def computing_threads() -> int:
+    """With how many threads torch computes for the thread that asks; 1 where it is not loaded."""
+    return int(sys.modules["torch"].get_num_threads()) if "torch" in sys.modules else 1
+
+
+def compute_with(threads: int) -> None:
+    """Have torch compute with so many threads where the thread that calls this asks it to, and nowhere else.
+
+    Several that compute side by side are quicker with one each: they need not wait for each other at every operation.
+    """
+    if "torch" in sys.modules:
+        from impasto.core import torch_settings
+
+        torch_settings.compute_with(threads)
 
 
 def trainable(x: Tensor) -> Tensor:

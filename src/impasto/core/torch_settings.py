@@ -11,11 +11,25 @@ from typing import Any, NamedTuple
 
 import torch
 
-__all__ = ["host_settings", "our_settings"]
+__all__ = ["compute_with", "host_settings", "our_settings"]
 
 AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 _UNKNOWN = object()
 _SMALLEST = [sys.float_info.min]  # in a list, or the division below would be done when this is compiled
+
+
+_counting = threading.Lock()
+
+
+def compute_with(threads: int) -> None:
+    """See `host`."""
+    with _counting:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        # OpenMP's number is this thread's own; but torch gives it to threads that begin later, unless told otherwise.
+        teller = threading.Thread(target=torch.set_num_threads, args=(before,))
+        teller.start()
+        teller.join()
 
 
 class _Setting(NamedTuple):

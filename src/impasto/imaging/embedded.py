@@ -1,4 +1,4 @@
-"""The recipe in a picture file: one JSON text that tells how it was made. In XMP, and in PNG as a text chunk.
+"""The recipe in a picture file: one JSON text that tells how it was made. In XMP; PNG has a text chunk, GIF a comment.
 
 Nothing but the given text is embedded. Files are read up to the recipe alone: no pixel is decoded.
 """
@@ -22,9 +22,10 @@ from impasto.imaging.opening import first_bytes, open_source
 from impasto.imaging.png16 import insert_chunks
 from impasto.imaging.xmp import MAX_XMP, checked, find_recipe, merge_recipe, stored
 
-__all__ = ["KEYWORD", "png_with_recipe", "read_recipe", "recipe_xmp"]
+__all__ = ["BEGINS", "KEYWORD", "png_with_recipe", "read_recipe", "recipe_xmp"]
 
 KEYWORD = "impasto"  # of PNG's text chunk
+BEGINS = '{"impasto":'  # a recipe
 _PNG = b"\x89PNG\r\n\x1a\n"
 _XMP_IN_TIFF = 700
 _XMP_IN_PNG = b"XML:com.adobe.xmp"
@@ -66,6 +67,8 @@ def read_recipe(source: str | os.PathLike[str] | BinaryIO) -> str | None:
         head = first_bytes(file, label)
         if head.startswith(_PNG):
             return _png_recipe(file)
+        if head.startswith(b"GIF8"):
+            return _gif_recipe(file)
         xmp = _xmp(file, head)
         return None if xmp is None else find_recipe(xmp)
 
@@ -83,7 +86,7 @@ def _xmp(file: BinaryIO, head: bytes) -> bytes | None:
     if head[4:8] == b"ftyp":
         with Image.open(file, formats=["AVIF"]) as image:
             return _packet(image.info.get("xmp"))
-    if head.startswith((b"GIF8", b"BM")):
+    if head.startswith(b"BM"):
         return None
     raise UnidentifiedImageError
 
@@ -152,6 +155,23 @@ def _tiff_xmp(file: BinaryIO) -> bytes | None:
         if isinstance(value, int):
             value = (value,)
         return bytes(value)
+
+
+def _gif_recipe(file: BinaryIO) -> str | None:
+    """The comment before the first frame that is a recipe."""
+    file.seek(10)
+    table = _take(file, 3)[0]
+    file.seek(3 << (table & 7) + 1 if table & 0x80 else 0, io.SEEK_CUR)  # colours of the whole
+    for _ in range(_MOST_PARTS):
+        if _take(file, 1) != b"!":  # no extension: a frame, or the end
+            return None
+        kind, body = _take(file, 1), bytearray()
+        while length := _take(file, 1)[0]:
+            body += _take(file, length)
+            _bounded(len(body))
+        if kind == b"\xfe" and body.startswith(BEGINS.encode()):
+            return checked(body.decode("ascii"))
+    raise ValueError("too many extensions")
 
 
 def _png_recipe(file: BinaryIO) -> str | None:

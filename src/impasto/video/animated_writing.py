@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from impasto.core.memory import available_memory
 from impasto.errors import OptionError
 from impasto.files import shown
 from impasto.imaging import Picture, check_output, write
+from impasto.imaging.embedded import KEYWORD, recipe_xmp
+from impasto.imaging.xmp import stored
 from impasto.video.film import FilmFacts, Frame, as_floats
 from impasto.video.writing import FilmWriter
 
@@ -29,11 +31,14 @@ class AnimationWriter(FilmWriter):
     """GIF, WebP or APNG; its frames are put together in memory.
 
     A format that counts in hundredths of a second has times that are right in sum: 30 frames a second are shown for 3,
-    3 and 4 of them.
+    3 and 4 of them. Carries a recipe, where there is one, as `imaging.embedded` has it.
     """
 
-    def __init__(self, path: str | os.PathLike[str], facts: FilmFacts, *, name: str | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], facts: FilmFacts, *, name: str | None = None, recipe: str | None = None
+    ) -> None:
         super().__init__()
+        self._recipe = recipe
         self._path, self._facts, self.name = Path(path), facts, shown(path) if name is None else name
         self._format = {".gif": "GIF", ".webp": "WEBP"}.get(self._path.suffix.lower(), "PNG")
         self._pictures: list[Image.Image] = []
@@ -71,8 +76,20 @@ class AnimationWriter(FilmWriter):
             options["loop"] = loops if self._format != "GIF" or loops == 0 else loops - 1
         if self._format == "WEBP":
             options |= {"quality": 90, "method": 4}
+        if self._recipe is not None:
+            options |= self._carrying(self._recipe)
         # Beside the suffix, for what is written under another name first.
         first.save(self._path, format=self._format, save_all=True, append_images=others, **options)
+
+    def _carrying(self, recipe: str) -> dict[str, Any]:
+        """Pillow's options of a file with this recipe."""
+        if self._format == "WEBP":
+            return {"xmp": recipe_xmp(recipe, "webp")}
+        if self._format == "GIF":
+            return {"comment": stored(recipe).encode()}
+        text = PngImagePlugin.PngInfo()
+        text.add_text(KEYWORD, stored(recipe))
+        return {"pnginfo": text}
 
     def _ms(self, pts: int) -> int:
         step = STEP[self._format]

@@ -124,13 +124,11 @@ def as_floats(pixels: Bytes) -> Floats:
     return found
 
 
-def as_bytes(values: Floats) -> Bytes:
-    """[0, 1] as bytes, rounded to nearest; what lies outside is clipped."""
-    found = np.empty(values.shape, np.uint8)
+def as_bytes(values: Floats, white: float = 255) -> Bytes:
+    """[0, 1], or up to 255 where `white` is 1, as bytes, rounded to nearest; what lies outside is clipped."""
+    cv2, found = load_cv2(), np.empty(values.shape, np.uint8)
     for top in range(0, len(values), ROWS):  # a part at a time stays in the processor's cache
-        scaled = values[top : top + ROWS] * np.float32(255)
-        scaled += 0.5
-        found[top : top + ROWS] = scaled.clip(0, 255, out=scaled)
+        cv2.convertScaleAbs(np.maximum(values[top : top + ROWS], 0), dst=found[top : top + ROWS], alpha=white)
     return found
 
 

@@ -9,13 +9,13 @@ from typing import Final
 
 from impasto.errors import DataError, ImageError
 from impasto.files import shown
+from impasto.imaging.embedded import BEGINS
 from impasto.stylizer.recipe import Recipe
 from impasto.video.codecs import CONTAINERS
 from impasto.video.film import load_av
 
 __all__ = ["add_recipe", "is_film", "read_film_recipe"]
 
-BEGINS: Final = '{"impasto":'
 PLACES: Final = ("comment", "description")  # MOV keeps the first alone
 
 

@@ -21,6 +21,7 @@ CUT: Final = 0.8  # of the pixels that the check refuses: a cut refuses 90 to 10
 SEEN: Final = 384  # px of the long side at which flow is looked for: 640 takes three times as long, for a few per cent
 SMALLEST: Final = 16  # px of a side that can be looked at in patches
 SOFT: Final = 1.5  # px over which trust comes and goes
+REFINED: Final = 5
 OTHER: Final = 25.0  # of 255 apart, and what is seen is not what was there before
 
 
@@ -31,7 +32,7 @@ class Flow:
     Attributes:
         back: (h, w, 2) in px of this grid: the pixel at x was at x + back.
         trust: (h, w) in [0, 1]: 0 where what is seen was not visible before, is at the edge of a motion or has another
-            brightness now; it comes and goes softly.
+            brightness now; it comes and goes softly. After a cut it is 0.
         cut: whether the film was cut between the two.
     """
 
@@ -93,15 +94,9 @@ class FlowFinder:
     """
 
     def __init__(self, seen: int = SEEN) -> None:
-        self._cv2 = cv2 = load_cv2()
+        self._cv2 = load_cv2()
         self._seen = seen
-        # Finest scale 0, with patches six pixels apart and half the steps of the preset, errs by as many pixels as the
-        # medium preset on films of known motion, and a smoother field by a tenth less; in half the time.
-        self._dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self._dis.setFinestScale(0)
-        self._dis.setGradientDescentIterations(8)
-        self._dis.setPatchStride(6)
-        self._dis.setVariationalRefinementAlpha(60)
+        self._by_size: dict[tuple[int, ...], Any] = {}  # one for two sizes would make its tables anew each time
 
     def look(self, rgb: Bytes) -> Bytes:
         """The brightness of a frame (H, W, 3) as `between` wants it, (h, w)."""
@@ -114,37 +109,55 @@ class FlowFinder:
         grey: Bytes = np.ascontiguousarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
         return grey
 
+    def halved(self, grey: Bytes) -> Bytes:
+        """The same at half the size, or as it is where that would be too small to be looked at in patches."""
+        half = (grey.shape[1] // 2, grey.shape[0] // 2)
+        if min(half) < SMALLEST:
+            return grey
+        found: Bytes = self._cv2.resize(grey, half, interpolation=self._cv2.INTER_AREA)
+        return found
+
     def between(self, before: Bytes, now: Bytes) -> Flow:
         """The flow from `now` back to `before`, both from `look`."""
         cv2 = self._cv2
         if min(now.shape) < SMALLEST:
             same = float(np.abs(now.astype(np.int16) - before).mean()) < 16
-            return Flow(np.zeros((*now.shape, 2), np.float32), np.full(now.shape, float(same), np.float32), not same)
-        back, forth = self._dis.calc(now, before, None), self._forth(before, now)
+            return Flow(np.zeros((*now.shape, 2), np.float32), np.full(now.shape, same, np.float32), not same)
+        back, forth = self._found(now, before), self._forth(before, now)
         visible = consistent(back, warp(forth, back, cubic=False)) & _within(back)
         still = (now == before).astype(np.uint8)
         # What stands still, with all that is around it, does so exactly: no estimate may move it.
         still = cv2.erode(still, np.ones((9, 9), np.uint8)).astype(bool)
         back[still] = 0
-        refused = 1 - float((visible | still).mean())
+        if 1 - float((visible | still).mean()) >= CUT:
+            return Flow(back, np.zeros(now.shape, np.float32), cut=True)
         trust = ((visible & ~motion_edges(back)) | still).astype(np.float32)
         # A step inwards, and soft: what is trusted to its very edge leaves a seam there.
         trust = cv2.GaussianBlur(cv2.erode(trust, np.ones((3, 3), np.uint8)), (0, 0), SOFT)
         then = warp(before.astype(np.float32), back, cubic=False)
         apart = cv2.GaussianBlur(cv2.absdiff(now.astype(np.float32), then), (0, 0), SOFT)
         trust *= np.exp(np.square(apart / OTHER) * -1)
-        return Flow(back, trust, refused >= CUT)
+        return Flow(back, trust)
+
+    def _found(self, one: Bytes, other: Bytes) -> Floats:
+        """The flow from one to the other by itself."""
+        cv2, dis = self._cv2, self._by_size.get(one.shape)
+        if dis is None:
+            # Finest scale 0, with patches six pixels apart and half the steps of the preset, errs by as many pixels as
+            # the medium preset on films of known motion, and a smoother field by a tenth less; in half the time.
+            dis = self._by_size[one.shape] = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+            dis.setFinestScale(0)
+            dis.setGradientDescentIterations(4)
+            dis.setPatchStride(6)
+            dis.setVariationalRefinementAlpha(60)
+            dis.setVariationalRefinementIterations(REFINED)
+        found: Floats = dis.calc(one, other, None)
+        return found
 
     def _forth(self, before: Bytes, now: Bytes) -> Floats:
         """The flow forwards, on the grid of both."""
-        cv2, (height, width) = self._cv2, now.shape
-        half = (width // 2, height // 2)
-        if min(half) < SMALLEST:
-            forth: Floats = self._dis.calc(before, now, None)
-            return forth
-        small = [cv2.resize(grey, half, interpolation=cv2.INTER_AREA) for grey in (before, now)]
-        found = Flow(self._dis.calc(*small, None), np.ones(half[::-1], np.float32))
-        return found.rows((height, width), 0, height)[0]
+        small = self._found(self.halved(before), self.halved(now))
+        return Flow(small, np.ones(small.shape[:2], np.float32)).rows((now.shape[0], now.shape[1]), 0, len(now))[0]
 
 
 def consistent(back: Floats, forth: Floats) -> NDArray[np.bool_]:
@@ -174,18 +187,24 @@ def _within(back: Floats) -> NDArray[np.bool_]:
 
 
 def _square(vectors: Any) -> Floats:
-    found: Floats = np.einsum("hwc,hwc->hw", vectors, vectors)
+    """The squared length of (h, w, 2), (h, w)."""
+    across, down = load_cv2().split(vectors)  # side by side they take numpy twice as long
+    across *= across
+    down *= down
+    across += down
+    found: Floats = across
     return found
 
 
-def warp(picture: Any, back: Floats, *, top: int = 0, cubic: bool = True) -> Any:
-    """What the picture (H, W, C) before looks like now, where pixels were at x + back (h, W, 2); its border continues.
+def warp(picture: Any, back: Floats, *, top: int = 0, left: int = 0, cubic: bool = True) -> Any:
+    """What the picture (H, W, C) before looks like now, where pixels were at x + back (h, w, 2); its border continues.
 
-    `back` is of the rows from `top` on. Interpolated by a cubic over four pixels, or linearly.
+    `back` is of the rows from `top` and the columns from `left` on. Interpolated by a cubic over four pixels, or
+    linearly.
     """
     cv2 = load_cv2()
     kernel = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
-    back = cv2.add(back, (0, top, 0, 0)) if top else back
+    back = cv2.add(back, (left, top, 0, 0)) if top or left else back
     return cv2.remap(picture, back, None, kernel | cv2.WARP_RELATIVE_MAP, borderMode=cv2.BORDER_REPLICATE)
 
 

@@ -1,45 +1,50 @@
-"""The frames of a film in their order, each with the way back to the one before; read ahead by a thread of its own."""
+"""The frames of a film in their order, each with the way back to the one before."""
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from impasto.video.film import Bytes, Frame, Sound
 from impasto.video.flow import Flow, FlowFinder
+from impasto.video.recalling import Older, Recall
 
-__all__ = ["Followed", "ahead", "followed"]
+__all__ = ["Followed", "followed"]
 
-T = TypeVar("T")
-AHEAD: Final = 1  # frames, with what is between them
-_END: Final = object()
-LATER: Final = 0.1  # seconds after which a thread that waits looks whether it is still wanted
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Followed:
-    """A frame, and what it has in common with the one before it.
+    """A frame, and what it has in common with those before it.
 
     Attributes:
         frame: that is to be painted.
-        flow: the way back; None of the first frame, and where nobody asked for it.
-        again: whether it is that very frame.
+        flow: the way back to the one before; None of the first frame, and where nobody asked for it.
+        again: whether it is the very frame before.
+        older: frames from before that one, in which something is that comes into view again.
+        held: what `Recall` holds for old after this frame, for a run that goes on here.
     """
 
     frame: Frame
     flow: Flow | None = None
     again: bool = False
+    older: tuple[Older, ...] = ()
+    held: Floats | None = None
 
 
 def followed(
-    items: Iterator[Frame | Sound], finder: FlowFinder | None, *, every: int = 1, after: int | None = None
+    items: Iterator[Frame | Sound],
+    finder: FlowFinder | None,
+    *,
+    every: int = 1,
+    after: int | None = None,
+    held: Floats | None = None,
 ) -> Iterator[Followed | Sound | None]:
-    """Every so many frames with the way back to the one before them, and all that is between.
+    """Every so many frames with the way back to those before them, and all that is between.
 
     Args:
         items: of a film.
@@ -47,9 +52,9 @@ def followed(
         every: how many frames are gone on by.
         after: the time of the last frame that is painted already: frames up to it are passed over, and None stands for
             each.
+        held: of that frame, as it was.
     """
-    before: Bytes | None = None
-    grey: Bytes | None = None  # of it, as the finder looks at it
+    way_back = None if finder is None else _WayBack(finder, held)
     number = -1
     for item in items:
         if isinstance(item, Sound):
@@ -58,78 +63,38 @@ def followed(
         number += 1
         if number % every:
             continue
-        if after is not None and item.pts <= after:
-            before, grey = item.rgb, None
-            yield None
-            continue
-        flow, again = None, False
-        if finder is not None:
-            again = before is not None and _same(before, item.rgb)
-            if grey is None and before is not None:
-                grey = finder.look(before)
-            if again and grey is not None:
-                flow = Flow.still((grey.shape[0], grey.shape[1]))
-            else:
-                now = finder.look(item.rgb)
-                flow = None if grey is None else finder.between(grey, now)
-                grey = now
-        before = item.rgb
-        yield Followed(item, flow, again)
+        painted = after is not None and item.pts <= after
+        if painted and way_back is not None:
+            way_back.pass_over(item.rgb)
+        yield None if painted else Followed(item) if way_back is None else way_back(item)
+
+
+class _WayBack:
+    """Finds what the next frame has in common with those before it."""
+
+    def __init__(self, finder: FlowFinder, held: Floats | None) -> None:
+        self._finder, self._recall = finder, Recall(finder, held)
+        self._before: Bytes | None = None
+        self._grey: Bytes | None = None  # of it, as the finder looks at it
+
+    def pass_over(self, rgb: Bytes) -> None:
+        """A frame that is painted already."""
+        self._before, self._grey = rgb, self._finder.look(rgb)
+        self._recall.pass_over(self._grey)
+
+    def __call__(self, frame: Frame) -> Followed:
+        finder, recall, grey = self._finder, self._recall, self._grey
+        again = self._before is not None and _same(self._before, frame.rgb)
+        self._before = frame.rgb
+        if again and grey is not None:
+            recall.still(grey)
+            return Followed(frame, Flow.still((grey.shape[0], grey.shape[1])), again, held=recall.held)
+        self._grey = finder.look(frame.rgb)
+        flow = None if grey is None else finder.between(grey, self._grey)
+        older = recall.look(self._grey, flow)
+        return Followed(frame, flow, older=older, held=recall.held)
 
 
 def _same(one: Bytes, other: Bytes) -> bool:
     """Whether two frames are the same; most that are not differ in every sixteenth row."""
     return one.shape == other.shape and np.array_equal(one[::16], other[::16]) and np.array_equal(one, other)
-
-
-def ahead(items: Iterator[T], count: int = AHEAD) -> Generator[T, None, None]:
-    """The same items, which a thread fetches up to so many before they are asked for.
-
-    The items' own generator is run, and closed, by that thread; closing this one waits for it. Errors come out here.
-    """
-    thread = _Fetching(items, count)
-    thread.start()
-    try:
-        while (item := thread.fetched.get()) is not _END:
-            yield item
-        if thread.error is not None:
-            raise thread.error
-    finally:
-        thread.stop()
-
-
-class _Fetching(threading.Thread):
-    """Puts what an iterator gives into a queue, then an end, unless it is stopped before."""
-
-    def __init__(self, items: Iterator[Any], count: int) -> None:
-        super().__init__(name="impasto-film", daemon=True)
-        self.fetched: queue.Queue[Any] = queue.Queue(count)
-        self.error: BaseException | None = None
-        self._items, self._wanted = items, True
-
-    def run(self) -> None:
-        """See `threading.Thread`."""
-        try:
-            for item in self._items:
-                self._put(item)
-                if not self._wanted:
-                    break
-        except BaseException as error:  # noqa: BLE001  it is raised again where items are asked for
-            self.error = error
-        finally:
-            if isinstance(self._items, Generator):
-                self._items.close()
-            self._put(_END)
-
-    def stop(self) -> None:
-        """Fetch no more, and wait until what is being fetched is there."""
-        self._wanted = False
-        self.join()
-
-    def _put(self, item: Any) -> None:
-        while self._wanted:
-            try:
-                self.fetched.put(item, timeout=LATER)
-            except queue.Full:
-                continue
-            return

@@ -6,16 +6,11 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
-from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Final
 
 from impasto.core.memory import held_memory, release_blocks, shown_bytes, shown_seconds
 from impasto.errors import ImageError, OptionError
@@ -24,15 +19,16 @@ from impasto.imaging import Picture
 from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
 from impasto.stylizer.request import StylizeRequest
 from impasto.video.codecs import codec_for, output_kind
-from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, Sound, as_bytes, as_floats
+from impasto.video.film import Bytes, FilmFacts, FilmReader, Sound, as_floats
 from impasto.video.flow import FlowFinder, on_one_thread
-from impasto.video.following import Followed, ahead, followed
+from impasto.video.following import followed
 from impasto.video.numbered import find_pictures
 from impasto.video.options import FilmOptions
 from impasto.video.outputs import check_target, opened
-from impasto.video.painters import FilmPainter, OtherFilm, Painting, RequestPainter
+from impasto.video.painters import FilmPainter, RequestPainter
 from impasto.video.reading import open_film
 from impasto.video.segments import FilmRun, JoinedWriter, SegmentWriter
+from impasto.video.stages import FrameStages
 from impasto.video.steady import Steadier
 from impasto.video.writing import FilmWriter
 
@@ -42,10 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["FRAMES_HELD", "FilmJob"]
 
 FRAMES_HELD: Final = 60  # bytes per pixel of frames on their way: decoders, encoders, flow
-Floats = NDArray[np.float32]
-Item = Followed | Sound | None
-Painted = Generator[tuple[Item, Floats | None], None, None]
-"""What is read, each frame with its painting where that is made ahead."""
 
 
 class FilmJob(Job):
@@ -115,7 +107,7 @@ class FilmJob(Job):
     def plan(self) -> JobPlan:
         """See `Job.plan`; its pieces are frames."""
         one, frames = self._plan_of_one(), self.frames or 1
-        memory = one.memory + FRAMES_HELD * math.prod(self.facts.size)
+        memory = held_memory() + self._need()
         seconds = None if one.seconds is None else one.seconds * frames
         told = f"{frames} frames of {one.size[1]}x{one.size[0]} px: about {shown_bytes(memory)} of memory"
         if seconds is not None:
@@ -147,7 +139,9 @@ class FilmJob(Job):
 
     def computed_by(self) -> dict[str, str]:
         """See `Job.computed_by`."""
-        return self._request_painter().first.computed_by()
+        painter = self._request_painter()
+        found = painter.first.computed_by()
+        return found | {"threads": str(painter.threads)} if "threads" in found else found
 
     @property
     def photo_size(self) -> tuple[int, int]:
@@ -175,7 +169,8 @@ class FilmJob(Job):
         return self._painter.size(self.facts)
 
     def _need(self) -> int:
-        return max(0, self._plan_of_one().memory - held_memory()) + FRAMES_HELD * math.prod(self.facts.size)
+        one = max(0, self._plan_of_one().memory - held_memory())
+        return max(1, self._painter.workers) * one + FRAMES_HELD * math.prod(self.facts.size)
 
     def _forget(self) -> None:
         super()._forget()
@@ -212,9 +207,9 @@ class FilmJob(Job):
         if run.segments:
             self.painted = run.frames
             self._note(f"{self.painted} frames are finished: going on after them")
-        writer = SegmentWriter(run, self._facts_out(), codec, crf, steadier)
-        yield from self._write_all(writer, reader, steadier, run.last)
-        writer.finish()
+        with SegmentWriter(run, self._facts_out(), codec, crf, steadier) as writer:
+            yield from self._write_all(writer, reader, steadier, run.last)
+            writer.finish()
         yield Progress("writing", self.painted, self.frames or self.painted)
         self._note(*reader.notes, *writer.notes)
         options, target = self.options, self._target
@@ -230,84 +225,27 @@ class FilmJob(Job):
     ) -> Steps:
         """Paint and write everything after a time, with progress after each frame."""
         options, began, before = self.options, time.perf_counter(), self.painted
-        finder = None if steadier is None else FlowFinder()
-        items = followed(reader.items(options.begin, options.end), finder, every=options.every, after=after)
-        with closing(ahead(items)) as fetched, closing(self._in_stages(fetched, steadier)) as stages:
-            for item, painting in stages:
-                if item is None:
-                    self._painter.skip()
+        finder, held = (None, None) if steadier is None else (FlowFinder(), steadier.held)
+        items = followed(reader.items(options.begin, options.end), finder, every=options.every, after=after, held=held)
+        room = {"begin": options.begin, "every": options.every, "room": self._room}
+        with closing(FrameStages(self._painter, steadier, self.facts, **room)(items)) as done:
+            for item in done:
+                if isinstance(item, Progress):
+                    yield replace(item, done=self.painted, total=self.frames or 0, losses={})
                 elif isinstance(item, Sound):
                     writer.sound(item)
                 else:
-                    painted = yield from self._painted(item, steadier, painting)
-                    if painted is None:
-                        break
-                    writer.write(painted)
+                    self._last = item.rgb
+                    writer.write(item)
                     self.painted += 1
-                    total, size = max(self.frames or 0, self.painted), (painted.rgb.shape[0], painted.rgb.shape[1])
+                    total, size = max(self.frames or 0, self.painted), (item.rgb.shape[0], item.rgb.shape[1])
                     yield self._told(Progress("painting", self.painted, total, size=size), began, before)
+        if self._painter.ended:
+            self._note(f"{self.facts.name}: has more frames than the painted film: it ends with that")
         if not self.painted:
             begin = float(options.begin)
             lasts = f"lasts {self.facts.seconds:.2f} s" if self.facts.seconds else "is shorter"
             raise ImageError(f"{self.facts.name}: has no frames{f' from {begin:g} s' if begin else ''}, and {lasts}")
-
-    def _in_stages(self, items: Iterator[Item], steadier: Steadier | None) -> Painted:
-        """The items, each with its painting where one is painted while the one before is being kept steady.
-
-        What goes on from the last painting has to wait for it, and is painted in its turn.
-        """
-        painter = self._painter
-        if steadier is None or painter.goes_on or isinstance(painter, OtherFilm):
-            for item in items:
-                yield item, None
-            return
-        with closing(ahead(self._paintings(items, painted=steadier.last is not None))) as paintings:
-            yield from paintings
-
-    def _paintings(self, items: Iterator[Item], *, painted: bool) -> Painted:
-        for item in items:
-            if not isinstance(item, Followed) or (item.again and painted and self._painter.repeats):
-                yield item, None
-                continue
-            painted = True
-            yield item, self._in_one_go(item.frame)
-
-    def _in_one_go(self, frame: Frame) -> Floats:
-        """The painting of a frame by a network, without progress."""
-        for _ in (steps := _Result(self._painter.paint(frame, self._time_of(frame), None, self._room))):
-            pass
-        return steps.value
-
-    def _time_of(self, frame: Frame) -> Fraction:
-        """Seconds since the film began."""
-        return frame.pts * self.facts.time_base + self.options.begin
-
-    def _painted(
-        self, one: Followed, steadier: Steadier | None, painting: Floats | None
-    ) -> Generator[Progress, None, Frame | None]:
-        """A frame as it is written; None where what it is painted by has come to its end."""
-        frame, painter = one.frame, self._painter
-        if painting is not None and steadier is not None:
-            rgb = steadier(painting, one.flow)
-        elif one.again and steadier is not None and steadier.last is not None and painter.repeats:
-            rgb = steadier.last
-        else:
-            rgb = yield from self._paint(one, steadier)
-            if isinstance(painter, OtherFilm) and painter.ended:
-                self._note(f"{self.facts.name}: has more frames than the painted film: it ends with that")
-                return None
-        alpha = None if frame.alpha is None else _at_size(frame.alpha, (rgb.shape[0], rgb.shape[1]))
-        # Rounded once here, so that what is shown is what a preview gives.
-        whole = self._last = as_bytes(rgb)
-        return Frame(whole, frame.pts, frame.duration * self.options.every, alpha)
-
-    def _paint(self, one: Followed, steadier: Steadier | None) -> Painting:
-        painter = self._painter
-        last = steadier.carried(one.flow) if steadier is not None and painter.goes_on else None
-        for record in (steps := _Result(painter.paint(one.frame, self._time_of(one.frame), last, self._room))):
-            if record.losses:
-                yield replace(record, done=self.painted, total=self.frames or 0, losses={})
-        return steps.value if steadier is None else steadier(steps.value, one.flow)
 
     def _told(self, record: Progress, began: float, before: int) -> Progress:
         seconds, done = time.perf_counter() - began, record.done - before
@@ -367,23 +305,3 @@ class FilmJob(Job):
         if self.photo == "-" or self._target == "-":
             raise OptionError("a film is read from a file and written to one: give its path instead of -")
         check_target(self._output, self.inputs)
-
-
-class _Result:
-    """Goes through a generator and keeps what it gives back."""
-
-    value: Floats
-
-    def __init__(self, steps: Any) -> None:
-        self._steps = steps
-
-    def __iter__(self) -> Iterator[Progress]:
-        self.value = yield from self._steps
-
-
-def _at_size(alpha: Bytes, size: tuple[int, int]) -> Bytes:
-    if alpha.shape == size:
-        return alpha
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(alpha).resize(size[::-1], Image.Resampling.BILINEAR))

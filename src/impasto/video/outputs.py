@@ -54,7 +54,7 @@ def opened(
         return
     with atomic_path(target) as temporary:
         if kind == "animation":
-            made: FilmWriter = AnimationWriter(temporary, facts, name=name)
+            made: FilmWriter = AnimationWriter(temporary, facts, name=name, recipe=recipe)
             if source is not None and source.streams.audio:
                 made.notes.append(f"{name}: an animation has no sound: that of the film is left out")
         else:

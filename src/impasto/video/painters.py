@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.core.memory import held_memory
+from impasto.core.host import compute_with, computing_threads
+from impasto.core.memory import held_memory, room_within
 from impasto.errors import OptionError
 from impasto.imaging import Picture
 from impasto.imaging.colour import luminance
 from impasto.stylizer.job import JobPlan, Progress
 from impasto.stylizer.model import Model
 from impasto.stylizer.request import StylizeRequest
-from impasto.video.film import FilmFacts, FilmReader, Frame, as_floats
+from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, as_bytes, as_floats
 from impasto.video.options import Changes
 from impasto.video.steady import Carried
 
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["FilmPainter", "OtherFilm", "Painting", "RequestPainter", "as_picture_of"]
 
 Floats = NDArray[np.float32]
-Painting = Generator[Progress, None, Floats]
+Painting = Generator[Progress, None, Bytes]
 LATER: Final = 0.35  # of the steps of an optimisation, for frames that begin with the last painting
 NEAR: Final = 200.0  # what staying near that is worth
+SIDE_BY_SIDE: Final = 2  # frames that are painted at the same time
 
 
 def as_picture_of(frame: Frame, name: str) -> Picture:
@@ -49,10 +51,14 @@ class FilmPainter(ABC):
     Attributes:
         repeats: whether a frame that comes again has the painting that it had.
         goes_on: whether a painting begins with the last one.
+        workers: how many threads may paint at the same time; 0 where paintings have to be made in their turn.
+        ended: whether there was no painting any more when one was asked for.
     """
 
     repeats: bool
     goes_on: bool
+    workers: int
+    ended: bool = False
 
     @abstractmethod
     def size(self, facts: FilmFacts) -> tuple[int, int]:
@@ -63,10 +69,13 @@ class FilmPainter(ABC):
 
     @abstractmethod
     def paint(self, frame: Frame, time: Fraction, last: Carried | None, room: int) -> Painting:
-        """The painting, (h, w, 3) in [0, 1], within so many bytes.
+        """The painting, (h, w, 3), within so many bytes.
 
         `last` is what was painted before, where there is something.
         """
+
+    def begin(self) -> None:  # noqa: B027  only torch has anything to be told
+        """To be called by each of several threads that will paint."""
 
 
 @dataclass(eq=False)
@@ -99,6 +108,7 @@ class RequestPainter(FilmPainter):
         self.repeats = not self.changes
         self.model: Model | None = None if self._first.as_optimisation() else self._first.model  # type: ignore[union-attr]
         self.goes_on = self.model is None
+        self.workers = 0 if self.goes_on else self._workers()
 
     def size(self, facts: FilmFacts) -> tuple[int, int]:
         """See `FilmPainter`."""
@@ -114,6 +124,27 @@ class RequestPainter(FilmPainter):
         return max(0, self.plan().memory - held_memory())
 
     @property
+    def threads(self) -> int:
+        """With how many threads torch computes each painting."""
+        return max(1, computing_threads() // max(1, self.workers))
+
+    def begin(self) -> None:
+        """See `FilmPainter`."""
+        if self.workers > 1:
+            compute_with(self.threads)
+
+    def _workers(self) -> int:
+        """Two halves of the processor paint two frames sooner than all of it one and then the other.
+
+        A device of its own has its own ways, and so has onnxruntime; and large frames may fill the memory.
+        """
+        first, plan = self._first, self.plan()
+        by = first.computed_by()
+        room = room_within(self.engine.limit(self.request))
+        alone = by.get("device") != "cpu" or computing_threads() < SIDE_BY_SIDE
+        return 1 if alone or plan.how != "at once" or SIDE_BY_SIDE * self.need > room else SIDE_BY_SIDE
+
+    @property
     def first(self) -> NetworkJob | LightJob | OptimizeJob:
         """The job of a first frame, for what is to be told of all."""
         return self._first
@@ -124,7 +155,7 @@ class RequestPainter(FilmPainter):
         if last is None or not self.goes_on:
             with self._job(picture, request, self.model) as job:
                 painted = yield from job.paint_phase("painting", room)
-            return painted.rgb
+            return as_bytes(painted.rgb)
         before = self._unmixed(last.painting, picture, request)
         optimise = self._first.as_optimisation()
         steps = max(1, round(LATER * (optimise.steps if optimise is not None else 1)))
@@ -133,7 +164,7 @@ class RequestPainter(FilmPainter):
             if (optimise := job.as_optimisation()) is not None:
                 optimise.near = (before, last.trust, NEAR)
             painted = yield from job.paint_phase("painting", room)
-        return painted.rgb
+        return as_bytes(painted.rgb)
 
     def _job(
         self, picture: Picture, request: StylizeRequest, model: Model | None
@@ -155,17 +186,13 @@ class RequestPainter(FilmPainter):
 
 
 class OtherFilm(FilmPainter):
-    """Takes its frames from a film that another program painted.
-
-    Attributes:
-        ended: whether it had no frame any more when one was asked for.
-    """
+    """Takes its frames from a film that another program painted."""
 
     repeats = goes_on = False
+    workers = 0
 
     def __init__(self, film: FilmReader) -> None:
         self._film, self._frames = film, film.frames()
-        self.ended = False
 
     def skip(self) -> None:
         """See `FilmPainter`."""
@@ -181,5 +208,5 @@ class OtherFilm(FilmPainter):
         found = next(self._frames, None)
         if found is None:
             self.ended = True
-            return np.zeros((*self._film.facts.size, 3), np.float32)
-        return as_floats(found.rgb)
+            return np.zeros((*self._film.facts.size, 3), np.uint8)
+        return found.rgb

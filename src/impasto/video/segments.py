@@ -6,7 +6,7 @@ import hashlib
 import heapq
 import json
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +23,7 @@ from impasto.video.writing import AvWriter, FilmWriter
 __all__ = ["FilmRun", "SegmentWriter"]
 
 LENGTH: Final = 2  # seconds of film in a segment, at least
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class FilmRun:
 
 
 class SegmentWriter(FilmWriter):
-    """Writes the segments of a run, and then the film that they are together.
+    """Writes the segments of a run.
 
     Args:
         run: the folder.
@@ -119,30 +119,36 @@ class SegmentWriter(FilmWriter):
     def __init__(self, run: FilmRun, facts: FilmFacts, codec: str, crf: int, steadier: Steadier | None) -> None:
         super().__init__()
         self._run, self._facts, self._codec, self._crf, self._steadier = run, facts, codec, crf, steadier
-        self._frames: list[Frame] = []  # of the segment that is being painted; encoded when it is whole
+        self._part: AvWriter | None = None  # the segment that is being painted
+        self._opened = ExitStack()
+        self._first, self._before, self._count = 0, 0, 0  # the time of its first and of its last frame, and how many
 
     def write(self, frame: Frame) -> None:
         """See `FilmWriter`."""
-        self._frames.append(frame)
-        if (frame.pts + frame.duration - self._frames[0].pts) * self._facts.time_base >= LENGTH:
-            self._end_segment()
+        if self._part is None:
+            path = self._opened.enter_context(atomic_path(self._run.path(len(self._run.segments) + 1)))
+            made = AvWriter(path, self._facts, self._codec, self._crf, name="the film", repeatable=True)
+            self._part, self._first, self._count = self._opened.enter_context(made), frame.pts, 0
+        # Its own times begin at 0: MP4 keeps where a film begins in thousandths alone.
+        self._part.write(replace(frame, pts=frame.pts - self._first))
+        self._before, self._count = frame.pts, self._count + 1
+        if (frame.pts + frame.duration - self._first) * self._facts.time_base >= LENGTH:
+            self.finish()
 
     def finish(self) -> None:
         """See `FilmWriter`."""
-        if self._frames:
-            self._end_segment()
+        if self._part is None:
+            return
+        self._part.finish()
+        self.notes += [note for note in self._part.notes if note not in self.notes]
+        self._opened.close()
+        self._part = None
+        self._run.add(Segment(self._first, self._before, self._count), self._steadier)
 
-    def _end_segment(self) -> None:
-        frames, first = self._frames, self._frames[0].pts
-        with atomic_path(self._run.path(len(self._run.segments) + 1)) as temporary:
-            with AvWriter(temporary, self._facts, self._codec, self._crf, name="the film", repeatable=True) as writer:
-                for frame in frames:
-                    # Its own times begin at 0: MP4 keeps where a film begins in thousandths alone.
-                    writer.write(replace(frame, pts=frame.pts - first))
-                writer.finish()
-            self.notes += [note for note in writer.notes if note not in self.notes]
-        self._run.add(Segment(first, frames[-1].pts, len(frames)), self._steadier)
-        self._frames = []
+    def close(self) -> None:
+        """Leave out a segment that is not finished."""
+        unfinished = RuntimeError("the segment is not finished")  # which takes its file back
+        self._opened.__exit__(RuntimeError, unfinished, None)
 
 
 class JoinedWriter(AvWriter):

@@ -1,0 +1,127 @@
+"""From the frames of a film to those that are written: followed, painted, kept steady, by threads of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from impasto.stylizer.job import Progress
+from impasto.video.film import Bytes, FilmFacts, Frame, Sound
+from impasto.video.following import Followed
+from impasto.video.painters import FilmPainter, Painting
+from impasto.video.steady import Steadier
+from impasto.video.threads import ahead, side_by_side
+
+__all__ = ["FrameStages"]
+
+Item = Followed | Sound | None
+Painted = Generator[tuple[Item, Bytes | None], None, None]
+"""What is read, each frame with its painting where that is made in advance."""
+
+
+class FrameStages:
+    """Paints the frames of a film and keeps them steady.
+
+    Args:
+        painter: of single frames.
+        steadier: what keeps them steady; None paints frame by frame.
+        facts: of the film.
+        begin: when the first frame is shown, in seconds of the film.
+        every: how many frames each painted one is shown for.
+        room: bytes that painting may take.
+    """
+
+    def __init__(
+        self,
+        painter: FilmPainter,
+        steadier: Steadier | None,
+        facts: FilmFacts,
+        *,
+        begin: Fraction = Fraction(0),
+        every: int = 1,
+        room: int,
+    ) -> None:
+        self._painter, self._steadier, self._facts = painter, steadier, facts
+        self._begin, self._every, self._room = begin, every, room
+
+    def __call__(self, items: Iterator[Item]) -> Generator[Frame | Sound | Progress, None, None]:
+        """Frames as they are written and what is between them; of an optimisation, a record after each step as well.
+
+        It ends where the items do, or where there is no painting any more.
+        """
+        with closing(ahead(items)) as fetched, closing(self._in_advance(fetched)) as rows:
+            for item, painting in rows:
+                if item is None:
+                    self._painter.skip()
+                elif isinstance(item, Sound):
+                    yield item
+                else:
+                    painted = yield from self._steadied(item, painting)
+                    if self._painter.ended:
+                        return
+                    yield self._as_written(item.frame, painted)
+
+    def _in_advance(self, items: Iterator[Item]) -> Painted:
+        """The items; each with its painting where one is painted while those before are being kept steady."""
+        painter = self._painter
+        if painter.workers:
+            yield from side_by_side(items, self._in_one_go, painter.workers, painter.begin)
+        else:
+            for item in items:
+                yield item, None
+
+    def _in_one_go(self, item: Item) -> Bytes | None:
+        """The painting of a frame, without progress; None where there is none to be made."""
+        if not isinstance(item, Followed) or self._repeats(item):
+            return None
+        for _ in (steps := _Result(self._painting(item, self._room // self._painter.workers))):
+            pass
+        return steps.value
+
+    def _repeats(self, one: Followed) -> bool:
+        return one.again and self._steadier is not None and self._painter.repeats
+
+    def _painting(self, one: Followed, room: int) -> Painting:
+        painter, steadier = self._painter, self._steadier
+        last = steadier.carried(one) if steadier is not None and painter.goes_on else None
+        time = one.frame.pts * self._facts.time_base + self._begin
+        return painter.paint(one.frame, time, last, room)
+
+    def _steadied(self, one: Followed, painting: Bytes | None) -> Painting:
+        steadier = self._steadier
+        if steadier is not None and self._repeats(one):
+            return steadier.repeat(one)
+        if painting is None:
+            for record in (steps := _Result(self._painting(one, self._room))):
+                if record.losses:
+                    yield record
+            painting = steps.value
+        return painting if steadier is None else steadier(painting, one)
+
+    def _as_written(self, frame: Frame, painted: Bytes) -> Frame:
+        alpha = None if frame.alpha is None else _at_size(frame.alpha, (painted.shape[0], painted.shape[1]))
+        return replace(frame, rgb=painted, duration=frame.duration * self._every, alpha=alpha)
+
+
+class _Result:
+    """Goes through a painting and keeps what it gives back."""
+
+    value: Bytes
+
+    def __init__(self, steps: Painting) -> None:
+        self._steps = steps
+
+    def __iter__(self) -> Iterator[Progress]:
+        self.value = yield from self._steps
+
+
+def _at_size(alpha: Bytes, size: tuple[int, int]) -> Bytes:
+    if alpha.shape == size:
+        return alpha
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(alpha).resize(size[::-1], Image.Resampling.BILINEAR))

@@ -1,0 +1,101 @@
+"""Items of a film on their way from thread to thread, in their order."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+
+__all__ = ["ahead", "side_by_side"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+AHEAD: Final = 1  # frames, with what is between them
+NAME: Final = "impasto-film"
+_END: Final = object()
+LATER: Final = 0.1  # seconds after which a thread that waits looks whether it is still wanted
+
+
+def side_by_side(
+    items: Iterator[T], work: Callable[[T], R], workers: int, begin: Callable[[], None]
+) -> Generator[tuple[T, R], None, None]:
+    """Each item with what `work` makes of it, by so many threads at once; one more waits for them.
+
+    Args:
+        items: what is worked on.
+        work: what is done with each.
+        workers: how many threads.
+        begin: called by each thread before its first item.
+    """
+    pool = ThreadPoolExecutor(workers, NAME, begin)
+    going: deque[tuple[T, Future[R]]] = deque()
+    try:
+        for item in items:
+            going.append((item, pool.submit(work, item)))
+            if len(going) > workers + 1:
+                yield _done(going)
+        while going:
+            yield _done(going)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _done(going: deque[tuple[T, Future[R]]]) -> tuple[T, R]:
+    item, future = going.popleft()
+    return item, future.result()
+
+
+def ahead(items: Iterator[T], count: int = AHEAD) -> Generator[T, None, None]:
+    """The same items, which a thread fetches up to so many before they are asked for.
+
+    The items' own generator is run, and closed, by that thread; closing this one waits for it. Errors come out here.
+    """
+    thread = _Fetching(items, count)
+    thread.start()
+    try:
+        while (item := thread.fetched.get()) is not _END:
+            yield item
+        if thread.error is not None:
+            raise thread.error
+    finally:
+        thread.stop()
+
+
+class _Fetching(threading.Thread):
+    """Puts what an iterator gives into a queue, then an end, unless it is stopped before."""
+
+    def __init__(self, items: Iterator[Any], count: int) -> None:
+        super().__init__(name="impasto-film", daemon=True)
+        self.fetched: queue.Queue[Any] = queue.Queue(count)
+        self.error: BaseException | None = None
+        self._items, self._wanted = items, True
+
+    def run(self) -> None:
+        """See `threading.Thread`."""
+        try:
+            for item in self._items:
+                self._put(item)
+                if not self._wanted:
+                    break
+        except BaseException as error:  # noqa: BLE001  it is raised again where items are asked for
+            self.error = error
+        finally:
+            if isinstance(self._items, Generator):
+                self._items.close()
+            self._put(_END)
+
+    def stop(self) -> None:
+        """Fetch no more, and wait until what is being fetched is there."""
+        self._wanted = False
+        self.join()
+
+    def _put(self, item: Any) -> None:
+        while self._wanted:
+            try:
+                self.fetched.put(item, timeout=LATER)
+            except queue.Full:
+                continue
+            return
