@@ -29,7 +29,7 @@ __all__ = ["FAULT", "Keeper", "WorkerProcess"]
 
 LOOK: Final = 0.25  # seconds between looks at the clock and at the process's memory
 GRACE: Final = 3.0  # seconds in which a worker that is told to stop may do so by itself
-START: Final = 120.0  # seconds in which a process must be ready
+START: Final = 600.0  # seconds in which a process must be ready: where others take the cores, minutes are nothing odd
 AGAIN: Final = 2.0  # seconds before another is started where one could not be
 TRIES: Final = 3  # processes that are tried for a job that none of them has begun with
 FAULT: Final = "a fault of the program: whoever runs this server finds it in its log"
@@ -106,14 +106,17 @@ class Keeper(threading.Thread):
         service: whose jobs they are.
         queue: that they wait in.
         settings: what `worker.main` takes.
+
+    Attributes:
+        took: whether the process has begun with the job that it was given last.
+        starts: how many processes were started.
     """
 
     def __init__(self, service: Service, queue: str, settings: Mapping[str, Any]) -> None:
         super().__init__(name=f"impasto-keeper-{queue}", daemon=True)
         self._service, self.queue, self._settings = service, queue, settings
         self._worker: WorkerProcess | None = None
-        self._took = False  # whether the process has begun with its job
-        self.starts = 0
+        self.took, self.starts = False, 0
 
     @property
     def ready(self) -> bool:
@@ -194,13 +197,13 @@ class Keeper(threading.Thread):
         for _ in range(TRIES):
             if not self._is_alive() and not self._start():
                 break
-            self._took = False
+            self.took = False
             try:
                 self._have_painted(job)
                 return
             except (EOFError, OSError):
                 how = self._lost()
-                if self._took:
+                if self.took:
                     message = f"the process that painted this {how}: try again, or a smaller `size`"
                     job.update(state="failed", failure=Failure("worker", message, "size"))
                     return
@@ -253,7 +256,7 @@ class Keeper(threading.Thread):
 
     def _heard(self, job: StudioJob, told: Mapping[str, Any], why: Failure | None) -> None:
         """Obey what the worker says of its job."""
-        self._took = True
+        self.took = True
         if told["is"] == "plan":
             job.update(progress=told["record"], size=tuple(told["record"]["size"]))
         elif told["is"] == "progress":

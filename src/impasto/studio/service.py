@@ -211,6 +211,7 @@ class Service:
         own = folder or self.new_folder()
         try:
             task = self._task(photo, self._checked(request), options or OutputOptions(), format, recipe, own)
+            task["is_told"] = not at_page  # nobody asks how far it is
             queue = self._page_queue if at_page else self._device(request)
         except BaseException:
             self.discard(own)

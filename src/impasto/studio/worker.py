@@ -145,7 +145,8 @@ def _paint(engine: Engine, line: _Line, task: Mapping[str, Any], device: str) ->
     with engine.job(Path(task["photo"]), request, output=place) as job:
         check_job(job, **task["limits"])
         teller = _Teller(line, task["id"])
-        teller.tell_plan(job.plan())
+        if task["is_told"]:
+            teller.tell_plan(job.plan())
         with closing(job.run()) as records:
             for record in records:
                 if task["id"] in line.stopped:
