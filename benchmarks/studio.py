@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 from PIL import Image
 
@@ -24,6 +26,7 @@ from impasto.stylizer.engine import Engine
 from impasto.stylizer.request import StylizeRequest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+PROGRAM = "from impasto.cli.app import main; import sys; sys.argv[0] = 'impasto'; main()"
 LIMIT = 0.5  # seconds
 SIZE = (4000, 3000)
 MOVED = """(value) => new Promise((resolve) => {
@@ -38,6 +41,15 @@ MOVED = """(value) => new Promise((resolve) => {
   slider.dispatchEvent(new Event("input", { bubbles: true }));
   slider.dispatchEvent(new Event("change", { bubbles: true }));
 })"""
+
+
+def is_ready(address: str) -> bool:
+    """Whether the processes of a server can paint."""
+    try:
+        with urlopen(f"{address}readyz"):
+            return True
+    except HTTPError:
+        return False
 
 
 def moves(page: Any, repeats: int) -> list[float]:
@@ -69,7 +81,6 @@ def measure(browser: Any, address: str, folder: Path, repeats: int) -> None:
     page.set_default_timeout(120_000)
     page.goto(address)
     page.wait_for_selector("#palette .tile")
-    page.wait_for_timeout(5000)  # the gallery is loaded meanwhile
     began = time.perf_counter()
     page.set_input_files("#easel .file", photo)
     page.wait_for_selector("#easel figure:not([hidden])")
@@ -103,29 +114,22 @@ def main() -> None:
     """Measure and print."""
     arguments = parser(__doc__ or "")
     arguments.add_argument("--repeats", type=int, default=10)
-    arguments.add_argument("--port", type=int, default=7861)
     asked = arguments.parse_args()
-    from playwright.sync_api import Error, sync_playwright
+    from playwright.sync_api import sync_playwright
 
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         raise SystemExit("no Chromium is here")
-    address = f"http://127.0.0.1:{asked.port}/"
     with tempfile.TemporaryDirectory() as place, sync_playwright() as client:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "impasto.studio.page", str(asked.port)], env=os.environ | {"GRADIO_TEMP_DIR": place}
-        )
+        command = [sys.executable, "-c", PROGRAM, "studio", "--port", "0", "--no-browser"]
+        server = subprocess.Popen(command, env=os.environ | {"TMPDIR": place}, stdout=subprocess.PIPE, text=True)
+        assert server.stdout is not None
+        address = server.stdout.readline().strip()
         root = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = client.chromium.launch(executable_path=program, args=root)
         try:
-            page = browser.new_page()
-            while server.poll() is None:
-                try:
-                    page.goto(address)
-                    break
-                except Error:
-                    time.sleep(0.25)
-            page.close()
+            while not is_ready(address):
+                time.sleep(0.25)
             measure(browser, address, Path(place), asked.repeats)
         finally:
             browser.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from impasto.imaging.embedded import read_recipe
 from impasto.imaging.formats import FORMATS
 from impasto.studio.form import FIELDS, OWN
 from impasto.studio.guard import Keys
+from impasto.studio.limits import Limits
 from impasto.studio.problems import MEDIA_TYPE, PROBLEMS
 from impasto.studio.service import Service
 from impasto.stylizer.recipe import Recipe
@@ -47,7 +50,7 @@ def begun(server: str, **fields: Any) -> str:
     answer = ask(server, files, {"Prefer": "respond-async"}, **LONG | fields)
     assert answer.status_code == 202, answer.text
     place = server + answer.headers["Location"]
-    until(lambda: requests.get(place, timeout=60).json()["progress"])
+    until(lambda: (requests.get(place, timeout=60).json()["progress"] or {}).get("losses"))
     return place
 
 
@@ -141,6 +144,39 @@ def test_a_long_job_is_watched_and_cancelled(server: str, service: Service) -> N
     told(requests.get(f"{place}/result", timeout=60), "gone")
     requests.delete(place, timeout=60)
     until(lambda: not job.folder.exists())
+
+
+def test_a_result_that_is_removed_while_it_is_fetched(
+    server: str, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = server + ask(server, headers={"Prefer": "respond-async"}, style="great-wave").headers["Location"]
+    job = service.job(place.rpartition("/")[2])
+    assert job.wait(60)
+    opened = Path.open
+
+    def taken_away(self: Path, *how: Any, **more: Any) -> Any:
+        file = opened(self, *how, **more)
+        if self == job.result_path:
+            requests.delete(place, timeout=60)
+            assert not self.exists()
+        return file
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", taken_away)
+        answer = requests.get(f"{place}/result", timeout=60)
+    assert (answer.status_code, read(io.BytesIO(answer.content)).width) == (200, 80)
+    told(requests.get(f"{place}/result", timeout=60), "not-found")
+
+
+def test_a_job_without_a_picture_so_far(server: str) -> None:
+    quick, bad = (
+        server + ask(server, files, {"Prefer": "respond-async"}, style="great-wave").headers["Location"]
+        for files in (None, {"photo": b"no picture"})
+    )
+    for place in (quick, bad):
+        until(lambda place=place: requests.get(place, timeout=60).json()["state"] in ("done", "failed"))
+    assert "fetch its result" in told(requests.get(f"{quick}/preview", timeout=60), "not-ready")["detail"]
+    told(requests.get(f"{bad}/preview", timeout=60), "invalid")
 
 
 def test_who_goes_away_cancels(server: str, service: Service) -> None:
@@ -396,12 +432,31 @@ def test_every_error_is_documented(server: str) -> None:
     document = requests.get(f"{server}/openapi.json", timeout=60).json()
     assert "http" not in json.dumps(document)
     operation = document["paths"]["/v1/stylize"]["post"]
-    for status in ("400", "401", "403", "408", "413", "415", "421", "422", "429", "503"):
+    for status in ("400", "401", "403", "408", "413", "415", "421", "422", "429", "500", "503"):
         assert operation["responses"][status]["content"].keys() == {MEDIA_TYPE}
     assert operation["responses"]["200"]["content"].keys() >= {"image/png", "image/jpeg"}
     for path, methods in document["paths"].items():
         for method, one in methods.items():
             assert one["description"], (method, path)
+
+
+def test_every_limit_is_documented() -> None:
+    fields = (field for field in dataclasses.fields(Limits) if field.name != "memory")  # which clients need not know
+    values = {field.name: value for value, field in enumerate(fields, 31)}
+    told = Limits(**values | {"upload": "31MB"}).told
+    assert [int(number) for number in re.findall(r"\d+", told)] == [*values.values()]
+
+
+def test_ways_to_send_a_key_are_documented(service: Service) -> None:
+    with served(service, keys=Keys(["a-key-of-sixteen"])) as server:
+        key = {"Authorization": "Bearer a-key-of-sixteen"}
+        document = requests.get(f"{server}/openapi.json", headers=key, timeout=60).json()
+    schemes = document["components"]["securitySchemes"]
+    assert {scheme["scheme"] for scheme in schemes.values()} == {"bearer", "basic"}
+    assert {name for row in document["security"] for name in row} == {*schemes}
+    busy = document["paths"]["/v1/stylize"]["post"]["responses"]
+    assert "Retry-After" in busy["429"]["headers"]
+    assert "Location" in busy["202"]["headers"]
 
 
 def test_what_can_go_wrong_is_in_the_docs(project) -> None:
@@ -434,9 +489,9 @@ def test_styles_health_and_counts(server: str, service: Service) -> None:
     told(ask(server, {"photo": b"no picture"}, style="great-wave"), "invalid")
     after = [count(name) for name in names]
     assert [b - a for a, b in zip(before, after, strict=True)] == [1, 1, 1, 1, 2]
-    assert count('impasto_workers_ready{device="auto"}') == 1
-    assert count('impasto_workers_memory_bytes{device="auto"}') > 1e7
-    assert count('impasto_queue_jobs{device="auto"}') == 0
+    assert count('impasto_workers_ready{queue="auto"}') == 1
+    assert count('impasto_workers_memory_bytes{queue="auto"}') > 1e7
+    assert count('impasto_queue_jobs{queue="auto"}') == 0
 
 
 def test_many_at_once_get_each_their_own(server: str, service: Service) -> None:

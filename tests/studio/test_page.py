@@ -8,13 +8,14 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -26,6 +27,8 @@ import impasto
 from impasto.cli.app import app
 from impasto.imaging import read_recipe
 
+from .studio_samples import until
+
 pytest.importorskip("gradio", reason="needs the extra studio")
 pytest.importorskip("uvicorn", reason="needs the extra studio")
 pytestmark = pytest.mark.alone  # a browser takes both cores, and a page that waits for them may wait too long
@@ -35,21 +38,25 @@ AXE = EXAMPLES.parent / "build" / "axe-core" / "axe.min.js"
 PATIENCE = 120_000  # ms: machines may be busy
 APART = 2  # of 255
 SERVER = """
-import json, sys
-calls = open(sys.argv.pop(1), "a", buffering=1)
+import sys
+from impasto.cli.app import main
+sys.argv = ["impasto", "studio", "--port", "0", "--no-browser", "--workers", "1", *sys.argv[1:]]
+main()
+"""
+NOTEBOOK = """
+import threading
+from impasto.studio.page import show_page
+print(show_page().local_url, flush=True)
+threading.Event().wait()
+"""
+HEARS = """
+import json, os, sys
+calls = open(os.environ["CALLS"], "a", buffering=1)
 def hear(event, values):
     if event in ("socket.getaddrinfo", "socket.connect", "socket.gethostbyname"):
         place = values[0] if event != "socket.connect" else values[1]
         calls.write(json.dumps([event, str(place)]) + "\\n")
 sys.addaudithook(hear)
-import socket, runpy
-found = socket.socket()
-found.bind(("127.0.0.1", 0))
-port = found.getsockname()[1]
-found.close()
-print(port, flush=True)
-sys.argv = ["page", str(port)]
-runpy.run_module("impasto.studio.page", run_name="__main__")
 """
 PASTE = """([name, content]) => {
   const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
@@ -68,19 +75,24 @@ DROP = """([at, name, content]) => {
 
 
 class Server:
-    """The page alone, in a process that writes down whom it calls."""
+    """`impasto studio`, or another program that serves the page, whose processes write down whom they call."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str, program: str = SERVER) -> None:
         self.folder, self.calls = folder, folder / "calls"
-        (folder / "uploads").mkdir()
-        environment = os.environ | {"GRADIO_TEMP_DIR": str(folder / "uploads"), "OMP_NUM_THREADS": "1"}
+        for name in ("tmp", "hears"):
+            (folder / name).mkdir()
+        (folder / "hears" / "sitecustomize.py").write_text(HEARS)
+        modules = os.pathsep.join(filter(None, [str(folder / "hears"), os.environ.get("PYTHONPATH")]))
+        environment = {"TMPDIR": str(folder / "tmp"), "OMP_NUM_THREADS": "1", "CALLS": str(self.calls)}
         self.log = (folder / "log").open("w")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER, str(self.calls)], stdout=subprocess.PIPE, stderr=self.log, env=environment,
-            text=True,
+            [sys.executable, "-c", program, *options], stdout=subprocess.PIPE, stderr=self.log, text=True,
+            env=os.environ | environment | {"PYTHONPATH": modules},
         )  # fmt: skip
         assert self.process.stdout is not None
-        self.address = f"http://127.0.0.1:{int(self.process.stdout.readline())}/"
+        lines = iter(self.process.stdout.readline, "")
+        self.address = next((line.strip() for line in lines if line.startswith("http://127.0.0.1:")), "")
+        assert self.address, (folder / "log").read_text()
 
     def outside(self) -> list[str]:
         """Whom it called beside this machine."""
@@ -90,7 +102,18 @@ class Server:
 
     def files(self) -> list[Path]:
         """What of its visitors lies on the disk."""
-        return [file for file in (self.folder / "uploads").rglob("*") if file.is_file()]
+        return [file for file in (self.folder / "tmp").rglob("*") if file.is_file()]
+
+    def count(self, name: str) -> float:
+        """A number of the server's metrics."""
+        with urlopen(f"{self.address}metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        return float(next(line for line in lines if line.startswith(f"{name} ")).split()[-1])
+
+    def workers(self) -> list[int]:
+        """The numbers of the processes that it has started."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        return [int(child) for task in tasks for child in (task / "children").read_text("ascii").split()]
 
     def close(self) -> None:
         self.process.terminate()
@@ -602,13 +625,77 @@ def test_who_closes_the_page_stops_what_is_painted(browser: Any, server: Server,
     page.previewed(lambda: page.page.set_input_files("#palette .file", painting))
     page.page.locator("#controls label:has(input[value=best])").click()
     page.previewed(lambda: page.page.get_by_role("button", name="Paint at full size").click())  # the picture on the way
+    assert server.count('impasto_running_jobs{queue="auto"}') == 1
     page.context.close()
-    for _ in range(60):
-        before = set(server.files())
-        time.sleep(3)
-        if set(server.files()) == before:
-            return
-    raise AssertionError("it is still being painted")
+    until(lambda: server.count('impasto_running_jobs{queue="auto"}') == 0, 120)
+
+
+def test_limits_and_processes_that_die_are_told(
+    browser: Any, photo: Path, painting: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    server = Server(tmp_path_factory.mktemp("strict"), "--jobs-per-client", "1", "--megapixels", "1", "--upload", "1MB")
+    try:
+        page, other = Page(browser, server), Page(browser, server)
+        for one in (page, other):
+            one.open(photo)
+            one.previewed(lambda one=one: one.page.set_input_files("#palette .file", painting))
+            one.page.locator("#controls label:has(input[value=best])").click()
+        paint = page.page.get_by_role("button", name="Paint at full size")
+        page.previewed(paint.click)  # the picture on the way
+        other.page.get_by_role("button", name="Paint at full size").click()
+        wait_for(other, "1 jobs of yours are waiting or running, and a client may have 1")
+        for pid in server.workers():
+            os.kill(pid, signal.SIGKILL)
+        wait_for(page, "The process that painted this was killed (SIGKILL")
+        page.page.locator("#controls label:has(input[value=draft])").click()
+        page.paint()  # by another process
+        assert page.problem == ""
+        large = Image.new("L", (1001, 1000))
+        page.page.set_input_files("#easel .file", upload("large.png", png(large)))
+        wait_for(page, "Large.png: 1001x1000 px")
+        noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
+        for field in ("#easel", "#palette", "#controls"):
+            page.page.set_input_files(f"{field} .file", upload(f"{field[1:]}.png", png(Image.fromarray(noise))))
+            wait_for(page, f"{field[1:]}.png could not be sent to the server: ")
+        page.page.get_by_role("tab", name="Several photos").click()
+        page.page.set_input_files("#queue .file", upload("queue.png", png(Image.fromarray(noise))))
+        page.page.locator("#queue .problem").get_by_text("queue.png could not be sent to the server").wait_for()
+        assert page.faults == []
+    finally:
+        server.close()
+
+
+def test_the_page_of_a_notebook_paints_in_its_own_process(
+    browser: Any, photo: Path, painting: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    pytest.importorskip("IPython", reason="needs the extra lab")
+    server = Server(tmp_path_factory.mktemp("notebook"), program=NOTEBOOK)
+    try:
+        page = Page(browser, server)
+        page.open(photo)
+        page.style("great-wave")
+        assert difference(page, impasto.stylize(photo, "great-wave", style_scale="50%", engine="torch")) <= APART
+        page.paint()
+        assert page.save("jpeg")[0] == "chelsea-great-wave.jpg"
+        page.previewed(lambda: page.page.set_input_files("#palette .file", painting))
+        page.page.locator("#controls label:has(input[value=best])").click()
+        page.previewed(page.page.get_by_role("button", name="Paint at full size").click)  # the picture on the way
+        page.page.get_by_role("button", name="Stop", exact=True).click()
+        page.page.get_by_text("Stopped.").wait_for()
+        assert server.workers() == []
+        assert (page.faults, server.outside()) == ([], [])
+    finally:
+        server.close()
+
+
+def upload(name: str, content: bytes) -> Any:
+    """A file to be chosen."""
+    return {"name": name, "mimeType": "image/png", "buffer": content}
+
+
+def wait_for(page: Page, problem: str) -> None:
+    """Wait until the page says that something is wrong."""
+    page.page.locator("#easel .problem").get_by_text(problem).wait_for()
 
 
 def test_nothing_was_asked_of_anybody_else(page: Page, server: Server) -> None:

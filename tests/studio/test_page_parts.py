@@ -1,12 +1,19 @@
-"""What is behind the studio's page, without a browser: desks, controls, what is said of them; needs no Gradio."""
+"""What is behind the studio's page, without a browser: desks, controls, what is said of them; needs no Gradio.
+
+Whatever is painted or opened is tried both ways: in this process by an engine, and by a service's processes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import io
+import os
 import shutil
+import signal
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +28,73 @@ from impasto.studio.page.controls import ALL, Controls, call_for, command_for, f
 from impasto.studio.page.desk import Desk, Desks, plain_name
 from impasto.studio.page.events import Studio, controls_of, names_in_order, request_without_masks
 from impasto.studio.page.guard import Guard
-from impasto.studio.page.painting import Painter
+from impasto.studio.page.painting import ServicePainter, painter_of
 from impasto.studio.page.several import paint_several
+from impasto.studio.service import PAGE, BusyError, Service
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.recipe import read_recipe
+from impasto.stylizer.request import StylizeRequest
+
+from .studio_samples import hostile, until
 
 WAVE = Controls((("great-wave", 1.0),))
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path / "desk")
+LONG = {"preset": "quick", "steps": 900, "size": 96, "upscale": True}  # minutes of work
 
 
 @pytest.fixture(scope="module")
-def studio() -> Studio:
-    return Studio(Painter(Engine()))
+def shared_engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture(scope="module")
+def page_service() -> Iterator[Service]:
+    """With one process that paints, and one for what the page waits for."""
+    with Service(Limits(seconds=60), workers=1, for_page=True) as service:
+        assert service.wait_ready(120)
+        yield service
+
+
+@pytest.fixture
+def service(page_service: Service) -> Iterator[Service]:
+    """The service, with nothing to do; limits that a test changes are put back."""
+    limits = page_service.limits
+    yield page_service
+    page_service.limits = limits
+    for job in page_service.jobs:
+        page_service.forget(job)
+    until(lambda: not page_service.running() and page_service.ready)
+
+
+@pytest.fixture(params=["engine", "service"])
+def studio(request: pytest.FixtureRequest) -> Studio:
+    return Studio(painter_of(request.getfixturevalue("shared_engine" if request.param == "engine" else "service")))
+
+
+@pytest.fixture
+def desk(tmp_path: Path, studio: Studio) -> Desk:
+    return desk_of(studio, tmp_path / "desk")
+
+
+@pytest.fixture
+def served(service: Service) -> Studio:
+    """What a service paints for."""
+    return Studio(ServicePainter(service))
+
+
+def desk_of(studio: Studio, place: Path, client: str = "somebody") -> Desk:
+    return Desk(place, act=studio.painter.act_of(client), client=client)
+
+
+def laid(desk: Desk, studio: Studio, folder: Path, **further: Any) -> Desk:
+    """The desk with a photo and, with options of an optimisation, a painting as style."""
+    studio.take_photo(desk, picture(folder / "laid.png"), "a.png")
+    desk.controls, desk.further = WAVE, further
+    if further:
+        key = desk.take_painting(picture(folder / "own.png", seed=1), "own.png")
+        desk.controls = Controls(((key, 1.0),), size=96)
+    return desk
 
 
 def picture(path: Path, size: tuple[int, int] = (64, 48), seed: int = 0) -> Path:
@@ -66,11 +124,11 @@ def shown(path: Any) -> np.ndarray:
 def test_a_photo_that_is_none_leaves_the_one_before(desk: Desk, tmp_path: Path) -> None:
     before = desk.take_photo(picture(tmp_path / "a.png"), "a.png")
     (tmp_path / "b.png").write_bytes(b"none")
-    with pytest.raises(ImageError) as found:
+    with pytest.raises(ImpastoError) as found:
         desk.take_photo(tmp_path / "b.png", "b.png")
     assert desk.plain(found.value).startswith("b.png: not a picture")
     assert desk.photo is before
-    assert sorted(file.name for file in desk.folder.rglob("*.*")) == ["a.png", "photo.jpg"]
+    assert sorted(file.name for file in desk.folder.rglob("*.*")) == ["a.png", "a.png", "photo.jpg"]
 
 
 def test_another_photo_takes_files_and_masks_of_the_one_before_away(desk: Desk, tmp_path: Path) -> None:
@@ -78,7 +136,7 @@ def test_another_photo_takes_files_and_masks_of_the_one_before_away(desk: Desk, 
     desk.set_mask(ALL, brushed(half()))
     desk.take_photo(picture(tmp_path / "b.png"), "b.png")
     assert desk.masks == {}
-    assert sorted(file.name for file in desk.folder.rglob("*.*")) == ["b.png", "photo.jpg"]
+    assert sorted(file.name for file in desk.folder.rglob("*.*")) == ["b.png", "b.png", "photo.jpg"]
     desk.clear()
     assert not desk.folder.exists()
 
@@ -94,6 +152,7 @@ def test_the_same_painting_twice_is_one(desk: Desk, tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
     assert desk.take_painting(tmp_path / "a.png", "a.png") == desk.take_painting(tmp_path / "b.png", "b.png")
+    assert sorted(file.name for file in desk.folder.rglob("*.*")) == ["a.png", "style.jpg"]
 
 
 def test_desks_are_apart_and_go_when_nobody_works_at_them(tmp_path: Path) -> None:
@@ -103,7 +162,7 @@ def test_desks_are_apart_and_go_when_nobody_works_at_them(tmp_path: Path) -> Non
     assert other.photo is None
     assert desks.of("one") is one
     one.used -= 7200
-    desks.of("other")
+    desks.sweep()
     assert not one.folder.exists()
     assert desks.of("one") is not one
     desks.clear()
@@ -228,7 +287,7 @@ def test_options_without_a_control_are_kept_until_they_are_left_out(desk: Desk, 
     assert desk.controls is not None
     request = desk.controls.request(desk)
     assert (request.preset, request.steps, request.seed, request.style[0].image) == (
-        "quick", 1, 3, str(desk.paintings[key].path)
+        "quick", 1, 3, desk.paintings[key].path
     )  # fmt: skip
     assert studio.view(desk)["further"] == "preset quick, steps 1, seed 3"
     studio.leave_out(desk)
@@ -276,25 +335,133 @@ def test_files_that_are_one_upload_are_as_many_as_were_chosen(desk: Desk, tmp_pa
     assert not [file for file in desk.folder.rglob("*") if file.is_file()]
 
 
-def test_a_server_s_limits_hold_on_its_page(tmp_path: Path) -> None:
-    limits = Limits(megapixels=0.002, steps=3, seconds=30)
-    studio, desk = Studio(Painter(Engine(), limits)), Desks(tmp_path / "desks", limits.megapixels).of("one")
-    with pytest.raises(ImageError, match="megapixels"):
-        studio.take_photo(desk, picture(tmp_path / "a.png"), "a.png")
-    studio.take_photo(desk, picture(tmp_path / "a.png", (44, 40)), "a.png")
-    key = desk.take_painting(picture(tmp_path / "b.png", (44, 40), seed=1), "b.png")
-    desk.controls = Controls(((key, 1.0),), quality="good")
+def test_a_server_s_limits_hold_on_its_page(served: Studio, service: Service, tmp_path: Path) -> None:
+    service.limits = Limits(megapixels=0.002, steps=3, seconds=30)
+    place = Desks(tmp_path / "desks", service.limits.megapixels, served.painter.act_of).of("one", "somebody")
+    with pytest.raises(ImpastoError, match=r"a.png: 64x48 px .* megapixels"):
+        served.take_photo(place, picture(tmp_path / "a.png"), "a.png")
+    served.take_photo(place, picture(tmp_path / "a.png", (44, 40)), "a.png")
+    key = place.take_painting(picture(tmp_path / "b.png", (44, 40), seed=1), "b.png")
+    place.controls = Controls(((key, 1.0),), quality="good")
     with pytest.raises(OptionError, match="at most 3"):
-        list(studio.paint(desk))
-    desk.controls, desk.further = Controls(WAVE.styles, size=100), {"upscale": True}
+        list(served.paint(place))
+    place.controls, place.further = Controls(WAVE.styles, size=100), {"upscale": True}
     with pytest.raises(OptionError, match=r"100x91 px .* choose a smaller `size`"):
-        list(studio.paint(desk))
-    desk.further = {}
-    studio.painter.limits = Limits(seconds=1e-9)
-    with pytest.raises(OptionError, match="longer than the server allows"):
-        list(studio.paint(desk))
-    assert desk.done == []
-    assert not studio.view(desk)["running"]
+        list(served.paint(place))
+    place.further = {}
+    service.limits = Limits(seconds=1e-9)
+    with pytest.raises(OptionError, match="not finished after 1e-09 s"):
+        list(served.paint(place))
+    assert place.done == []
+    assert not served.view(place)["running"]
+    assert list(place.folder.rglob("*great-wave*")) == []
+
+
+def test_a_full_queue_is_told_on_the_page(served: Studio, service: Service, tmp_path: Path) -> None:
+    service.limits = replace(service.limits, queue=1, jobs_per_client=1)
+    first, second, third = (
+        laid(desk_of(served, tmp_path / f"desk{i}", f"client {i}"), served, tmp_path, **LONG) for i in range(3)
+    )
+    paintings = [served.paint(one) for one in (first, second)]
+    for painting in paintings:
+        next(painting)
+        next(painting)
+    until(lambda: (next(paintings[1]), "Waiting" in served.view(second)["progress"]["label"])[1])
+    assert served.view(second)["progress"]["label"] == "Waiting for its turn"
+    with pytest.raises(BusyError) as refused:
+        list(served.paint(third))
+    served.told(third, refused.value)
+    assert served.view(third)["problem"] == "1 jobs are waiting, and no more are taken now: try again later"
+    again = desk_of(served, tmp_path / "again", "client 0")
+    with pytest.raises(BusyError, match="1 jobs of yours are waiting or running"):
+        list(served.paint(laid(again, served, tmp_path, **LONG)))
+    third.controls, third.further = WAVE, {}
+    served.preview(third)  # what is small does not wait for what is large
+    assert served.view(third)["after"]
+    for painting in paintings:
+        painting.close()  # as by who closes the page
+    until(lambda: service.jobs == () and not service.running())
+    assert first.stops is None
+
+
+def test_several_photos_wait_for_room(served: Studio, service: Service, tmp_path: Path) -> None:
+    service.limits = replace(service.limits, jobs_per_client=1)
+    other = service.submit(Image.new("RGB", (64, 48)), StylizeRequest.of(style="great-wave"), client="somebody")
+    os.kill(service.keepers[0].pid, signal.SIGSTOP)
+    desk = laid(desk_of(served, tmp_path / "desk"), served, tmp_path)
+    desk.add_waiting([(picture(tmp_path / "b.jpg"), "b.jpg")])
+    told = []
+    try:
+        for record in paint_several(served, desk):
+            told.append(record["rows"][0]["told"])
+            if "busy" in told[-1]:
+                service.forget(other)
+                os.kill(service.keepers[0].pid, signal.SIGCONT)
+    finally:
+        os.kill(service.keepers[0].pid, signal.SIGCONT)
+    assert told[1] == "Waiting: the server is busy"
+    assert told[-1] == "b-great-wave.jpg"
+    assert desk.archive is not None
+
+
+@pytest.mark.parametrize("queue", ["auto", PAGE])
+def test_a_process_that_is_killed_is_told_and_replaced(
+    served: Studio, service: Service, tmp_path: Path, queue: str
+) -> None:
+    keeper = next(keeper for keeper in service.keepers if keeper.queue == queue)
+    before, starts = keeper.pid, keeper.starts
+    desk = laid(desk_of(served, tmp_path / "desk"), served, tmp_path, **(LONG if queue == "auto" else {}))
+
+    def paint() -> None:
+        for _ in served.paint(desk):
+            if "step" in served.view(desk)["progress"]["label"]:
+                os.kill(keeper.pid, signal.SIGKILL)
+
+    def preview() -> None:
+        large = picture(tmp_path / "large.png", (2400, 1800))
+        request = StylizeRequest.of(style="great-wave", style_scale=1)
+        with ThreadPoolExecutor(1) as beside:
+            working = beside.submit(served.painter.preview, desk, large, request, desk.place("preview.png"))
+            until(lambda: keeper.took and any(job.tell_worker for job in service.jobs))  # it has begun with this
+            os.kill(keeper.pid, signal.SIGKILL)
+            working.result()
+
+    with pytest.raises(ImpastoError) as found:
+        (paint if queue == "auto" else preview)()
+    served.told(desk, found.value)
+    assert served.view(desk)["problem"].startswith("The process that painted this was killed (SIGKILL")
+    assert not served.view(desk)["running"]
+    desk.controls, desk.further = WAVE, {}
+    list(served.paint(desk))
+    served.preview(desk)
+    assert served.view(desk)["after"]
+    assert (keeper.starts, keeper.pid == before) == (starts + 1, False)
+
+
+def test_an_optimisation_shows_pictures_on_the_way(desk: Desk, studio: Studio, tmp_path: Path) -> None:
+    laid(desk, studio, tmp_path, **LONG)
+    seen: set[str] = set()
+    for _ in studio.paint(desk):
+        view = studio.view(desk)
+        if view["after"]:
+            seen.add(view["after"])
+            assert shown(view["after"]).shape == (72, 96, 3)
+        if len(seen) > 2:
+            desk.stop()
+    assert studio.view(desk)["status"] == "Stopped."
+    assert desk.stops is None
+
+
+def test_hostile_files_are_opened_elsewhere(served: Studio, service: Service, tmp_path: Path) -> None:
+    desk, starts = desk_of(served, tmp_path / "desk"), [keeper.starts for keeper in service.keepers]
+    for name, data in [*hostile()][::12]:
+        file = tmp_path / "x.png"
+        file.write_bytes(data)
+        with pytest.raises(ImpastoError):
+            served.take_photo(desk, file, "x.png")
+        assert desk.photo is None, name
+    assert [keeper.starts for keeper in service.keepers] == starts
+    assert not [file for file in desk.folder.rglob("*") if file.is_file()]
 
 
 def test_several_photos_stop_after_the_one_that_is_painted(desk: Desk, studio: Studio, tmp_path: Path) -> None:

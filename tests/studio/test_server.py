@@ -60,7 +60,7 @@ def test_it_ends_in_the_middle_of_work(tmp_path: Path) -> None:
         ]
         for thread, metric in zip(threads, ("impasto_running_jobs", "impasto_queue_jobs"), strict=True):
             thread.start()
-            wait_for(address, f'{metric}{{device="auto"}} 1.0')
+            wait_for(address, f'{metric}{{queue="auto"}} 1.0')
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
@@ -91,7 +91,7 @@ def test_it_says_whom_it_serves_wants_its_key_and_lets_running_work_finish(tmp_p
             target=lambda: answers.append(requests.post(url, files=files, data=fields, headers=key, timeout=100))
         )
         thread.start()
-        wait_for(url, 'impasto_running_jobs{device="auto"} 1.0', key)
+        wait_for(url, 'impasto_running_jobs{queue="auto"} 1.0', key)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
         thread.join()

@@ -19,7 +19,7 @@ from impasto.studio import keeper as keeper_module
 from impasto.studio.jobs import StudioJob
 from impasto.studio.keeper import WorkerProcess
 from impasto.studio.limits import Limits
-from impasto.studio.service import FOLDERS, LOCK, BusyError, Service
+from impasto.studio.service import FOLDERS, LOCK, PAGE, BusyError, Service
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.recipe import read_recipe
 from impasto.stylizer.request import StylizeRequest
@@ -49,9 +49,16 @@ def finished(job: StudioJob, seconds: float = 60) -> StudioJob:
 def begun(service: Service, **changes) -> StudioJob:
     """A long job that is being painted."""
     job = service.submit(photo(), StylizeRequest.of(**LONG | changes))
-    until(lambda: job.progress is not None or job.has_ended)
+    until(lambda: (job.progress or {}).get("losses") or job.has_ended)
     assert job.state == "running", job.failure
     return job
+
+
+def preview(job: StudioJob) -> np.ndarray:
+    """The picture so far."""
+    before = job.ask_preview()
+    until(lambda: job.previews > before)
+    return read(job.preview_path).rgb
 
 
 @pytest.mark.parametrize("style", ["great-wave", "picture"])
@@ -93,15 +100,13 @@ def test_an_optimisation_tells_progress_and_shows_the_picture_so_far(service: Se
     job = begun(service)
     seen: list[float] = []
     end = job.watch(lambda: seen.append(job.progress["done"] if job.progress else 0))
-    first = job.preview(30)
-    assert first == job.preview_path
-    before = read(first).rgb
+    before = preview(job)
     until(lambda: len(seen) > 5)
     end()
     assert seen == sorted(seen)
     assert job.progress["losses"]["total"] > 0
     assert (job.progress["total"], job.progress["phase"]) == (900, "painting")
-    after = read(job.preview(30)).rgb
+    after = preview(job)
     assert after.shape == before.shape == (77, 96, 3)
     assert not np.array_equal(before, after)
     service.cancel(job)
@@ -113,7 +118,8 @@ def test_what_waits_is_cancelled_at_once(service: Service) -> None:
     first = begun(service)
     second = service.submit(photo(), StylizeRequest.of(style="great-wave"))
     assert (second.state, service.waiting()) == ("queued", 1)
-    assert second.preview(0.1) is None
+    assert second.ask_preview() is None
+    assert service.before(second) == 0
     service.cancel(second)
     assert (second.state, service.waiting()) == ("cancelled", 0)
     service.cancel(first)
@@ -238,13 +244,48 @@ def test_each_device_has_its_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper_module, "_CODE", "import time; time.sleep(1000)")  # processes that are never ready
     with Service(devices=("cpu", "cuda:0"), workers=1) as service:
         assert not service.wait_ready(0.1)
-        assert [keeper.device for keeper in service.keepers] == ["cpu", "cuda:0"]
+        assert [keeper.queue for keeper in service.keepers] == ["cpu", "cuda:0"]
         jobs = [service.submit(photo(), StylizeRequest.of(style="great-wave")) for _ in range(3)]
         jobs.append(service.submit(photo(), StylizeRequest.of(style="great-wave", device="cuda:0")))
-        assert [job.device for job in jobs] == ["cpu", "cuda:0", "cpu", "cuda:0"]
+        assert [job.queue for job in jobs] == ["cpu", "cuda:0", "cpu", "cuda:0"]
         assert [service.waiting(device) for device in ("cpu", "cuda:0", None)] == [2, 2, 4]
         with pytest.raises(OptionError, match="none of cpu, cuda:0"):
             service.submit(photo(), StylizeRequest.of(style="great-wave", device="cuda:1"))
+
+
+def test_what_somebody_at_the_page_waits_for_has_places_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper_module, "_CODE", "import time; time.sleep(1000)")  # processes that are never ready
+    quick = StylizeRequest.of(style="great-wave")
+    with Service(Limits(queue=2, jobs_per_client=1), devices=("cpu", "cuda:0"), workers=1, for_page=True) as service:
+        assert [keeper.queue for keeper in service.keepers] == ["cpu", "cuda:0", PAGE]
+        job = service.submit(photo(), quick, client="a")
+        for submit in (
+            lambda client: service.submit(photo(), quick, client=client, at_page=True),
+            lambda client: service.submit_act("recipe_of", {"path": "x"}, client=client),
+        ):
+            small = submit("a")  # though they have one in the queue of a device
+            assert (job.queue, small.queue, service.before(small)) == ("cpu", PAGE, service.waiting(PAGE) - 1)
+            with pytest.raises(BusyError, match="1 jobs of yours"):
+                submit("a")
+            service.cancel(small)
+        for client in ("b", "c"):
+            service.submit(photo(), quick, client=client, at_page=True)
+        with pytest.raises(BusyError, match="2 jobs are waiting"):
+            service.submit_act("recipe_of", {"path": "x"}, client="d")
+        assert (service.waiting(), service.waiting(PAGE), service.waiting("cpu")) == (3, 2, 1)
+        service.check_room("d")
+
+
+def test_what_has_ended_last_is_kept_longest(service: Service) -> None:
+    service.limits = replace(service.limits, kept=1)
+    slow = begun(service)
+    others = [service.submit(photo(), StylizeRequest.of(style="great-wave")) for _ in range(2)]
+    for job in others:
+        service.cancel(job)
+    until(lambda: [job for job in service.jobs if job.has_ended] == [others[1]])
+    service.cancel(slow)
+    finished(slow, 30)
+    until(lambda: service.jobs == (slow,))
 
 
 def test_old_results_go(service: Service) -> None:

@@ -84,7 +84,7 @@ def studio(**given: Any) -> None:
     from impasto.errors import require
 
     require(*_NEEDED, "impasto studio")
-    from impasto.studio.app import create_app
+    from impasto.studio.app import create_app, has_page
     from impasto.studio.guard import Keys
     from impasto.studio.server import StudioServer, address_of, bound, hosts_for
     from impasto.studio.service import Service
@@ -92,15 +92,16 @@ def studio(**given: Any) -> None:
     limits = Limits(**{name: given[name] for name in _limits})
     keys = None if given["api_key_file"] is None else Keys.of_file(given["api_key_file"])
     with bound(given["host"], given["port"]) as place:
-        service = Service(limits, devices=given["device"] or ("auto",), workers=given["workers"])
+        page = given["page"] and has_page()
+        service = Service(limits, devices=given["device"] or ("auto",), workers=given["workers"], for_page=page)
         with service:
             os.environ["GRADIO_TEMP_DIR"] = str(service.place / "page")  # or what is uploaded there would stay
             hosts = hosts_for(given["host"], given["host_name"] or ())
-            app = create_app(service=service, keys=keys, hosts=hosts, page=given["page"])
+            app = create_app(service=service, keys=keys, hosts=hosts, page=page)
             server = StudioServer(app, service, seconds=given["finish"])
             typer.echo(address_of(place))
             _tell_whom(given["host"], keys)
-            if given["page"] and given["browser"]:
+            if page and given["browser"]:
                 _open(address_of(place), service)
             server.serve_on(place)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import IO, Any, Final
@@ -26,14 +26,17 @@ from impasto.studio.jobs import StudioJob
 from impasto.studio.keeper import FAULT
 from impasto.studio.limits import Limits
 from impasto.studio.metrics import Metrics
+from impasto.studio.page import mount_page
 from impasto.studio.problems import MEDIA_TYPE, PROBLEMS, SCHEMA, ProblemError, of_error, of_failure, of_status
 from impasto.studio.service import Service
 from impasto.studio.views import JobView, StylesView, StyleView, view_of
-from impasto.stylizer.engine import Engine
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "has_page"]
 
+RETRIED: Final = ("not-ready", "busy", "starting", "stopping")  # problems that may be gone when one tries again
 ALIVE: Final = 15.0  # seconds between signs of life in a stream of events
+PREVIEW: Final = 5.0  # seconds that a request waits for a new picture so far
+ENDED: Final = ("not-found", "gone", "invalid", "limit", "worker", "stopping")  # problems of a job that has ended
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 AT_ONCE: Final = 4 << 20  # bytes of a painting that are sent in one piece
 MEDIA: Final = {name: f"image/{name}" for name in ("png", "jpeg", "webp", "tiff", "avif", "heic")}
@@ -61,7 +64,8 @@ def create_app(
         hosts: names by which the server may be called; None is any.
         page: whether the page is served as well, where it is installed.
     """
-    shared = service or Service(limits, devices=devices, workers=workers)
+    with_page = page and has_page()
+    shared = service or Service(limits, devices=devices, workers=workers, for_page=with_page)
     metrics = Metrics()
     metrics.watch(shared)
 
@@ -85,21 +89,52 @@ def create_app(
     _add_jobs(app, shared, is_shared=keys is None)
     _add_watching(app, shared, metrics)
     _add_rest(app)
-    if page and find_spec("impasto.studio.page") is not None and find_spec("gradio") is not None:
-        engine = Engine(max_memory=shared.share)  # the page's own, in this process
-        app = import_module("impasto.studio.page").mount_page(app, engine, shared.limits)
+    if keys is not None:
+        _describe_keys(app)
+    if with_page:
+        app = mount_page(app, shared)
     app.add_middleware(Guard, keys=keys, hosts=hosts)
     return app
 
 
+def _describe_keys(app: FastAPI) -> None:
+    """Say in the OpenAPI document how a key is sent."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        found = describe()
+        ways = {"bearer": {"type": "http", "scheme": "bearer"}, "password": {"type": "http", "scheme": "basic"}}
+        found.setdefault("components", {})["securitySchemes"] = ways
+        found["security"] = [{name: []} for name in ways]
+        return found
+
+    app.openapi = openapi  # type: ignore[method-assign]  # as FastAPI says to
+
+
+def has_page() -> bool:
+    """Whether what the page needs is installed."""
+    return find_spec("gradio") is not None
+
+
 def _problems(*names: str) -> dict[int | str, dict[str, Any]]:
-    """The entries of an OpenAPI document for what may go wrong."""
+    """The entries of an OpenAPI document for what may go wrong: these, and what may go wrong anywhere."""
     found: dict[int | str, dict[str, Any]] = {}
-    for name in ("unauthorized", "forbidden", "misdirected", *names):
+    for name in ("unauthorized", "forbidden", "misdirected", "fault", *names):
         status, title = PROBLEMS[name]
         told = f"{found[status]['description']}; {title}" if status in found else title
         found[status] = {"description": told, "content": {MEDIA_TYPE: {"schema": dict(SCHEMA)}}}
+        if name in RETRIED:
+            found[status]["headers"] = _header("Retry-After", "Seconds after which it may be worth trying again.")
     return found
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    return {name: {"description": description, "schema": {"type": "string"}}}
+
+
+def _painted(description: str) -> dict[str, Any]:
+    notes = _header("Impasto-Notes", "Sentences about the result, parted by ` | `; only where there are any.")
+    return {**_pictures(description, *MEDIA.values()), "headers": notes}
 
 
 def _pictures(description: str, *kinds: str) -> dict[str, Any]:
@@ -112,9 +147,14 @@ def _pictures(description: str, *kinds: str) -> dict[str, Any]:
 
 def _add_stylize(app: FastAPI, service: Service, *, is_shared: bool) -> None:
     form = schema(service.limits, [row.name for row in service.styles])
-    responses = _problems("malformed", "too-slow", "too-large", "media-type", "invalid", "limit", "busy", "stopping")
-    responses[200] = _pictures("The painting.", *MEDIA.values())
-    responses[202] = {"description": "The job, where `Prefer: respond-async` asks for one.", "model": JobView}
+    sent = "malformed", "too-slow", "too-large", "media-type", "busy"
+    responses = _problems(*sent, *ENDED[2:])  # not those of a job that was taken away
+    responses[200] = _painted("The painting.")
+    responses[202] = {
+        "description": "The job, where `Prefer: respond-async` asks for one.",
+        "model": JobView,
+        "headers": _header("Location", "The job's address."),
+    }
 
     @app.get("/v1/styles", tags=["painting"], responses=_problems())
     async def styles() -> StylesView:
@@ -126,6 +166,8 @@ def _add_stylize(app: FastAPI, service: Service, *, is_shared: bool) -> None:
         tags=["painting"],
         response_class=Response,
         responses=responses,
+        description=f"Repaint a photo in the manner of one or several styles. Whoever goes away before the end cancels "
+        f"it. {service.limits.told}",
         openapi_extra={
             "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
             "parameters": [
@@ -140,7 +182,6 @@ def _add_stylize(app: FastAPI, service: Service, *, is_shared: bool) -> None:
         },
     )
     async def stylize(request: Request) -> Response:
-        """Repaint a photo in the manner of one or several styles. Whoever goes away before the end cancels it."""
         client = client_of(request.scope)
         service.check_room(client)
         form = await read_form(request, service.limits)
@@ -188,6 +229,20 @@ def _changes(job: StudioJob) -> tuple[asyncio.Event, Callable[[], None]]:
     return changed, job.watch(tell)
 
 
+async def _until(job: StudioJob, holds: Callable[[], bool], seconds: float) -> None:
+    """Wait until something holds of a job, or so many seconds."""
+    changed, end = _changes(job)
+    try:
+        async with asyncio.timeout(seconds):
+            while not holds():
+                await changed.wait()
+                changed.clear()
+    except TimeoutError:
+        return
+    finally:
+        end()
+
+
 async def _end_of(job: StudioJob, request: Request) -> None:
     """Wait for a job's end; ClientDisconnect if whoever waits for it goes away before."""
     changed, end = _changes(job)
@@ -214,17 +269,14 @@ async def _disconnected(request: Request) -> None:
 
 def _painting(job: StudioJob) -> Response:
     """The response with what was painted. ProblemError if nothing was."""
-    if job.state == "cancelled":
-        raise ProblemError("gone", "the job was cancelled, so that there is no picture")
-    if job.failure is not None:
-        raise of_failure(job.failure)
+    _check_end(job)
     if job.state != "done":
         raise ProblemError("not-ready", f"the job is {job.state}: look again later", headers={"Retry-After": "1"})
     try:
         file = job.result_path.open("rb")
     except FileNotFoundError:
         raise ProblemError("not-found", "the picture is not kept any more") from None
-    size = job.result_path.stat().st_size
+    size = os.fstat(file.fileno()).st_size  # of what is open: its name may be gone since, with the job
     headers = {
         "Content-Length": str(size),
         "Content-Disposition": f'attachment; filename="painting.{job.format}"',
@@ -236,6 +288,14 @@ def _painting(job: StudioJob) -> Response:
         with file:
             return Response(file.read(), headers=headers, media_type=MEDIA[job.format])
     return StreamingResponse(_pieces(file), headers=headers, media_type=MEDIA[job.format])
+
+
+def _check_end(job: StudioJob) -> None:
+    """ProblemError where a job has ended without a picture."""
+    if job.state == "cancelled":
+        raise ProblemError("gone", "the job was cancelled, so that there is no picture")
+    if job.failure is not None:
+        raise of_failure(job.failure)
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:
@@ -283,29 +343,37 @@ def _add_jobs(app: FastAPI, service: Service, *, is_shared: bool) -> None:
         "/v1/jobs/{id}/preview",
         tags=["jobs"],
         response_class=Response,
-        responses=_problems("not-found", "not-ready") | {200: _pictures("The picture so far.", "image/jpeg")},
+        responses=_problems(*ENDED, "not-ready") | {200: _pictures("The picture so far.", "image/jpeg")},
     )
     async def preview(id: str, request: Request) -> Response:  # noqa: A002
         """The picture so far, at most 768 px long."""
-        path = await asyncio.to_thread(find(id, request).preview)
-        if path is None:
-            raise ProblemError("not-ready", "nothing is painted yet: look again later", headers={"Retry-After": "1"})
-        try:
-            data = await asyncio.to_thread(path.read_bytes)
-        except FileNotFoundError:
-            raise ProblemError("not-found", "there is no such job, or not any more") from None
-        return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+        return await _picture_so_far(find(id, request))
 
     @app.get(
         "/v1/jobs/{id}/result",
         tags=["jobs"],
         response_class=Response,
-        responses=_problems("not-found", "not-ready", "gone", "invalid", "limit", "worker", "stopping")
-        | {200: _pictures("The painting.", *MEDIA.values())},
+        responses=_problems(*ENDED, "not-ready") | {200: _painted("The painting.")},
     )
     async def result(id: str, request: Request) -> Response:  # noqa: A002
         """The painting; where the job failed, why."""
         return await asyncio.to_thread(_painting, find(id, request))
+
+
+async def _picture_so_far(job: StudioJob) -> Response:
+    """The response with a new picture so far, if there is one soon. ProblemError if there is none at all."""
+    before = job.ask_preview()
+    if before is not None:
+        await _until(job, lambda: job.previews > before or job.has_ended, PREVIEW)
+    _check_end(job)
+    if not job.previews:
+        told = "the job is done: fetch its result" if job.has_ended else "nothing is painted yet: look again later"
+        raise ProblemError("not-ready", told, headers={"Retry-After": "1"})
+    try:
+        data = await asyncio.to_thread(job.preview_path.read_bytes)
+    except FileNotFoundError:
+        raise ProblemError("not-found", "there is no such job, or not any more") from None
+    return Response(data, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
 async def _events(job: StudioJob) -> AsyncGenerator[str, None]:
@@ -331,16 +399,12 @@ async def _events(job: StudioJob) -> AsyncGenerator[str, None]:
 
 
 def _add_watching(app: FastAPI, service: Service, metrics: Metrics) -> None:
-    @app.get("/healthz", tags=["watching"])
+    @app.get("/healthz", tags=["watching"], responses=_problems())
     async def healthz() -> dict[str, str]:
         """Whether the server runs."""
         return {"status": "ok"}
 
-    not_ready: dict[int | str, dict[str, Any]] = {
-        503: {"description": "Not ready.", "content": {MEDIA_TYPE: {"schema": dict(SCHEMA)}}}
-    }
-
-    @app.get("/readyz", tags=["watching"], responses=not_ready)
+    @app.get("/readyz", tags=["watching"], responses=_problems("starting", "stopping"))
     async def readyz() -> dict[str, str]:
         """Whether work is taken, and there are processes to do it."""
         if not service.ready:

@@ -37,33 +37,38 @@ class Failure:
 
 @dataclass(eq=False)
 class StudioJob:
-    """One picture to be painted. `Service.submit` makes it; threads may share it.
+    """One picture to be painted, or a small act for the page. `Service` makes it; threads may share it.
 
     Attributes:
         folder: its own, with what was uploaded and what is painted; gone some time after the job's end.
         task: what the worker is told, in types that JSON has.
         client: who asked for it.
-        device: whose queue it is in.
-        format: of the painting: ``png``, ``jpeg`` ...
+        queue: which one it is in, see `Service`.
+        format: of the painting: ``png``, ``jpeg`` ...; empty for an act.
         id: what it is asked for by; cannot be guessed.
         state: where it stands.
         progress: the last record of `stylizer.job.Progress`, as a mapping; None before the first.
+        size: (height, width) of the painting in px; None before that is known.
         notes: sentences about the result that should be told.
         summary: what was painted and by what; empty before the end.
+        answer: what an act gave, in types that JSON has.
         failure: why it failed; None if it did not.
         created, began, ended: by `time.monotonic`; None for what has not happened yet.
+        previews: how often the picture so far was written.
     """
 
     folder: Path
     task: Mapping[str, Any]
     client: str
-    device: str
-    format: str
+    queue: str
+    format: str = ""
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     state: State = "queued"
     progress: Mapping[str, Any] | None = None
+    size: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
     summary: str = ""
+    answer: Any = None
     failure: Failure | None = None
     created: float = field(default_factory=time.monotonic)
     began: float | None = None
@@ -122,15 +127,14 @@ class StudioJob:
         with self._changed:
             return self._changed.wait_for(lambda: self.has_ended, timeout)
 
-    def preview(self, timeout: float = 5.0) -> Path | None:
-        """The picture so far, at most 768 px long, as a JPEG's path: a new one if there is one within so many seconds.
+    def ask_preview(self) -> int | None:
+        """Have the picture so far, at most 768 px long, written to `preview_path`: `previews` grows when it is.
 
-        None before the job has begun to paint. Of a finished job use the result.
+        Gives the `previews` of before; None where nothing is being painted. Of a finished job use the result.
         """
         with self._changed:
             tell, before = self.tell_worker, self.previews
-        if tell is not None:
-            tell("preview")
-            with self._changed:
-                self._changed.wait_for(lambda: self.previews > before or self.has_ended, timeout)
-        return self.preview_path if self.previews else None
+        if tell is None:
+            return None
+        tell("preview")
+        return before

@@ -29,7 +29,7 @@ __all__ = ["FAULT", "Keeper", "WorkerProcess"]
 
 LOOK: Final = 0.25  # seconds between looks at the clock and at the process's memory
 GRACE: Final = 3.0  # seconds in which a worker that is told to stop may do so by itself
-START: Final = 120.0  # seconds in which a process must be ready
+START: Final = 600.0  # seconds in which a process must be ready: where others take the cores, minutes are nothing odd
 AGAIN: Final = 2.0  # seconds before another is started where one could not be
 TRIES: Final = 3  # processes that are tried for a job that none of them has begun with
 FAULT: Final = "a fault of the program: whoever runs this server finds it in its log"
@@ -70,10 +70,10 @@ class WorkerProcess:
         """Its number."""
         return self._process.pid
 
-    def send(self, what: str, **facts: Any) -> None:
+    def send(self, do: str, **facts: Any) -> None:
         """Tell it something. OSError if it is gone."""
         with self._lock:
-            self._connection.send_bytes(json.dumps({"do": what, **facts}).encode())
+            self._connection.send_bytes(json.dumps({"do": do, **facts}).encode())
 
     def receive(self, timeout: float) -> dict[str, Any] | None:
         """What it says; None if that is nothing for so many seconds. EOFError or OSError if it is gone."""
@@ -100,20 +100,23 @@ class WorkerProcess:
 
 
 class Keeper(threading.Thread):
-    """Takes jobs from a device's queue, one after the other, and has them painted by a process of its own.
+    """Takes jobs from a queue, one after the other, and has them painted by a process of its own.
 
     Args:
         service: whose jobs they are.
-        device: whose queue it is.
+        queue: that they wait in.
         settings: what `worker.main` takes.
+
+    Attributes:
+        took: whether the process has begun with the job that it was given last.
+        starts: how many processes were started.
     """
 
-    def __init__(self, service: Service, device: str, settings: Mapping[str, Any]) -> None:
-        super().__init__(name=f"impasto-keeper-{device}", daemon=True)
-        self._service, self.device, self._settings = service, device, settings
+    def __init__(self, service: Service, queue: str, settings: Mapping[str, Any]) -> None:
+        super().__init__(name=f"impasto-keeper-{queue}", daemon=True)
+        self._service, self.queue, self._settings = service, queue, settings
         self._worker: WorkerProcess | None = None
-        self._took = False  # whether the process has begun with its job
-        self.starts = 0
+        self.took, self.starts = False, 0
 
     @property
     def ready(self) -> bool:
@@ -136,7 +139,7 @@ class Keeper(threading.Thread):
         while not self._service.ended.is_set():
             if not self._is_alive() and not self._start():
                 self._service.ended.wait(AGAIN)
-            job = self._service.next_job(self.device, LOOK)
+            job = self._service.next_job(self.queue, LOOK)
             if job is None:
                 continue
             try:
@@ -194,13 +197,13 @@ class Keeper(threading.Thread):
         for _ in range(TRIES):
             if not self._is_alive() and not self._start():
                 break
-            self._took = False
+            self.took = False
             try:
                 self._have_painted(job)
                 return
             except (EOFError, OSError):
                 how = self._lost()
-                if self._took:
+                if self.took:
                     message = f"the process that painted this {how}: try again, or a smaller `size`"
                     job.update(state="failed", failure=Failure("worker", message, "size"))
                     return
@@ -217,7 +220,7 @@ class Keeper(threading.Thread):
             with suppress(OSError):  # it is gone: we are about to hear of it
                 worker.send(what, id=job.id)
 
-        worker.send("paint", id=job.id, **job.task)
+        worker.send(**job.task, id=job.id)
         job.update(tell_worker=tell)
         self._follow(job, worker)
 
@@ -253,8 +256,10 @@ class Keeper(threading.Thread):
 
     def _heard(self, job: StudioJob, told: Mapping[str, Any], why: Failure | None) -> None:
         """Obey what the worker says of its job."""
-        self._took = True
-        if told["is"] == "progress":
+        self.took = True
+        if told["is"] == "plan":
+            job.update(progress=told["record"], size=tuple(told["record"]["size"]))
+        elif told["is"] == "progress":
             record = told["record"]
             notes = (record["note"],) if record["note"] and record["note"] not in job.notes else ()
             job.update(progress=record, notes=job.notes + notes)
@@ -263,6 +268,8 @@ class Keeper(threading.Thread):
         elif told["is"] == "done":
             self._service.painted(told["seconds"])
             job.update(state="done", notes=tuple(told["notes"]), summary=told["summary"])
+        elif told["is"] == "answer":
+            job.update(state="done", answer=told["answer"])
         elif told["is"] == "stopped":
             _stopped(job, why)
         elif told["is"] == "failed":

@@ -44,6 +44,17 @@ class Limits:
         parse_memory(self.memory)
 
     @property
+    def told(self) -> str:
+        """What a client must know of them, in sentences."""
+        return (
+            f"A request may have {self.upload} in all, and {self.upload_seconds:g} s to arrive; a picture that is "
+            f"sent, and a painting, {self.megapixels:g} megapixels; an optimisation {self.steps} steps; a job "
+            f"{self.seconds:g} s of painting. A client may have {self.jobs_per_client} jobs waiting and running; "
+            f"{self.queue} of all clients may wait. {self.kept} finished jobs are kept, for {self.kept_seconds:g} s, "
+            "to be fetched."
+        )
+
+    @property
     def upload_bytes(self) -> int:
         """The largest request, in bytes."""
         return parse_memory(self.upload)

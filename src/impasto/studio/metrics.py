@@ -73,17 +73,17 @@ class _Now(Collector):
     def collect(self) -> Iterator[Metric]:
         """One family of values after the other."""
         service = self._service
-        waiting = GaugeMetricFamily("impasto_queue_jobs", "Jobs that wait.", labels=["device"])
-        running = GaugeMetricFamily("impasto_running_jobs", "Jobs that are being painted.", labels=["device"])
-        for device in service.devices:
-            waiting.add_metric([device], service.waiting(device))
-            running.add_metric([device], service.running(device))
-        ready = GaugeMetricFamily("impasto_workers_ready", "Processes that can paint.", labels=["device"])
-        starts = GaugeMetricFamily("impasto_workers_started", "Processes started so far.", labels=["device"])
-        memory = GaugeMetricFamily("impasto_workers_memory_bytes", "Memory that they hold.", labels=["device"])
-        for device in service.devices:
-            keepers = [keeper for keeper in service.keepers if keeper.device == device]
-            ready.add_metric([device], sum(keeper.ready for keeper in keepers))
-            starts.add_metric([device], sum(keeper.starts for keeper in keepers))
-            memory.add_metric([device], sum(keeper.memory() for keeper in keepers))
+        waiting = GaugeMetricFamily("impasto_queue_jobs", "Jobs that wait.", labels=["queue"])
+        running = GaugeMetricFamily("impasto_running_jobs", "Jobs that are being painted.", labels=["queue"])
+        for queue in service.queues:
+            waiting.add_metric([queue], service.waiting(queue))
+            running.add_metric([queue], service.running(queue))
+        ready = GaugeMetricFamily("impasto_workers_ready", "Processes that can paint.", labels=["queue"])
+        starts = GaugeMetricFamily("impasto_workers_started", "Processes started so far.", labels=["queue"])
+        memory = GaugeMetricFamily("impasto_workers_memory_bytes", "Memory that they hold.", labels=["queue"])
+        for queue in service.queues:
+            keepers = [keeper for keeper in service.keepers if keeper.queue == queue]
+            ready.add_metric([queue], sum(keeper.ready for keeper in keepers))
+            starts.add_metric([queue], sum(keeper.starts for keeper in keepers))
+            memory.add_metric([queue], sum(keeper.memory() for keeper in keepers))
         yield from (waiting, running, ready, starts, memory)

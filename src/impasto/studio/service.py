@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -34,9 +34,10 @@ from impasto.stylizer.route import gallery_styles
 from impasto.stylizer.styles import Style, StyleRecord
 from impasto.types import Init, PictureSource
 
-__all__ = ["BusyError", "Observer", "Service"]
+__all__ = ["PAGE", "BusyError", "Observer", "Service"]
 
 TIDY: Final = 1.0  # seconds between looks for jobs that have been kept long enough
+PAGE: Final = "page"  # the queue of what somebody at the page waits for
 FOLDERS: Final = "impasto-studio-"
 LOCK: Final = ".lock"
 YOUNG: Final = 60  # seconds for which a folder's owner may be about to lock it
@@ -77,9 +78,12 @@ class Service:
         limits: what clients may ask for.
         devices: such as ``cpu`` or ``cuda:0``; each has its own queue and its own processes. ``auto`` is the best one.
         workers: processes for each device; None is one for every core, two at most.
+        for_page: whether what somebody at the page waits for, previews and the opening of pictures, has a queue and a
+            process of its own, on the first device; else it waits with everything else.
 
     Attributes:
         observers: are told of all jobs.
+        queues: the devices, and `PAGE` where that has one.
         styles: those that are known by name.
         place: the folder that all files of jobs are in.
         share: bytes of memory that each process may hold.
@@ -93,26 +97,27 @@ class Service:
         *,
         devices: Sequence[str] = ("auto",),
         workers: int | None = None,
+        for_page: bool = False,
     ) -> None:
         self.limits = limits or Limits()
         self.devices = tuple(devices)
+        self.queues = (*self.devices, PAGE) if for_page else self.devices
         self.observers: list[Observer] = []
         self.styles: tuple[StyleRecord, ...] = gallery_styles()
         self.stops_at, self.ended = math.inf, threading.Event()
-        self._each = workers or min(2, usable_cores())
         self._changed = threading.Condition()
-        self._queues: dict[str, deque[StudioJob]] = {device: deque() for device in self.devices}
-        self._jobs: OrderedDict[str, StudioJob] = OrderedDict()
-        self._active: Counter[str] = Counter()  # jobs by client that have not ended
+        self._queues: dict[str, deque[StudioJob]] = {queue: deque() for queue in self.queues}
+        self._jobs: dict[str, StudioJob] = {}
+        self._active: Counter[tuple[str, bool]] = Counter()  # that have not ended, by client and whether of `PAGE`
         self._running: set[StudioJob] = set()
         self._mean = 1.0  # seconds that a job took of late
         self.place, self._lock = _own_folder()
-        total = self.limits.memory_bytes or available_memory()
-        self.share = total // (len(self.devices) * self._each)
+        each = workers or min(2, usable_cores())
+        processes = [(device, device) for device in self.devices for _ in range(each)]
+        processes += [(queue, self.devices[0]) for queue in self.queues[len(self.devices) :]]
+        self.share = (self.limits.memory_bytes or available_memory()) // len(processes)
         self.keepers = [
-            Keeper(self, device, {"max_memory": self.share, "device": device})
-            for device in self.devices
-            for _ in range(self._each)
+            Keeper(self, queue, {"max_memory": self.share, "device": device}) for queue, device in processes
         ]
         for keeper in self.keepers:
             keeper.start()
@@ -122,9 +127,9 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether each device has a process that paints, and jobs are taken."""
-        able = {keeper.device for keeper in self.keepers if keeper.ready}
-        return able == set(self.devices) and not self.is_stopping
+        """Whether each queue has a process that paints, and jobs are taken."""
+        able = {keeper.queue for keeper in self.keepers if keeper.ready}
+        return able == set(self.queues) and not self.is_stopping
 
     @property
     def is_stopping(self) -> bool:
@@ -138,15 +143,21 @@ class Service:
             time.sleep(0.05)
         return self.ready
 
-    def waiting(self, device: str | None = None) -> int:
-        """Jobs in the queue of a device, or of all."""
+    def waiting(self, queue: str | None = None) -> int:
+        """Jobs in a queue, or in all."""
         with self._changed:
-            return sum(len(jobs) for name, jobs in self._queues.items() if device in (None, name))
+            return sum(len(jobs) for name, jobs in self._queues.items() if queue in (None, name))
 
-    def running(self, device: str | None = None) -> int:
-        """Jobs that are being painted."""
+    def running(self, queue: str | None = None) -> int:
+        """Jobs of a queue, or of all, that are being painted."""
         with self._changed:
-            return sum(job.device == device or device is None for job in self._running)
+            return sum(queue in (None, job.queue) for job in self._running)
+
+    def before(self, job: StudioJob) -> int | None:
+        """How many jobs wait before this one; None if it does not wait."""
+        with self._changed:
+            jobs = self._queues[job.queue]
+            return jobs.index(job) if job in jobs else None
 
     def new_folder(self, kind: str = "job") -> Path:
         """A new folder to put a job's pictures into; `submit` takes it over, `discard` removes it."""
@@ -160,7 +171,7 @@ class Service:
         """BusyError if no job would be taken from this client now."""
         try:
             with self._changed:
-                self._check_room(client)
+                self._check_room(client, self.devices[0])
         except BusyError as error:
             self._refused(error)
             raise
@@ -175,6 +186,7 @@ class Service:
         recipe: bool = True,
         client: str = "",
         folder: Path | None = None,
+        at_page: bool = False,
     ) -> StudioJob:
         """Take a job.
 
@@ -189,6 +201,7 @@ class Service:
             recipe: whether the painting carries how it was made.
             client: who asks.
             folder: a `new_folder` with pictures of the request, which goes with the job.
+            at_page: whether it is a small one that somebody at the page waits for.
 
         Raises:
             OptionError: a name that is not known here, a limit that is passed, or what else is known at once. What
@@ -198,21 +211,23 @@ class Service:
         own = folder or self.new_folder()
         try:
             task = self._task(photo, self._checked(request), options or OutputOptions(), format, recipe, own)
-            job = StudioJob(own, task, client, self._device(request), format)
-            with self._changed:
-                self._check_room(client)
-                self._jobs[job.id] = job
-                self._active[client] += 1
-                self._queues[job.device].append(job)
-                self._changed.notify_all()
-        except BusyError as error:
-            self._refused(error)
-            self.discard(own)
-            raise
+            task["is_told"] = not at_page  # nobody asks how far it is
+            queue = self._page_queue if at_page else self._device(request)
         except BaseException:
             self.discard(own)
             raise
-        return job
+        return self._taken(StudioJob(own, task, client, queue, format))
+
+    def submit_act(self, act: str, arguments: Mapping[str, Any], *, client: str = "") -> StudioJob:
+        """Take one of the acts of `page.acts`, which is done in a process as well. BusyError as of `submit`.
+
+        Args:
+            act: its name.
+            arguments: in types that JSON has.
+            client: who asks.
+        """
+        task = {"do": "act", "act": act, "arguments": dict(arguments)}
+        return self._taken(StudioJob(self.new_folder(), task, client, self._page_queue))
 
     def job(self, id: str) -> StudioJob | None:  # noqa: A002  the field is called that
         """A job by its id; None if there is none, or not any more."""
@@ -228,9 +243,9 @@ class Service:
     def cancel(self, job: StudioJob) -> None:
         """Have a job end soon: at once if it waits, after the piece of work it is at or some seconds if it runs."""
         with self._changed:
-            waits = job in self._queues[job.device]
+            waits = job in self._queues[job.queue]
             if waits:
-                self._queues[job.device].remove(job)
+                self._queues[job.queue].remove(job)
             job.asked_to_stop = True
             tell = job.tell_worker
         if waits:
@@ -282,9 +297,9 @@ class Service:
 
     # -- what keepers call ------------------------------------------------------------------------------------
 
-    def next_job(self, device: str, timeout: float) -> StudioJob | None:
-        """The next job of a device's queue, which counts as running from now on; None if there is none meanwhile."""
-        jobs = self._queues[device]
+    def next_job(self, queue: str, timeout: float) -> StudioJob | None:
+        """The next job of a queue, which counts as running from now on; None if there is none meanwhile."""
+        jobs = self._queues[queue]
         with self._changed:
             self._changed.wait_for(lambda: jobs or self.ended.is_set(), timeout)
             if not jobs or self.ended.is_set():
@@ -297,9 +312,9 @@ class Service:
         """Count a job that has ended, and remove its files if nobody will ask for them."""
         with self._changed:
             self._running.discard(job)
-            self._active[job.client] -= 1
+            self._active[job.client, job.queue == PAGE] -= 1
             self._active += Counter()  # without those that have none
-            if job.began is not None and job.ended is not None:
+            if job.queue != PAGE and job.began is not None and job.ended is not None:
                 self._mean += 0.2 * (job.ended - job.began - self._mean)
             is_known = job.id in self._jobs
             self._changed.notify_all()
@@ -315,15 +330,38 @@ class Service:
 
     # -- what is inside ---------------------------------------------------------------------------------------
 
-    def _check_room(self, client: str) -> None:
-        limits, waiting = self.limits, sum(map(len, self._queues.values()))
+    @property
+    def _page_queue(self) -> str:
+        """The queue of what somebody at the page waits for."""
+        return PAGE if PAGE in self.queues else self.devices[0]
+
+    def _taken(self, job: StudioJob) -> StudioJob:
+        """The job, once it is in its queue. BusyError if there is no room, and its files are gone."""
+        try:
+            with self._changed:
+                self._check_room(job.client, job.queue)
+                self._jobs[job.id] = job
+                self._active[job.client, job.queue == PAGE] += 1
+                self._queues[job.queue].append(job)
+                self._changed.notify_all()
+        except BusyError as error:
+            self._refused(error)
+            self.discard(job.folder)
+            raise
+        return job
+
+    def _check_room(self, client: str, queue: str) -> None:
+        """BusyError where a job has no place. What waits at the page is counted by itself, and so are devices."""
+        limits, of_page = self.limits, queue == PAGE
+        active = self._active[client, of_page]
+        waiting = sum(len(jobs) for name, jobs in self._queues.items() if (name == PAGE) == of_page)
         if self.is_stopping:
             raise BusyError("the server is being stopped, and takes no work: try again later", "stopping", 30)
-        after = max(1, math.ceil(self._mean * (waiting + 1) / len(self.keepers)))
-        if self._active[client] >= limits.jobs_per_client:
+        after = 1 if of_page else max(1, math.ceil(self._mean * (waiting + 1) / len(self.keepers)))
+        if active >= limits.jobs_per_client:
             raise BusyError(
-                f"{self._active[client]} jobs of yours are waiting or running, and a client may have "
-                f"{limits.jobs_per_client}: wait for one of them, or cancel it",
+                f"{active} jobs of yours are waiting or running, and a client may have {limits.jobs_per_client}: wait "
+                "for one of them, or cancel it",
                 "client",
                 after,
             )
@@ -381,6 +419,7 @@ class Service:
         }
         request = request.with_changes(**{name: value for name, value in changes.items() if value})
         return {
+            "do": "paint",
             "photo": os.fspath(_in_file(photo, folder, "photo")),
             "request": request.to_json(),
             "options": options.model_dump(include=set(options.given)),
@@ -395,11 +434,12 @@ class Service:
         while not self.ended.wait(TIDY):
             now = time.monotonic()
             with self._changed:
-                over = [job for job in self._jobs.values() if job.ended is not None]
-                too_many = over[: max(0, len(over) - self.limits.kept)]
-                too_old = [job for job in over if job.ended is not None and now - job.ended > self.limits.kept_seconds]
-            for job in {*too_many, *too_old}:
-                self.forget(job)
+                ended = sorted((job.ended, job.id) for job in self._jobs.values() if job.ended is not None)
+            too_many = ended[: max(0, len(ended) - self.limits.kept)]
+            too_old = [row for row in ended if now - row[0] > self.limits.kept_seconds]
+            for _, number in {*too_many, *too_old}:
+                if (job := self.job(number)) is not None:
+                    self.forget(job)
 
 
 def _check_name(option: str, picture: Any, names: Sequence[str]) -> None:

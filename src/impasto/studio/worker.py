@@ -30,7 +30,7 @@ from impasto.imaging import fit_long_side
 from impasto.imaging.writing import encode
 from impasto.studio.limits import check_job
 from impasto.stylizer.engine import Engine
-from impasto.stylizer.job import Job, Output, Progress
+from impasto.stylizer.job import Job, JobPlan, Output, Progress
 from impasto.stylizer.request import OutputOptions, StylizeRequest, finer_settings
 from impasto.stylizer.route import UNIVERSAL, gallery_styles
 
@@ -77,7 +77,7 @@ class _Line:
         try:
             while True:
                 told = json.loads(self._connection.recv_bytes())
-                if told["do"] == "paint":
+                if told["do"] in ("paint", "act"):
                     self._tasks.put(told)
                 else:
                     {"stop": self.stopped, "preview": self.looked_at}[told["do"]].add(told["id"])
@@ -105,6 +105,7 @@ def _warm_up(engine: Engine, device: str) -> None:
         try:
             model = None if isinstance(style, str) else UNIVERSAL
             with engine.job(grey, StylizeRequest.of(style=[style], model=model, device=device)) as job:
+                job.plan()
                 for _ in job.run():
                     pass
         except ImpastoError as error:
@@ -112,11 +113,11 @@ def _warm_up(engine: Engine, device: str) -> None:
 
 
 def _carry_out(engine: Engine, line: _Line, task: Mapping[str, Any], device: str) -> None:
-    """Paint one job, and tell how that ended."""
+    """Do one job, and tell how that ended."""
     number = task["id"]
     line.say("begun", id=number)
     try:
-        ending = _paint(engine, line, task, device)
+        ending = _act(task) if task["do"] == "act" else _paint(engine, line, task, device)
     except ImpastoError as error:
         option = error.option if isinstance(error, OptionError) else None
         line.say("failed", id=number, kind="request", message=str(error), option=option)
@@ -126,6 +127,12 @@ def _carry_out(engine: Engine, line: _Line, task: Mapping[str, Any], device: str
         line.say("failed", id=number, kind="fault", message=traceback.format_exc(), option=None)
     else:
         line.say(ending.pop("is"), id=number, **ending)
+
+
+def _act(task: Mapping[str, Any]) -> dict[str, Any]:
+    from impasto.studio.page.acts import ACTS  # here, because without a page there are none
+
+    return {"is": "answer", "answer": ACTS[task["act"]](**task["arguments"])}
 
 
 def _paint(engine: Engine, line: _Line, task: Mapping[str, Any], device: str) -> dict[str, Any]:
@@ -138,6 +145,8 @@ def _paint(engine: Engine, line: _Line, task: Mapping[str, Any], device: str) ->
     with engine.job(Path(task["photo"]), request, output=place) as job:
         check_job(job, **task["limits"])
         teller = _Teller(line, task["id"])
+        if task["is_told"]:
+            teller.tell_plan(job.plan())
         with closing(job.run()) as records:
             for record in records:
                 if task["id"] in line.stopped:
@@ -169,7 +178,13 @@ class _Teller:
     _since: float = field(default_factory=time.perf_counter)
     _seconds: dict[str, float] = field(default_factory=dict)
 
+    def tell_plan(self, plan: JobPlan) -> None:
+        """That nothing is painted yet, and how long it should take: most networks tell nothing else before the end."""
+        pieces = plan.pieces if plan.how == "steps" else 1
+        self._say("plan", Progress("painting", 0, pieces, left=plan.seconds, size=plan.size))
+
     def tell(self, record: Progress) -> None:
+        """Tell a record, unless one of its phase was told just now."""
         now = time.perf_counter()
         if record.phase != self._phase:
             # A network that paints at once tells nothing before it has painted; others tell that they begin.
@@ -179,9 +194,12 @@ class _Teller:
         if record.note is None and now - self._told < BETWEEN:
             return
         self._told = now
+        self._say("progress", record)
+
+    def _say(self, what: str, record: Progress) -> None:
         facts = asdict(record)
         facts["losses"] = {name: value for name, value in facts["losses"].items() if math.isfinite(value)}
-        self.line.say("progress", id=self.number, record=facts)
+        self.line.say(what, id=self.number, record=facts)
 
     def seconds(self) -> dict[str, float]:
         """By phase, up to now."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from impasto.errors import require
 
 if TYPE_CHECKING:
-    from impasto.studio.limits import Limits
+    from impasto.studio.service import Service
     from impasto.stylizer.engine import Engine
 
 __all__ = ["build_page", "mount_page", "show_page"]
@@ -15,25 +15,28 @@ __all__ = ["build_page", "mount_page", "show_page"]
 _NEEDED = "gradio", "studio", "the studio's page"
 
 
-def build_page(engine: Engine, limits: Limits | None = None) -> Any:
-    """The page as `gradio.Blocks`, which paints on this engine, within limits. MissingExtraError without Gradio.
+def build_page(paints: Engine | Service) -> Any:
+    """The page as `gradio.Blocks`. MissingExtraError without Gradio.
 
     To be shown in a notebook it goes through `show_page`, in an application of one's own through `mount_page`: a
     page's looks are given where it is served.
+
+    Args:
+        paints: a `studio.service.Service`, whose processes paint within its limits; an engine paints in this process,
+            and whatever is asked for.
     """
     require(*_NEEDED)
     from impasto.studio.page.blocks import blocks_for
 
-    return blocks_for(engine, limits)
+    return blocks_for(paints)
 
 
-def mount_page(app: Any, engine: Engine, limits: Limits | None = None) -> Any:
+def mount_page(app: Any, paints: Engine | Service) -> Any:
     """A FastAPI application with the page at ``/``, behind the routes that it has already.
 
     Args:
         app: the `fastapi.FastAPI`; it is given back.
-        engine: paints.
-        limits: what visitors may ask for; None for none.
+        paints: as of `build_page`.
 
     Raises:
         MissingExtraError: without Gradio.
@@ -41,7 +44,7 @@ def mount_page(app: Any, engine: Engine, limits: Limits | None = None) -> Any:
     require(*_NEEDED)
     from impasto.studio.page.blocks import mounted
 
-    return mounted(app, build_page(engine, limits), None if limits is None else limits.upload_bytes)
+    return mounted(app, build_page(paints))
 
 
 def show_page(engine: Engine | None = None, *, height: int = 900) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import shutil
 import tempfile
@@ -16,26 +17,27 @@ from impasto.studio.page.controls import STROKES, Controls
 from impasto.studio.page.desk import Desk, Desks
 from impasto.studio.page.events import Studio, controls_of
 from impasto.studio.page.guard import Guard
-from impasto.studio.page.looking import Lab
-from impasto.studio.page.painting import Painter
+from impasto.studio.page.looking import NETWORKS
+from impasto.studio.page.painting import painter_of
 from impasto.studio.page.several import paint_several, waiting
 from impasto.stylizer.choice import has_torch
 from impasto.stylizer.route import gallery_styles
 from impasto.types import MAX_MEGAPIXELS
 
 if TYPE_CHECKING:
-    from impasto.studio.limits import Limits
+    from impasto.studio.service import Service
     from impasto.stylizer.engine import Engine
 
 __all__ = ["blocks_for", "mounted", "shown_inline"]
 
 ASSETS: Final = Path(__file__).resolve().parent / "assets"
 TITLE: Final = "impasto studio"
+SWEPT: Final = 60  # seconds between looks for desks that nobody works at
+CLEARED: Final = (600, 3600)  # seconds between looks for uploads that no desk has taken, and for which they may lie
 FIRST: Final = {"strength": 100, "strokes": STROKES, "keep_colors": False, "quality": "draft", "size": None}
-AT_ONCE: Final = 2  # paintings at full size at the same time; others wait in Gradio's queue
 
 
-def blocks_for(engine: Engine, limits: Limits | None) -> Any:
+def blocks_for(paints: Engine | Service) -> Any:
     """The page, see `build_page`."""
     gr = load_library("gradio", "studio", "the studio's page")
     uploads = Path(load_library("gradio.utils", "studio", "the studio's page").get_upload_folder())
@@ -43,12 +45,13 @@ def blocks_for(engine: Engine, limits: Limits | None) -> Any:
     # Below the folder of uploads, because that is where Gradio serves files from; it goes with the page.
     folder = tempfile.TemporaryDirectory(prefix="impasto-", dir=uploads, ignore_cleanup_errors=True)
     place = Path(folder.name)
-    desks = Desks(place / "desks", MAX_MEGAPIXELS if limits is None else limits.megapixels)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
-        painter = Painter(engine, limits)
+    painter = painter_of(paints)
+    largest = MAX_MEGAPIXELS if painter.limits is None else painter.limits.megapixels
+    desks = Desks(place / "desks", largest, painter.act_of)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=CLEARED) as page:
         _Page(gr, Studio(painter), desks, uploads, _thumbnails(place / "gallery")).build()
         page.load(painter.warm, queue=False, show_progress="hidden", api_visibility="private")
-    page.desks, page.folder = desks, folder
+    page.desks, page.folder, page.limits = desks, folder, painter.limits
     return page
 
 
@@ -101,21 +104,31 @@ def how_served(gr: Any) -> dict[str, Any]:
     }
 
 
-def mounted(app: Any, page: Any, max_upload: int | None) -> Any:
+def mounted(app: Any, page: Any) -> Any:
     """The application with the page at ``/``."""
     gr = load_library("gradio", "studio", "the studio's page")
-    found = gr.mount_gradio_app(app, page, path="/", max_file_size=max_upload, show_error=False, **how_served(gr))
+    most = None if page.limits is None else page.limits.upload_bytes
+    found = gr.mount_gradio_app(app, page, path="/", max_file_size=most, show_error=False, **how_served(gr))
     others = found.router.lifespan_context
 
     @asynccontextmanager
     async def lifespan(served: Any) -> AsyncIterator[Any]:
         async with others(served) as state:
+            sweeping = asyncio.create_task(_sweep(page.desks))
             yield state
+            sweeping.cancel()
         page.desks.clear()
         page.folder.cleanup()
 
     found.router.lifespan_context = lifespan
     return found
+
+
+async def _sweep(desks: Desks) -> None:
+    """Clear desks that nobody works at, for as long as the page is served."""
+    while True:
+        await asyncio.sleep(SWEPT)
+        await asyncio.to_thread(desks.sweep)
 
 
 def shown_inline(page: Any, height: int) -> Any:
@@ -186,10 +199,9 @@ class _Page:
 
     def _lab_tab(self) -> None:
         gr = self.gr
-        self.lab = Lab()
         gr.Markdown("What channels of a layer answer to in the photo; each map is coloured by its own largest value.")
         with gr.Row(equal_height=False):
-            networks = self.lab.networks
+            networks = list(NETWORKS)
             self.network = gr.Dropdown(label="Network", choices=networks, value=networks[0], elem_id="network")
             self.layer = gr.Dropdown(label="Layer", choices=[], elem_id="layer")
         self.look = gr.Button("Look", variant="primary", elem_id="look")
@@ -222,7 +234,7 @@ class _Page:
         self._on(self.controls.settings, self._settings_of_file, chosen, settings, **quick)
         self._on(self.easel.leave_out, self._leave_out, chosen, shown, **quick)
         self._on(
-            self.easel.paint, self._paint, chosen, [*shown, self.history], concurrency_limit=AT_ONCE,
+            self.easel.paint, self._paint, chosen, [*shown, self.history], concurrency_limit=None,
             trigger_mode="once",
         )  # fmt: skip
         self._on(self.easel.stop, self._stop, [], [self.easel], **quick)
@@ -232,12 +244,12 @@ class _Page:
         self._on(self.queue.bring, self._add, [], [self.queue], **quick)
         self._on(self.queue.clear, self._clear, [], [self.queue], **quick)
         self._on(self.queue.stop, self._stop, [], [self.easel], **quick)
-        self._on(self.queue.begin, self._several, chosen, [self.queue], concurrency_limit=AT_ONCE, trigger_mode="once")
+        self._on(self.queue.begin, self._several, chosen, [self.queue], concurrency_limit=None, trigger_mode="once")
         if has_torch():
             for event in (self.inside.select, self.network.change):
                 self._on(event, self._layers, [*chosen, self.network], [self.layer, self.sheet], **quick)
             looked = [*chosen, self.network, self.layer]
-            self._on(self.look.click, self._look, looked, [self.sheet], concurrency_limit=AT_ONCE)
+            self._on(self.look.click, self._look, looked, [self.sheet], concurrency_limit=None)
 
     def _on(self, event: Any, act: Callable[..., Any], inputs: list[Any], outputs: list[Any], **how: Any) -> None:
         event(self._listener(act), inputs, outputs, show_progress="hidden", api_visibility="private", **how)
@@ -257,7 +269,7 @@ class _Page:
         return listener
 
     def _desk(self, request: Any) -> Desk:
-        return self.desks.of(str(request.session_hash))
+        return self.desks.of(str(request.session_hash), _client_of(request.request))
 
     def _uploaded(self, told: Any) -> tuple[Path, str]:
         """A file that was uploaded, and its name: nothing that lies elsewhere."""
@@ -359,7 +371,7 @@ class _Page:
         except Exception as error:  # noqa: BLE001  as in `_showing`
             self.studio.told(desk, error)
             return waiting(self.studio, desk, problem=desk.view["problem"])
-        return waiting(self.studio, desk)
+        return waiting(self.studio, desk, problem=str(event._data.get("problem", "")))
 
     def _clear(self, desk: Desk, _event: Any) -> Any:
         desk.clear_waiting()
@@ -371,13 +383,14 @@ class _Page:
 
     def _layers(self, desk: Desk, _event: Any, *values: Any) -> Any:
         desk.controls = _controls(values)
-        (layers, first), told = self._looking(desk, lambda: self.lab.layers(values[-1], desk), ([], None))
+        layers, told = self._looking(desk, lambda: self.studio.layers(desk, values[-1]), [])
+        first = layers[len(layers) // 3] if layers else None  # where much can be seen
         return self.gr.update(choices=layers, value=first), told
 
     def _look(self, desk: Desk, _event: Any, *values: Any) -> Any:
         *chosen, network, layer = values
         desk.controls = _controls(chosen)
-        sheet, told = self._looking(desk, lambda: self.lab.look(desk, network, layer), None)
+        sheet, told = self._looking(desk, lambda: self.studio.look_inside(desk, network, layer), None)
         return told if sheet is None else {"sheet": str(sheet), "told": f"{layer} of {network}", "problem": ""}
 
     def _looking(self, desk: Desk, act: Callable[[], Any], otherwise: Any) -> tuple[Any, dict[str, Any]]:
@@ -386,6 +399,12 @@ class _Page:
         except Exception as error:  # noqa: BLE001  as in `_showing`
             self.studio.told(desk, error)
             return otherwise, {"problem": desk.view["problem"]}
+
+
+def _client_of(request: Any) -> str:
+    """Who a request's limits count for: as the server's guard says, or else the address that it came from."""
+    state, address = request.scope.get("state", {}), request.scope.get("client")
+    return str(state.get("client") or (address[0] if address else "local"))
 
 
 def _controls(values: Any) -> Controls:

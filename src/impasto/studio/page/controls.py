@@ -65,8 +65,7 @@ class Controls:
             raise OptionError(f"the style {missing[0]!r} is not here any more: choose it again")
         options: dict[str, Any] = {**desk.further}
         options["style"] = [
-            Style(str(desk.paintings[key].source) if key in desk.paintings else key, weight)
-            for key, weight in self.styles
+            Style(desk.paintings[key].source if key in desk.paintings else key, weight) for key, weight in self.styles
         ]
         if self.size is not None:
             options["size"] = self.size
@@ -78,7 +77,7 @@ class Controls:
         if own and self.quality != "draft" and "preset" not in options:
             options["quality"] = self.quality
         if masks := self._masks(desk):
-            options["mask"] = [str(mask) for mask in masks]
+            options["mask"] = masks
         return options
 
     def request(self, desk: Desk) -> StylizeRequest:

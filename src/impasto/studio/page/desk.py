@@ -9,7 +9,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,20 +17,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from impasto.errors import DataError, ImageError, ImpastoError
+from impasto.errors import DataError, ImageError
 from impasto.files import sha256
-from impasto.imaging import Picture, encode, read, write
-from impasto.imaging.reading import read_header
-from impasto.imaging.reduced import read_light, read_reduced
-from impasto.imaging.sizes import fit_long_side
-from impasto.stylizer.recipe import Recipe, read_recipe
+from impasto.imaging import Picture, encode
+from impasto.studio.page.acts import Act, act_here
+from impasto.stylizer.recipe import Recipe
 from impasto.types import MAX_MEGAPIXELS
 
 if TYPE_CHECKING:
     from impasto.studio.page.controls import Controls
-    from impasto.stylizer.job import Job
 
-__all__ = ["PREVIEW", "SHOWN", "Desk", "Desks", "Done", "Painting", "Photo", "at_most", "plain_name"]
+__all__ = ["PREVIEW", "SHOWN", "Desk", "Desks", "Done", "Painting", "Photo", "plain_name"]
 
 PREVIEW: Final = 512  # px of the long side of a preview
 SHOWN: Final = 1280  # px of the long side at which pictures are shown on the page
@@ -49,7 +46,7 @@ class Photo:
     name: str
     size: tuple[int, int]
     shown: Path
-    small: Picture
+    small: Path
     recipe: Recipe | None
 
 
@@ -92,10 +89,13 @@ class Desk:
 
     Attributes:
         max_megapixels: of a picture that is read.
+        act: does what is to be done to files, see `acts`.
+        client: whose it is, as far as limits count.
         masks: by the style that they are for, ``all`` for a mix as a whole.
         further: options that came with a painted picture's recipe and that the page has no control for.
         done: what was painted, latest first.
-        job: what is painted at full size just now.
+        stops: ends what is painted at full size just now; None if nothing is.
+        stopping: whether that was asked for.
         controls: what is chosen now.
         current: the painting at full size of just what is chosen now, if there is one.
         changes: how often something was changed that a picture depends on.
@@ -106,12 +106,14 @@ class Desk:
 
     folder: Path
     max_megapixels: float = MAX_MEGAPIXELS
+    act: Act = act_here
+    client: str = ""
     photo: Photo | None = None
     paintings: dict[str, Painting] = field(default_factory=dict)
     masks: dict[str, Path] = field(default_factory=dict)
     further: dict[str, Any] = field(default_factory=dict)
     done: list[Done] = field(default_factory=list)
-    job: Job | None = None
+    stops: Callable[[], None] | None = None
     stopping: bool = False
     controls: Controls | None = None
     current: Done | None = None
@@ -137,39 +139,36 @@ class Desk:
     def take_photo(self, upload: Path, name: str) -> Photo:
         """Put a file on the desk as the photo; ImageError if it is no picture, and the one before stays."""
         path = self._take(upload, name)
+        small = self.place(path.name).with_suffix("")
         try:
-            size = read_header(path, max_megapixels=self.max_megapixels).size
-            shown = read_reduced(path, long_side=SHOWN, max_megapixels=self.max_megapixels)
-            shown = at_most(shown, SHOWN)
-            small = at_most(shown, PREVIEW)
-            recipe = _recipe(path)
+            seen = self._look_at(path, (SHOWN, self.place("photo"), False), (PREVIEW, small, True))
         except BaseException:
-            shutil.rmtree(path.parent, ignore_errors=True)
+            self._forget(path, small)
             raise
-        before = self.photo
-        self.photo = Photo(path, path.name, size, self.show(shown, "photo"), replace(small, name=path.name), recipe)
+        shown, small = seen["copies"]
+        recipe = None if seen["recipe"] is None else Recipe.from_text(seen["recipe"], path.name)
+        before, self.photo = self.photo, Photo(path, path.name, seen["size"], shown, small, recipe)
         self.clear_masks()
-        if before is not None and all(before.path != done.path for done in self.done):
-            self._forget(before.path, before.shown)
+        if before is not None:
+            self._forget(before.path, before.shown, before.small)
         return self.photo
 
     def take_painting(self, upload: Path, name: str) -> str:
         """Put a file on the desk as a style; gives what to call it. ImageError if it is no picture."""
         path = self._take(upload, name)
-        try:
-            shown = read_reduced(path, long_side=PREVIEW, max_megapixels=self.max_megapixels)
-        except BaseException:
-            shutil.rmtree(path.parent, ignore_errors=True)
-            raise
-        shown = at_most(shown, PREVIEW)
         digest = sha256(path)
         for known, painting in self.paintings.items():
             if painting.digest == digest:
-                shutil.rmtree(path.parent, ignore_errors=True)
+                self._forget(path)
                 return known
+        try:
+            (shown,) = self._look_at(path, (PREVIEW, self.place("style"), False))["copies"]
+        except BaseException:
+            self._forget(path)
+            raise
         self._numbers += 1
         key = f"own-{self._numbers}"
-        self.paintings[key] = Painting(path, path.name, self.show(shown, "style"), digest)
+        self.paintings[key] = Painting(path, path.name, shown, digest)
         return key
 
     def set_mask(self, target: str, data_url: str) -> None:
@@ -226,20 +225,17 @@ class Desk:
         self.archive = self.place(name)
         return self.archive
 
-    def show(self, picture: Picture, name: str) -> Path:
-        """A picture as a file that the page can show."""
-        path = self.place(f"{name}.jpg" if picture.alpha is None else f"{name}.png")
-        path.write_bytes(encode(picture, "jpeg" if picture.alpha is None else "png", quality=92))
-        return path
-
-    def show_preview(self, picture: Picture) -> Path:
-        """A preview as a file, without loss; older ones go."""
-        path = self.place("preview.png")
-        path.write_bytes(encode(picture, "png", compression=1))
+    def keep_preview(self, path: Path) -> Path:
+        """Keep a preview that was painted on the desk; older ones go."""
         self._previews.append(path)
         while len(self._previews) > KEPT_PREVIEWS:
             self._forget(self._previews.pop(0))
         return path
+
+    def look_at_painting(self, path: Path) -> tuple[tuple[int, int], Path, Path]:
+        """(height, width) of a painting in px, a picture of it to be shown, and a small one for the history."""
+        seen = self._look_at(path, (SHOWN, self.place("painted"), False), (THUMBNAIL, self.place("thumbnail"), False))
+        return seen["size"], *seen["copies"]
 
     def keep(self, done: Done) -> None:
         """Put a painting into the history; the oldest goes where there are many."""
@@ -251,17 +247,13 @@ class Desk:
     def stop(self) -> None:
         """Stop what is painted at full size, after the piece that it is at."""
         self.stopping = True
-        if self.job is not None:
-            self.job.close()
+        if self.stops is not None:
+            self.stops()
 
     def clear(self) -> None:
         """Stop, and throw everything away."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def thumbnail(self, picture: Picture) -> Path:
-        """A small one for the history."""
-        return self.show(at_most(picture, THUMBNAIL), "thumbnail")
 
     def _take(self, upload: Path, name: str) -> Path:
         path = self.place(name)
@@ -276,17 +268,31 @@ class Desk:
             raise DataError("the painting whose part was brushed is not here: drop it again")
         part = None
         if content:
-            picture = read(painting.path)
-            mask = self.place("part.png")
+            mask, part = self.place("part.png"), self.place(f"{painting.title}-part.png")
             mask.write_bytes(content)
-            light = read_light(mask, size=(picture.height, picture.width))
-            self._forget(mask)
-            alpha = light if picture.alpha is None else light * picture.alpha
-            part = self.place(f"{painting.title}-part.png")
-            write(replace(picture, alpha=alpha), part)
+            try:
+                self.act(
+                    "cut_part",
+                    path=str(painting.path),
+                    mask=str(mask),
+                    output=str(part),
+                    max_megapixels=self.max_megapixels,
+                )
+            finally:
+                self._forget(mask)
         if painting.part is not None:
             self._forget(painting.part)
         self.paintings[key] = replace(painting, part=part)
+
+    def _look_at(self, path: Path, *copies: tuple[int, Path, bool]) -> dict[str, Any]:
+        """What there is to know of a picture; where that fails, places of copies are gone."""
+        rows = [(long_side, str(place), is_exact) for long_side, place, is_exact in copies]
+        try:
+            seen = self.act("look_at", path=str(path), copies=rows, max_megapixels=self.max_megapixels)
+        except BaseException:
+            self._forget(*(place for _, place, _ in copies))
+            raise
+        return {**seen, "size": tuple(seen["size"]), "copies": [Path(copy) for copy in seen["copies"]]}
 
     def _forget(self, *files: Path) -> None:
         for file in files:
@@ -294,29 +300,42 @@ class Desk:
 
 
 class Desks:
-    """The desks of all visitors, in one folder; those that nobody works at for an hour are cleared.
+    """The desks of all visitors, in one folder.
 
     Args:
         folder: where their files lie; made when it is needed, and removed by `clear`.
         max_megapixels: of a picture that is read.
+        act_of: what does the acts of a client.
     """
 
-    def __init__(self, folder: Path, max_megapixels: float = MAX_MEGAPIXELS) -> None:
-        self.folder, self.max_megapixels = folder, max_megapixels
+    def __init__(
+        self,
+        folder: Path,
+        max_megapixels: float = MAX_MEGAPIXELS,
+        act_of: Callable[[str], Act] = lambda _client: act_here,
+    ) -> None:
+        self.folder, self.max_megapixels, self._act_of = folder, max_megapixels, act_of
         self._desks: dict[str, Desk] = {}
         self._lock = threading.Lock()
 
-    def of(self, visitor: str) -> Desk:
-        """The visitor's desk."""
+    def of(self, visitor: str, client: str = "") -> Desk:
+        """The visitor's desk. Several visitors may be one client."""
+        with self._lock:
+            desk = self._desks.get(visitor)
+            if desk is None:
+                place = self.folder / secrets.token_hex(16)
+                desk = self._desks[visitor] = Desk(place, self.max_megapixels, self._act_of(client), client)
+            desk.used = time.monotonic()
+        return desk
+
+    def sweep(self) -> None:
+        """Clear the desks that nobody has worked at for an hour."""
         now = time.monotonic()
         with self._lock:
-            idle = [key for key, desk in self._desks.items() if now - desk.used > IDLE and desk.job is None]
-            old = [self._desks.pop(key) for key in idle if key != visitor]
-            desk = self._desks.setdefault(visitor, Desk(self.folder / secrets.token_hex(16), self.max_megapixels))
-            desk.used = now
-        for one in old:
-            one.clear()
-        return desk
+            idle = [key for key, desk in self._desks.items() if now - desk.used > IDLE and desk.stops is None]
+            old = [self._desks.pop(key) for key in idle]
+        for desk in old:
+            desk.clear()
 
     def clear(self) -> None:
         """Throw everything away."""
@@ -325,11 +344,6 @@ class Desks:
         for desk in desks:
             desk.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def at_most(picture: Picture, long_side: int) -> Picture:
-    """A picture no larger than this."""
-    return picture.resized(fit_long_side((picture.height, picture.width), long_side))
 
 
 def plain_name(name: str) -> str:
@@ -344,13 +358,6 @@ def plain_name(name: str) -> str:
     kept = re.sub(r"[^\w .()+-]", "_", last).strip(" .-")
     stem, dot, suffix = kept.rpartition(".")
     return f"{stem[:80]}.{suffix[:8]}" if dot and stem else kept[:80] or "picture"
-
-
-def _recipe(path: Path) -> Recipe | None:
-    try:
-        return read_recipe(path)
-    except ImpastoError:  # it carries none, or one that cannot be used: it is a photo like others
-        return None
 
 
 def _png_of(data_url: str) -> bytes:

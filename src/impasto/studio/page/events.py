@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,9 +18,9 @@ from impasto.cli.options import Written
 from impasto.errors import DataError, ImpastoError
 from impasto.imaging.reading import read_header
 from impasto.studio.page.controls import ALL, Controls, call_for, command_for, from_recipe, output_name
-from impasto.studio.page.desk import SHOWN, Desk, Done, at_most
-from impasto.studio.page.painting import FORMATS, Painter, Update, convert, small
-from impasto.stylizer.recipe import Recipe, read_recipe
+from impasto.studio.page.desk import Desk, Done
+from impasto.studio.page.painting import FORMATS, Painter, Update
+from impasto.stylizer.recipe import Recipe
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.route import gallery_styles
 
@@ -139,19 +140,25 @@ class Studio:
         `told` is said before what there is to say of it.
         """
         photo, controls, number = desk.photo, desk.controls, desk.changes
-        if photo is None or controls is None or not controls.styles or desk.job is not None:
+        if photo is None or controls is None or not controls.styles or desk.stops is not None:
             return
         began = time.perf_counter()
-        picture, notes = self.painter.preview(photo.small, controls.preview(desk))
-        if number != desk.changes or desk.job is not None:
+        output = desk.place("preview.png")
+        try:
+            notes = self.painter.preview(desk, photo.small, controls.preview(desk), output)
+        except BaseException:
+            shutil.rmtree(output.parent, ignore_errors=True)
+            raise
+        desk.keep_preview(output)
+        if number != desk.changes or desk.stops is not None:
             return
-        took = time.perf_counter() - began
-        status = f"Preview, {picture.width} \N{MULTIPLICATION SIGN} {picture.height} px in {took:.2f} s."
+        took, (height, width) = time.perf_counter() - began, read_header(output).size
+        status = f"Preview, {width} \N{MULTIPLICATION SIGN} {height} px in {took:.2f} s."
         if controls.quality != "draft" and any(key in desk.paintings for key, _ in controls.styles):
             status += f" Quality {controls.quality} shows when it is painted at full size."
         self.view(
             desk,
-            after=str(desk.show_preview(picture)),
+            after=str(output),
             status=" ".join(filter(None, [told, status, *notes])),
             problem="",
         )
@@ -175,11 +182,10 @@ class Studio:
                 notes += [update.note] if update.note and update.note not in notes else []
                 self._progress(desk, update)
                 yield
-        except RuntimeError:
-            if not desk.stopping:  # a job that was closed before it began says so by this
-                raise
         finally:
             self.view(desk, progress=None)
+            if not output.exists():
+                shutil.rmtree(output.parent, ignore_errors=True)
         if not output.exists():
             self.view(desk, status="Stopped.")
             if number != desk.changes:
@@ -194,7 +200,9 @@ class Studio:
             done = desk.current if place is None else desk.done[place]
             if done is None:
                 raise DataError("nothing is painted at full size yet: paint it first")
-            file = done.path if format == "png" else convert(done.path, desk.place(f"{done.title}.{FORMATS[format]}"))
+            file = done.path.with_suffix(f".{FORMATS[format]}")  # beside it, and goes with it
+            if not file.exists():
+                desk.act("convert", path=str(done.path), output=str(file))
         else:
             file = _brushed_file(desk, format)
         self.view(desk, saved={"file": str(file), "name": file.name, "n": next(_numbers)}, problem="")
@@ -214,9 +222,25 @@ class Studio:
         path = desk.place(name)
         upload.rename(path)
         try:
-            return read_recipe(path)
+            return Recipe.from_text(desk.act("recipe_of", path=str(path)), path.name)
         finally:
-            path.unlink(missing_ok=True)
+            shutil.rmtree(path.parent, ignore_errors=True)
+
+    def layers(self, desk: Desk, network: str) -> list[str]:
+        """The layers of a network that can be looked into."""
+        found = desk.act("find_layers", network=network, **_chosen(desk))
+        return [str(layer) for layer in found]
+
+    def look_inside(self, desk: Desk, network: str, layer: str) -> Path:
+        """The sheet of a layer's strongest channels. DataError without a photo."""
+        if desk.photo is None:
+            raise DataError("there is no photo yet: open one under Paint first")
+        sheet, photo = desk.place("activations.png"), desk.photo
+        desk.act(
+            "look_inside", photo=str(photo.small), title=photo.name, network=network, layer=layer, output=str(sheet),
+            **_chosen(desk),
+        )  # fmt: skip
+        return sheet
 
     def leave_out(self, desk: Desk) -> None:
         """Forget options that came with a recipe and that have no control."""
@@ -245,16 +269,14 @@ class Studio:
             "progress": {"label": update.label, "share": update.share, "left": update.left, "at": time.time()}
         }
         if update.picture is not None:
-            changes["after"] = str(desk.show_preview(at_most(update.picture, SHOWN)))
+            changes["after"] = str(desk.keep_preview(update.picture))
         if update.note:
             changes["status"] = update.note
         self.view(desk, **changes)
 
     def _finish(self, desk: Desk, output: Path, done: Done, number: int) -> None:
-        picture = small(output, SHOWN)
-        shown = desk.show(picture, "painted")
-        size = read_header(output).size
-        kept = Done(output, done.title, desk.thumbnail(picture), size, done.seconds, done.controls)
+        size, shown, thumbnail = desk.look_at_painting(output)
+        kept = Done(output, done.title, thumbnail, size, done.seconds, done.controls)
         desk.keep(kept)
         status = f"Painted at {size[1]} \N{MULTIPLICATION SIGN} {size[0]} px in {done.seconds:.1f} s."
         if number == desk.changes:
@@ -265,7 +287,7 @@ class Studio:
 
 
 def _is_running(desk: Desk) -> bool:
-    return desk.job is not None or desk.view.get("progress") is not None
+    return desk.stops is not None or desk.view.get("progress") is not None
 
 
 def _targets(desk: Desk) -> list[dict[str, Any]]:
@@ -297,6 +319,15 @@ def _brushed_file(desk: Desk, target: str) -> Path:
     if file is None:
         raise DataError("nothing is brushed there: brush first")
     return file
+
+
+def _chosen(desk: Desk) -> dict[str, list[tuple[str, float]]]:
+    """The styles that are chosen, names of the gallery and paintings, with their weights."""
+    chosen = desk.controls.styles if desk.controls is not None else ()
+    return {
+        "names": [(key, weight) for key, weight in chosen if key not in desk.paintings],
+        "pictures": [(str(desk.paintings[key].source), weight) for key, weight in chosen if key in desk.paintings],
+    }
 
 
 def _said(options: Mapping[str, Any]) -> str:

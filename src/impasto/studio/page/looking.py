@@ -1,9 +1,9 @@
-"""What the channels of a layer answer to in the photo, for the page's lab."""
+"""What the channels of a layer answer to in the photo, for the page's lab. Needs torch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from impasto.errors import DataError, require
@@ -11,9 +11,8 @@ from impasto.stylizer.styles import Style
 
 if TYPE_CHECKING:
     from impasto.lab.layers import Layers
-    from impasto.studio.page.desk import Desk
 
-__all__ = ["Lab"]
+__all__ = ["NETWORKS", "find_layers", "look_inside"]
 
 LOOKED_AT: Final = 384  # px of the photo's long side
 SEES: Final = "compact"
@@ -23,52 +22,59 @@ NETWORKS: Final = {
     "universal, which paints": "universal",
 }
 
+Rows = Sequence[tuple[str, float]]
+"""Styles with their weights."""
 
-class Lab:
-    """The networks that can be looked into. Needs torch."""
 
-    networks: Final = tuple(NETWORKS)
+def find_layers(network: str, names: Rows, pictures: Rows) -> list[str]:
+    """The layers of one of `NETWORKS`, in their order. DataError for a network that there is not, or without a style.
 
-    def layers(self, network: str, desk: Desk) -> tuple[list[str], str]:
-        """The layers of a network, and one in its first third, where much can be seen."""
-        names = list(self._network(network, desk).layers)
-        return names, names[len(names) // 3]
+    Args:
+        network: a key of `NETWORKS`.
+        names: styles of the gallery that it is to paint in.
+        pictures: files that it is to paint in the style of.
+    """
+    return list(_network(network, names, pictures).layers)
 
-    def look(self, desk: Desk, network: str, layer: str) -> Path:
-        """The sheet of a layer's strongest channels, a PNG. DataError without a photo."""
-        require("torch matplotlib", "torch", "looking inside")
-        from impasto.core.tensors import to_tensor
-        from impasto.imaging.sizes import fit_long_side
-        from impasto.lab.activations import activation_sheet, activations
-        from impasto.lab.sheets import as_image
 
-        if desk.photo is None:
-            raise DataError("there is no photo yet: open one under Paint first")
-        photo = desk.photo.small
-        photo = photo.resized(fit_long_side((photo.height, photo.width), LOOKED_AT))
-        image = to_tensor(photo.seen())
-        found = activations(self._network(network, desk), image, [layer])
-        sheet = as_image(activation_sheet(image, found, "strongest", title=f"{desk.photo.name}, {network}"))
-        path = desk.place("activations.png")
-        sheet.save(path)
-        return path
+def look_inside(photo: str, title: str, network: str, layer: str, names: Rows, pictures: Rows, output: str) -> None:
+    """Write the sheet of a layer's strongest channels, a PNG.
 
-    def _network(self, network: str, desk: Desk) -> Layers:
-        from impasto.lab.layers import PainterLayers
+    Args:
+        photo: its file.
+        title: what it is called on the sheet.
+        network, names, pictures: as of `find_layers`.
+        layer: one of them.
+        output: the sheet's file.
+    """
+    require("torch matplotlib", "torch", "looking inside")
+    from impasto.core.tensors import to_tensor
+    from impasto.imaging import read
+    from impasto.imaging.sizes import fit_long_side
+    from impasto.lab.activations import activation_sheet, activations
+    from impasto.lab.sheets import as_image
 
-        name = NETWORKS.get(network)
-        if name is None:
-            raise DataError(f"there is no network {network!r} here: choose one of the list")
-        if name == SEES:
-            seen: Layers = _backbone()
-            return seen
-        chosen = desk.controls.styles if desk.controls is not None else ()
-        if name == "gallery":
-            return PainterLayers.load(name, [Style(key, weight) for key, weight in chosen if key not in desk.paintings])
-        pictures = [Style(desk.paintings[key].source, weight) for key, weight in chosen if key in desk.paintings]
-        if not pictures:
-            raise DataError("universal paints in the manner of pictures: choose a painting of yours under Paint first")
-        return PainterLayers.load(name, pictures)
+    picture = read(photo, min_side=1)
+    picture = picture.resized(fit_long_side((picture.height, picture.width), LOOKED_AT))
+    image = to_tensor(picture.seen())
+    found = activations(_network(network, names, pictures), image, [layer])
+    as_image(activation_sheet(image, found, "strongest", title=f"{title}, {network}")).save(output)
+
+
+def _network(network: str, names: Rows, pictures: Rows) -> Layers:
+    from impasto.lab.layers import PainterLayers
+
+    name = NETWORKS.get(network)
+    if name is None:
+        raise DataError(f"there is no network {network!r} here: choose one of the list")
+    if name == SEES:
+        seen: Layers = _backbone()
+        return seen
+    if name == "gallery":
+        return PainterLayers.load(name, [Style(style, weight) for style, weight in names])
+    if not pictures:
+        raise DataError("universal paints in the manner of pictures: choose a painting of yours under Paint first")
+    return PainterLayers.load(name, [Style(path, weight) for path, weight in pictures])
 
 
 @lru_cache(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from impasto.errors import DataError, ImpastoError
 from impasto.imaging.naming import is_photo
 from impasto.studio.page.controls import output_name
 from impasto.studio.page.events import names_in_order, request_without_masks
+from impasto.studio.page.painting import Update
+from impasto.studio.service import BusyError
 
 if TYPE_CHECKING:
     from impasto.studio.page.desk import Desk
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["paint_several", "waiting"]
 
 ARCHIVE: Final = "paintings.zip"
+LOOK: Final = 0.5  # seconds between looks whether to go on waiting
+PATIENCE: Final = 5  # seconds at most before a server that is busy is asked again
 KEPT: Final = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff")  # formats that a painting gets from its photo
 
 
@@ -47,7 +52,7 @@ def _paint(studio: Studio, desk: Desk, rows: list[dict[str, Any]]) -> Iterator[d
         raise DataError("there are no photos yet: drop some, or choose a folder")
     if controls is None:
         raise DataError("choose a style under Paint first")
-    if desk.job is not None:
+    if desk.stops is not None:
         raise DataError("something is being painted already: wait for it, or stop it")
     request = request_without_masks(controls, desk)
     names = names_in_order([_painted_name(file, controls, desk) for file in files])
@@ -79,7 +84,7 @@ def _one(
         if not is_photo(file.name):
             yield {"state": "failed", "told": "is no picture"}
             return
-        for update in studio.painter.paint(desk, file, request, output):
+        for update in _patiently(studio, desk, file, request, output):
             share = "" if update.share is None else f" {update.share:.0%}"
             yield {"state": "works", "told": f"{update.label}{share}"}
         if output.exists():
@@ -89,12 +94,23 @@ def _one(
             yield {"state": "left", "told": "stopped"}
     except ImpastoError as error:
         yield {"state": "failed", "told": desk.plain(error)}
-    except RuntimeError:
-        if not desk.stopping:  # a job that was closed before it began says so by this
-            raise
-        yield {"state": "left", "told": "stopped"}
     finally:
         shutil.rmtree(output.parent, ignore_errors=True)
+
+
+def _patiently(studio: Studio, desk: Desk, file: Path, request: Any, output: Path) -> Iterator[Update]:
+    """As of `Painter.paint`, as soon as there is room: whoever leaves a list of photos alone wants all of them."""
+    while not desk.stopping:
+        try:
+            yield from studio.painter.paint(desk, file, request, output)
+            return
+        except BusyError as error:
+            if error.why == "stopping":
+                raise
+            by = time.monotonic() + min(error.retry_after, PATIENCE)
+        while not desk.stopping and time.monotonic() < by:
+            yield Update("Waiting: the server is busy")
+            time.sleep(LOOK)
 
 
 def _painted_name(file: Path, controls: Any, desk: Desk) -> str:

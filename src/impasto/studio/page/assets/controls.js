@@ -49,8 +49,8 @@ for (const radio of radios) radio.addEventListener("change", changed);
 $(".from").addEventListener("click", () => $(".file").click());
 async function settingsOf(picture) {
   if (!picture) return;
-  const { path } = await upload(picture);
-  trigger("settings", { path, name: picture.name });
+  const path = await sent(picture);
+  if (path) trigger("settings", { path, name: picture.name });
 }
 
 $(".file").addEventListener("change", (event) => {

@@ -17,14 +17,12 @@ let ticking = 0;
 
 async function open(picture, event = "photo") {
   if (!picture) return;
-  say(`Reading ${picture.name ?? "the picture"} …`, "");
-  try {
-    const { path } = await upload(picture);
-    trigger(event, { path, name: picture.name || "pasted.png" });
-  } catch (error) {
-    say("", `${picture.name ?? "The picture"} could not be sent to the server: ${error.message}`);
-  }
+  say(`Reading ${picture.name || "the picture"} …`, "");
+  const path = await sent(picture);
+  if (path) trigger(event, { path, name: picture.name || "pasted.png" });
 }
+
+document.addEventListener("studio-problem", ({ detail }) => say("", detail));
 
 for (const button of element.querySelectorAll(".choose")) button.addEventListener("click", () => $(".file").click());
 $(".file").addEventListener("change", (event) => {

@@ -26,7 +26,9 @@ function show() {
     const acts = document.createElement("p");
     acts.append(
       button("Use its settings", `Use the settings of ${row.title}`, () => trigger("use", { place })),
-      ...["png", "jpeg"].map((format) => button(format.toUpperCase(), `Save ${row.title} as ${format.toUpperCase()}`, () => trigger("save", { place, format }))),
+      ...Object.entries({ png: "PNG", jpeg: "JPEG", webp: "WebP", tiff: "TIFF" }).map(([format, name]) =>
+        button(name, `Save ${row.title} as ${name}`, () => trigger("save", { place, format })),
+      ),
     );
     item.append(image, text, acts);
     return item;

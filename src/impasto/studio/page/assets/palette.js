@@ -123,8 +123,8 @@ $(".add").addEventListener("click", () => $(".file").click());
 
 async function add(files) {
   for (const picture of files) {
-    const { path } = await upload(picture);
-    trigger("picture", { path, name: picture.name || "painting.png", mix: mixing() });
+    const path = await sent(picture);
+    if (path) trigger("picture", { path, name: picture.name || "painting.png", mix: mixing() });
   }
 }
 

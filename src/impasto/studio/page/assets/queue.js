@@ -3,13 +3,15 @@
 let seen = -1;
 
 async function add(files) {
-  const sent = [];
+  const come = [];
+  const failed = [];
   for (const [place, photo] of files.entries()) {
     $(".status").textContent = `Sending ${place + 1} of ${files.length} …`;
-    const { path } = await upload(photo);
-    sent.push({ path, name: photo.name });
+    const path = await sent(photo, (why) => failed.push(why));
+    if (path) come.push({ path, name: photo.name });
   }
-  if (sent.length) trigger("bring", { files: sent });
+  if (come.length) trigger("bring", { files: come, problem: failed.join(" ") });
+  else [$(".status").textContent, $(".problem").textContent] = ["", failed.join(" ")];
 }
 
 function show() {
