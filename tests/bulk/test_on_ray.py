@@ -7,12 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from impasto.bulk import on_ray
 from impasto.bulk.checking import verify
 from impasto.bulk.manifest import Rows
 from impasto.bulk.on_ray import BEGUN, Painter, ship
@@ -104,23 +107,74 @@ def test_files_of_a_request_travel_with_it(photos: Path, tmp_path: Path, task_fo
     assert [row.kind for row in rows_of(Painter(task), blocks(photos))] == [None] * 3
 
 
-def test_a_cluster_paints_though_an_actor_is_killed(photos: Path, tmp_path: Path) -> None:
-    for number in range(40):
-        (photos / f"{number}.jpg").write_bytes((photos / "a.jpg").read_bytes())
-    target = tmp_path / "out"
+def test_whoever_waits_for_a_cluster_looks_at_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_ray, "LISTENS", 0.01)
+    more = threading.Event()
+
+    def batches() -> Iterator[int]:
+        yield 1
+        more.wait(30)
+        yield 2
+        raise ValueError("gone")
+
+    heard = on_ray._in_background(batches())
+    assert next(heard) == 1
+    assert [next(heard), next(heard)] == [None, None]
+    more.set()
+    while (one := next(heard)) is None:
+        pass
+    assert one == 2
+    with pytest.raises(ValueError, match="gone"):
+        list(heard)
+
+
+def start(photos: Path, target: Path) -> subprocess.Popen[str]:
     given = (str(photos), str(target), "--style", "great-wave", "--engine", "light", "--on", "ray", "--json-progress")
-    command = subprocess.Popen(
+    return subprocess.Popen(
         (sys.executable, "-c", "from impasto.cli.app import main; main()", "bulk", *given),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "TMPDIR": "/tmp"},  # a socket's path may have 107 letters
     )
+
+
+def noted(target: Path) -> int:
+    return sum(path.read_text().count("\n") for path in (target / ".impasto" / "rows").glob("*.jsonl"))
+
+
+def test_sigterm_lets_a_cluster_finish_what_is_in_hand(
+    photos: Path, tmp_path: Path, slowly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slowly(monkeypatch, 0.5)
+    for number in range(40):
+        (photos / f"{number}.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    target = tmp_path / "out"
+    command = start(photos, target)
+    end = time.monotonic() + 120
+    while not noted(target) and command.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    command.send_signal(signal.SIGTERM)
+    said, errors = command.communicate(timeout=60)
+    assert command.returncode == 130, errors[-3000:]
+    last = json.loads(said.splitlines()[-1])
+    assert last["stopped"]
+    assert 1 <= last["done"] < last["total"] == 46
+    assert len([path for path in target.rglob("*") if path.suffix in (".jpg", ".png", ".webp")]) == last["done"]
+    assert len(list(Rows(Store(target)))) == last["done"]
+    for folder in ("locks", "plans", "begun"):
+        assert [path for path in (target / ".impasto" / folder).rglob("*") if path.is_file()] == []
+
+
+def test_a_cluster_paints_though_an_actor_is_killed(photos: Path, tmp_path: Path) -> None:
+    for number in range(40):
+        (photos / f"{number}.jpg").write_bytes((photos / "a.jpg").read_bytes())
+    target = tmp_path / "out"
+    command = start(photos, target)
     actors: list[int] = []
     end = time.monotonic() + 120
     while not actors and command.poll() is None and time.monotonic() < end:
-        rows = (target / ".impasto" / "rows").glob("*.jsonl")
-        if any(path.read_text().count("\n") >= 2 for path in rows):
+        if noted(target) >= 2:
             actors = [one for one in below(command.pid) if "MapWorker" in title(one)]
         time.sleep(0.05)
     for actor in actors[:1]:

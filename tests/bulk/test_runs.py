@@ -238,31 +238,14 @@ def test_an_output_whose_row_was_lost_is_found_again(photos: Path, tmp_path: Pat
     assert verified(target).good == 6
 
 
-def slowly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seconds: float) -> None:
-    """Have processes that are started from now on take at least so long for a picture."""
-    (tmp_path / "slow").mkdir()
-    (tmp_path / "slow" / "sitecustomize.py").write_text(
-        "import sys, time, importlib.abc\n"
-        "class Slow(importlib.abc.MetaPathFinder):\n"
-        "    def find_spec(self, name, path, target=None):\n"
-        "        if name == 'impasto.bulk.local':\n"
-        "            sys.meta_path.remove(self)\n"
-        "            from impasto.bulk.worker import Worker\n"
-        "            paint = Worker._painted\n"
-        f"            Worker._painted = lambda self, *given: (time.sleep({seconds}), paint(self, *given))[1]\n"
-        "sys.meta_path.insert(0, Slow())\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'slow'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-
-
 def children_of(pool: LocalPool) -> list[int]:
     return [worker._process.pid for worker in pool._workers]
 
 
 def test_a_worker_that_is_killed_costs_no_picture(
-    photos: Path, tmp_path: Path, task_for, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, task_for, slowly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slowly(monkeypatch, tmp_path, 0.2)
+    slowly(monkeypatch, 0.2)
     for number in range(6):
         (photos / f"{number}.jpg").write_bytes((photos / "a.jpg").read_bytes())
     task = task_for(tmp_path / "out")
@@ -324,9 +307,9 @@ def wait_for_rows(target: Path, count: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_finishes_what_is_in_hand(
-    photos: Path, tmp_path: Path, task_for, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    photos: Path, tmp_path: Path, slowly, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    slowly(monkeypatch, tmp_path, 0.5)
+    slowly(monkeypatch, 0.5)
     command = start(photos, tmp_path / "out", "--json-progress")
     wait_for_rows(tmp_path / "out", 1)
     command.send_signal(number)
@@ -340,10 +323,10 @@ def test_a_signal_finishes_what_is_in_hand(
 
 
 def test_the_one_who_hands_out_may_be_killed(
-    photos: Path, tmp_path: Path, paint, task_for, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, paint, task_for, slowly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        slowly(patch, tmp_path, 0.3)
+        slowly(patch, 0.3)
         command = start(photos, tmp_path / "out")
         wait_for_rows(tmp_path / "out", 2)
         second = start(photos, tmp_path / "out")

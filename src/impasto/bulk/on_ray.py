@@ -13,18 +13,21 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
+from queue import Empty, Queue
 from typing import Any, Final
 
 from impasto.bulk.local import FINISHING
 from impasto.bulk.lock import LOCKS
 from impasto.bulk.manifest import HOME, noted_by
-from impasto.bulk.stores import Store, TargetError
+from impasto.bulk.stores import Store, TargetError, is_passing
 from impasto.bulk.work import Item, Row, Task, digest
 from impasto.bulk.worker import Hello, Worker
 from impasto.errors import ImpastoError, OptionError, OutputError, load_library
@@ -38,6 +41,7 @@ SAME_BLOCKS: Final = 16  # files of the plan after which blocks become larger: R
 MOST_DEATHS: Final = 2  # of actors known to have painted one item, after which it is not tried again
 OBJECT_STORE: Final = 128 << 20  # bytes, of a Ray that is started for us
 LOOKS_EVERY: Final = 2.0  # seconds after which an actor looks whether its run still holds the target
+LISTENS: Final = 0.5  # seconds after which whoever waits for actors looks at the clock
 Block = tuple[str, int, int]
 """A file of the plan, and from where to where a block lies in it, in bytes."""
 
@@ -64,20 +68,26 @@ class RayPool:
         if "://" not in task.target and address is not None:
             self._target.make_folder()
 
-    def begin(self, first: Item | None) -> Hello:
-        """Connect to the cluster, and have an actor's machine say hello. Errors as of `Worker.begin`."""
+    def begin(self, first: Item | None) -> Hello | None:
+        """Connect to the cluster, and have an actor's machine say hello. Errors as of `Worker.begin`.
+
+        None if it was stopped while the cluster had no room for anyone who paints.
+        """
         self._connect()
         self._task = ship(self._task, self._target)
-        resources = self._ray.cluster_resources()
-        self._each = self._resources(resources)
-        say_hello = self._ray.remote(**self._each, max_retries=2)(_hello)
-        kind, said = self._ray.get(say_hello.remote(self._task, first))
+        self._each = self._resources(self._ray.cluster_resources())
+        answer = self._ray.remote(**self._each, max_retries=2)(_hello).remote(self._task, first)
+        while not self._ray.wait([answer], timeout=LISTENS)[0]:
+            if self._stopping is not None:
+                self._ray.cancel(answer, force=True)
+                return None
+        kind, said = self._ray.get(answer)
         if kind == "full":
             raise OutputError(said)
         if kind == "failed":
             raise ImpastoError(said)
         hello: Hello = said
-        self._memory = hello.memory
+        resources = self._ray.cluster_resources()  # now that the first machine is there, in a cluster that grows
         self._most = self._wanted or max(1, int(min(resources.get(one, 0) / n for one, n in _needs(self._each))))
         return hello
 
@@ -108,9 +118,11 @@ class RayPool:
             max_restarts=-1,
             max_task_retries=-1,
         )
+        batches = rows.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow")
         try:
-            for batch in rows.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
-                yield from self._told(batch.to_pylist())
+            for batch in _in_background(batches):
+                if batch is not None:
+                    yield from self._told(batch.to_pylist())
                 if self._stopping is not None and time.monotonic() > self._stopping:
                     return
         except self._ray.exceptions.RayError as error:
@@ -139,10 +151,12 @@ class RayPool:
             return
         own: dict[str, Any] = {} if self._address else {"object_store_memory": OBJECT_STORE, "include_dashboard": False}
         try:
-            ray.init(address=self._address or "local", log_to_driver=False, logging_level="error", **own)
-        except (OSError, RuntimeError, ValueError) as error:
+            with _own_sigterm():
+                ray.init(address=self._address or "local", log_to_driver=False, logging_level="error", **own)
+        except Exception as error:  # of a node that starts too slowly it says so by a plain one
             said = str(error).partition("\n")[0]
-            raise OptionError(f"`on` ray: no cluster at {self._address!r} ({said})", "on") from error
+            what = f"no cluster at {self._address!r}" if self._address else "Ray cannot be started here"
+            raise OptionError(f"`on` ray: {what} ({said})", "on") from error
         self._started = True
 
     def _resources(self, cluster: Mapping[str, float]) -> dict[str, float]:
@@ -211,6 +225,10 @@ class Painter:
             yield "full", str(error)
         except ImpastoError as error:
             yield "failed", str(error)
+        except Exception as error:
+            if not is_passing(error):
+                raise
+            yield "full", f"{self._target.url}: cannot be reached ({type(error).__name__}); run again when it can"
 
     def _painted(self, items: list[Item], worker: Worker) -> Iterator[tuple[str, str]]:
         if self._is_over():
@@ -281,6 +299,45 @@ def _hello(task: Task, first: Item | None) -> tuple[str, Any]:
         return "full", str(error)
     except ImpastoError as error:
         return "failed", str(error)
+
+
+def _in_background(batches: Iterable[Any]) -> Iterator[Any]:
+    """The same, got by a thread; None whenever there was none for half a second, so that nobody waits for ever."""
+    got: Queue[tuple[str, Any]] = Queue(maxsize=2)
+
+    def get() -> None:
+        try:
+            for batch in batches:
+                got.put(("batch", batch))
+            got.put(("end", None))
+        except BaseException as error:  # noqa: BLE001  it belongs to whoever waits
+            got.put(("error", error))
+
+    threading.Thread(target=get, name="ray", daemon=True).start()
+    while True:
+        try:
+            kind, said = got.get(timeout=LISTENS)
+        except Empty:
+            kind, said = "batch", None
+        if kind == "end":
+            return
+        if kind == "error":
+            raise said
+        yield said
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what this program does on SIGTERM: `ray.init` puts in its place that the program exits."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _needs(each: Mapping[str, float]) -> Iterator[tuple[str, float]]:

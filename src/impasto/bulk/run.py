@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final, Protocol
@@ -34,8 +34,8 @@ class Pool(Protocol):
 
     deaths: int
 
-    def begin(self, first: Item | None) -> Hello:
-        """Begin; what is wrong with the task is told here."""
+    def begin(self, first: Item | None) -> Hello | None:
+        """Begin; what is wrong with the task is told here. None if it was stopped before anybody could begin."""
 
     def paint(self, items: Iterator[Item]) -> Iterator[Row]:
         """The rows of these items."""
@@ -112,7 +112,7 @@ class BulkRun:
         force: take a target that holds files which no such run has put there.
 
     Attributes:
-        left: what there is to do, once that is known.
+        left: what there is to do, once that is known; None if it was stopped before.
         tally: what was counted.
         stopped: whether it was asked to stop.
     """
@@ -165,6 +165,8 @@ class BulkRun:
     def _run_into(self, source: Source, target: FolderTarget) -> Generator[BulkProgress, None, None]:
         target.recover()
         hello = self.pool.begin(next(source.items(), None))
+        if hello is None:
+            return
         key = task_key(hello.recipe, self.task)
         self._take_target(hello.recipe, key)
         ledger = load_ledger(Rows(self._target))
@@ -314,10 +316,10 @@ def _twice(parts: list[Any]) -> bytes | None:
 
 
 def _output(item: Item, task: Task) -> str:
-    try:
-        return item.output_name(task)
-    except DataError:  # told when its turn comes
-        return f"\0{item.id}"
+    with suppress(DataError):  # told when its turn comes
+        if item.fault is None:
+            return item.output_name(task)
+    return f"\0{item.id}"
 
 
 def _batches(source: Source) -> Iterator[list[Item]]:

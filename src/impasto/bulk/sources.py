@@ -179,6 +179,7 @@ class _Shards(Source):
             yield from self._members(name)
 
     def _members(self, name: str) -> Iterator[Item]:
+        """What is in a shard; a damaged one is an item too, with its fault, after what comes before the damage."""
         store, shard = self._where, name.removesuffix(".tar").removesuffix(".TAR")
         try:
             with store.open(name) as file, tarfile.open(fileobj=file, mode="r:") as tar:
@@ -187,8 +188,11 @@ class _Shards(Source):
                     if member.isreg() and not member.issparse() and (is_photo(path) or is_film(path)):
                         yield Item(f"{shard}/{path}", address(store, name), offset=member.offset_data, size=member.size)
                     tar.members.clear()  # type: ignore[attr-defined]  # or it would keep them all
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise DataError(f"{store.shown(name)}: cannot be read as a plain tar file ({_reason(error)})") from error
+        except (tarfile.TarError, EOFError) as error:
+            said = f"{store.shown(name)}: cannot be read as a plain tar file, or not to its end ({_reason(error)})"
+            yield Item(name, address(store, name), fault=said)
+        except OSError as error:
+            raise DataError(f"{store.shown(name)}: cannot be read ({_reason(error)})") from error
 
 
 class _Manifest(Source):

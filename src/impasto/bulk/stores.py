@@ -57,10 +57,12 @@ class Store:
     def __init__(self, url: str | os.PathLike[str]) -> None:
         fsspec = load_library("fsspec", "bulk", "painting in bulk")
         text = os.fspath(url)
-        if not is_url(text):
-            text = str(Path(text).expanduser().absolute())
         try:
-            self._fs, root = fsspec.core.url_to_fs(text, use_listings_cache=False)
+            if is_url(text):
+                self._fs, root = fsspec.core.url_to_fs(text, use_listings_cache=False)
+            else:  # fsspec would take a folder's name with "::" in it for two addresses
+                text = root = str(Path(text).expanduser().absolute())
+                self._fs = fsspec.filesystem("file")
         except (ValueError, ImportError) as error:
             raise OptionError(f"{without_secrets(text)}: cannot be opened ({error})") from error
         protocol = self._fs.protocol

@@ -173,6 +173,9 @@ def _carry_out(run: BulkRun, lines: TextIO | None) -> None:
                     _show(show, record)
     if run.left is not None and last is not None:
         _tell_end(run, run.left, last, lines)
+    elif run.stopped:
+        show_note("stopped before anything was painted")
+        raise typer.Exit(130)
 
 
 def _tell_end(run: BulkRun, left: Left, last: BulkProgress, lines: TextIO | None) -> None:
