@@ -27,14 +27,14 @@ from typing import Any, Final
 from impasto.bulk.local import FINISHING
 from impasto.bulk.lock import LOCKS
 from impasto.bulk.manifest import HOME, noted_by
-from impasto.bulk.stores import Store, TargetError, is_passing
+from impasto.bulk.stores import Store, TargetError, reaching
+from impasto.bulk.targets import BEGUN, PLANS
 from impasto.bulk.work import Item, Row, Task, digest
 from impasto.bulk.worker import Hello, Worker
 from impasto.errors import ImpastoError, OptionError, OutputError, load_library
 
 __all__ = ["RayPool"]
 
-PLANS, BEGUN = f"{HOME}/plans", f"{HOME}/begun"
 PLAN_ITEMS: Final = 20_000  # in one file of the plan
 BLOCK_ITEMS: Final = 16  # in one block, which an actor paints at a time
 SAME_BLOCKS: Final = 16  # files of the plan after which blocks become larger: Ray holds a description of each
@@ -217,18 +217,15 @@ class Painter:
 
     def _said(self, items: list[Item]) -> Iterator[tuple[str, str]]:
         try:
-            if self._worker is None:
-                self._worker = Worker(self._task, self._name)
-                self._worker.begin()
-            yield from self._painted(items, self._worker)
+            with reaching(self._target.url):
+                if self._worker is None:
+                    self._worker = Worker(self._task, self._name)
+                    self._worker.begin()
+                yield from self._painted(items, self._worker)
         except OutputError as error:
             yield "full", str(error)
         except ImpastoError as error:
             yield "failed", str(error)
-        except Exception as error:
-            if not is_passing(error):
-                raise
-            yield "full", f"{self._target.url}: cannot be reached ({type(error).__name__}); run again when it can"
 
     def _painted(self, items: list[Item], worker: Worker) -> Iterator[tuple[str, str]]:
         if self._is_over():
@@ -248,10 +245,8 @@ class Painter:
                 break
             row = noted.get(item.id) or self._paint(item, worker, f"{block}-begun" if earlier else None)
             rows.append(row)
-        worker.flush()
+        worker.flush()  # that the block was begun stays written: its rows may be lost on their way, and asked for again
         yield from (("row", row.to_json()) for row in rows)
-        for folder in (block, f"{block}-begun"):
-            self._target.clear(folder)
 
     def _paint(self, item: Item, worker: Worker, begun: str | None) -> Row:
         if begun is not None:

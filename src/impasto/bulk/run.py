@@ -16,7 +16,7 @@ from impasto.bulk.lock import TargetLock
 from impasto.bulk.manifest import HOME, Ledger, Rows, compact, load_ledger
 from impasto.bulk.report import Tally, write_report
 from impasto.bulk.sources import Source, open_source
-from impasto.bulk.stores import Store
+from impasto.bulk.stores import Store, reaching
 from impasto.bulk.targets import FolderTarget, open_target
 from impasto.bulk.work import FORMAT, Item, Row, Task, digest, recipe_key
 from impasto.bulk.worker import Hello, task_key
@@ -151,12 +151,13 @@ class BulkRun:
             DataError: the source or the manifest cannot be read.
         """
         source = open_source(self.source)
-        self._check_places(source)
-        with self._lock:
-            try:
-                yield from self._run(source)
-            finally:
-                self.pool.close()
+        with reaching(self._target.url):
+            self._check_places(source)
+            with self._lock:
+                try:
+                    yield from self._run(source)
+                finally:
+                    self.pool.close()
 
     def _run(self, source: Source) -> Generator[BulkProgress, None, None]:
         with closing(open_target(self._target, self.task, f"{self.task.run}-end")) as target:

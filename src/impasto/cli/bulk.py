@@ -190,10 +190,13 @@ def _tell_end(run: BulkRun, left: Left, last: BulkProgress, lines: TextIO | None
     if run.stopped:
         show_note("stopped: the same command goes on with what is left")
         raise typer.Exit(130)
+    unreached = left.to_paint - counted.done - counted.failed
+    if unreached > 0:
+        show_error(f"{unreached} were not reached: run the same command again")
     if counted.failed:
         kinds = ", ".join(f"{count} {kind}" for kind, count in counted.kinds.most_common())
         show_error(f"{counted.failed} could not be painted ({kinds}): the report names them")
-    if counted.failed or left.given_up:
+    if counted.failed or left.given_up or unreached > 0:
         raise typer.Exit(1)
 
 
