@@ -163,7 +163,7 @@ def test_sigterm_lets_a_cluster_finish_what_is_in_hand(
     assert 1 <= last["done"] < last["total"] == 46
     assert len([path for path in target.rglob("*") if path.suffix in (".jpg", ".png", ".webp")]) == last["done"]
     assert len(list(Rows(Store(target)))) == last["done"]
-    for folder in ("locks", "plans", "begun"):
+    for folder in ("locks", "plans"):
         assert [path for path in (target / ".impasto" / folder).rglob("*") if path.is_file()] == []
 
 

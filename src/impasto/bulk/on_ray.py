@@ -63,7 +63,7 @@ class RayPool:
         self._ray: Any = load_library("ray", "ray", "painting on a cluster")
         self._task, self._wanted, self._address = task, workers, address
         self._target = Store(task.target)
-        self._started = False
+        self._started = self._told_actors = False
         self._stopping: float | None = None
         if "://" not in task.target and address is not None:
             self._target.make_folder()
@@ -123,22 +123,31 @@ class RayPool:
             for batch in _in_background(batches):
                 if batch is not None:
                     yield from self._told(batch.to_pylist())
-                if self._stopping is not None and time.monotonic() > self._stopping:
+                if self._is_time_to_go():
                     return
         except self._ray.exceptions.RayError as error:
             raise ImpastoError(f"Ray gave up: {str(error).strip().splitlines()[-1][:300]}") from error
         finally:
             self._target.clear(f"{PLANS}/{self._task.run}")
-            self._target.clear(f"{BEGUN}/{self._task.run}")
+            if not self._told_actors:  # or one that is late would go on
+                self._target.clear(f"{BEGUN}/{self._task.run}")
 
     def stop(self) -> None:
         """Let those who paint finish the pictures they have in hand, in bounded time; `paint` then comes to its end."""
         self._stopping = self._stopping or time.monotonic() + FINISHING
-        with suppress(TargetError):
-            self._target.put(f"{BEGUN}/{self._task.run}/stop", b"")
+
+    def _is_time_to_go(self) -> bool:
+        """Whether it is to stop, and those who paint have had their time; they are told first."""
+        if self._stopping is None:
+            return False
+        if not self._told_actors:
+            with suppress(TargetError):
+                self._target.put(f"{BEGUN}/{self._task.run}/stop", b"")
+                self._told_actors = True
+        return time.monotonic() > self._stopping
 
     def close(self) -> None:
-        """Let go of the cluster, which ends its actors; a Ray that was started for us ends."""
+        """Let go of the cluster, which ends its actors; a Ray that was started for us ends. Twice does no harm."""
         if self._started:
             self._started = False
             self._ray.shutdown()

@@ -44,7 +44,7 @@ class Pool(Protocol):
         """Let those who paint finish what is in hand."""
 
     def close(self) -> None:
-        """End all, whatever they do."""
+        """End all, whatever they do. Twice does no harm."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +173,7 @@ class BulkRun:
         ledger = load_ledger(Rows(self._target))
         self.left = left = survey(source, ledger, self.task, key, retries=self._retries, new_recipe=self._new_recipe)
         yield from self._counted(left, self._to_paint(source, ledger, key))
+        self.pool.close()  # nobody notes anything while rows are put together
         if not self.stopped:
             target.pack_all()
         self.tally.twice += compact(self._target)
