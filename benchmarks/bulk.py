@@ -483,9 +483,9 @@ def memory(given: argparse.Namespace) -> None:
         command = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         seen: list[tuple[int, float, float]] = []
         for line in command.stdout:
-            workers = [held(one) for one in where.workers(command.pid)]
-            if workers:
-                seen.append((json.loads(line)["done"], statistics.mean(workers) / 1e6, held(command.pid) / 1e6))
+            workers, record = [held(one) for one in where.workers(command.pid)], json.loads(line)
+            if workers and "ended" not in record:  # when rows have been put together, and the report been made
+                seen.append((record["done"], statistics.mean(workers) / 1e6, held(command.pid) / 1e6))
         command.wait()
     for goal in (500, 1000, 2000, 3000, 4000, given.pictures):
         done, worker, driver = min(seen, key=lambda one: abs(one[0] - goal))

@@ -25,12 +25,14 @@ from impasto.bulk.work import Item, Row, run_name
 pytest.importorskip("ray")
 
 
-def blocks(photos: Path) -> dict[str, list[str]]:
-    names = ["a.jpg", "b.png", "d.jpg"]
-    return {"item": [Item(name, str(photos / name)).to_json() for name in names]}
+def block(photos: Path, target: Path) -> dict[str, list[object]]:
+    """Of a plan that lies in the target, as Ray hands it to a painter."""
+    lines = [Item(name, str(photos / name)).to_json() + "\n" for name in ("a.jpg", "b.png", "d.jpg")]
+    Store(target).put(".impasto/plans/x.jsonl", f"before\n{''.join(lines)}after\n".encode())
+    return {"name": [".impasto/plans/x.jsonl"], "place": [7], "size": [sum(map(len, lines))]}
 
 
-def rows_of(painter: Painter, batch: dict[str, list[str]]) -> list[Row]:
+def rows_of(painter: Painter, batch: dict[str, list[object]]) -> list[Row]:
     (said,) = painter(batch)
     assert set(said["kind"]) <= {"row", "again", "over"}, said
     return [Row.from_json(text) for kind, text in zip(said["kind"], said["text"], strict=True) if kind == "row"]
@@ -63,11 +65,11 @@ def test_a_block_that_was_begun_goes_on_where_the_one_before_was_killed(
     with monkeypatch.context() as patch:
         patch.setattr(Worker, "_painted", killed)
         with pytest.raises(Killed):
-            rows_of(first, blocks(photos))
+            rows_of(first, block(photos, tmp_path / "out"))
     second = Painter(task)
-    assert [row.id for row in rows_of(second, blocks(photos))] == ["a.jpg", "b.png", "d.jpg"]
+    assert [row.id for row in rows_of(second, block(photos, tmp_path / "out"))] == ["a.jpg", "b.png", "d.jpg"]
     third = Painter(task)  # what the second one said was lost on its way
-    assert [row.id for row in rows_of(third, blocks(photos))] == ["a.jpg", "b.png", "d.jpg"]
+    assert [row.id for row in rows_of(third, block(photos, tmp_path / "out"))] == ["a.jpg", "b.png", "d.jpg"]
     assert Counter(row.id for row in Rows(Store(tmp_path / "out"))) == {"a.jpg": 1, "b.png": 1, "d.jpg": 1}
 
 
@@ -88,14 +90,14 @@ def test_a_picture_that_kills_again_and_again_is_given_up(
     monkeypatch.setattr(Worker, "_painted", deadly)
     for _ in range(3):
         with pytest.raises(Killed):
-            rows_of(Painter(task), blocks(photos))
-    found = {row.id: row.kind for row in rows_of(Painter(task), blocks(photos))}
+            rows_of(Painter(task), block(photos, tmp_path / "out"))
+    found = {row.id: row.kind for row in rows_of(Painter(task), block(photos, tmp_path / "out"))}
     assert found == {"a.jpg": None, "b.png": "WorkerError", "d.jpg": None}
 
 
 def test_an_actor_whose_run_is_gone_paints_no_more(photos: Path, tmp_path: Path, task_for) -> None:
     task = task_for(tmp_path / "out")
-    assert rows_of(Painter(task), blocks(photos)) == []
+    assert rows_of(Painter(task), block(photos, tmp_path / "out")) == []
 
 
 def test_files_of_a_request_travel_with_it(photos: Path, tmp_path: Path, task_for) -> None:
@@ -105,7 +107,7 @@ def test_files_of_a_request_travel_with_it(photos: Path, tmp_path: Path, task_fo
     assert target.read(place) == (photos / "c.webp").read_bytes()
     (photos / "c.webp").unlink()
     hold(tmp_path / "out", task.run)
-    assert [row.kind for row in rows_of(Painter(task), blocks(photos))] == [None] * 3
+    assert [row.kind for row in rows_of(Painter(task), block(photos, tmp_path / "out"))] == [None] * 3
 
 
 def test_whoever_waits_for_a_cluster_looks_at_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:

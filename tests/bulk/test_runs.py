@@ -172,6 +172,9 @@ def test_targets_that_are_refused(photos: Path, tmp_path: Path, paint, task_for)
     for target in (photos, photos / "painted", tmp_path):
         with pytest.raises(OutputError, match="lie within each other"):
             paint(photos, task_for(target))
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match="file: is a file; give a folder"):
+        paint(photos, task_for(tmp_path / "file"))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("mine")
     with pytest.raises(OutputError, match=r"holds files that no such run has put there, such as letter\.txt"):
@@ -191,6 +194,34 @@ def test_what_is_wrong_with_the_task_is_told_before_any_picture(photos: Path, tm
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no pictures or films"):
         paint(tmp_path / "empty", task_for(tmp_path / "out"))
+
+
+def test_names_of_any_bytes_and_one_that_is_too_long(tmp_path: Path, photos: Path, paint, task_for) -> None:
+    odd = tmp_path / "a::b"
+    names = ["\udcff.jpg", "new\nline.jpg", "*?[x]{a,b}.jpg", "100%#.jpg", "n" * 251 + ".jpg"]
+    odd.mkdir()
+    for name in names:
+        (odd / name).write_bytes((photos / "a.jpg").read_bytes())
+    run, _ = paint(odd, task_for(tmp_path / "out::put"))
+    assert (run.tally.done, run.tally.failed) == (5, 0)
+    assert outputs(tmp_path / "out::put") == set(names)
+    assert verified(tmp_path / "out::put").good == 5
+    run, records = paint(odd, task_for(tmp_path / "other", format="webp"))
+    assert (run.tally.done, run.tally.failed) == (4, 1)
+    said = next(record.row.error for record in records if record.row is not None and record.row.error)
+    assert "nnn.webp: the name is too long for this store" in said
+    run, _ = paint(odd, task_for(tmp_path / "other", format="webp"), retry_failed=0)
+    assert run.left.given_up == 1
+
+
+def test_a_shard_that_is_cut_short_is_a_row(photos: Path, tmp_path: Path, paint, task_for) -> None:
+    with tarfile.open(tmp_path / "in.tar", "w") as tar:
+        tar.add(photos / "a.jpg", "a.jpg")
+        tar.add(photos / "b.png", "b.png")
+        end = tar.offset  # of the picture, padded
+    os.truncate(tmp_path / "in.tar", end - 1)
+    run, _ = paint(tmp_path / "in.tar", task_for(tmp_path / "out"))
+    assert (run.tally.done, run.tally.failed, run.tally.kinds) == (2, 1, {"DataError": 1})
 
 
 def test_tar_shards_in_and_out(photos: Path, tmp_path: Path, paint, task_for) -> None:

@@ -42,8 +42,8 @@ MOST_DEATHS: Final = 2  # of actors known to have painted one item, after which 
 OBJECT_STORE: Final = 128 << 20  # bytes, of a Ray that is started for us
 LOOKS_EVERY: Final = 2.0  # seconds after which an actor looks whether its run still holds the target
 LISTENS: Final = 0.5  # seconds after which whoever waits for actors looks at the clock
-Block = tuple[str, int, int]
-"""A file of the plan, and from where to where a block lies in it, in bytes."""
+Block = dict[str, Any]
+"""``name`` of a file of the plan, and ``place`` and ``size`` of a block in it, in bytes."""
 
 
 class RayPool:
@@ -104,12 +104,10 @@ class RayPool:
         data = self._ray.data
         data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        plan = data.read_datasource(
-            _source_of(data, self._task.target, blocks),
-            override_num_blocks=len(blocks),
-            num_cpus=0,  # or a pool as large as the cluster leaves it none, and waits for what is not read for ever
-        )
-        rows = plan.map_batches(
+        # Where blocks lie, and no tasks that read them: a pool as large as the cluster leaves these no CPU, and
+        # for each that asks for none Ray starts a process.
+        places = data.from_items(blocks, override_num_blocks=len(blocks))
+        rows = places.map_batches(
             Painter,
             batch_size=None,
             compute=data.ActorPoolStrategy(min_size=1, max_size=self._most, max_tasks_in_flight_per_actor=2),
@@ -195,7 +193,7 @@ class RayPool:
         many = BLOCK_ITEMS * (1 + number // SAME_BLOCKS)
         for at in range(0, len(lines), many):
             size = sum(map(len, lines[at : at + many]))
-            yield name, place, size
+            yield {"name": name, "place": place, "size": size}
             place += size
 
     def _told(self, said: Iterable[Mapping[str, str]]) -> Iterator[Row]:
@@ -220,13 +218,15 @@ class Painter:
         self._looked, self._over = 0.0, False
 
     def __call__(self, batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Paint a block; gives the rows, or why nothing is painted any more."""
-        said = list(self._said([Item.from_json(text) for text in batch["item"]]))
+        """Paint a block, whose place is given; gives the rows, or why nothing is painted any more."""
+        said = list(self._said(*(str(batch[key][0]) for key in ("name", "place", "size"))))
         yield {"kind": [kind for kind, _ in said], "text": [text for _, text in said]}
 
-    def _said(self, items: list[Item]) -> Iterator[tuple[str, str]]:
+    def _said(self, name: str, place: str, size: str) -> Iterator[tuple[str, str]]:
         try:
             with reaching(self._target.url):
+                text = self._target.read_part(name, int(place), int(size)).decode("utf-8", "surrogatepass")
+                items = [Item.from_json(line) for line in text.split("\n")[:-1]]
                 if self._worker is None:
                     self._worker = Worker(self._task, self._name)
                     self._worker.begin()
@@ -347,29 +347,3 @@ def _own_sigterm() -> Iterator[None]:
 def _needs(each: Mapping[str, float]) -> Iterator[tuple[str, float]]:
     names = {"num_cpus": "CPU", "num_gpus": "GPU"}
     return ((names[name], count) for name, count in each.items())
-
-
-def _source_of(data: Any, target: str, blocks: list[Block]) -> Any:
-    """Ray's description of a plan: a task that reads each block."""
-    pa: Any = load_library("pyarrow", "ray", "painting on a cluster")
-
-    def read(block: Block) -> Any:
-        name, place, size = block
-        lines = Store(target).read_part(name, place, size).decode("utf-8", "surrogatepass").splitlines()
-        return [pa.table({"item": lines})]
-
-    class Plan(data.Datasource):  # type: ignore[misc]
-        def estimate_inmemory_data_size(self) -> int:
-            return sum(size for _, _, size in blocks)
-
-        def get_read_tasks(self, parallelism: int, *_given: Any, **_more: Any) -> list[Any]:
-            meta = data.block.BlockMetadata
-            return [
-                data.ReadTask(
-                    lambda block=block: read(block),
-                    meta(num_rows=None, size_bytes=block[2], input_files=None, exec_stats=None),
-                )
-                for block in blocks
-            ]
-
-    return Plan()

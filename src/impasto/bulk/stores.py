@@ -25,6 +25,7 @@ __all__ = [
     "Entry",
     "Store",
     "TargetError",
+    "UnfitNameError",
     "is_of_store",
     "is_passing",
     "is_url",
@@ -45,6 +46,10 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[a-z]+)?://")
 
 class TargetError(OutputError):
     """The target cannot be written or read at all, so that the run has to stop; what is done stays done."""
+
+
+class UnfitNameError(OutputError):
+    """A name that the store cannot have, such as one that is too long: others may do."""
 
 
 class Entry(NamedTuple):
@@ -274,8 +279,12 @@ class Store:
             except TargetError:
                 raise
             except OutputError as error:
+                if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENAMETOOLONG:
+                    raise UnfitNameError(_too_long(shown_as)) from error
                 raise TargetError(str(error)) from error
             except OSError as error:
+                if error.errno == errno.ENAMETOOLONG:
+                    raise UnfitNameError(_too_long(shown_as)) from error
                 if isinstance(error, FileNotFoundError) and not error.errno:
                     raise TargetError(f"{shown_as}: there is no such bucket or folder; make it first") from error
                 if error.errno in _LASTING:
@@ -291,11 +300,17 @@ def reaching(name: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (*_LASTING, errno.ENOTDIR, errno.EISDIR):
+            raise TargetError(str(output_error(name, error))) from error
         if isinstance(error, PermissionError):
             raise TargetError(f"{name}: the store allows no access ({_told(error)}); check your rights") from error
         if is_of_store(error):
             raise TargetError(f"{name}: cannot be reached ({_told(error)}); run again when it can") from error
         raise
+
+
+def _too_long(name: str) -> str:
+    return f"{name}: the name is too long for this store; give the picture a shorter `id` in a manifest"
 
 
 def retried(call: Callable[[], T]) -> T:

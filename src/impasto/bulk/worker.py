@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from impasto.bulk.manifest import RowWriter
-from impasto.bulk.stores import Store, TargetError, is_url, without_secrets
+from impasto.bulk.stores import Store, TargetError, UnfitNameError, is_url, without_secrets
 from impasto.bulk.targets import open_target
 from impasto.bulk.work import Item, Row, Task, digest, recipe_key
 from impasto.core.threads import share_cores
@@ -122,7 +122,8 @@ class Worker:
         except TargetError:
             raise
         except Exception as error:
-            if isinstance(error, OutputError) and isinstance(error.__cause__, OSError):
+            is_name = isinstance(error, UnfitNameError)
+            if not is_name and isinstance(error, OutputError) and isinstance(error.__cause__, OSError):
                 raise
             said = _sentence(item, error).replace(shown(self._copy_of(item)), shown(item.id))
             row = replace(row, kind=_kind(error), error=said)
