@@ -145,7 +145,9 @@ def test_rows_of_a_manifest_have_options_of_their_own(photos: Path, tmp_path: Pa
     assert outputs(target) == {"one.jpg", "two.jpg"}
     assert (run.tally.done, run.tally.failed) == (2, 1)
     assert (target / "one.jpg").read_bytes() != (target / "two.jpg").read_bytes()
-    assert "nosuch" in next(record.row.error for record in records if record.row is not None and record.row.error)
+    (said,) = [record.row.error for record in records if record.row is not None and record.row.error]
+    assert said.startswith("three: ")
+    assert "nosuch" in said
     assert len({row.recipe for row in rows(target)}) == 3
     manifest.write_text("path,id,style,strength\na.jpg,one,great-wave,\n")
     with pytest.raises(OptionError, match="one: was painted with other options than its row has now"):
@@ -241,7 +243,8 @@ def test_tar_shards_in_and_out(photos: Path, tmp_path: Path, paint, task_for) ->
 
 def test_what_is_damaged_or_missing_is_found_and_painted_again(photos: Path, tmp_path: Path, paint, task_for) -> None:
     target = tmp_path / "out"
-    paint(photos, task_for(target))
+    paint(photos, task_for(target, "the-scream"))
+    paint(photos, task_for(target), new_recipe=True)
     whole = (target / "a.jpg").read_bytes()
     (target / "a.jpg").write_bytes(whole[:-20] + b"x" * 20)  # its recipe is still there
     (target / "b.png").unlink()

@@ -143,6 +143,14 @@ def test_what_is_wrong_with_a_source_is_told(tmp_path: Path, name: str, text: st
         list(open_source(str(tmp_path / name)).items())
 
 
+def test_a_name_alone_is_one_of_the_working_folder(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    Path("rows.csv").write_text("path\na.jpg\n")
+    for name in ("rows.csv", "./rows.csv", "a.jpg", "a.*"):
+        (item,) = open_source(name).items()
+        assert Path(item.source).samefile("a.jpg")
+
+
 def test_a_source_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no such folder, file or pattern"):
         open_source(str(tmp_path / "nothing"))

@@ -15,7 +15,7 @@ from impasto.bulk.manifest import Rows, RowWriter
 from impasto.bulk.run import read_job
 from impasto.bulk.stores import Store, reaching, without_secrets
 from impasto.bulk.targets import REPORTS, open_target
-from impasto.bulk.work import Task, digest
+from impasto.bulk.work import Row, Task, digest
 from impasto.errors import DataError
 
 __all__ = ["Status", "Verified", "status", "verify"]
@@ -173,8 +173,11 @@ def _note(target: Store, writer: str, faults: dict[bytes, str], found: Verified)
     if not faults:
         return
     rows = RowWriter(target, writer)
-    lost = [row for row in Rows(target) if row.done and digest(row.output or "") in faults]
-    for row in lost:
+    lost: dict[str, Row] = {}
+    for row in Rows(target):
+        if row.done and digest(row.output or "") in faults and row.time >= lost.get(row.id, row).time:
+            lost[row.id] = row
+    for row in lost.values():
         kind = faults[digest(row.output or "")]
         if kind == "Missing":
             found.add("missing", row.output or "")

@@ -289,7 +289,7 @@ def survey(source: Source, ledger: Ledger, task: Task, key: str, *, retries: int
         names.append(np.frombuffer(b"".join(digest(_output(item, task)) for item in items), np.uint64))
     if (twice := _twice(ids)) is not None:
         name = next(item.id for item in source.items() if digest(item.id) == twice)
-        raise OptionError(f"{name!r} is the id of two pictures: give each an `id` of its own")
+        raise OptionError(f"{name!r} is the id of two pictures: leave one out, or give each an `id` of its own")
     if (twice := _twice(names)) is not None:
         both = [item for item in source.items() if digest(_output(item, task)) == twice]
         raise OptionError(

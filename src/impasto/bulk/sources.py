@@ -68,8 +68,8 @@ def open_source(where: str) -> Source:
         if not name and store.is_folder():
             return _Folder(store)
         if not name:
-            folder, _, name = folder.rstrip("/").rpartition("/")
-            store = Store(folder or "/")
+            folder, slash, name = folder.rstrip("/").rpartition("/")
+            store = Store(folder or slash or ".")
         if is_pattern(name):
             return _Pattern(store, name)
         is_there = store.exists(name)

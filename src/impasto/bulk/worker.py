@@ -284,6 +284,8 @@ def _kind(error: Exception) -> str:
 def _sentence(item: Item, error: Exception) -> str:
     """Why there is no painting, in one sentence that names the item."""
     said = without_secrets(shown(str(error).partition("\n")[0]))[:400]
+    if isinstance(error, OptionError):  # which speaks of the option alone
+        return f"{shown(item.id)}: {said}"
     if isinstance(error, ImpastoError):
         return said
     return f"{shown(item.id)}: could not be painted: {type(error).__name__}{said and ': '}{said}"
