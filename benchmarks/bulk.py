@@ -4,6 +4,7 @@
     python benchmarks/bulk.py speed [--pictures 120] [--rounds 3] [--on local|ray]
     python benchmarks/bulk.py memory [--pictures 5000] [--on local|ray]
     python benchmarks/bulk.py ids [--ids 1000000]
+    python benchmarks/bulk.py costs [--sides 512 1024 2048] [--core-hour 0.04] [--gets 0.0004] [--puts 0.005]
 
 ``faults`` paints pictures of 96 px while every few seconds a worker is killed, once the one who hands out, once a node
 (on one machine: all of its processes at once), and while two of a hundred calls of the store fail. It begins again
@@ -11,8 +12,9 @@ until a run comes to its end, then counts outputs, rows of the manifest and hash
 
 ``speed`` compares pictures a second at 512 px with a plain loop of one engine for each core, in turns. ``memory`` tells
 what workers hold after 500 pictures and at the end. ``ids`` makes a target of a million finished ids and tells how long
-a run takes to know what is left, and in what memory. A Ray cluster is one of this machine, by Ray's test utility;
-with ``--nodes 0`` it is the one that the command itself starts.
+a run takes to know what is left, and in what memory. ``costs`` measures what a picture takes of a core and of an object
+store, and tells what a million come to at the prices that are given. A Ray cluster is one of this machine, by Ray's
+test utility; with ``--nodes 0`` it is the one that the command itself starts.
 """
 
 from __future__ import annotations
@@ -41,9 +43,20 @@ from PIL import Image
 
 ERRORS = 0.02  # of a store's calls
 STYLE = ("--style", "great-wave", "--engine", "light")
+ACTOR = "ray::MapWorker"
 COMMAND = (sys.executable, "-c", "from impasto.cli.app import main; main()", "bulk")
 S3 = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}  # moto asks for some
-RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Several nodes on a machine that computes are slow to start, and slow to answer.
+    "RAY_worker_register_timeout_seconds": "300",
+    "RAY_agent_register_timeout_ms": "300000",
+    "RAY_gcs_server_request_timeout_seconds": "120",
+    "RAY_gcs_server_port_wait_time_s": "120",
+    "RAY_health_check_timeout_ms": "30000",
+}
+STARTS = 4  # times that a node is started which has not been heard of after half a minute
 
 # A plug-in of fsspec's: a local folder whose calls fail now and then, before or after they do what they are asked.
 SHAKY = """
@@ -109,10 +122,8 @@ def held(process: int) -> int:
 class Machine:
     """This machine alone: workers are below the command."""
 
-    title = "spawn_main"
-
     def __init__(self, address: str = "local") -> None:
-        self.address = address
+        self.address, self.title = address, "spawn_main" if address == "local" else ACTOR
 
     def workers(self, command: int) -> list[int]:
         return children(command, self.title)
@@ -125,16 +136,28 @@ class Machine:
 class Nodes(Machine):
     """A Ray cluster on this machine, one CPU a node."""
 
-    title = "ray::MapWorker"
-
     def __init__(self, count: int) -> None:
         os.environ.update(RAY)
         from ray.cluster_utils import Cluster
 
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        for _ in range(count):
-            self.cluster.add_node(num_cpus=1)
-        self.address = f"ray={self.cluster.address}"
+        self.cluster = Cluster()
+        self.add_node(num_cpus=0, include_dashboard=False)
+        for number in range(count):
+            self.add_node(num_cpus=1)
+            print(f"\rnodes: {number + 1}", end="", flush=True)
+        super().__init__(f"ray={self.cluster.address}")
+
+    def add_node(self, **about: object) -> None:
+        """One after the other: each starts six processes."""
+        for left in reversed(range(STARTS)):
+            try:
+                self.cluster.add_node(wait=False, **about)
+            except Exception as error:
+                if not left or "timed out" not in str(error):
+                    raise
+                print(f"\n{error}", flush=True)
+            else:
+                return
 
     def workers(self, command: int) -> list[int]:
         return children(os.getpid(), self.title)
@@ -142,7 +165,7 @@ class Nodes(Machine):
     def kill_node(self, command: int) -> None:
         """One of them, and another comes in its place."""
         self.cluster.remove_node(random.choice(sorted(self.cluster.worker_nodes, key=str)), allow_graceful=False)
-        self.cluster.add_node(num_cpus=1)
+        self.add_node(num_cpus=1)
 
 
 @contextmanager
@@ -158,20 +181,20 @@ def machine(on: str, nodes: int) -> Iterator[Machine]:
 
 
 @contextmanager
-def store(kind: str, folder: Path) -> Iterator[tuple[str, str]]:
-    """Addresses of source and target in a store that fails now and then."""
+def store(kind: str, folder: Path, errors: float = ERRORS) -> Iterator[tuple[str, str]]:
+    """Addresses of source and target in a store of whose calls some fail."""
     if kind == "local":
         plug = folder / "plug"
         (plug / "shaky-1.dist-info").mkdir(parents=True)
         (plug / "shaky-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: shaky\nVersion: 1\n")
         (plug / "shaky-1.dist-info" / "entry_points.txt").write_text("[fsspec.specs]\nshaky = shaky:Shaky\n")
-        (plug / "shaky.py").write_text(SHAKY.format(errors=ERRORS))
+        (plug / "shaky.py").write_text(SHAKY.format(errors=errors))
         os.environ["PYTHONPATH"] = os.pathsep.join([str(plug), *filter(None, [os.environ.get("PYTHONPATH")])])
         sys.path.insert(0, str(plug))
         yield f"shaky://{folder}/photos", f"shaky://{folder}/out"
         return
     os.environ.update(S3)
-    server = get_context("spawn").Process(target=serve_s3, args=(folder / "port",), daemon=True)
+    server = get_context("spawn").Process(target=serve_s3, args=(folder / "port", errors), daemon=True)
     server.start()
     while not (folder / "port").exists():
         time.sleep(0.1)
@@ -188,15 +211,24 @@ def store(kind: str, folder: Path) -> Iterator[tuple[str, str]]:
         server.kill()
 
 
-def serve_s3(port_file: Path) -> None:
-    """moto's server on a free port of loopback; from then on some requests are answered with 503, before or after."""
+def serve_s3(port_file: Path, errors: float) -> None:
+    """moto's server on a free port of loopback.
+
+    Some requests are answered with 503, before or after they were done. Asked for ``/requests`` it tells how many there
+    were of each kind.
+    """
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
     inner, shaken = DomainDispatcherApplication(create_backend_app), random.Random(0)
+    kinds = Counter[str]()
 
     def application(environment, answer):
-        fails = environment["PATH_INFO"].startswith("/painted/") and shaken.random() < ERRORS
+        if environment["PATH_INFO"] == "/requests":
+            answer("200 OK", [("Content-Type", "application/json")])
+            return [json.dumps(kinds).encode()]
+        kinds["LIST" if "list-type" in environment["QUERY_STRING"] else environment["REQUEST_METHOD"]] += 1
+        fails = environment["PATH_INFO"].startswith("/painted/") and shaken.random() < errors
         if fails and shaken.random() < 0.5:
             answer("503 Slow Down", [("Content-Type", "application/xml")])
             return [b"<Error><Code>SlowDown</Code><Message>for a moment</Message></Error>"]
@@ -317,8 +349,9 @@ def check(given: argparse.Namespace, target: str, told: Counter[str], seconds: f
 # -- speed and memory ---------------------------------------------------------------------------------------------
 
 
-def loop(files: list[str], folder: str, results) -> None:
-    """What one engine does with one core, in a plain loop."""
+def loop(files: list[str], folder: str, results, paints: str = "light") -> None:
+    """What one engine does with one core, in a plain loop: when each picture was finished, and the core's seconds."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when it loads
     from impasto.core.threads import share_cores
 
     share_cores(1)
@@ -326,14 +359,14 @@ def loop(files: list[str], folder: str, results) -> None:
     from impasto.stylizer.job import Output
     from impasto.stylizer.request import StylizeRequest
 
-    engine, request = Engine(), StylizeRequest.of(style="great-wave", engine="light")
+    engine, request = Engine(), StylizeRequest.of(style="great-wave", engine=paints)
     marks = []
     for file in files:
         output = Output(f"{folder}/{Path(file).name}", force=True)
         with engine.job(file, request, output=output) as job:
             for _ in job.run():
                 pass
-        marks.append(time.monotonic())
+        marks.append((time.monotonic(), time.process_time()))
     results.put(marks)
 
 
@@ -351,7 +384,7 @@ def plain(files: list[str], folder: Path) -> float:
     workers = [context.Process(target=loop, args=(files[n::cores], str(folder), results)) for n in range(cores)]
     for worker in workers:
         worker.start()
-    marks = [mark for _ in workers for mark in results.get()]
+    marks = [mark for _ in workers for mark, _ in results.get()]
     for worker in workers:
         worker.join()
     return rate(marks, 2 * cores)
@@ -384,6 +417,56 @@ def speed(given: argparse.Namespace) -> None:
         print(f"{given.on}: median {statistics.median(pairs):.1%} of a plain loop, {given.pictures} pictures of 512 px")
 
 
+def one_core(files: list[str], folder: Path, paints: str) -> tuple[float, float]:
+    """Seconds of a picture by the clock and of the core, both the median; the first few warm up."""
+    context = get_context("spawn")
+    results = context.Queue()
+    worker = context.Process(target=loop, args=(files, str(folder), results, paints))
+    worker.start()
+    marks = np.array(results.get())  # (pictures, 2)
+    worker.join()
+    clock, core = np.median(np.diff(marks, axis=0)[2:], axis=0)
+    return float(clock), float(core)
+
+
+def requests_of_a_picture(folder: Path, pictures: int) -> dict[str, float]:
+    """What an object store is asked for a picture, by kind: of twice as many pictures less those of as many."""
+    from urllib.request import urlopen
+
+    make_pictures(folder / "photos", 2 * pictures, 96)
+    counts: list[Counter[str]] = [Counter()]
+    with store("s3", folder, 0.0) as (source, target):
+        for part, painted in ((f"{source}/**/*[02468].jpg", "half"), (source, "all")):
+            before = json.loads(urlopen(f"{os.environ['AWS_ENDPOINT_URL']}/requests").read())
+            subprocess.run((*COMMAND, part, f"{target}-{painted}", *STYLE), check=True, capture_output=True)
+            after = json.loads(urlopen(f"{os.environ['AWS_ENDPOINT_URL']}/requests").read())
+            counts.append(Counter(after) - Counter(before))
+    return {kind: (counts[2][kind] - counts[1][kind]) / pictures for kind in counts[2]}
+
+
+def costs(given: argparse.Namespace) -> None:
+    print("| long side | engine | core seconds a picture | core hours a million | at the price given |")
+    print("|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(prefix="bulk-") as name:
+        for side in given.sides:
+            photos = Path(name, str(side))
+            make_pictures(photos, given.pictures, side)
+            for paints in given.engines:
+                Path(name, "painted").mkdir(exist_ok=True)
+                clock, core = one_core(sorted(map(str, photos.rglob("*.jpg"))), Path(name, "painted"), paints)
+                hours = core * 1e6 / 3600
+                print(f"| {side} px | {paints} | {core:.3f} | {hours:.0f} | {hours * given.core_hour:.2f} |", end="")
+                print(f"  {clock:.3f} s by the clock" if clock > 1.1 * core else "", flush=True)
+        if given.gets or given.puts:
+            asked = requests_of_a_picture(Path(name, "s3"), 100)
+    if given.gets or given.puts:
+        puts = sum(asked.get(kind, 0) for kind in ("PUT", "LIST", "POST"))
+        gets = sum(asked.get(kind, 0) for kind in ("GET", "HEAD"))
+        print("an object store is asked for each: " + ", ".join(f"{n:.2f} {kind}" for kind, n in asked.items()))
+        price = (gets * given.gets + puts * given.puts) * 1e3
+        print(f"a million: {price:.2f}, at {given.gets} a thousand GET and HEAD, {given.puts} a thousand others")
+
+
 def memory(given: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="bulk-") as name, machine(given.on, given.nodes) as where:
         folder = Path(name)
@@ -400,9 +483,9 @@ def memory(given: argparse.Namespace) -> None:
         command = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         seen: list[tuple[int, float, float]] = []
         for line in command.stdout:
-            workers = [held(one) for one in where.workers(command.pid)]
-            if workers:
-                seen.append((json.loads(line)["done"], statistics.mean(workers) / 1e6, held(command.pid) / 1e6))
+            workers, record = [held(one) for one in where.workers(command.pid)], json.loads(line)
+            if workers and "ended" not in record:  # when rows have been put together, and the report been made
+                seen.append((record["done"], statistics.mean(workers) / 1e6, held(command.pid) / 1e6))
         command.wait()
     for goal in (500, 1000, 2000, 3000, 4000, given.pictures):
         done, worker, driver = min(seen, key=lambda one: abs(one[0] - goal))
@@ -480,6 +563,14 @@ def main() -> None:
         kind.add_argument("--store", choices=("local", "s3"), default="local")
         kind.add_argument("--every", type=float, default=5.0)
         kind.add_argument("--rounds", type=int, default=3)
+    kind = kinds.add_parser("costs")
+    kind.set_defaults(run=costs)
+    kind.add_argument("--sides", type=int, nargs="+", default=[512, 1024, 2048])
+    kind.add_argument("--engines", choices=("light", "torch"), nargs="+", default=["light", "torch"])
+    kind.add_argument("--pictures", type=int, default=15)
+    kind.add_argument("--core-hour", type=float, default=0.04, help="price of a core for an hour")
+    kind.add_argument("--gets", type=float, default=0.0004, help="price of a thousand GET and HEAD; 0: no store")
+    kind.add_argument("--puts", type=float, default=0.005, help="price of a thousand PUT, POST and listings")
     kind = kinds.add_parser("ids")
     kind.set_defaults(run=ids)
     kind.add_argument("--ids", type=int, default=1_000_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,5 +73,27 @@ def task_for() -> Callable[..., Task]:
     def make(target: Path | str, style: str = "great-wave", **more) -> Task:
         request = StylizeRequest.of(style=style, engine="light", **more.pop("options", {}))
         return Task(request.to_json(), more.pop("output", {}), str(target), run=run_name(), **more)
+
+    return make
+
+
+@pytest.fixture
+def slowly(tmp_path: Path) -> Callable[[pytest.MonkeyPatch, float], None]:
+    """Has processes that are started from now on take at least so many seconds for a picture."""
+
+    def make(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        (tmp_path / "slow").mkdir()
+        (tmp_path / "slow" / "sitecustomize.py").write_text(
+            "import sys, time, importlib.abc\n"
+            "class Slow(importlib.abc.MetaPathFinder):\n"
+            "    def find_spec(self, name, path, target=None):\n"
+            "        if name == 'impasto.bulk.local':\n"
+            "            sys.meta_path.remove(self)\n"
+            "            from impasto.bulk.worker import Worker\n"
+            "            paint = Worker._painted\n"
+            f"            Worker._painted = lambda self, *given: (time.sleep({seconds}), paint(self, *given))[1]\n"
+            "sys.meta_path.insert(0, Slow())\n"
+        )
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'slow'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
 
     return make

@@ -62,11 +62,11 @@ def test_rows_of_several_workers_count(target: Store) -> None:
 
 
 def test_putting_together_changes_nothing_that_is_known(target: Store) -> None:
-    write(target, "run-0", row("a"), row("b", kind="ImageError"), row("ä/1\n.jpg"))
+    write(target, "run-0", row("a"), row("b", kind="ImageError"), row("ä/1\n.jpg"), row("\udcff.jpg"), row("x\0dcff"))
     before = list(Rows(target))
     assert compact(target) == 0
     assert sorted(Rows(target), key=lambda one: one.id) == sorted(before, key=lambda one: one.id)
-    assert known(target, "a", "b", "ä/1\n.jpg") == ["done", "failed 1", "done"]
+    assert known(target, "a", "b", "ä/1\n.jpg", "\udcff.jpg") == ["done", "failed 1", "done", "done"]
     assert list(target.files(ROWS, hidden=True)) == []
     write(target, "run-1", row("b", 2.0))
     assert known(target, "b") == ["done"]

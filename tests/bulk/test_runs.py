@@ -145,7 +145,9 @@ def test_rows_of_a_manifest_have_options_of_their_own(photos: Path, tmp_path: Pa
     assert outputs(target) == {"one.jpg", "two.jpg"}
     assert (run.tally.done, run.tally.failed) == (2, 1)
     assert (target / "one.jpg").read_bytes() != (target / "two.jpg").read_bytes()
-    assert "nosuch" in next(record.row.error for record in records if record.row is not None and record.row.error)
+    (said,) = [record.row.error for record in records if record.row is not None and record.row.error]
+    assert said.startswith("three: ")
+    assert "nosuch" in said
     assert len({row.recipe for row in rows(target)}) == 3
     manifest.write_text("path,id,style,strength\na.jpg,one,great-wave,\n")
     with pytest.raises(OptionError, match="one: was painted with other options than its row has now"):
@@ -172,6 +174,9 @@ def test_targets_that_are_refused(photos: Path, tmp_path: Path, paint, task_for)
     for target in (photos, photos / "painted", tmp_path):
         with pytest.raises(OutputError, match="lie within each other"):
             paint(photos, task_for(target))
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match="file: is a file; give a folder"):
+        paint(photos, task_for(tmp_path / "file"))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("mine")
     with pytest.raises(OutputError, match=r"holds files that no such run has put there, such as letter\.txt"):
@@ -193,6 +198,34 @@ def test_what_is_wrong_with_the_task_is_told_before_any_picture(photos: Path, tm
         paint(tmp_path / "empty", task_for(tmp_path / "out"))
 
 
+def test_names_of_any_bytes_and_one_that_is_too_long(tmp_path: Path, photos: Path, paint, task_for) -> None:
+    odd = tmp_path / "a::b"
+    names = ["\udcff.jpg", "new\nline.jpg", "*?[x]{a,b}.jpg", "100%#.jpg", "n" * 251 + ".jpg"]
+    odd.mkdir()
+    for name in names:
+        (odd / name).write_bytes((photos / "a.jpg").read_bytes())
+    run, _ = paint(odd, task_for(tmp_path / "out::put"))
+    assert (run.tally.done, run.tally.failed) == (5, 0)
+    assert outputs(tmp_path / "out::put") == set(names)
+    assert verified(tmp_path / "out::put").good == 5
+    run, records = paint(odd, task_for(tmp_path / "other", format="webp"))
+    assert (run.tally.done, run.tally.failed) == (4, 1)
+    said = next(record.row.error for record in records if record.row is not None and record.row.error)
+    assert "nnn.webp: the name is too long for this store" in said
+    run, _ = paint(odd, task_for(tmp_path / "other", format="webp"), retry_failed=0)
+    assert run.left.given_up == 1
+
+
+def test_a_shard_that_is_cut_short_is_a_row(photos: Path, tmp_path: Path, paint, task_for) -> None:
+    with tarfile.open(tmp_path / "in.tar", "w") as tar:
+        tar.add(photos / "a.jpg", "a.jpg")
+        tar.add(photos / "b.png", "b.png")
+        end = tar.offset  # of the picture, padded
+    os.truncate(tmp_path / "in.tar", end - 1)
+    run, _ = paint(tmp_path / "in.tar", task_for(tmp_path / "out"))
+    assert (run.tally.done, run.tally.failed, run.tally.kinds) == (2, 1, {"DataError": 1})
+
+
 def test_tar_shards_in_and_out(photos: Path, tmp_path: Path, paint, task_for) -> None:
     with tarfile.open(tmp_path / "in.tar", "w") as tar:
         for name in ("a.jpg", "b.png"):
@@ -210,7 +243,8 @@ def test_tar_shards_in_and_out(photos: Path, tmp_path: Path, paint, task_for) ->
 
 def test_what_is_damaged_or_missing_is_found_and_painted_again(photos: Path, tmp_path: Path, paint, task_for) -> None:
     target = tmp_path / "out"
-    paint(photos, task_for(target))
+    paint(photos, task_for(target, "the-scream"))
+    paint(photos, task_for(target), new_recipe=True)
     whole = (target / "a.jpg").read_bytes()
     (target / "a.jpg").write_bytes(whole[:-20] + b"x" * 20)  # its recipe is still there
     (target / "b.png").unlink()
@@ -238,31 +272,14 @@ def test_an_output_whose_row_was_lost_is_found_again(photos: Path, tmp_path: Pat
     assert verified(target).good == 6
 
 
-def slowly(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, seconds: float) -> None:
-    """Have processes that are started from now on take at least so long for a picture."""
-    (tmp_path / "slow").mkdir()
-    (tmp_path / "slow" / "sitecustomize.py").write_text(
-        "import sys, time, importlib.abc\n"
-        "class Slow(importlib.abc.MetaPathFinder):\n"
-        "    def find_spec(self, name, path, target=None):\n"
-        "        if name == 'impasto.bulk.local':\n"
-        "            sys.meta_path.remove(self)\n"
-        "            from impasto.bulk.worker import Worker\n"
-        "            paint = Worker._painted\n"
-        f"            Worker._painted = lambda self, *given: (time.sleep({seconds}), paint(self, *given))[1]\n"
-        "sys.meta_path.insert(0, Slow())\n"
-    )
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'slow'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-
-
 def children_of(pool: LocalPool) -> list[int]:
     return [worker._process.pid for worker in pool._workers]
 
 
 def test_a_worker_that_is_killed_costs_no_picture(
-    photos: Path, tmp_path: Path, task_for, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, task_for, slowly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slowly(monkeypatch, tmp_path, 0.2)
+    slowly(monkeypatch, 0.2)
     for number in range(6):
         (photos / f"{number}.jpg").write_bytes((photos / "a.jpg").read_bytes())
     task = task_for(tmp_path / "out")
@@ -324,9 +341,9 @@ def wait_for_rows(target: Path, count: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_finishes_what_is_in_hand(
-    photos: Path, tmp_path: Path, task_for, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    photos: Path, tmp_path: Path, slowly, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    slowly(monkeypatch, tmp_path, 0.5)
+    slowly(monkeypatch, 0.5)
     command = start(photos, tmp_path / "out", "--json-progress")
     wait_for_rows(tmp_path / "out", 1)
     command.send_signal(number)
@@ -340,10 +357,10 @@ def test_a_signal_finishes_what_is_in_hand(
 
 
 def test_the_one_who_hands_out_may_be_killed(
-    photos: Path, tmp_path: Path, paint, task_for, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, paint, task_for, slowly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        slowly(patch, tmp_path, 0.3)
+        slowly(patch, 0.3)
         command = start(photos, tmp_path / "out")
         wait_for_rows(tmp_path / "out", 2)
         second = start(photos, tmp_path / "out")

@@ -134,7 +134,6 @@ def test_addresses_in_a_manifest_stay_and_lose_what_is_secret_in_their_ids(photo
         ("rows.jsonl", '{"path": "a.jpg", "max_memory": "1GB"}', "`max_memory` is no option of a picture"),
         ("rows.csv", b"path\n\xff\xfe\n", "cannot be read"),
         ("rows.parquet", "nothing", "cannot be read"),
-        ("rows.tar", "nothing", "cannot be read as a plain tar file"),
         ("rows.txt", "nothing", "neither a picture, a film, a tar file nor a manifest"),
     ],
 )
@@ -142,6 +141,14 @@ def test_what_is_wrong_with_a_source_is_told(tmp_path: Path, name: str, text: st
     (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(DataError, match=said.replace("(", r"\(").replace("[", r"\[")):
         list(open_source(str(tmp_path / name)).items())
+
+
+def test_a_name_alone_is_one_of_the_working_folder(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    Path("rows.csv").write_text("path\na.jpg\n")
+    for name in ("rows.csv", "./rows.csv", "a.jpg", "a.*"):
+        (item,) = open_source(name).items()
+        assert Path(item.source).samefile("a.jpg")
 
 
 def test_a_source_that_is_not_there(tmp_path: Path) -> None:
@@ -167,6 +174,18 @@ def test_tar_shards_are_read_at_any_place(tmp_path: Path) -> None:
     for item in open_source(str(tmp_path / "01.tar")).items():
         data = Path(item.source).read_bytes()[item.offset : item.offset + item.size]
         assert data == f"1{item.id[3]}jpg".encode()
+
+
+def test_a_shard_that_is_cut_short_is_an_item_with_a_fault(tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.tar", {"x.jpg": b"x" * 2000, "y.jpg": b"y" * 2000})
+    whole = (tmp_path / "a.tar").read_bytes()
+    (tmp_path / "a.tar").write_bytes(whole[: 512 + 2048 + 512 + 1000])
+    (tmp_path / "b.tar").write_bytes(b"nothing")
+    write_shard(tmp_path / "c.tar", {"z.jpg": b"z"})
+    found = {item.id: item.fault for item in open_source(str(tmp_path)).items()}
+    assert list(found) == ["a/x.jpg", "a/y.jpg", "a.tar", "b.tar", "c/z.jpg"]
+    assert [name for name, fault in found.items() if fault] == ["a.tar", "b.tar"]
+    assert found["a.tar"].startswith(f"{tmp_path}/a.tar: cannot be read as a plain tar file, or not to its end (")
 
 
 def test_films_count(tmp_path: Path) -> None:

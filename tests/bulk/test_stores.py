@@ -53,6 +53,18 @@ def test_what_is_put_is_there_whole(tmp_path: Path, url: str) -> None:
     assert not store.exists("more/b.txt")
 
 
+@pytest.mark.parametrize("name", ["a::b", "file::c", "100%", "#1?", "a b", "{x}", "memory:d", "~", "\udcff"])
+def test_a_local_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    store = Store(tmp_path / name)
+    store.put(f"{name}/a.txt", b"hello")
+    assert (tmp_path / name / name / "a.txt").read_bytes() == b"hello"
+    assert [entry.name for entry in store.files()] == [f"{name}/a.txt"]
+    store.fetch(f"{name}/a.txt", tmp_path / "copy")
+    assert store.read(f"{name}/a.txt") == (tmp_path / "copy").read_bytes() == b"hello"
+    store.delete(f"{name}/a.txt")
+    assert not store.exists(f"{name}/a.txt")
+
+
 def test_what_fails_for_a_moment_is_tried_again_and_leaves_nothing_behind(tmp_path: Path) -> None:
     Brittle.failures = 3
     store = Store(f"brittle://{tmp_path}/x")

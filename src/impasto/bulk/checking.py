@@ -13,9 +13,9 @@ from typing import Any, BinaryIO
 from impasto.bulk.lock import LOCKS, TargetLock, read_lock
 from impasto.bulk.manifest import Rows, RowWriter
 from impasto.bulk.run import read_job
-from impasto.bulk.stores import Store
+from impasto.bulk.stores import Store, reaching, without_secrets
 from impasto.bulk.targets import REPORTS, open_target
-from impasto.bulk.work import Task, digest
+from impasto.bulk.work import Row, Task, digest
 from impasto.errors import DataError
 
 __all__ = ["Status", "Verified", "status", "verify"]
@@ -81,7 +81,11 @@ class Verified:
 
 def status(where: str) -> Status:
     """What a target holds. DataError if no run ever painted there."""
-    target, job = _opened(where)
+    with reaching(without_secrets(where)):
+        return _status(*_opened(where))
+
+
+def _status(target: Store, job: dict[str, Any]) -> Status:
     latest: dict[bytes, tuple[float, str, str | None]] = {}
     for row in Rows(target):
         key = digest(row.id)
@@ -115,6 +119,11 @@ def verify(where: str, run: str) -> Iterator[Verified]:
         DataError: no run ever painted there, or the manifest is damaged.
         OutputError: a run paints there now.
     """
+    with reaching(without_secrets(where)):
+        yield from _verified(where, run)
+
+
+def _verified(where: str, run: str) -> Iterator[Verified]:
     target, job = _opened(where)
     task = Task({}, {}, where, layout=job["task"]["layout"], run=run)
     with TargetLock(target, run), closing(open_target(target, task, f"{run}-verify")) as place:
@@ -164,8 +173,11 @@ def _note(target: Store, writer: str, faults: dict[bytes, str], found: Verified)
     if not faults:
         return
     rows = RowWriter(target, writer)
-    lost = [row for row in Rows(target) if row.done and digest(row.output or "") in faults]
-    for row in lost:
+    lost: dict[str, Row] = {}
+    for row in Rows(target):
+        if row.done and digest(row.output or "") in faults and row.time >= lost.get(row.id, row).time:
+            lost[row.id] = row
+    for row in lost.values():
         kind = faults[digest(row.output or "")]
         if kind == "Missing":
             found.add("missing", row.output or "")

@@ -8,6 +8,9 @@ In the target's folder ``.impasto`` lie
 - ``done/TIME-ID.parquet``: rows of shards that were put together. Each names the files that it stands for, so that
   nothing counts twice where whoever put them together was stopped before removing these.
 
+Parquet holds UTF-8 alone, and names of files are any bytes: there a zero character and four hexadecimal digits stand
+for what is none.
+
 A line that was cut off counts for nothing: what it tells of is found again by its output. Of several rows of one id the
 latest counts.
 """
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -114,7 +118,8 @@ class Rows:
     def __iter__(self) -> Iterator[Row]:
         for batch in self.tables():
             for values in batch.to_pylist():
-                yield Row.of({name: value for name, value in values.items() if name in _COLUMNS and value is not None})
+                known = {name: value for name, value in values.items() if name in _COLUMNS and value is not None}
+                yield Row.of({name: _told(value) for name, value in known.items()})
         yield from self.of_shards()
 
 
@@ -318,10 +323,28 @@ class _Once:
 def _values(row: Row) -> dict[str, Any]:
     """As Parquet has it."""
     return {
-        **{column: getattr(row, column) for column in _COLUMNS},
+        **{column: _writable(getattr(row, column)) for column in _COLUMNS},
         "digest": digest(row.id),
         "key": int(row.recipe, 16),
     }
+
+
+def _writable(value: Any) -> Any:
+    """The same as Parquet can have it."""
+    if isinstance(value, tuple):
+        return [_writable(one) for one in value]
+    if not isinstance(value, str) or (value.isascii() and "\0" not in value):
+        return value
+    return re.sub("[\0\ud800-\udfff]", lambda found: f"\0{ord(found[0]):04x}", value)
+
+
+def _told(value: Any) -> Any:
+    """What `_writable` was given."""
+    if isinstance(value, list):
+        return [_told(one) for one in value]
+    if not isinstance(value, str) or "\0" not in value:
+        return value
+    return re.sub("\0([0-9a-f]{4})", lambda found: chr(int(found[1], 16)), value)
 
 
 def _schema(pa: Any) -> Any:

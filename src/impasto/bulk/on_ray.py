@@ -13,33 +13,37 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
+from queue import Empty, Queue
 from typing import Any, Final
 
 from impasto.bulk.local import FINISHING
 from impasto.bulk.lock import LOCKS
 from impasto.bulk.manifest import HOME, noted_by
-from impasto.bulk.stores import Store, TargetError
+from impasto.bulk.stores import Store, TargetError, reaching
+from impasto.bulk.targets import BEGUN, PLANS
 from impasto.bulk.work import Item, Row, Task, digest
 from impasto.bulk.worker import Hello, Worker
 from impasto.errors import ImpastoError, OptionError, OutputError, load_library
 
 __all__ = ["RayPool"]
 
-PLANS, BEGUN = f"{HOME}/plans", f"{HOME}/begun"
 PLAN_ITEMS: Final = 20_000  # in one file of the plan
 BLOCK_ITEMS: Final = 16  # in one block, which an actor paints at a time
 SAME_BLOCKS: Final = 16  # files of the plan after which blocks become larger: Ray holds a description of each
 MOST_DEATHS: Final = 2  # of actors known to have painted one item, after which it is not tried again
 OBJECT_STORE: Final = 128 << 20  # bytes, of a Ray that is started for us
 LOOKS_EVERY: Final = 2.0  # seconds after which an actor looks whether its run still holds the target
-Block = tuple[str, int, int]
-"""A file of the plan, and from where to where a block lies in it, in bytes."""
+LISTENS: Final = 0.5  # seconds after which whoever waits for actors looks at the clock
+Block = dict[str, Any]
+"""``name`` of a file of the plan, and ``place`` and ``size`` of a block in it, in bytes."""
 
 
 class RayPool:
@@ -59,25 +63,31 @@ class RayPool:
         self._ray: Any = load_library("ray", "ray", "painting on a cluster")
         self._task, self._wanted, self._address = task, workers, address
         self._target = Store(task.target)
-        self._started = False
+        self._started = self._told_actors = False
         self._stopping: float | None = None
         if "://" not in task.target and address is not None:
             self._target.make_folder()
 
-    def begin(self, first: Item | None) -> Hello:
-        """Connect to the cluster, and have an actor's machine say hello. Errors as of `Worker.begin`."""
+    def begin(self, first: Item | None) -> Hello | None:
+        """Connect to the cluster, and have an actor's machine say hello. Errors as of `Worker.begin`.
+
+        None if it was stopped while the cluster had no room for anyone who paints.
+        """
         self._connect()
         self._task = ship(self._task, self._target)
-        resources = self._ray.cluster_resources()
-        self._each = self._resources(resources)
-        say_hello = self._ray.remote(**self._each, max_retries=2)(_hello)
-        kind, said = self._ray.get(say_hello.remote(self._task, first))
+        self._each = self._resources(self._ray.cluster_resources())
+        answer = self._ray.remote(**self._each, max_retries=2)(_hello).remote(self._task, first)
+        while not self._ray.wait([answer], timeout=LISTENS)[0]:
+            if self._stopping is not None:
+                self._ray.cancel(answer, force=True)
+                return None
+        kind, said = self._ray.get(answer)
         if kind == "full":
             raise OutputError(said)
         if kind == "failed":
             raise ImpastoError(said)
         hello: Hello = said
-        self._memory = hello.memory
+        resources = self._ray.cluster_resources()  # now that the first machine is there, in a cluster that grows
         self._most = self._wanted or max(1, int(min(resources.get(one, 0) / n for one, n in _needs(self._each))))
         return hello
 
@@ -94,12 +104,10 @@ class RayPool:
         data = self._ray.data
         data.DataContext.get_current().enable_progress_bars = False
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        plan = data.read_datasource(
-            _source_of(data, self._task.target, blocks),
-            override_num_blocks=len(blocks),
-            num_cpus=0,  # or a pool as large as the cluster leaves it none, and waits for what is not read for ever
-        )
-        rows = plan.map_batches(
+        # Where blocks lie, and no tasks that read them: a pool as large as the cluster leaves these no CPU, and
+        # for each that asks for none Ray starts a process.
+        places = data.from_items(blocks, override_num_blocks=len(blocks))
+        rows = places.map_batches(
             Painter,
             batch_size=None,
             compute=data.ActorPoolStrategy(min_size=1, max_size=self._most, max_tasks_in_flight_per_actor=2),
@@ -108,25 +116,36 @@ class RayPool:
             max_restarts=-1,
             max_task_retries=-1,
         )
+        batches = rows.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow")
         try:
-            for batch in rows.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
-                yield from self._told(batch.to_pylist())
-                if self._stopping is not None and time.monotonic() > self._stopping:
+            for batch in _in_background(batches):
+                if batch is not None:
+                    yield from self._told(batch.to_pylist())
+                if self._is_time_to_go():
                     return
         except self._ray.exceptions.RayError as error:
             raise ImpastoError(f"Ray gave up: {str(error).strip().splitlines()[-1][:300]}") from error
         finally:
             self._target.clear(f"{PLANS}/{self._task.run}")
-            self._target.clear(f"{BEGUN}/{self._task.run}")
+            if not self._told_actors:  # or one that is late would go on
+                self._target.clear(f"{BEGUN}/{self._task.run}")
 
     def stop(self) -> None:
         """Let those who paint finish the pictures they have in hand, in bounded time; `paint` then comes to its end."""
         self._stopping = self._stopping or time.monotonic() + FINISHING
-        with suppress(TargetError):
-            self._target.put(f"{BEGUN}/{self._task.run}/stop", b"")
+
+    def _is_time_to_go(self) -> bool:
+        """Whether it is to stop, and those who paint have had their time; they are told first."""
+        if self._stopping is None:
+            return False
+        if not self._told_actors:
+            with suppress(TargetError):
+                self._target.put(f"{BEGUN}/{self._task.run}/stop", b"")
+                self._told_actors = True
+        return time.monotonic() > self._stopping
 
     def close(self) -> None:
-        """Let go of the cluster, which ends its actors; a Ray that was started for us ends."""
+        """Let go of the cluster, which ends its actors; a Ray that was started for us ends. Twice does no harm."""
         if self._started:
             self._started = False
             self._ray.shutdown()
@@ -139,10 +158,12 @@ class RayPool:
             return
         own: dict[str, Any] = {} if self._address else {"object_store_memory": OBJECT_STORE, "include_dashboard": False}
         try:
-            ray.init(address=self._address or "local", log_to_driver=False, logging_level="error", **own)
-        except (OSError, RuntimeError, ValueError) as error:
+            with _own_sigterm():
+                ray.init(address=self._address or "local", log_to_driver=False, logging_level="error", **own)
+        except Exception as error:  # of a node that starts too slowly it says so by a plain one
             said = str(error).partition("\n")[0]
-            raise OptionError(f"`on` ray: no cluster at {self._address!r} ({said})", "on") from error
+            what = f"no cluster at {self._address!r}" if self._address else "Ray cannot be started here"
+            raise OptionError(f"`on` ray: {what} ({said})", "on") from error
         self._started = True
 
     def _resources(self, cluster: Mapping[str, float]) -> dict[str, float]:
@@ -172,7 +193,7 @@ class RayPool:
         many = BLOCK_ITEMS * (1 + number // SAME_BLOCKS)
         for at in range(0, len(lines), many):
             size = sum(map(len, lines[at : at + many]))
-            yield name, place, size
+            yield {"name": name, "place": place, "size": size}
             place += size
 
     def _told(self, said: Iterable[Mapping[str, str]]) -> Iterator[Row]:
@@ -197,16 +218,19 @@ class Painter:
         self._looked, self._over = 0.0, False
 
     def __call__(self, batch: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Paint a block; gives the rows, or why nothing is painted any more."""
-        said = list(self._said([Item.from_json(text) for text in batch["item"]]))
+        """Paint a block, whose place is given; gives the rows, or why nothing is painted any more."""
+        said = list(self._said(*(str(batch[key][0]) for key in ("name", "place", "size"))))
         yield {"kind": [kind for kind, _ in said], "text": [text for _, text in said]}
 
-    def _said(self, items: list[Item]) -> Iterator[tuple[str, str]]:
+    def _said(self, name: str, place: str, size: str) -> Iterator[tuple[str, str]]:
         try:
-            if self._worker is None:
-                self._worker = Worker(self._task, self._name)
-                self._worker.begin()
-            yield from self._painted(items, self._worker)
+            with reaching(self._target.url):
+                text = self._target.read_part(name, int(place), int(size)).decode("utf-8", "surrogatepass")
+                items = [Item.from_json(line) for line in text.split("\n")[:-1]]
+                if self._worker is None:
+                    self._worker = Worker(self._task, self._name)
+                    self._worker.begin()
+                yield from self._painted(items, self._worker)
         except OutputError as error:
             yield "full", str(error)
         except ImpastoError as error:
@@ -230,10 +254,8 @@ class Painter:
                 break
             row = noted.get(item.id) or self._paint(item, worker, f"{block}-begun" if earlier else None)
             rows.append(row)
-        worker.flush()
+        worker.flush()  # that the block was begun stays written: its rows may be lost on their way, and asked for again
         yield from (("row", row.to_json()) for row in rows)
-        for folder in (block, f"{block}-begun"):
-            self._target.clear(folder)
 
     def _paint(self, item: Item, worker: Worker, begun: str | None) -> Row:
         if begun is not None:
@@ -283,32 +305,45 @@ def _hello(task: Task, first: Item | None) -> tuple[str, Any]:
         return "failed", str(error)
 
 
+def _in_background(batches: Iterable[Any]) -> Iterator[Any]:
+    """The same, got by a thread; None whenever there was none for half a second, so that nobody waits for ever."""
+    got: Queue[tuple[str, Any]] = Queue(maxsize=2)
+
+    def get() -> None:
+        try:
+            for batch in batches:
+                got.put(("batch", batch))
+            got.put(("end", None))
+        except BaseException as error:  # noqa: BLE001  it belongs to whoever waits
+            got.put(("error", error))
+
+    threading.Thread(target=get, name="ray", daemon=True).start()
+    while True:
+        try:
+            kind, said = got.get(timeout=LISTENS)
+        except Empty:
+            kind, said = "batch", None
+        if kind == "end":
+            return
+        if kind == "error":
+            raise said
+        yield said
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what this program does on SIGTERM: `ray.init` puts in its place that the program exits."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
 def _needs(each: Mapping[str, float]) -> Iterator[tuple[str, float]]:
     names = {"num_cpus": "CPU", "num_gpus": "GPU"}
     return ((names[name], count) for name, count in each.items())
-
-
-def _source_of(data: Any, target: str, blocks: list[Block]) -> Any:
-    """Ray's description of a plan: a task that reads each block."""
-    pa: Any = load_library("pyarrow", "ray", "painting on a cluster")
-
-    def read(block: Block) -> Any:
-        name, place, size = block
-        lines = Store(target).read_part(name, place, size).decode("utf-8", "surrogatepass").splitlines()
-        return [pa.table({"item": lines})]
-
-    class Plan(data.Datasource):  # type: ignore[misc]
-        def estimate_inmemory_data_size(self) -> int:
-            return sum(size for _, _, size in blocks)
-
-        def get_read_tasks(self, parallelism: int, *_given: Any, **_more: Any) -> list[Any]:
-            meta = data.block.BlockMetadata
-            return [
-                data.ReadTask(
-                    lambda block=block: read(block),
-                    meta(num_rows=None, size_bytes=block[2], input_files=None, exec_stats=None),
-                )
-                for block in blocks
-            ]
-
-    return Plan()

@@ -108,8 +108,9 @@ def write_report(store: Store, tally: Tally, target: FolderTarget, facts: Mappin
     """Write the report of a run into its target, as a page and as JSON, and give the latter."""
     told = {**facts, **tally.to_json()}
     sheet = _sheet(tally, target)
-    store.put(REPORTS[0], _page(told, sheet).encode())
-    store.put(REPORTS[1], json.dumps(told, ensure_ascii=False, indent=1).encode())
+    # A file's name may be no UTF-8: what cannot be written is, as JSON has it, \udcff.
+    store.put(REPORTS[0], _page(told, sheet).encode("utf-8", "backslashreplace"))
+    store.put(REPORTS[1], json.dumps(told, ensure_ascii=False, indent=1).encode("utf-8", "backslashreplace"))
     return told
 
 

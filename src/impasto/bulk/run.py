@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final, Protocol
@@ -16,11 +16,12 @@ from impasto.bulk.lock import TargetLock
 from impasto.bulk.manifest import HOME, Ledger, Rows, compact, load_ledger
 from impasto.bulk.report import Tally, write_report
 from impasto.bulk.sources import Source, open_source
-from impasto.bulk.stores import Store
+from impasto.bulk.stores import Store, reaching, without_secrets
 from impasto.bulk.targets import FolderTarget, open_target
 from impasto.bulk.work import FORMAT, Item, Row, Task, digest, recipe_key
 from impasto.bulk.worker import Hello, task_key
 from impasto.errors import DataError, OptionError, OutputError
+from impasto.files import shown
 
 __all__ = ["BulkProgress", "BulkRun", "Left", "read_job", "survey"]
 
@@ -34,8 +35,8 @@ class Pool(Protocol):
 
     deaths: int
 
-    def begin(self, first: Item | None) -> Hello:
-        """Begin; what is wrong with the task is told here."""
+    def begin(self, first: Item) -> Hello | None:
+        """Begin; what is wrong with the task is told here. None if it was stopped before anybody could begin."""
 
     def paint(self, items: Iterator[Item]) -> Iterator[Row]:
         """The rows of these items."""
@@ -44,7 +45,7 @@ class Pool(Protocol):
         """Let those who paint finish what is in hand."""
 
     def close(self) -> None:
-        """End all, whatever they do."""
+        """End all, whatever they do. Twice does no harm."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class BulkRun:
         force: take a target that holds files which no such run has put there.
 
     Attributes:
-        left: what there is to do, once that is known.
+        left: what there is to do, once that is known; None if it was stopped before.
         tally: what was counted.
         stopped: whether it was asked to stop.
     """
@@ -151,12 +152,13 @@ class BulkRun:
             DataError: the source or the manifest cannot be read.
         """
         source = open_source(self.source)
-        self._check_places(source)
-        with self._lock:
-            try:
-                yield from self._run(source)
-            finally:
-                self.pool.close()
+        with reaching(self._target.url):
+            self._check_places(source)
+            with self._lock:
+                try:
+                    yield from self._run(source)
+                finally:
+                    self.pool.close()
 
     def _run(self, source: Source) -> Generator[BulkProgress, None, None]:
         with closing(open_target(self._target, self.task, f"{self.task.run}-end")) as target:
@@ -164,12 +166,17 @@ class BulkRun:
 
     def _run_into(self, source: Source, target: FolderTarget) -> Generator[BulkProgress, None, None]:
         target.recover()
-        hello = self.pool.begin(next(source.items(), None))
+        if (first := next(source.items(), None)) is None:
+            raise DataError(f"{without_secrets(shown(self.source))}: holds no pictures or films; check its name")
+        hello = self.pool.begin(first)
+        if hello is None:
+            return
         key = task_key(hello.recipe, self.task)
         self._take_target(hello.recipe, key)
         ledger = load_ledger(Rows(self._target))
         self.left = left = survey(source, ledger, self.task, key, retries=self._retries, new_recipe=self._new_recipe)
         yield from self._counted(left, self._to_paint(source, ledger, key))
+        self.pool.close()  # nobody notes anything while rows are put together
         if not self.stopped:
             target.pack_all()
         self.tally.twice += compact(self._target)
@@ -203,7 +210,9 @@ class BulkRun:
                     yield replace(item, again=True) if failures else item
 
     def _check_places(self, source: Source) -> None:
-        """Source and target must not lie within each other, and the target must be ours, or empty."""
+        """Source and target must not lie within each other, and the target must be a folder that is ours, or empty."""
+        if self._target.exists(""):
+            raise OutputError(f"{self._target.url}: is a file; give a folder")
         if source.store is not None and source.store.overlaps(self._target):
             raise OutputError(
                 f"{self._target.url}: the target and the source {source.store.url} lie within each other; give "
@@ -235,7 +244,8 @@ class BulkRun:
                 )
             history = [*job["history"], {"key": job["key"], "recipe": job["recipe"], "task": job["task"]}]
         facts = {"impasto_bulk": FORMAT, "key": key, "recipe": recipe, "task": self.task.about_pictures()}
-        self._target.put(JOB, json.dumps({**facts, "history": history}, ensure_ascii=False, indent=1).encode())
+        text = json.dumps({**facts, "history": history}, ensure_ascii=False, indent=1)
+        self._target.put(JOB, text.encode("utf-8", "backslashreplace"))
 
     def _facts(self, hello: Hello, left: Left) -> dict[str, Any]:
         return {
@@ -256,7 +266,7 @@ def survey(source: Source, ledger: Ledger, task: Task, key: str, *, retries: int
     Raises:
         OptionError: two items would have the same output, or one was painted with other options and `new_recipe` is not
             given.
-        DataError: the source is empty, or cannot be read.
+        DataError: the source cannot be read.
     """
     ids: list[Any] = []
     names: list[Any] = []
@@ -277,11 +287,9 @@ def survey(source: Source, ledger: Ledger, task: Task, key: str, *, retries: int
             )
         ids.append(np.frombuffer(digests, np.uint64))
         names.append(np.frombuffer(b"".join(digest(_output(item, task)) for item in items), np.uint64))
-    if not total:
-        raise DataError("the source holds no pictures or films; check its name")
     if (twice := _twice(ids)) is not None:
         name = next(item.id for item in source.items() if digest(item.id) == twice)
-        raise OptionError(f"{name!r} is the id of two pictures: give each an `id` of its own")
+        raise OptionError(f"{name!r} is the id of two pictures: leave one out, or give each an `id` of its own")
     if (twice := _twice(names)) is not None:
         both = [item for item in source.items() if digest(_output(item, task)) == twice]
         raise OptionError(
@@ -306,7 +314,7 @@ def read_job(target: Store) -> dict[str, Any] | None:
 
 def _twice(parts: list[Any]) -> bytes | None:
     """A digest that is there twice, if any; the parts are let go of."""
-    digests = np.concatenate(parts).reshape(-1, 2)
+    digests = np.concatenate([np.empty(0, np.uint64), *parts]).reshape(-1, 2)
     parts.clear()
     ordered = digests[np.lexsort((digests[:, 1], digests[:, 0]))]
     same = np.flatnonzero((ordered[1:] == ordered[:-1]).all(axis=1))
@@ -314,10 +322,10 @@ def _twice(parts: list[Any]) -> bytes | None:
 
 
 def _output(item: Item, task: Task) -> str:
-    try:
-        return item.output_name(task)
-    except DataError:  # told when its turn comes
-        return f"\0{item.id}"
+    with suppress(DataError):  # told when its turn comes
+        if item.fault is None:
+            return item.output_name(task)
+    return f"\0{item.id}"
 
 
 def _batches(source: Source) -> Iterator[list[Item]]:

@@ -14,11 +14,12 @@ import re
 import tarfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
-from impasto.bulk.stores import Store, is_url, without_secrets
+from impasto.bulk.stores import Store, is_of_store, is_url, without_secrets
 from impasto.bulk.work import Item, is_film
 from impasto.errors import DataError, load_library, nearest
 from impasto.files import shown
@@ -63,14 +64,16 @@ def open_source(where: str) -> Source:
     """
     folder, name = split_address(where)
     store = Store(folder)
-    if not name and store.is_folder():
-        return _Folder(store)
-    if not name:
-        folder, _, name = folder.rstrip("/").rpartition("/")
-        store = Store(folder or "/")
-    if is_pattern(name):
-        return _Pattern(store, name)
-    if not store.exists(name):
+    with _telling(f"{store.url}: cannot be read"):
+        if not name and store.is_folder():
+            return _Folder(store)
+        if not name:
+            folder, slash, name = folder.rstrip("/").rpartition("/")
+            store = Store(folder or slash or ".")
+        if is_pattern(name):
+            return _Pattern(store, name)
+        is_there = store.exists(name)
+    if not is_there:
         raise DataError(f"{shown(without_secrets(where))}: there is no such folder, file or pattern; check the name")
     return _of_file(store, name)
 
@@ -111,11 +114,20 @@ def is_pattern(text: str) -> bool:
 
 def _listed(store: Store, names: Iterable[Any]) -> Iterator[str]:
     """The names, with DataError for what goes wrong on the way."""
-    try:
+    with _telling(f"{store.url}: cannot be searched for pictures"):
         for entry in names:
             yield entry.name
-    except OSError as error:
-        raise DataError(f"{store.url}: cannot be searched for pictures ({_reason(error)})") from error
+
+
+@contextmanager
+def _telling(what: str) -> Iterator[None]:
+    """Turns what a store raises inside into a `DataError` that begins so."""
+    try:
+        yield
+    except Exception as error:
+        if is_of_store(error):
+            raise DataError(f"{what} ({_reason(error)})") from error
+        raise
 
 
 class _Folder(Source):
@@ -179,16 +191,22 @@ class _Shards(Source):
             yield from self._members(name)
 
     def _members(self, name: str) -> Iterator[Item]:
+        """What is in a shard; a damaged one is an item too, with its fault, after what comes before the damage."""
         store, shard = self._where, name.removesuffix(".tar").removesuffix(".TAR")
         try:
-            with store.open(name) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            with (
+                _telling(f"{store.shown(name)}: cannot be read"),
+                store.open(name) as file,
+                tarfile.open(fileobj=file, mode="r:") as tar,
+            ):
                 for member in tar:
                     path = member.name.removeprefix("./")
                     if member.isreg() and not member.issparse() and (is_photo(path) or is_film(path)):
                         yield Item(f"{shard}/{path}", address(store, name), offset=member.offset_data, size=member.size)
                     tar.members.clear()  # type: ignore[attr-defined]  # or it would keep them all
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise DataError(f"{store.shown(name)}: cannot be read as a plain tar file ({_reason(error)})") from error
+        except (tarfile.TarError, EOFError) as error:
+            said = f"{store.shown(name)}: cannot be read as a plain tar file, or not to its end ({_reason(error)})"
+            yield Item(name, address(store, name), fault=said)
 
 
 class _Manifest(Source):
@@ -200,9 +218,10 @@ class _Manifest(Source):
 
     def items(self) -> Iterator[Item]:
         try:
-            for number, row in enumerate(self._rows(), 1):
-                yield self._item(number, {key: value for key, value in row.items() if value not in (None, "")})
-        except (OSError, ValueError, csv.Error) as error:
+            with _telling(f"{self._label}: cannot be read"):
+                for number, row in enumerate(self._rows(), 1):
+                    yield self._item(number, {key: value for key, value in row.items() if value not in (None, "")})
+        except (ValueError, csv.Error) as error:
             raise DataError(f"{self._label}: cannot be read ({_reason(error)})") from error
 
     def _rows(self) -> Iterator[Mapping[str, Any]]:

@@ -13,14 +13,26 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from glob import has_magic
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
 
 from impasto.errors import OptionError, OutputError, load_library
 from impasto.files import atomic_path, output_error, shown
 
-__all__ = ["Entry", "Store", "TargetError", "is_passing", "is_url", "retried", "without_secrets"]
+__all__ = [
+    "Entry",
+    "Store",
+    "TargetError",
+    "UnfitNameError",
+    "is_of_store",
+    "is_passing",
+    "is_url",
+    "reaching",
+    "retried",
+    "without_secrets",
+]
 
 T = TypeVar("T")
 ATTEMPTS: Final = 7
@@ -34,6 +46,10 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[a-z]+)?://")
 
 class TargetError(OutputError):
     """The target cannot be written or read at all, so that the run has to stop; what is done stays done."""
+
+
+class UnfitNameError(OutputError):
+    """A name that the store cannot have, such as one that is too long: others may do."""
 
 
 class Entry(NamedTuple):
@@ -57,10 +73,12 @@ class Store:
     def __init__(self, url: str | os.PathLike[str]) -> None:
         fsspec = load_library("fsspec", "bulk", "painting in bulk")
         text = os.fspath(url)
-        if not is_url(text):
-            text = str(Path(text).expanduser().absolute())
         try:
-            self._fs, root = fsspec.core.url_to_fs(text, use_listings_cache=False)
+            if is_url(text):
+                self._fs, root = fsspec.core.url_to_fs(text, use_listings_cache=False)
+            else:  # fsspec would take a folder's name with "::" in it for two addresses
+                text = root = str(Path(text).expanduser().absolute())
+                self._fs = fsspec.filesystem("file")
         except (ValueError, ImportError) as error:
             raise OptionError(f"{without_secrets(text)}: cannot be opened ({error})") from error
         protocol = self._fs.protocol
@@ -107,8 +125,17 @@ class Store:
         return found
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
-        return bool(retried(lambda: self._fs.isfile(self.path(name))))
+        """Whether there is such a file.
+
+        Not by fsspec's own `isfile`: that says no whatever goes wrong.
+        """
+        path = self.path(name)
+        if self.is_local:
+            return os.path.isfile(path)  # noqa: PTH113
+        try:
+            return bool(retried(lambda: self._fs.info(path))["type"] == "file")
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def size(self, entry: Entry) -> int:
         """Bytes of a file that was listed."""
@@ -214,12 +241,17 @@ class Store:
                 Path(self.path(name)).mkdir(parents=True, exist_ok=True)
 
     def clear(self, folder: str) -> None:
-        """Remove a folder with all that is in it."""
+        """Remove a folder with all that is in it; one that is not there does no harm."""
         if self.is_local:
             shutil.rmtree(self.path(folder), ignore_errors=True)
-        else:
-            for entry in list(self.files(folder, hidden=True)):
-                self.delete(entry.name)
+            return
+        names = [entry.name for entry in self.files(folder, hidden=True)]
+        if names and self._kinds & _SINGLE_PUT and not has_magic(self.root):  # which fsspec would take for a pattern
+            with self._telling(folder), suppress(FileNotFoundError):
+                retried(lambda: self._fs.rm([self.path(name) for name in names]))  # many at once
+            return
+        for name in names:
+            self.delete(name)
 
     def _by_renaming(self, path: str, write: Callable[[str], Any]) -> None:
         folder, _, last = path.rpartition("/")
@@ -237,31 +269,48 @@ class Store:
 
         retried(once)
 
-    def _telling(self, name: str) -> _Telling:
-        return _Telling(self.shown(name))
+    @contextmanager
+    def _telling(self, name: str) -> Iterator[None]:
+        """Turns what goes wrong inside, while something is written, into a `TargetError`."""
+        shown_as = self.shown(name)
+        with reaching(shown_as):
+            try:
+                yield
+            except TargetError:
+                raise
+            except OutputError as error:
+                if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.ENAMETOOLONG:
+                    raise UnfitNameError(_too_long(shown_as)) from error
+                raise TargetError(str(error)) from error
+            except OSError as error:
+                if error.errno == errno.ENAMETOOLONG:
+                    raise UnfitNameError(_too_long(shown_as)) from error
+                if isinstance(error, FileNotFoundError) and not error.errno:
+                    raise TargetError(f"{shown_as}: there is no such bucket or folder; make it first") from error
+                if error.errno in _LASTING:
+                    raise TargetError(str(output_error(shown_as, error))) from error
+                if isinstance(error, PermissionError):
+                    raise TargetError(f"{shown_as}: the store allows no writing here; check your rights") from error
+                raise
 
 
-class _Telling:
-    """Turns what a store raises inside into a `TargetError`."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, TargetError) or error is None:
-            return
-        if isinstance(error, OutputError):
-            raise TargetError(str(error)) from error
-        if isinstance(error, FileNotFoundError) and not error.errno:
-            raise TargetError(f"{self._name}: there is no such bucket or folder; make it first") from error
-        if isinstance(error, OSError) and error.errno in _LASTING:
-            raise TargetError(str(output_error(self._name, error))) from error
+@contextmanager
+def reaching(name: str) -> Iterator[None]:
+    """Turns what a store raises inside, its client's own errors too, into a `TargetError` that names it so."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (*_LASTING, errno.ENOTDIR, errno.EISDIR):
+            raise TargetError(str(output_error(name, error))) from error
         if isinstance(error, PermissionError):
-            raise TargetError(f"{self._name}: the store allows no writing here; check your rights") from error
-        if isinstance(error, OSError) or _is_of_client(error):
-            raise TargetError(f"{self._name}: cannot be reached ({_told(error)}); run again when it can") from error
+            raise TargetError(f"{name}: the store allows no access ({_told(error)}); check your rights") from error
+        if is_of_store(error):
+            raise TargetError(f"{name}: cannot be reached ({_told(error)}); run again when it can") from error
+        raise
+
+
+def _too_long(name: str) -> str:
+    return f"{name}: the name is too long for this store; give the picture a shorter `id` in a manifest"
 
 
 def retried(call: Callable[[], T]) -> T:
@@ -283,11 +332,12 @@ def is_passing(error: BaseException) -> bool:
     if isinstance(error, OSError):
         lasting = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
         return not isinstance(error, lasting) and error.errno not in _LASTING
-    return _is_of_client(error) and "credential" not in type(error).__name__.lower()
+    return is_of_store(error) and "credential" not in type(error).__name__.lower()
 
 
-def _is_of_client(error: BaseException) -> bool:
-    return type(error).__module__.partition(".")[0] in _CLIENTS
+def is_of_store(error: BaseException) -> bool:
+    """Whether a store or its client raises this."""
+    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _CLIENTS
 
 
 def _told(error: BaseException) -> str:

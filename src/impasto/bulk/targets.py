@@ -17,11 +17,12 @@ from impasto.bulk.manifest import HOME
 from impasto.bulk.stores import Entry, Store
 from impasto.bulk.work import Task
 
-__all__ = ["REPORTS", "FolderTarget", "Found", "TarTarget", "open_target"]
+__all__ = ["BEGUN", "PLANS", "REPORTS", "FolderTarget", "Found", "TarTarget", "open_target"]
 
 REPORTS: Final = ("impasto-report.html", "impasto-report.json")
 SCRATCH: Final = f"{HOME}/scratch"
 LOOKED_INTO: Final = 3  # shards that are searched for a sample
+PLANS, BEGUN = f"{HOME}/plans", f"{HOME}/begun"  # of runs on a cluster: what is to be painted, and what was begun
 STAGED, PACKS, SHARDS = f"{HOME}/staged", f"{HOME}/packs", "shards"
 
 
@@ -90,7 +91,8 @@ class FolderTarget:
 
     def recover(self) -> None:
         """Put right what a run that was killed left behind. Only for whoever holds the target's lock."""
-        self.store.clear(SCRATCH)
+        for folder in (SCRATCH, PLANS, BEGUN):
+            self.store.clear(folder)
 
     def outputs(self) -> Iterator[Found]:
         """All outputs, those that nobody noted as well."""

@@ -76,6 +76,7 @@ class Item:
         options: fields of the request for this one alone.
         offset, size: where it lies in a tar shard.
         again: whether it was noted before, so that an output of its name that is there already does not count.
+        fault: why it cannot be painted, where the source tells: a tar shard that ends too early.
     """
 
     id: str
@@ -84,6 +85,7 @@ class Item:
     offset: int | None = None
     size: int | None = None
     again: bool = False
+    fault: str | None = None
 
     @property
     def is_film(self) -> bool:

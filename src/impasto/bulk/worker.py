@@ -20,11 +20,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from impasto.bulk.manifest import RowWriter
-from impasto.bulk.stores import Store, TargetError, is_url, without_secrets
+from impasto.bulk.stores import Store, TargetError, UnfitNameError, is_url, without_secrets
 from impasto.bulk.targets import open_target
 from impasto.bulk.work import Item, Row, Task, digest, recipe_key
 from impasto.core.threads import share_cores
-from impasto.errors import ImageError, ImpastoError, OptionError, OutputError
+from impasto.errors import DataError, ImageError, ImpastoError, OptionError, OutputError
 from impasto.files import sha256, shown
 from impasto.stylizer.request import OutputOptions, StylizeRequest
 
@@ -93,7 +93,7 @@ class Worker:
                         pass
             recipe, made_by, memory = job.recipe.to_json(), job.recipe.made_by, job.plan().memory
         facts = {"request": recipe["request"], "used": {k: v for k, v in recipe["used"].items() if k != "photo"}}
-        if first is not None and not first.is_film:
+        if first is not None and first.fault is None and not first.is_film:
             with suppress(ImpastoError, OSError):
                 file = self._read(first)
                 with self.engine.job(str(file), self._request_of(first)) as job:
@@ -122,7 +122,8 @@ class Worker:
         except TargetError:
             raise
         except Exception as error:
-            if isinstance(error, OutputError) and isinstance(error.__cause__, OSError):
+            is_name = isinstance(error, UnfitNameError)
+            if not is_name and isinstance(error, OutputError) and isinstance(error.__cause__, OSError):
                 raise
             said = _sentence(item, error).replace(shown(self._copy_of(item)), shown(item.id))
             row = replace(row, kind=_kind(error), error=said)
@@ -173,6 +174,8 @@ class Worker:
 
     def _painted(self, item: Item, row: Row) -> Row:
         """The row of an item that is painted now, or was."""
+        if item.fault is not None:
+            raise DataError(item.fault)
         name = item.output_name(self.task)
         if self._store.is_local and os.path.realpath(item.source) == os.path.realpath(self._store.path(name)):
             raise OutputError(f"{shown(item.source)}: its painting would take its place; give another target")
@@ -281,6 +284,8 @@ def _kind(error: Exception) -> str:
 def _sentence(item: Item, error: Exception) -> str:
     """Why there is no painting, in one sentence that names the item."""
     said = without_secrets(shown(str(error).partition("\n")[0]))[:400]
+    if isinstance(error, OptionError):  # which speaks of the option alone
+        return f"{shown(item.id)}: {said}"
     if isinstance(error, ImpastoError):
         return said
     return f"{shown(item.id)}: could not be painted: {type(error).__name__}{said and ': '}{said}"

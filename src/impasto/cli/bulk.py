@@ -173,6 +173,9 @@ def _carry_out(run: BulkRun, lines: TextIO | None) -> None:
                     _show(show, record)
     if run.left is not None and last is not None:
         _tell_end(run, run.left, last, lines)
+    elif run.stopped:
+        show_note("stopped before anything was painted")
+        raise typer.Exit(130)
 
 
 def _tell_end(run: BulkRun, left: Left, last: BulkProgress, lines: TextIO | None) -> None:
@@ -187,10 +190,13 @@ def _tell_end(run: BulkRun, left: Left, last: BulkProgress, lines: TextIO | None
     if run.stopped:
         show_note("stopped: the same command goes on with what is left")
         raise typer.Exit(130)
+    unreached = left.to_paint - counted.done - counted.failed
+    if unreached > 0:
+        show_error(f"{unreached} were not reached: run the same command again")
     if counted.failed:
         kinds = ", ".join(f"{count} {kind}" for kind, count in counted.kinds.most_common())
         show_error(f"{counted.failed} could not be painted ({kinds}): the report names them")
-    if counted.failed or left.given_up:
+    if counted.failed or left.given_up or unreached > 0:
         raise typer.Exit(1)
 
 
