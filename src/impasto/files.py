@@ -21,6 +21,7 @@ __all__ = [
     "atomic_path",
     "expand_pattern",
     "is_pattern",
+    "leave_unflushed",
     "output_error",
     "sha256",
     "shown",
@@ -28,16 +29,26 @@ __all__ = [
 ]
 
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
+_flushes = True  # whether files are flushed to the disk
+
+
+def leave_unflushed() -> None:
+    """From now on this process does not wait until its files are on the disk: for one whose files are all temporary.
+
+    They appear whole all the same. Where others write to the disk, that wait is long.
+    """
+    global _flushes
+    _flushes = False
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str], *, make_folders: bool = False) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to; it takes the place of ``path`` when all went well.
 
-    The temporary file has the suffix of ``path``, is flushed to the disk before it is moved, and is removed on
-    any error, Ctrl-C included. A new file gets the rights that the umask leaves, one that replaces another keeps
-    the other's. Where ``path`` is a link, the file it points to is replaced. `make_folders` makes the folder it
-    lies in, if need be.
+    The temporary file has the suffix of ``path``, is flushed to the disk before it is moved (but see
+    `leave_unflushed`), and is removed on any error, Ctrl-C included. A new file gets the rights that the umask leaves,
+    one that replaces another keeps the other's. Where ``path`` is a link, the file it points to is replaced.
+    `make_folders` makes the folder it lies in, if need be.
 
     Raises:
         OutputError: the folder is missing or cannot be written, the disk is full, or ``path`` is a folder or a
@@ -101,12 +112,16 @@ def _create(path: Path) -> None:
 
 
 def _flush(path: Path) -> None:
+    if not _flushes:
+        return
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def _flush_folder(folder: Path) -> None:
     """Make the new name itself durable, on systems where a folder can be opened."""
+    if not _flushes:
+        return
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

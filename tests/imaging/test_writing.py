@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from impasto import files
 from impasto.errors import OutputError
 from impasto.files import atomic_path
 from impasto.imaging import as_picture, check_output, encode, read, write
@@ -177,6 +178,15 @@ def test_a_full_disk(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             with pytest.raises(OutputError, match=rf"no room on the disk \({os.strerror(code)}\)"):
                 write(PICTURE, tmp_path / "out.png")
     assert names(tmp_path) == []
+
+
+def test_what_is_temporary_does_not_wait_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_flushes", True)  # to be put back
+    files.leave_unflushed()
+    monkeypatch.delattr(os, "fsync")
+    write(PICTURE, tmp_path / "out.png")
+    assert np.array_equal(read(tmp_path / "out.png").integers(8), PICTURE.integers(8))
+    assert names(tmp_path) == ["out.png"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit, SystemExit, ValueError("x"), OSError("no number")])

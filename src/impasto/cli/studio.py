@@ -55,7 +55,10 @@ _limits = {name: (kind, default) for name, (kind, default) in described_paramete
         ),
         "workers": (
             Annotated[
-                int | None, typer.Option(metavar="N", min=1, help="Processes for each device; 2 at most if not said.")
+                int | None,
+                typer.Option(
+                    metavar="N", min=1, help="Processes for each device; 2 at most if not said. The page has one more."
+                ),
             ],
             None,
         ),

@@ -80,6 +80,11 @@ class StudioJob:
     _watchers: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
     @property
+    def paints(self) -> bool:
+        """Whether a picture is painted, not an act done."""
+        return bool(self.task["do"] == "paint")
+
+    @property
     def result_path(self) -> Path:
         """Where the painting is, once the job is done."""
         return self.folder / f"painting.{self.format}"

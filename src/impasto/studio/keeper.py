@@ -204,8 +204,7 @@ class Keeper(threading.Thread):
             except (EOFError, OSError):
                 how = self._lost()
                 if self.took:
-                    message = f"the process that painted this {how}: try again, or a smaller `size`"
-                    job.update(state="failed", failure=Failure("worker", message, "size"))
+                    job.update(state="failed", failure=_died(job, how))
                     return
                 # else it had died before it heard of this job
         job.update(state="failed", failure=Failure("worker", "no process to paint can be started here"))
@@ -251,7 +250,7 @@ class Keeper(threading.Thread):
         if now > self._service.stops_at:
             return Failure("stopping", "the server is being stopped, and could not finish this: send it again later")
         if worker.memory() > BEYOND * self._settings["max_memory"]:
-            return Failure("memory", _too_large(self._settings["max_memory"]), "size")
+            return self._too_large(job)
         return None
 
     def _heard(self, job: StudioJob, told: Mapping[str, Any], why: Failure | None) -> None:
@@ -275,13 +274,19 @@ class Keeper(threading.Thread):
         elif told["is"] == "failed":
             job.update(state="failed", failure=self._failure(job, told))
 
+    def _too_large(self, job: StudioJob) -> Failure:
+        told = f"this takes more memory than the {shown_bytes(self._settings['max_memory'])} that a job has here"
+        if job.paints:
+            return Failure("memory", f"{told}: choose a smaller `size`", "size")
+        return Failure("memory", f"{told}: take a smaller picture")
+
     def _failure(self, job: StudioJob, told: Mapping[str, Any]) -> Failure:
         kind, message = told["kind"], told["message"]
         if kind == "fault":
             _log.error("a fault while painting:\n%s", message)
             return Failure("fault", FAULT)
         if kind == "memory":
-            return Failure("memory", _too_large(self._settings["max_memory"]), "size")
+            return self._too_large(job)
         return Failure(kind, message.replace(f"{job.folder}{os.sep}", ""), told["option"])
 
 
@@ -292,8 +297,10 @@ def _stopped(job: StudioJob, why: Failure | None) -> None:
         job.update(state="failed", failure=why)
 
 
-def _too_large(share: int) -> str:
-    return f"this takes more memory than the {shown_bytes(share)} that a job has here: choose a smaller `size`"
+def _died(job: StudioJob, how: str) -> Failure:
+    if job.paints:
+        return Failure("worker", f"the process that painted this {how}: try again, or a smaller `size`", "size")
+    return Failure("worker", f"the process that was at this {how}: try again, or another file")
 
 
 def _how(code: int) -> str:

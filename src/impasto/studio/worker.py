@@ -25,7 +25,7 @@ from typing import Any, Final
 import numpy as np
 
 from impasto.errors import ImpastoError, OptionError
-from impasto.files import atomic_path
+from impasto.files import atomic_path, leave_unflushed
 from impasto.imaging import fit_long_side
 from impasto.imaging.writing import encode
 from impasto.studio.limits import check_job
@@ -52,6 +52,7 @@ def main(handle: int, settings: Mapping[str, Any]) -> None:
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # they are for the process that started us, which closes the socket
         signal.signal(number, signal.SIG_IGN)
+    leave_unflushed()  # what is painted here is fetched, and gone
     line = _Line(Connection(handle))
     threading.Thread(target=line.listen, daemon=True).start()
     engine = Engine(max_memory=settings["max_memory"], at_once=1)
