@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +17,7 @@ from impasto.imaging.naming import is_photo
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["Done", "Work", "gather", "is_many", "paint_all"]
+__all__ = ["Done", "Work", "gather", "is_folder", "is_many", "paint_all"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,12 @@ class Done:
 
 def is_many(photos: Sequence[str]) -> bool:
     """Whether these are more than the name of one picture: several, a folder, or a pattern such as ``*.jpg``."""
-    return len(photos) > 1 or any(Path(photo).is_dir() or is_pattern(photo) for photo in photos)
+    return len(photos) > 1 or any(photo and (Path(photo).is_dir() or is_pattern(photo)) for photo in photos)
+
+
+def is_folder(output: str) -> bool:
+    """Whether an output is meant as a folder, that is there or is to be made: its name ends like one."""
+    return output.endswith(("/", os.sep)) or Path(output).is_dir()
 
 
 def gather(photos: Sequence[str], folder: str) -> list[Work]:
@@ -113,6 +119,8 @@ def _told(future: Future[str], work: Work, done: int, total: int) -> Done:
 
 def _files(photo: str) -> Iterator[Path]:
     path = Path(photo)
+    if not photo:
+        raise ImageError("the name of a photo is empty: give a file, a folder or a pattern")
     if photo == "-":
         raise OptionError("- stands for standard input, which holds one picture: it cannot be one of several photos")
     if path.is_dir():

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import errno
+import platform
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import fsspec
@@ -12,6 +16,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from impasto.bulk import stores
 from impasto.bulk.stores import Store, TargetError, is_passing, retried
+from impasto.bulk.targets import folder_of_process
 from impasto.errors import OptionError
 
 
@@ -148,3 +153,19 @@ def test_a_store_can_be_sent_elsewhere(tmp_path: Path) -> None:
     import pickle
 
     assert pickle.loads(pickle.dumps(Store(tmp_path))).url == str(tmp_path)
+
+
+def test_what_killed_processes_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = place / f"impasto-bulk-{platform.node()}-{ended.pid}-abc"
+    elsewhere = place / f"impasto-bulk-{platform.node()}x-{ended.pid}-abc"
+    for folder in (left, elsewhere):
+        folder.mkdir()
+        (folder / "source.jpg").write_bytes(b"a")
+    first = Path(folder_of_process())
+    second = Path(folder_of_process())
+    assert sorted(place.iterdir()) == sorted([elsewhere, first, second])

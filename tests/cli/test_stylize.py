@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from inspect import Parameter, signature
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -582,3 +583,45 @@ def test_notes_of_the_painting_are_told(paint: Run) -> None:
     result = paint("-o", "out.png", "--preset", "neural-style", "--steps", "2")
     assert result.exit_code == 0, result.stderr
     assert "weights are rescaled by layer, from the original Caffe VGG to the activations of tiny\n" in result.stderr
+
+
+# -- names that are empty, folders, pipes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["photo.png", "-s", "great-wave", "-o", ""], "where should the painting go?"),
+        (["", "-s", "great-wave", "-o", "out.png"], "the name of a picture is empty"),
+        (["", "photo.png", "-s", "great-wave", "-o", "out"], "the name of a photo is empty"),
+        (["photo.png", "-s", "", "-o", "out.png"], "style '': no picture and no style of the gallery"),
+    ],
+)
+def test_empty_names_are_refused(arguments: list[str], told: str) -> None:
+    before = sorted(Path.cwd().iterdir())
+    result = impasto(*arguments)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert sorted(Path.cwd().iterdir()) == before
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_one_photo_goes_into_a_folder(there: bool) -> None:
+    if there:
+        Path("painted").mkdir()
+    result = impasto("photo.png", "-s", "great-wave", "--size", "48", "-o", "painted" if there else "painted/")
+    assert result.exit_code == 0, result.stderr
+    assert list(Path("painted").iterdir()) == [Path("painted/photo.png")]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_photo_comes_through_a_pipe_that_has_a_name() -> None:
+    os.mkfifo("pipe")
+    data = Path("photo.png").read_bytes()
+    writer = Thread(target=lambda: Path("pipe").write_bytes(data))
+    writer.start()
+    result = impasto("pipe", "-s", "great-wave", "--size", "48", "-o", "out.png")
+    writer.join()
+    assert result.exit_code == 0, result.stderr
+    with Image.open("out.png") as found:
+        assert found.size == (40, 36)

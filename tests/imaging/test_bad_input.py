@@ -90,7 +90,7 @@ def test_empty(tmp_path: Path) -> None:
 )
 def test_not_an_image(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(data)
-    assert "a.jpg: not a picture, or badly damaged; give JPEG, PNG, " in refusal(tmp_path / "a.jpg")
+    assert "a.jpg: not a picture of a kind read here, or badly damaged; give JPEG, " in refusal(tmp_path / "a.jpg")
 
 
 def test_formats_that_run_programs_are_not_opened(tmp_path: Path) -> None:

@@ -300,7 +300,22 @@ def test_the_command_line_without_torch(tmp_path: Path) -> None:
     told = command("stylize", chelsea, "-s", "great-wave", "--tile", "64", "-o", str(tmp_path / "t.png"), code=2)
     assert "leave out --tile" in told
     assert "impasto[torch]" in told
+    told = command("stylize", chelsea, "-s", "great-wave", "--engine", "torch", "-o", str(tmp_path / "t.png"), code=2)
+    assert "--engine torch needs torch, which is not installed: pip install 'impasto[torch]'" in told
+    told = command("stylize", chelsea, "--model", "nope.safetensors", "-o", str(tmp_path / "t.png"), code=2)
+    assert "no trained network and no file is called 'nope.safetensors'" in told
     assert "great-wave" in command("styles")
+
+
+def test_an_engine_that_is_not_there_is_told_in_python() -> None:
+    code = (
+        f"{NO_TORCH}import impasto\n"
+        "for ask in (lambda: impasto.load('gallery', engine='torch'), lambda: impasto.load('nope')):\n"
+        "    try:\n        ask()\n    except impasto.ImpastoError as error:\n        print(error)\n"
+    )
+    first, second = run(code).splitlines()
+    assert "needs torch, which is not installed" in first
+    assert second.startswith("no trained network and no file is called 'nope'")
 
 
 def test_python_without_torch() -> None:

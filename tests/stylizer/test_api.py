@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import impasto
 from impasto.errors import ImageError, ImpastoError, LayerError, OptionError, WeightsError
 from impasto.imaging import Picture, read, write
 from impasto.optimize.presets import DEFAULT_PRESET, PRESETS
-from impasto.stylizer.api import stylize
+from impasto.stylizer.api import load, resume, stylize
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.job import Progress
 from impasto.stylizer.optimize_job import OptimizeJob
@@ -393,3 +394,53 @@ def test_an_error_of_the_listener_stops_the_painting(paint: Paint) -> None:
 
 def test_the_root_has_the_same_names() -> None:
     assert (impasto.stylize, impasto.Style) == (stylize, Style)
+
+
+# -- arguments of other kinds -----------------------------------------------------------------------------------------
+
+
+class Closed(io.BytesIO):
+    """A file that was closed before it came here."""
+
+    def __init__(self) -> None:
+        super().__init__(b"")
+        self.close()
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: stylize(io.StringIO("a"), "great-wave"), "opened as text"),
+        (lambda: stylize(Closed(), "great-wave"), "closed file"),
+        (lambda: stylize("", "great-wave"), "the name of a picture is empty"),
+        (lambda: stylize(Image.new("RGB", (48, 48)), "great-wave", output=5), "`output` must be a path, got int"),
+        (lambda: stylize("a.jpg", "great-wave", run=5), "`run` must be a path, got int"),
+        (lambda: resume(None), "`run` must be a path, got NoneType"),
+        (lambda: load(3), "`model`"),
+        (lambda: load(None), "`model` is None"),
+        (lambda: Engine(at_once=0), "`at_once` must be a whole number from 1 up, got 0"),
+        (lambda: Engine(at_once="2"), "`at_once` must be a whole number from 1 up, got '2'"),
+        (lambda: StylizeRequest.from_json("x"), "a request in JSON is an object, got str"),
+        (lambda: StylizeRequest.from_json(None), "a request in JSON is an object, got NoneType"),
+    ],
+)
+def test_arguments_of_other_kinds_are_one_sentence(call: Callable[[], object], told: str) -> None:
+    with pytest.raises(ImpastoError, match=told):
+        call()
+
+
+def test_a_file_opened_as_text_is_one_sentence(tmp_path: Path) -> None:
+    Image.new("RGB", (48, 48), "red").save(tmp_path / "a.jpg")
+    with (tmp_path / "a.jpg").open(encoding="utf-8") as file, pytest.raises(ImpastoError, match="'rb'"):
+        stylize(file, "great-wave")  # type: ignore[arg-type]
+
+
+def test_an_output_that_exists_is_replaced_where_asked(tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    out.write_bytes(b"old")
+    photo = Image.new("RGB", (48, 48), "red")
+    with pytest.raises(ImpastoError, match="exists already"):
+        stylize(photo, "great-wave", output=out)
+    assert out.read_bytes() == b"old"
+    stylize(photo, "great-wave", output=out, force=True)
+    assert out.read_bytes() != b"old"

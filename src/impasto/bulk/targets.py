@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 import os
+import platform
 import shutil
+import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -17,13 +20,35 @@ from impasto.bulk.manifest import HOME
 from impasto.bulk.stores import Entry, Store
 from impasto.bulk.work import Task
 
-__all__ = ["BEGUN", "PLANS", "REPORTS", "FolderTarget", "Found", "TarTarget", "open_target"]
+__all__ = ["BEGUN", "PLANS", "REPORTS", "FolderTarget", "Found", "TarTarget", "folder_of_process", "open_target"]
 
 REPORTS: Final = ("impasto-report.html", "impasto-report.json")
 SCRATCH: Final = f"{HOME}/scratch"
 LOOKED_INTO: Final = 3  # shards that are searched for a sample
 PLANS, BEGUN = f"{HOME}/plans", f"{HOME}/begun"  # of runs on a cluster: what is to be painted, and what was begun
 STAGED, PACKS, SHARDS = f"{HOME}/staged", f"{HOME}/packs", "shards"
+
+
+def folder_of_process() -> str:
+    """A new temporary folder of this process; those of processes that were killed on this machine are removed."""
+    mine = f"impasto-bulk-{platform.node()}-"
+    for found in Path(tempfile.gettempdir()).glob(f"{glob.escape(mine)}*"):
+        number = found.name.removeprefix(mine).partition("-")[0]
+        if number.isdigit() and not _is_alive(int(number)):
+            shutil.rmtree(found, ignore_errors=True)
+    return tempfile.mkdtemp(prefix=f"{mine}{os.getpid()}-")
+
+
+def _is_alive(process: int) -> bool:
+    if sys.platform == "win32":  # where a signal of 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 class Found(NamedTuple):
@@ -53,7 +78,7 @@ class FolderTarget:
             self.store.make_folder(f"{SCRATCH}/{self.worker}")
             return Path(self.store.path(f"{SCRATCH}/{self.worker}"))
         if self._temporary is None:
-            self._temporary = tempfile.mkdtemp(prefix="impasto-")
+            self._temporary = folder_of_process()
         return Path(self._temporary)
 
     def close(self) -> None:

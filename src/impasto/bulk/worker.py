@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import closing, suppress
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from impasto.bulk.manifest import RowWriter
 from impasto.bulk.stores import Store, TargetError, UnfitNameError, is_url, without_secrets
-from impasto.bulk.targets import open_target
+from impasto.bulk.targets import folder_of_process, open_target
 from impasto.bulk.work import Item, Row, Task, digest, recipe_key
 from impasto.core.threads import share_cores
 from impasto.errors import DataError, ImageError, ImpastoError, OptionError, OutputError
@@ -161,7 +160,7 @@ class Worker:
         """The request with this machine's own copies of the files that were sent along."""
         if not self.task.files:
             return request
-        self._copies = tempfile.mkdtemp(prefix="impasto-")
+        self._copies = folder_of_process()
         copied: dict[str, str] = {}
         for number, (path, place) in enumerate(self.task.files.items()):
             copy = Path(self._copies, str(number), PurePosixPath(place).name)

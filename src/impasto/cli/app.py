@@ -9,6 +9,7 @@ that runs one command reads the options of that command alone.
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 import threading
@@ -132,6 +133,8 @@ def _options(
 
 def main() -> None:
     """Entry point of the console script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: titles and names may not fit an encoding
     apply_wait_settings()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # or it looks through all packages for some of its own
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's products are small here: threads only spin

@@ -73,7 +73,7 @@ def stylize(ctx: typer.Context, **_options: Any) -> None:
     Ctrl-C keeps the picture so far.
     """
     # Here, because torch takes a second that --help does not have.
-    from impasto.batch import is_many
+    from impasto.batch import gather, is_folder, is_many
     from impasto.cli.painting import resume_one
     from impasto.stylizer.engine import Engine
     from impasto.stylizer.recorder import Records
@@ -87,9 +87,11 @@ def stylize(ctx: typer.Context, **_options: Any) -> None:
     photos, output = given.get("photo"), given.get("output")
     if not photos or not {"style", "model", "recipe"} & given.keys():
         raise OptionError("a photo and at least one style are needed: impasto stylize PHOTO --style PICTURE -o FILE")
-    if output is None and not given.get("dry_run"):
+    if not output and not given.get("dry_run"):
         raise OptionError("where should the painting go? add -o FILE, or -o - for standard output")
     painter, place = _painter(given), output or NOWHERE
+    if output and not is_many(photos) and is_folder(output):
+        place = gather(photos, output)[0].output
     if is_many(photos):
         _refuse(given, NOT_FOR_MANY, "there are several photos, and this is about one painting")
         painter.many(photos, place, given.get("jobs", 1))

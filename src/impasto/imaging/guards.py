@@ -108,7 +108,7 @@ def decoding(name: str) -> Iterator[None]:
     except ImpastoError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name}: not a picture, or badly damaged; give {READABLE}") from error
+        raise ImageError(f"{name}: not a picture of a kind read here, or badly damaged; give {READABLE}") from error
     except MemoryError as error:
         raise ImageError(f"{name}: more than the memory can hold; scale the picture down") from error
     except Exception as error:  # decoders meet arbitrary bytes and raise almost anything

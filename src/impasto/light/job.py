@@ -107,7 +107,9 @@ class LightJob(InMemory[LightModel]):
         if need <= room:
             return
         would_do = math.floor(long * math.sqrt(max(0, room) / need) / 1.02)
-        remedy = f"choose a `size` of {would_do} or less" if would_do >= 32 else "free some memory"
+        limit = self.engine.limit(self.request)
+        more = "free some memory" if limit is None else f"give `max_memory` {shown_bytes(held_memory() + need)} or more"
+        remedy = f"choose a `size` of {would_do} or less" if would_do >= 32 else more
         height, width = self.sizes.painting
         raise OptionError(
             f"{width}x{height} px need {shown_bytes(need)} of memory in onnxruntime, and there are "

@@ -94,7 +94,10 @@ class OptimizeSettings:
         _require(self.start is None or self.start >= 1, f"`start` must be at least 1 px, got {self.start}")
         for name in ("content_weight", "style_weight", "tv_weight", "range_weight"):
             value = getattr(self, name)
-            _require(0 <= value < float("inf"), f"`{name}` must be a number from 0 up, got {value}")
+            _require(0 <= value <= LARGEST_WEIGHT, f"`{name}` must be from 0 to {LARGEST_WEIGHT:g}, got {value}")
+        _require(
+            self.content_weight + self.style_weight > 0, "`content_weight` and `style_weight` are both 0: nothing to do"
+        )
         for name in ("lr", "lr_end", "eps", "style_scale", "levels", "content_factor", "style_factor"):
             value = getattr(self, name)
             _require(0 < value < float("inf"), f"`{name}` must be a number above 0, got {value}")
@@ -146,6 +149,7 @@ _CODE_WEIGHTS = {"relu1_1": 64, "relu2_1": 128, "relu3_1": 256, "relu4_1": 512, 
 _CROWSON_WEIGHTS = (256, 64, 16, 4, 1)
 # Content is judged at two depths, and Adam forgets quickly: with so few steps a long memory overshoots, which
 # costs content and brings no style (benchmarks/convergence.py has both beside each other).
+LARGEST_WEIGHT = 1e15  # of a loss: above 1e19 the squares that Adam keeps are infinite, and nothing moves
 _OURS: dict[str, Any] = {
     "content_layers": _layers("relu3_3 relu4_2", 0.5),
     "betas": (0.5, 0.9),

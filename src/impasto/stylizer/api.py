@@ -9,6 +9,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
 from impasto.core.host import in_our_settings
+from impasto.errors import OptionError
 from impasto.imaging import to_pil
 from impasto.stylizer.engine import default_engine
 from impasto.stylizer.job import Output, Progress
@@ -68,6 +69,7 @@ def stylize(
     tile: int | None = None,
     statistics: Statistics | None = None,
     output: str | PathLike[str] | None = None,
+    force: bool = False,
     run: str | PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
     **settings: Any,
@@ -83,6 +85,7 @@ def stylize(
         style: a style's name, or a picture; or a list of such, or of `Style` with weights, or of
             ``(picture, weight)``. A string may be ``PATH:WEIGHT`` or ``NAME:WEIGHT``.
         output: a file that the painting is written to as well, with its recipe; one that exists is an error.
+        force: replace a file that exists, but never an input.
         run: a folder that keeps what it takes to go on after an interruption, see `resume`.
         progress: called with a record after every piece of the work; it does not change what is painted.
         **settings: any other field of `OptimizeSettings`, over the preset's: ``factor=2``, ``betas=(0.5, 0.9)`` ...
@@ -95,12 +98,14 @@ def stylize(
     request = StylizeRequest.of(**settings, **{name: options[name] for name in named})
     shared = default_engine()
     if run is None:
-        place = None if output is None else Output(os.fspath(output))
-        recorder = Recorder(shared.job(photo, request, output=place))
+        place = None if output is None else Output(_path("output", output), force=force)
+        recorder = Recorder(shared.job(photo, request, output=place), force=force)
     else:
-        folder = RunFolder(run)
+        folder = RunFolder(_path("run", run))
         with folder.making():
-            place = Output(os.fspath(folder.folder / "painting.png" if output is None else output))
+            place = Output(
+                str(folder.folder / "painting.png") if output is None else _path("output", output), force=force
+            )
             recorder = begin_run(shared, photo, request, place, folder)
     return _painted(recorder, progress)
 
@@ -109,6 +114,7 @@ def resume(
     run: str | PathLike[str],
     *,
     output: str | PathLike[str] | None = None,
+    force: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Image:
     """Go on with the run in a folder that ``stylize(..., run=...)`` or ``impasto stylize --run`` began.
@@ -116,13 +122,14 @@ def resume(
     Args:
         run: the folder.
         output: another place for the painting than the run began with.
+        force: replace a file that exists there.
         progress: as of `stylize`.
 
     Raises:
         DataError: there is no run, it is damaged, or its files are gone or changed.
     """
-    place = None if output is None else os.fspath(output)
-    return _painted(resume_run(default_engine(), RunFolder(run), output=place), progress)
+    place = None if output is None else _path("output", output)
+    return _painted(resume_run(default_engine(), RunFolder(_path("run", run)), output=place, force=force), progress)
 
 
 def load(
@@ -144,6 +151,12 @@ def load(
         OptionError: this machine has no such device or precision.
     """
     return default_engine().model(model, device=device, precision=precision, engine=engine)
+
+
+def _path(name: str, given: object) -> str:
+    if not isinstance(given, str | PathLike):
+        raise OptionError(f"`{name}` must be a path, got {type(given).__name__}", name)
+    return os.fsdecode(given)
 
 
 def _painted(recorder: Recorder, progress: Callable[[Progress], None] | None) -> Image:

@@ -12,6 +12,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Final, Literal
 
 from impasto.errors import MissingExtraError, OptionError
+from impasto.imaging.opening import is_stream
 from impasto.imaging.reading import read_header
 from impasto.light.graphs import graph_of, is_foreign
 from impasto.stylizer.request import EngineName, StylizeRequest
@@ -57,6 +58,10 @@ class Choice:
         """What there is to choose from for a request that this network carries out."""
         foreign = is_foreign(os.fspath(model))
         graph = graph_of(os.fspath(model))
+        if graph is None and not has_torch():
+            from impasto.networks.shipped import find_model
+
+            find_model(model)  # where there is no such file, that is what is wrong
         is_graph = os.fspath(model).casefold().endswith((".onnx", ".tflite")) and not foreign
         reasons = {
             f"has no graph of {os.fspath(model)}: write one with `impasto export onnx`": graph is None,
@@ -79,6 +84,8 @@ class Choice:
         """OptionError if this engine cannot do what is asked for."""
         if engine == "light" and self.why_not_light is not None:
             raise OptionError(f"`engine` light {self.why_not_light}", "engine")
+        if engine == "torch" and not has_torch():
+            raise MissingExtraError("torch", "torch", "`engine` torch")
         if engine == "torch" and self.only_light:
             raise OptionError("`engine` torch reads no .onnx: give the file that it was made from, or leave it out")
 
@@ -112,7 +119,7 @@ class Choice:
 
     def _pixels(self, photo: PictureSource) -> float:
         """Of a file, from its header; of others what is usual."""
-        if isinstance(photo, str | PathLike) and os.fspath(photo) != "-":
+        if isinstance(photo, str | PathLike) and not is_stream(photo):
             size = read_header(photo, max_megapixels=self.megapixels).size
             return float(sum(math.prod(one) for one in (size, *(coarse_sizes(size) if self.coarse_to_fine else ()))))
         return 1e6

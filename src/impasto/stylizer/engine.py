@@ -51,6 +51,8 @@ class Engine:
     """
 
     def __init__(self, *, max_memory: str | int | None = None, at_once: int = 2) -> None:
+        if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
+            raise OptionError(f"`at_once` must be a whole number from 1 up, got {at_once!r}", "at_once")
         reuse_large_blocks()
         self.max_memory = parse_memory(max_memory)
         self.budget = MemoryBudget()
@@ -168,9 +170,12 @@ class Engine:
             WeightsError: no such name or file, or one that is damaged.
             OptionError: this machine has no such device or precision, or the engine cannot read the file.
         """
-        request = StylizeRequest(model=name, device=device, precision=precision, engine=engine)
+        request = StylizeRequest.of(model=name, device=device, precision=precision, engine=engine)
+        if request.model is None:
+            raise OptionError("`model` is None: give a name of the package's networks, or a file", "model")
         choice = Choice.of(request, name)
-        light = engine == "light" or choice.only_light or (not has_torch() and choice.why_not_light is None)
+        alone = engine != "torch" and not has_torch() and choice.why_not_light is None
+        light = engine == "light" or choice.only_light or alone
         if light or (choice.foreign and not self._rebuilds(name, request, choice)):
             choice.check(engine)
             return self.light_model(name)
@@ -205,15 +210,17 @@ class Engine:
         self, name: str | PathLike[str], *, device: str = "auto", precision: PrecisionName = "auto"
     ) -> TorchModel:
         """A network for torch, loaded once; errors as of `model`."""
+        from impasto.networks.shipped import find_model
+
+        path = find_model(name)
         _need_torch(f"{name}: a network in this form")
         from impasto.core.precision import choose_precision, pick_device
         from impasto.networks.checkpoint import load_model
         from impasto.networks.inference import choose_for, ready
-        from impasto.networks.shipped import find_model
         from impasto.stylizer.torch_model import TorchModel
 
         where = pick_device(device)
-        chosen, path = choose_precision(where, precision), find_model(name)
+        chosen = choose_precision(where, precision)
         found = path.stat()
         key = (str(name), str(path.resolve()), found.st_size, found.st_mtime_ns, str(where), chosen.dtype)
 

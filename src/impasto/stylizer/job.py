@@ -17,6 +17,7 @@ from impasto.core.memory import room_within
 from impasto.errors import OptionError
 from impasto.files import sha256
 from impasto.imaging import Picture, as_picture, check_output, format_warnings, write
+from impasto.imaging.opening import is_stream
 from impasto.imaging.reading import read_header
 from impasto.imaging.reduced import read_reduced
 from impasto.imaging.sizes import Bicubic, bicubic
@@ -128,7 +129,7 @@ class Job(ABC):
         self.engine, self.photo, self.request, self.output = engine, photo, request, output
         self.notes: list[str] = []
         self._check_output()
-        is_file = isinstance(photo, str | os.PathLike) and os.fspath(photo) != "-"
+        is_file = isinstance(photo, str | os.PathLike) and not is_stream(photo)
         self._original = None if is_file else as_picture(photo, max_megapixels=request.max_megapixels)
         self._grant: Grant | None = None
         self._running: Steps | None = None

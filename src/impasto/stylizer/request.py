@@ -352,6 +352,8 @@ class StylizeRequest(_Options):
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> StylizeRequest:
         """The request that `to_json` wrote. OptionError if it is of a later format, or damaged."""
+        if not isinstance(values, Mapping):
+            raise OptionError(f"a request in JSON is an object, got {type(values).__name__}")
         values = dict(values)
         if (found := values.pop("format", None)) != FORMAT:
             raise OptionError(f"the request is of format {found!r}, and this version of impasto reads {FORMAT}")

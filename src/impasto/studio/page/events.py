@@ -254,7 +254,7 @@ class Studio:
         else:
             _log.exception("the page could not do what was asked", exc_info=error)
             said = f"this could not be done ({type(error).__name__}); the server's log says more"
-        self.view(desk, problem=said[:1].upper() + said[1:], progress=None)
+        self.view(desk, problem=_sentence(said), progress=None)
 
     # -- how ------------------------------------------------------------------------------------------------
 
@@ -332,6 +332,12 @@ def _chosen(desk: Desk) -> dict[str, list[tuple[str, float]]]:
 
 def _said(options: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in options.items())
+
+
+def _sentence(said: str) -> str:
+    """With a capital, unless it begins with the name of a file or an option."""
+    plain = said.partition(" ")[0].isalpha()
+    return said[:1].upper() + said[1:] if plain else said
 
 
 def request_without_masks(controls: Controls, desk: Desk) -> StylizeRequest:
