@@ -31,7 +31,7 @@ from .test_kinds import examples_state, magenta_variables, rrmina_state
 from .test_more_kinds import Titu, reconet_state
 from .tf_samples import AdaINTF, MagentaAny
 
-SECONDS = 20  # for one file
+SECONDS = 20  # of processor, for one file
 MEMORY = 1 << 30  # bytes that reading may add
 LARGE = (b"\xff\xff\xff\x7f", b"\xff" * 4, b"\0\0\0\x80", b"\0\0\x10\0")
 
@@ -204,13 +204,13 @@ def _ring(number: int, frame: FrameType | None) -> None:
 def _work(name: str, numbers: range, results: Connection) -> None:
     """Damaged files by their numbers; what became of each is sent."""
     torch.set_num_threads(1)
-    signal.signal(signal.SIGALRM, _ring)
+    signal.signal(signal.SIGPROF, _ring)
     with tempfile.TemporaryDirectory(prefix="impasto-damage-") as folder:
         files = Files(SAMPLES[name], Path(folder))
         files.sample.read(files.path)  # whole, it is read
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for number in numbers:
-            signal.alarm(SECONDS)
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
             try:
                 said = files.read_damaged(random.Random(f"{name} {number}"))
                 became = "a network" if not said else "a sentence" if "\n" not in said else "two lines"
@@ -219,7 +219,7 @@ def _work(name: str, numbers: range, results: Connection) -> None:
             except Exception as error:  # noqa: BLE001 - this is what is looked for
                 became = f"{type(error).__name__}"
             finally:
-                signal.alarm(0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
             more = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
             results.send((number, became, more))
     results.close()

@@ -36,6 +36,8 @@ def test_every_kind_is_damaged() -> None:
     assert {kind.name for kind in KINDS} == {name.split(",")[0] for name in SAMPLES} - {"backbone"}
 
 
+# pyfive leaves a file open that it wanted to map, and that was shorter than its own numbers say.
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @given(draw=st.randoms(use_true_random=False))
 @settings(
     max_examples=MUTATIONS,
@@ -43,9 +45,9 @@ def test_every_kind_is_damaged() -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_a_damaged_file(files: Files, draw: random.Random) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert "\n" not in files.read_damaged(draw)
-    assert time.perf_counter() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 @given(content=st.binary(max_size=400))

@@ -16,7 +16,7 @@ from impasto.networks.foreign.tf_layers import layers_of
 from impasto.networks.inference import bind
 from impasto.networks.operators import Operators
 
-from .foreign_samples import picture
+from .foreign_samples import picture, write_checkpoint
 from .tf_samples import MagentaAny, Row, Rows, graph_def, write_tfjs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -186,6 +186,14 @@ def test_a_saved_model_that_is_not_whole(version, spoil, words, tmp_path) -> Non
     with pytest.raises(WeightsError, match=words) as caught:
         load_model(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_something_else(tmp_path) -> None:
+    """As TensorFlow 2.21 leaves it where it saves old variables again: without them."""
+    folder = MagentaAny().write_saved_model(tmp_path / "any", 1)
+    write_checkpoint(folder / "variables" / "variables", {"step": torch.tensor(1.0)})
+    with pytest.raises(WeightsError, match="holds none of the graph's"):
+        load_model(folder)
 
 
 def test_tfjs_that_is_not_whole(tmp_path) -> None:

@@ -40,7 +40,7 @@ def read_matconvnet(path: Path) -> tuple[dict[str, Tensor], Colours]:
         name = layer.get("name") if isinstance(layer, dict) else None
         if not isinstance(name, str) or not name.startswith("conv"):
             continue
-        weights = layer.get("weights") or [layer.get("filters"), layer.get("biases")]
+        weights = layer.get("weights", [layer.get("filters"), layer.get("biases")])
         if not isinstance(weights, list) or len(weights) < 2:
             raise WeightsError(f"{path}: {name} has no weights")
         kernel, bias = (_numbers(value, f"{path}: {name}") for value in weights[:2])
@@ -60,7 +60,7 @@ def _numbers(value: Any, where: str) -> NDArray[np.float32]:
 def _average(network: Mapping[str, Any], path: Path) -> Colours:
     """Of the average picture, which is as large as pictures were in training, or one pixel."""
     meta = network.get("meta")
-    told = (meta.get("normalization") if isinstance(meta, dict) else None) or network.get("normalization")
+    told = meta.get("normalization") if isinstance(meta, dict) else network.get("normalization")
     average = told.get("averageImage") if isinstance(told, dict) else None
     values = _numbers(np.empty(0) if average is None else average, f"{path}: averageImage").astype(np.float64)
     if values.ndim == 3 and values.shape[2] == 3 and values.size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def read_saved(path: Path) -> dict[Any, Any]:
     try:
         if is_safetensors(path):
             return safetensors.torch.load_file(path)
-        value: Any = load_tar(path) if is_tar(path) else torch.load(path, map_location="cpu", weights_only=True)
+        value: Any = load_tar(path) if is_tar(path) else _loaded(path)
     except safetensors.SafetensorError as error:
         raise WeightsError(f"{path}: damaged safetensors: {error}") from error
     except Exception as error:  # a damaged pickle can fail in any way whatever
@@ -65,6 +66,13 @@ def read_saved(path: Path) -> dict[Any, Any]:
     if not isinstance(value, dict):
         raise WeightsError(f"{path}: holds a {type(value).__name__}, need a state dict (names and tensors)")
     return value
+
+
+def _loaded(path: Path) -> Any:
+    """By torch, which warns of a damaged file before it refuses it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from impasto.core.host import in_our_settings
 from impasto.errors import ImpastoError, OptionError, WeightsError, nearest
 from impasto.networks.foreign import (
@@ -132,7 +134,8 @@ def read_foreign(path: Path, kind: str | None = None, options: Options | None = 
     row: ForeignKind | None = None
     try:
         row = kind_of_file(source, kind)
-        found = row.read(source, options or Options())
+        with np.errstate(all="ignore"):  # what is not finite is found when all of it is there
+            found = row.read(source, options or Options())
         if options is not None and options.median:
             _smooth(found, row)
         return row, found

@@ -100,7 +100,10 @@ def _saved(path: Path) -> TFGraph:
     if index_file(variables) is None:
         raise WeightsError("its variables are needed beside it, in the folder variables")
     keys = full_names(variables)
-    wanted = {name: keys[name] for name in graph.variables() if name in keys}
+    named = graph.variables()
+    wanted = {name: keys[name] for name in named if name in keys}
+    if named and not wanted:
+        raise WeightsError(f"its checkpoint holds none of the graph's {len(named)} variables, such as {min(named)}")
     found = read_checkpoint(variables, set(wanted.values()).__contains__)
     return _flat(graph, {name: found[key].numpy() for name, key in wanted.items()}, _signed(meta))
 
