@@ -361,7 +361,10 @@ def _stands_for(target: Store, name: str) -> list[str]:
         with target.open(name) as file, pq.ParquetFile(file) as table:
             return [str(one) for one in json.loads(table.schema_arrow.metadata[b"impasto"])]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{target.shown(name)}: this part of the manifest is damaged ({error})") from error
+        raise DataError(
+            f"{target.shown(name)}: this part of the manifest is damaged ({error}); remove it: the next run finds "
+            "what is painted by its recipe"
+        ) from error
 
 
 def _split(digests: bytes) -> tuple[Words, Words]:

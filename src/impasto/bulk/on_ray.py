@@ -112,9 +112,7 @@ class RayPool:
             batch_size=None,
             compute=data.ActorPoolStrategy(min_size=1, max_size=self._most, max_tasks_in_flight_per_actor=2),
             fn_constructor_args=(self._task,),
-            **self._each,
-            max_restarts=-1,
-            max_task_retries=-1,
+            **self._each,  # and Ray Data restarts actors, and does their blocks again, for ever
         )
         batches = rows.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow")
         try:

@@ -309,7 +309,7 @@ def read_job(target: Store) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{target.shown(JOB)}: is damaged ({error}); it cannot be gone on with") from error
+        raise DataError(f"{target.shown(JOB)}: is damaged ({error}); remove it, and go on with `force`") from error
 
 
 def _twice(parts: list[Any]) -> bytes | None:
