@@ -9,7 +9,15 @@ from contextlib import ExitStack
 import pytest
 import torch
 
-from impasto.core.host import host_settings, in_our_settings, our_settings, step_by_step, trainable
+from impasto.core.host import (
+    compute_with,
+    computing_threads,
+    host_settings,
+    in_our_settings,
+    our_settings,
+    step_by_step,
+    trainable,
+)
 
 from .host_samples import HOSTS, OURS, state
 
@@ -138,3 +146,23 @@ def test_what_is_made_in_inference_mode_is_copied_for_gradients() -> None:
     assert copy.requires_grad_().sum().requires_grad
     plain = torch.ones(2)
     assert trainable(plain) is plain
+
+
+def test_a_thread_computes_with_a_number_of_its_own() -> None:
+    """And no other does: neither the one that began before nor one that begins afterwards."""
+    before, seen = torch.get_num_threads(), list[int]()
+    torch.set_num_threads(3)
+
+    def one() -> None:
+        compute_with(2)
+        seen.append(computing_threads())
+
+    try:
+        for work in (one, lambda: seen.append(computing_threads())):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+        assert seen == [2, 3]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

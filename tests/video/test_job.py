@@ -18,10 +18,13 @@ from impasto.stylizer.engine import Engine
 from impasto.stylizer.job import Output
 from impasto.stylizer.recipe import read_recipe
 from impasto.stylizer.request import StylizeRequest
+from impasto.video.film import FilmFacts, Frame
 from impasto.video.film_recipe import read_film_recipe
 from impasto.video.job import FilmJob
 from impasto.video.options import Changes, FilmOptions, split_numbers, split_times
+from impasto.video.painters import RequestPainter
 from impasto.video.reading import open_film
+from impasto.video.steady import Carried
 from impasto.video.steady_job import SteadyJob
 
 from .film_samples import asked, blobs, make_film, ramp
@@ -139,6 +142,23 @@ def test_optimisation_frame_by_frame(engine: Engine, clip: Path, tmp_path: Path)
     job = paint(engine, clip, tmp_path / "out.mp4", request, end=Fraction(1, 8))
     assert job.summary().endswith("by optimisation")
     assert len(asked(tmp_path / "out.mp4")["times"]) == 4
+
+
+def test_an_optimisation_stays_near_the_last_painting_where_that_is_trusted(engine: Engine, tmp_path: Path) -> None:
+    Image.fromarray(ramp(3)).save(tmp_path / "style.png")
+    request = StylizeRequest.of(style=str(tmp_path / "style.png"), quality="good", steps=20)
+    facts, size = FilmFacts("a film", (48, 64), Fraction(1, 25)), (48, 64)
+    painter = RequestPainter(engine, request, facts, 2, Changes())
+    last = np.random.default_rng(0).uniform(0.3, 0.7, (*size, 3)).astype(np.float32)
+    trust = np.repeat(np.float32([[1, 0]]), 32, 1).repeat(48, 0)
+    steps = painter.paint(Frame(ramp(0, size), 1), Fraction(1, 25), Carried(last, trust), 1 << 30)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            apart = np.abs(end.value / 255 - last)
+            break
+    assert apart[:, :32].mean() < apart[:, 32:].mean() / 2
 
 
 def pixels(path: Path) -> np.ndarray:

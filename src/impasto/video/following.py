@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,21 @@ from impasto.video.film import Bytes, Frame, Sound
 from impasto.video.flow import Flow, FlowFinder
 from impasto.video.recalling import Older, Recall
 
-__all__ = ["Followed", "followed"]
+__all__ = ["Followed", "Seen", "followed"]
 
 Floats = NDArray[np.float32]
+
+
+class Seen(NamedTuple):
+    """What following a film goes on from, beside the frames.
+
+    Attributes:
+        held: of `Recall`.
+        back: the way back from the last frame to the one before it, which the next is much like.
+    """
+
+    held: Floats | None = None
+    back: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +39,14 @@ class Followed:
         flow: the way back to the one before; None of the first frame, and where nobody asked for it.
         again: whether it is the very frame before.
         older: frames from before that one, in which something is that comes into view again.
-        held: what `Recall` holds for old after this frame, for a run that goes on here.
+        seen: what following the film goes on from after this frame.
     """
 
     frame: Frame
     flow: Flow | None = None
     again: bool = False
     older: tuple[Older, ...] = ()
-    held: Floats | None = None
+    seen: Seen | None = None
 
 
 def followed(
@@ -42,7 +55,7 @@ def followed(
     *,
     every: int = 1,
     after: int | None = None,
-    held: Floats | None = None,
+    seen: Seen | None = None,
 ) -> Iterator[Followed | Sound | None]:
     """Every so many frames with the way back to those before them, and all that is between.
 
@@ -52,9 +65,9 @@ def followed(
         every: how many frames are gone on by.
         after: the time of the last frame that is painted already: frames up to it are passed over, and None stands for
             each.
-        held: of that frame, as it was.
+        seen: of that frame, as it was.
     """
-    way_back = None if finder is None else _WayBack(finder, held)
+    way_back = None if finder is None else _WayBack(finder, seen or Seen())
     number = -1
     for item in items:
         if isinstance(item, Sound):
@@ -72,8 +85,8 @@ def followed(
 class _WayBack:
     """Finds what the next frame has in common with those before it."""
 
-    def __init__(self, finder: FlowFinder, held: Floats | None) -> None:
-        self._finder, self._recall = finder, Recall(finder, held)
+    def __init__(self, finder: FlowFinder, seen: Seen) -> None:
+        self._finder, self._recall, self._back = finder, Recall(finder, seen.held), seen.back
         self._before: Bytes | None = None
         self._grey: Bytes | None = None  # of it, as the finder looks at it
 
@@ -88,11 +101,14 @@ class _WayBack:
         self._before = frame.rgb
         if again and grey is not None:
             recall.still(grey)
-            return Followed(frame, Flow.still((grey.shape[0], grey.shape[1])), again, held=recall.held)
+            return self._seen(Followed(frame, Flow.still((grey.shape[0], grey.shape[1])), again))
         self._grey = finder.look(frame.rgb)
-        flow = None if grey is None else finder.between(grey, self._grey)
-        older = recall.look(self._grey, flow)
-        return Followed(frame, flow, older=older, held=recall.held)
+        flow = None if grey is None else finder.between(grey, self._grey, self._back)
+        return self._seen(Followed(frame, flow, older=recall.look(self._grey, flow)))
+
+    def _seen(self, one: Followed) -> Followed:
+        self._back = None if one.flow is None or one.flow.cut else one.flow.back
+        return replace(one, seen=Seen(self._recall.held, self._back))
 
 
 def _same(one: Bytes, other: Bytes) -> bool:

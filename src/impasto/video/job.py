@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FRAMES_HELD", "FilmJob"]
 
-FRAMES_HELD: Final = 60  # bytes per pixel of frames on their way: decoders, encoders, flow
+FRAMES_HELD: Final = 110  # bytes per pixel of frames on their way and of the past: decoders, encoders, what is kept
 
 
 class FilmJob(Job):
@@ -225,8 +225,8 @@ class FilmJob(Job):
     ) -> Steps:
         """Paint and write everything after a time, with progress after each frame."""
         options, began, before = self.options, time.perf_counter(), self.painted
-        finder, held = (None, None) if steadier is None else (FlowFinder(), steadier.held)
-        items = followed(reader.items(options.begin, options.end), finder, every=options.every, after=after, held=held)
+        finder, seen = (None, None) if steadier is None else (FlowFinder(), steadier.seen)
+        items = followed(reader.items(options.begin, options.end), finder, every=options.every, after=after, seen=seen)
         room = {"begin": options.begin, "every": options.every, "room": self._room}
         with closing(FrameStages(self._painter, steadier, self.facts, **room)(items)) as done:
             for item in done:

@@ -37,6 +37,7 @@ Painting = Generator[Progress, None, Bytes]
 LATER: Final = 0.35  # of the steps of an optimisation, for frames that begin with the last painting
 NEAR: Final = 200.0  # what staying near that is worth
 SIDE_BY_SIDE: Final = 2  # frames that are painted at the same time
+LARGE: Final = 1_000_000  # px of a frame that is painted alone
 
 
 def as_picture_of(frame: Frame, name: str) -> Picture:
@@ -136,12 +137,13 @@ class RequestPainter(FilmPainter):
     def _workers(self) -> int:
         """Two halves of the processor paint two frames sooner than all of it one and then the other.
 
-        A device of its own has its own ways, and so has onnxruntime; and large frames may fill the memory.
+        A device of its own has its own ways, and so has onnxruntime; a large frame keeps all of the processor busy by
+        itself, and two of them fill the memory.
         """
         first, plan = self._first, self.plan()
         by = first.computed_by()
         room = room_within(self.engine.limit(self.request))
-        alone = by.get("device") != "cpu" or computing_threads() < SIDE_BY_SIDE
+        alone = by.get("device") != "cpu" or computing_threads() < SIDE_BY_SIDE or math.prod(plan.size) > LARGE
         return 1 if alone or plan.how != "at once" or SIDE_BY_SIDE * self.need > room else SIDE_BY_SIDE
 
     @property

@@ -19,7 +19,7 @@ SETTLES: Final = 0.2  # of what is new to the film, each frame more is taken for
 SETTLED: Final = 0.9  # held for so much, it is wholly
 LITTLE: Final = 0.004  # of the picture: less is not looked for
 DOUBTFUL: Final = 0.2  # trust, and nothing is taken
-TRIED: Final = 2  # frames of the past that are looked at for one; after a cut all
+TRIED: Final = 1  # frames of the past that are looked at for one; after a cut all
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from impasto.video.film import Bytes, as_bytes, load_cv2
 from impasto.video.flow import warp
-from impasto.video.following import Followed
+from impasto.video.following import Followed, Seen
 from impasto.video.past import Past
 
 __all__ = ["KEPT", "Carried", "Steadier"]
@@ -49,6 +49,9 @@ class Steadier:
 
     Args:
         kept: how much of the last painting goes on, in [0, 1); 0 leaves every painting as it is.
+
+    Attributes:
+        seen: of the last frame, see `Followed`.
     """
 
     def __init__(self, kept: float = KEPT) -> None:
@@ -56,20 +59,15 @@ class Steadier:
         self._last: Floats | None = None  # (h, w, 3) in [0, 255]: bytes would forget what changes little by little
         self._shown: Bytes | None = None  # the same, rounded
         self._past: Past[Bytes] = Past()
-        self.held: Floats | None = None
-
-    @property
-    def began(self) -> bool:
-        """Whether there is a last painting."""
-        return self._last is not None
+        self.seen = Seen()
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What it remembers, for `load_state`."""
         if self._last is None:
             return {}
         past = {f"past-{number}": painting for number, painting in self._past.state().items()}
-        held = {} if self.held is None else {"held": self.held}
-        return {"painted": self._last, "count": np.array(self._past.count), **past, **held}
+        seen = {name: part for name, part in self.seen._asdict().items() if part is not None}
+        return {"painted": self._last, "count": np.array(self._past.count), **past, **seen}
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from where another was."""
@@ -77,7 +75,7 @@ class Steadier:
         self._shown = None if self._last is None else as_bytes(self._last, 1)
         past = {int(name.removeprefix("past-")): state[name] for name in state if name.startswith("past-")}
         self._past.load_state(past, int(state.get("count", np.array(0))))
-        self.held = state.get("held")
+        self.seen = Seen(*(state.get(name) for name in Seen._fields))
 
     def __call__(self, painted: Bytes, one: Followed) -> Bytes:
         """The painting (h, w, 3) of a frame, as steady as it can be."""
@@ -103,7 +101,7 @@ class Steadier:
         return Carried(painting.clip(0, 1, out=painting), trust)
 
     def _remembered(self, shown: Bytes, one: Followed) -> Bytes:
-        self._shown, self.held = shown, one.held
+        self._shown, self.seen = shown, one.seen or Seen()
         self._past.add(shown)
         return shown
 
@@ -116,15 +114,15 @@ class Steadier:
         before: Floats = warp(last, back, top=top)
         trust = trust.copy() if one.older else trust
         for older in one.older:
-            way, share = older.flow.rows(size, top, bottom)
-            across = share.any(0).nonzero()[0]
-            if len(across):
-                part = np.s_[:, across[0] : across[-1] + 1]
-                # Of what is taken from here and of the rest, each by its share.
-                rest = trust[part] * (1 - share[part])
-                trust[part] = rest + share[part]
-                there = warp(self._past[older.number], way[part], top=top, left=int(across[0])).astype(np.float32)
-                before[part] = _towards(there, before[part], share[part] / np.maximum(trust[part], SLIGHT))
+            columns = older.flow.trusted(size, top, bottom)
+            if columns is None:
+                continue
+            part = np.s_[:, columns[0] : columns[1]]
+            way, share = older.flow.part(size, (top, bottom), columns)
+            trust[part] *= 1 - share
+            trust[part] += share
+            there = warp(self._past[older.number], way, top=top, left=columns[0]).astype(np.float32)
+            before[part] = _towards(there, before[part], share / np.maximum(trust[part], np.float32(SLIGHT)))
         return before, trust
 
     def _joined(self, painted: Bytes, last: Floats, one: Followed) -> Floats:

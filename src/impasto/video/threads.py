@@ -22,7 +22,7 @@ LATER: Final = 0.1  # seconds after which a thread that waits looks whether it i
 def side_by_side(
     items: Iterator[T], work: Callable[[T], R], workers: int, begin: Callable[[], None]
 ) -> Generator[tuple[T, R], None, None]:
-    """Each item with what `work` makes of it, by so many threads at once; one more waits for them.
+    """Each item with what `work` makes of it, by so many threads at once.
 
     Args:
         items: what is worked on.
@@ -35,7 +35,7 @@ def side_by_side(
     try:
         for item in items:
             going.append((item, pool.submit(work, item)))
-            if len(going) > workers + 1:
+            if len(going) > workers:
                 yield _done(going)
         while going:
             yield _done(going)
