@@ -33,6 +33,7 @@ CONFIGS = {
     "linear": lambda width, blocks: JohnsonConfig("linear", width, blocks),
     "multistyle": lambda width, blocks: MultiStyleConfig(("a", "b"), width, blocks),
     "brisk": lambda width, blocks: BriskConfig(("a", "b"), 4 * width, blocks, detail=2 * width),
+    "reach": lambda width, blocks: BriskConfig(("a", "b"), 4 * width, blocks, detail=2 * width, reach=4 * width),
 }
 pytestmark = pytest.mark.usefixtures("one_thread")
 

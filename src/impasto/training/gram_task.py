@@ -13,12 +13,13 @@ from torch.nn import functional as F
 
 from impasto.core.precision import Precision
 from impasto.core.tensors import to_tensor
-from impasto.core.weights import load_backbone
+from impasto.core.weights import Input, load_backbone
 from impasto.errors import OptionError
 from impasto.files import sha256
 from impasto.networks.checkpoint import load_model
 from impasto.networks.registry import Network, as_styled
 from impasto.networks.shipped import find_model
+from impasto.training.ground import on_random_ground
 from impasto.training.objectives import GramObjective, Terms
 from impasto.training.settings import AddStyleSettings, GramSettings, JohnsonSettings, MultiStyleSettings
 from impasto.training.sources import StyleSource, gather_styles, gram_targets
@@ -40,21 +41,30 @@ class GramTask(Task):
         DataError, ImageError: photos or styles cannot be read.
     """
 
+    settings: GramSettings
+
     def __init__(self, settings: GramSettings, device: torch.device, precision: Precision) -> None:
         super().__init__(settings, device, precision)
         self.model: dict[str, Any] | None = None  # what the model to add to says of itself
         self.network, self.sources = self._network(settings)
         self.trained = self.network
-        backbone = load_backbone(settings.backbone, input=settings.backbone_input, pool=settings.pool, device=device)
-        weights = settings.weights
-        divisor = "positions" if weights.relative else settings.DIVISOR
-        self.contents |= {
-            "styles": {source.name: source.sha256 for source in self.sources},
-            "backbone": {"name": backbone.name, "identity": backbone_identity(backbone)},
-        }
-        self.targets = gram_targets(self.sources, backbone, settings.style_layer, settings.style_size, divisor)
+        self.contents["styles"] = {source.name: source.sha256 for source in self.sources}
+        self.judges = [self._judge("backbone", settings.backbone, settings.backbone_input)]
+        self.ground = 0.0
+        if isinstance(settings, MultiStyleSettings):
+            self.ground = settings.ground
+            for number, name in enumerate(settings.other_backbone, 1):
+                self.judges.append(self._judge(f"other_backbone_{number}", name, settings.other_backbone_input))
+
+    def _judge(self, role: str, name: str, kind: Input | None) -> tuple[GramObjective, dict[str, Tensor]]:
+        """The losses that a backbone sees, and the Gram matrices of the styles that it is to see."""
+        s, weights = self.settings, self.settings.weights
+        backbone = load_backbone(name, input=kind, pool=s.pool, device=self.device)
+        self.contents[role] = {"name": backbone.name, "identity": backbone_identity(backbone)}
+        divisor = "positions" if weights.relative else s.DIVISOR
+        targets = gram_targets(self.sources, backbone, s.style_layer, s.style_size, divisor)
         backbone = self.in_working_precision(backbone)
-        self.objective = GramObjective(backbone, settings.style_layer, settings.content_layer, weights, divisor)
+        return GramObjective(backbone, s.style_layer, s.content_layer, weights, divisor), targets
 
     def _network(self, s: GramSettings) -> tuple[Network, list[StyleSource]]:
         if isinstance(s, AddStyleSettings):
@@ -66,7 +76,7 @@ class GramTask(Task):
             return self.new_network("johnson", {"output": s.output, "width": s.width, "blocks": s.blocks}), sources
         if not isinstance(s, MultiStyleSettings):
             raise TypeError(f"no network for {type(s).__name__}")
-        sizes = {"width": s.width, "blocks": s.blocks, "channels": s.channels, "detail": s.detail}
+        sizes = {"width": s.width, "blocks": s.blocks, "channels": s.channels, "detail": s.detail, "reach": s.reach}
         method = "multistyle" if s.network == "johnson" else s.network
         styles = tuple(source.name for source in sources)
         network = self.new_network(method, {"styles": styles, **sizes, "palette": s.palette})
@@ -106,12 +116,16 @@ class GramTask(Task):
             for step, pictures in enumerate(photos, start):
                 first = (step * shard.world_size + shard.rank) * s.batch_size
                 numbers = style_numbers(s.seed, first, s.batch_size, n)
-                yield Batch(pictures, torch.tensor(numbers, device=self.device))
+                seen = on_random_ground(pictures, self.ground, s.seed, first) if self.ground else None
+                turn = step % len(self.judges)
+                yield Batch(pictures, torch.tensor(numbers, device=self.device), turn=turn, seen=seen)
 
     def terms(self, paint: Paint, batch: Batch) -> Terms:
         """Paint each photo in its style and compare."""
-        painted = paint(batch.photos, self._mix(batch.styles)) if self.network.styles else paint(batch.photos)
-        return self.objective(painted, batch.photos, {tap: grams[batch.styles] for tap, grams in self.targets.items()})
+        objective, targets = self.judges[batch.turn]
+        photos = batch.photos if batch.seen is None else batch.seen
+        painted = paint(photos, self._mix(batch.styles)) if self.network.styles else paint(photos)
+        return objective(painted, batch.photos, {tap: grams[batch.styles] for tap, grams in targets.items()})
 
     def _mix(self, numbers: Tensor) -> Tensor:
         """Weights of all the network's styles, of which the ones to be learned are the last: (B, N)."""
