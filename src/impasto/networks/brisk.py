@@ -9,6 +9,7 @@ they make is painted onto the photo in the style's colours.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -73,13 +74,14 @@ class Reach(nn.Module):
     def __init__(self, channels: int, width: int, styles: int) -> None:
         super().__init__()
         half = width // 2
-        self.down1, self.in_down1 = ReflectConv(4 * channels, half, 1, bias=False), ConditionalInstanceNorm(half, styles)
-        self.eighth, self.in_eighth = ReflectConv(half, half, 3, bias=False), ConditionalInstanceNorm(half, styles)
-        self.down2, self.in_down2 = ReflectConv(4 * half, width, 1, bias=False), ConditionalInstanceNorm(width, styles)
-        self.far1, self.in_far1 = ReflectConv(width, width, 3, bias=False), ConditionalInstanceNorm(width, styles)
-        self.far2, self.in_far2 = ReflectConv(width, width, 3, bias=False), ConditionalInstanceNorm(width, styles)
-        self.up2, self.in_up2 = ReflectConv(width, 4 * half, 3, bias=False), ConditionalInstanceNorm(half, styles)
-        self.up1, self.in_up1 = ReflectConv(half, 4 * channels, 3, bias=False), ConditionalInstanceNorm(channels, styles)
+        conv, norm = partial(ReflectConv, bias=False), partial(ConditionalInstanceNorm, styles=styles)
+        self.down1, self.in_down1 = conv(4 * channels, half, 1), norm(half)
+        self.eighth, self.in_eighth = conv(half, half, 3), norm(half)
+        self.down2, self.in_down2 = conv(4 * half, width, 1), norm(width)
+        self.far1, self.in_far1 = conv(width, width, 3), norm(width)
+        self.far2, self.in_far2 = conv(width, width, 3), norm(width)
+        self.up2, self.in_up2 = conv(width, 4 * half, 3), norm(half)
+        self.up1, self.in_up1 = conv(half, 4 * channels, 3), norm(channels)
         icnr_(self.up2.conv2d, 2)
         icnr_(self.up1.conv2d, 2)
         nn.init.zeros_(self.in_up1.gamma)

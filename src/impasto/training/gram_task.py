@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,14 @@ __all__ = ["GramTask", "style_numbers"]
 STYLE_ORDER = 2  # keeps these random numbers apart from those of `data`
 
 
+@dataclass(frozen=True, eq=False)
+class _GramJudge:
+    """The losses that a backbone sees, and the styles' Gram matrices in it, at their size and perhaps at half of it."""
+
+    objective: GramObjective
+    targets: list[dict[str, Tensor]]
+
+
 class GramTask(Task):
     """Learn the Gram matrices of `settings.style`.
 
@@ -49,22 +58,24 @@ class GramTask(Task):
         self.network, self.sources = self._network(settings)
         self.trained = self.network
         self.contents["styles"] = {source.name: source.sha256 for source in self.sources}
+        several = settings if isinstance(settings, MultiStyleSettings) else None
+        self.ground, self.coarse = (several.ground, several.style_coarse) if several else (0.0, 0.0)
         self.judges = [self._judge("backbone", settings.backbone, settings.backbone_input)]
-        self.ground = 0.0
-        if isinstance(settings, MultiStyleSettings):
-            self.ground = settings.ground
-            for number, name in enumerate(settings.other_backbone, 1):
-                self.judges.append(self._judge(f"other_backbone_{number}", name, settings.other_backbone_input))
+        if several:
+            for number, name in enumerate(several.other_backbone, 1):
+                self.judges.append(self._judge(f"other_backbone_{number}", name, several.other_backbone_input))
 
-    def _judge(self, role: str, name: str, kind: Input | None) -> tuple[GramObjective, dict[str, Tensor]]:
-        """The losses that a backbone sees, and the Gram matrices of the styles that it is to see."""
+    def _judge(self, role: str, name: str, kind: Input | None) -> _GramJudge:
         s, weights = self.settings, self.settings.weights
         backbone = load_backbone(name, input=kind, pool=s.pool, device=self.device)
         self.contents[role] = {"name": backbone.name, "identity": backbone_identity(backbone)}
         divisor = "positions" if weights.relative else s.DIVISOR
-        targets = gram_targets(self.sources, backbone, s.style_layer, s.style_size, divisor)
+        sizes = (s.style_size, s.style_size // 2) if self.coarse else (s.style_size,)
+        targets = [gram_targets(self.sources, backbone, s.style_layer, size, divisor) for size in sizes]
         backbone = self.in_working_precision(backbone)
-        return GramObjective(backbone, s.style_layer, s.content_layer, weights, divisor), targets
+        return _GramJudge(
+            GramObjective(backbone, s.style_layer, s.content_layer, weights, divisor, self.coarse), targets
+        )
 
     def _network(self, s: GramSettings) -> tuple[Network, list[StyleSource]]:
         if isinstance(s, AddStyleSettings):
@@ -122,10 +133,11 @@ class GramTask(Task):
 
     def terms(self, paint: Paint, batch: Batch) -> Terms:
         """Paint each photo in its style and compare."""
-        objective, targets = self.judges[batch.turn]
+        judge = self.judges[batch.turn]
         photos = batch.photos if batch.seen is None else batch.seen
         painted = paint(photos, self._mix(batch.styles)) if self.network.styles else paint(photos)
-        return objective(painted, batch.photos, {tap: grams[batch.styles] for tap, grams in targets.items()})
+        wanted = [{tap: grams[batch.styles] for tap, grams in targets.items()} for targets in judge.targets]
+        return judge.objective(painted, batch.photos, *wanted)
 
     def _mix(self, numbers: Tensor) -> Tensor:
         """Weights of all the network's styles, of which the ones to be learned are the last: (B, N)."""

@@ -1,4 +1,4 @@
-"""Noise under photos where they are flat, anew for each of them: see `imaging.noise`, whose field is always the same."""
+"""Noise under photos where they are flat, anew for each: see `imaging.noise`, whose field is always the same."""
 
 from __future__ import annotations
 
