@@ -33,7 +33,7 @@ from impasto.training.loop import TrainProgress, train
 from impasto.training.recipe import fill
 from impasto.training.settings import AddStyleSettings, TrainSettings
 from impasto.training.styles import build_styles
-from impasto.training.task import Shard
+from impasto.training.task import Batch, Shard
 
 from .training_samples import SMALL, adain, johnson, multistyle, paint_file, universal, workspace, write_backbone
 
@@ -737,7 +737,7 @@ def test_a_trained_network_may_get_reach(root: Path) -> None:
 
 
 def test_forms_of_twice_the_size_may_count(root: Path) -> None:
-    records = run(multistyle(root, style_coarse=0.5, style_balance=10.0), root / "run")
+    records = run(multistyle(root, style_coarse=0.5, style_balance=10.0, style_size=96), root / "run")
     for record in records[1:-1]:
         losses = record.losses
         parts = losses["content"] + 10 * losses["style"] + 2 * losses["tv"] + 5 * losses["coarse"]
@@ -757,3 +757,21 @@ def test_the_ground_is_under_what_is_flat_of_every_other_photo() -> None:
     assert spread.max() > 0.01
     assert torch.equal(on_random_ground(photos[4:], 1.0, seed=0, first=4), laid[4:])  # by number alone
     assert not torch.equal(on_random_ground(photos, 1.0, seed=1, first=0), laid)
+
+
+def test_styles_may_count_as_shares(root: Path) -> None:
+    write_backbone(root / "other.safetensors", seed=1)
+    settings = multistyle(root, other_backbone=[str(root / "other.safetensors")], style_shares=True)
+    task = GramTask(settings, torch.device("cpu"), choose_precision("cpu", "float32"))
+    batches = task.batches(0, Shard())
+    photos = torch.cat([next(batches).photos for _ in range(8)])
+    batches.close()
+    found = [judge.objective.style_distances(photos, judge.targets[0]) for judge in task.judges]
+    # As far from every style, by either backbone, as from all of them by the first.
+    shares = torch.stack([judge.counts * apart for judge, apart in zip(task.judges, found, strict=True)])
+    assert torch.allclose(shares, found[0].mean().expand_as(shares), rtol=1e-3)
+    assert not torch.allclose(found[0], found[1], rtol=1e-2)
+    lost, plain = Batch(photos[:1], torch.tensor([1])), replace(task.judges[0], counts=None)
+    counted = task.terms(lambda x, _: x, lost)["style"]
+    task.judges[0] = plain
+    assert counted == pytest.approx(float(task.terms(lambda x, _: x, lost)["style"] * shares[0, 1] / found[0][1]))

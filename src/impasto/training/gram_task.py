@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,15 +29,21 @@ from impasto.training.task import BAD_PHOTOS, Batch, Exhibit, Paint, Shard, Task
 
 __all__ = ["GramTask", "style_numbers"]
 
+MEASURED = 16  # photos, of which is known how far they are from the styles
+FAINT = 0.25  # of the middle style's distance: nearer ones count no more than that
 STYLE_ORDER = 2  # keeps these random numbers apart from those of `data`
 
 
 @dataclass(frozen=True, eq=False)
 class _GramJudge:
-    """The losses that a backbone sees, and the styles' Gram matrices in it, at their size and perhaps at half of it."""
+    """The losses that a backbone sees, and the styles' Gram matrices in it, at their size and perhaps at half of it.
+
+    `counts`, (N,), is what each style counts; None: all alike.
+    """
 
     objective: GramObjective
     targets: list[dict[str, Tensor]]
+    counts: Tensor | None = None
 
 
 class GramTask(Task):
@@ -64,6 +70,8 @@ class GramTask(Task):
         if several:
             for number, name in enumerate(several.other_backbone, 1):
                 self.judges.append(self._judge(f"other_backbone_{number}", name, several.other_backbone_input))
+            if several.style_shares:
+                self._count_shares()
 
     def _judge(self, role: str, name: str, kind: Input | None) -> _GramJudge:
         s, weights = self.settings, self.settings.weights
@@ -76,6 +84,17 @@ class GramTask(Task):
         return _GramJudge(
             GramObjective(backbone, s.style_layer, s.content_layer, weights, divisor, self.coarse), targets
         )
+
+    def _count_shares(self) -> None:
+        """Let styles count so that photos are as far from each, in each backbone, as in the first from all."""
+        batches = self.photo_batches(self.photos, 0, Shard(), seed=self.settings.seed, bad=BAD_PHOTOS)
+        with closing(batches):
+            photos = torch.cat([next(batches) for _ in range(-(-MEASURED // self.settings.batch_size))])
+        apart = [judge.objective.style_distances(photos, judge.targets[0]) for judge in self.judges]
+        self.judges = [
+            replace(judge, counts=apart[0].mean() / distances.clamp_min(FAINT * distances.median()))
+            for judge, distances in zip(self.judges, apart, strict=True)
+        ]
 
     def _network(self, s: GramSettings) -> tuple[Network, list[StyleSource]]:
         if isinstance(s, AddStyleSettings):
@@ -137,7 +156,8 @@ class GramTask(Task):
         photos = batch.photos if batch.seen is None else batch.seen
         painted = paint(photos, self._mix(batch.styles)) if self.network.styles else paint(photos)
         wanted = [{tap: grams[batch.styles] for tap, grams in targets.items()} for targets in judge.targets]
-        return judge.objective(painted, batch.photos, *wanted)
+        counts = None if judge.counts is None else judge.counts[batch.styles]
+        return judge.objective(painted, batch.photos, *wanted, counts=counts)
 
     def _mix(self, numbers: Tensor) -> Tensor:
         """Weights of all the network's styles, of which the ones to be learned are the last: (B, N)."""

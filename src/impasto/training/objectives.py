@@ -94,9 +94,18 @@ class GramObjective:
         return {tap: gram(features[tap], self.divisor) for tap in self.style_layers}
 
     def __call__(
-        self, painted: Tensor, photos: Tensor, targets: Mapping[str, Tensor], half: Mapping[str, Tensor] | None = None
+        self,
+        painted: Tensor,
+        photos: Tensor,
+        targets: Mapping[str, Tensor],
+        half: Mapping[str, Tensor] | None = None,
+        *,
+        counts: Tensor | None = None,
     ) -> Terms:
-        """(B, 3, H, W) both, and what `grams` gave of each picture's style, and of that at `half` its size -> terms."""
+        """(B, 3, H, W) both, and what `grams` gave of each picture's style, and of that at `half` its size -> terms.
+
+        `counts`, (B,), says what the style of each picture counts; all alike by default.
+        """
         relative = self.weights.relative
         with torch.no_grad():
             wanted = self.backbone(photos, [self.content_layer])[self.content_layer]
@@ -105,17 +114,30 @@ class GramObjective:
             if tap == self.content_layer:
                 content = _content(features, wanted, relative=relative)
             if tap in layers:
-                layers[tap] = self._layer(features, targets[tap])
+                layers[tap] = self._layer(features, targets[tap], counts)
         style = self._together(layers)
         terms = _sum_up(content, style, layers, painted, self.weights)
         if half is not None and self.coarse:
             seen = self.backbone.each(F.avg_pool2d(painted, 2), self.style_layers)
-            terms["coarse"] = self._together({tap: self._layer(features, half[tap]) for tap, features in seen})
+            terms["coarse"] = self._together({tap: self._layer(features, half[tap], counts) for tap, features in seen})
             terms["total"] = terms["total"] + self.weights.style * self.coarse * terms["coarse"]
         return terms
 
-    def _layer(self, features: Tensor, target: Tensor) -> Tensor:
-        return per_picture(gram(features, self.divisor), target, relative=self.weights.relative).mean()
+    def style_distances(self, photos: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """How far photos (B, 3, H, W) as they are lie from each of N styles, the mean over them, (N,)."""
+        with torch.no_grad():
+            own = self.grams(self.backbone(photos, self.style_layers))
+        number = len(next(iter(targets.values())))
+        return torch.stack([self._distance(own, targets, style) for style in range(number)])
+
+    def _distance(self, own: Mapping[str, Tensor], targets: Mapping[str, Tensor], style: int) -> Tensor:
+        wanted = {tap: targets[tap][style].expand_as(grams) for tap, grams in own.items()}
+        relative = self.weights.relative
+        return self._together({tap: per_picture(own[tap], wanted[tap], relative=relative).mean() for tap in own})
+
+    def _layer(self, features: Tensor, target: Tensor, counts: Tensor | None) -> Tensor:
+        errors = per_picture(gram(features, self.divisor), target, relative=self.weights.relative)
+        return (errors if counts is None else errors * counts).mean()
 
     def _together(self, layers: Mapping[str, Tensor]) -> Tensor:
         return torch.stack(list(layers.values())).sum() / (len(layers) if self.weights.relative else 1)

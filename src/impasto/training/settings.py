@@ -223,6 +223,9 @@ class MultiStyleSettings(GramSettings):
     other_backbone_input: Literal["torchvision", "caffe", "none"] | None = option(
         None, "Input normalisation of the other backbones' files, if those do not tell."
     )
+    style_shares: bool = option(
+        False, "Count each style's loss as a share of what a photo as it is has, in each backbone: all count alike."
+    )
     style_coarse: float = option(
         0.0, "What the style at half its size counts beside it, for larger forms; 1: as much.", least=0
     )
