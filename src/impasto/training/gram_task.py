@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from impasto.core.backbones import BACKBONES
 from impasto.core.precision import Precision
 from impasto.core.tensors import to_tensor
 from impasto.core.weights import Input, load_backbone
@@ -69,7 +70,8 @@ class GramTask(Task):
         self.judges = [self._judge("backbone", settings.backbone, settings.backbone_input)]
         if several:
             for number, name in enumerate(several.other_backbone, 1):
-                self.judges.append(self._judge(f"other_backbone_{number}", name, several.other_backbone_input))
+                kind = None if name in BACKBONES else several.other_backbone_input  # those of ours tell
+                self.judges.append(self._judge(f"other_backbone_{number}", name, kind))
             if several.style_shares:
                 self._count_shares()
 
