@@ -30,6 +30,7 @@ CONFIGS = {
     "multistyle": MultiStyleConfig(("a", "b", "c"), width=8, blocks=2),
     "brisk": BriskConfig(("a", "b", "c"), channels=32, blocks=2, detail=16),
     "brisk without a palette": BriskConfig(("a", "b", "c"), channels=32, blocks=2, detail=16, palette=False),
+    "brisk with reach": BriskConfig(("a", "b", "c"), channels=32, blocks=2, detail=16, reach=16),
     "adain": AdaINConfig("toy", width=1 / 8),
     "universal": UniversalConfig("toy", channels=32, blocks=2, detail=16, parts=8, hidden=8),
 }

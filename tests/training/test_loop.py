@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ from impasto.training.adain_task import AdaINTask
 from impasto.training.checkpoint import Checkpoints
 from impasto.training.data import BatchPlan, open_photos
 from impasto.training.gram_task import GramTask, style_numbers
+from impasto.training.ground import on_random_ground
 from impasto.training.loop import TrainProgress, train
 from impasto.training.recipe import fill
 from impasto.training.settings import AddStyleSettings, TrainSettings
 from impasto.training.styles import build_styles
-from impasto.training.task import Shard
+from impasto.training.task import Batch, Shard
 
 from .training_samples import SMALL, adain, johnson, multistyle, paint_file, universal, workspace, write_backbone
 
@@ -690,3 +692,86 @@ def test_two_cannot_train_in_one_folder(root: Path) -> None:
         with pytest.raises(OutputError, match="another process is training there"):
             run(johnson(root), root / "run", resume=True)
     run(johnson(root), root / "run", resume=True)
+
+
+# -- several judges, a ground, larger forms ---------------------------------------------------------------------
+
+
+def test_backbones_have_their_turns(root: Path) -> None:
+    write_backbone(root / "other.safetensors", seed=1)
+    settings = multistyle(root, other_backbone=[str(root / "deep.safetensors"), str(root / "other.safetensors")])
+    task = GramTask(settings, torch.device("cpu"), choose_precision("cpu", "float32"))
+    batches = task.batches(0, Shard())
+    some = [next(batches) for _ in range(4)]
+    batches.close()
+    assert [batch.turn for batch in some] == [0, 1, 2, 0]
+    assert [judge.objective.backbone.name for judge in task.judges] == ["tiny", "deep", "other"]
+    paint = task.trained
+    seen = [float(task.terms(paint, replace(some[0], turn=turn))["style"].detach()) for turn in range(3)]
+    assert len(set(seen)) == 3
+    records = run(settings, root / "run")
+    about = load_model(records[-1].model)[1]["recipe"]
+    assert about["other_backbone"] == ["deep.safetensors", "other.safetensors"]
+    assert {"backbone", "other_backbone_1", "other_backbone_2"} <= about["contents"].keys()
+    write_backbone(root / "other.safetensors", seed=2)
+    with pytest.raises(DataError, match="the other backbone 2 is other with other weights"):
+        run(settings, root / "run", resume=True)
+
+
+def test_a_trained_network_may_get_reach(root: Path) -> None:
+    run(multistyle(root), root / "run")
+    start = str(root / "run" / "model.safetensors")
+    run(multistyle(root, begin_with=start, reach=8, steps=1, lr=1e-12), root / "more")
+    before, _ = load_model(start)
+    after, about = load_model(root / "more" / "model.safetensors")
+    assert (after.config.reach, about["recipe"]["reach"]) == (8, 8)
+    photo = torch.rand(1, 3, 48, 64)
+    with torch.no_grad():
+        assert torch.allclose(before(photo, before.mix("a")), after(photo, after.mix("a")), atol=1e-5)
+    run(multistyle(root, begin_with=start, reach=8, steps=6), root / "further")
+    further, _ = load_model(root / "further" / "model.safetensors")
+    assert further.reach.in_up1.gamma.abs().max() > 0
+    assert not torch.equal(further.reach.far1.conv2d.weight, after.reach.far1.conv2d.weight)
+    with pytest.raises(OptionError, match="cannot begin one of brisk"):  # what it has cannot be taken away
+        run(multistyle(root, begin_with=str(root / "more" / "model.safetensors")), root / "less")
+
+
+def test_forms_of_twice_the_size_may_count(root: Path) -> None:
+    records = run(multistyle(root, style_coarse=0.5, style_balance=10.0, style_size=96), root / "run")
+    for record in records[1:-1]:
+        losses = record.losses
+        parts = losses["content"] + 10 * losses["style"] + 2 * losses["tv"] + 5 * losses["coarse"]
+        assert losses["total"] == pytest.approx(parts, rel=1e-4)
+        assert losses["coarse"] != losses["style"]
+
+
+def test_the_ground_is_under_what_is_flat_of_every_other_photo() -> None:
+    photos = torch.full((16, 3, 64, 64), 0.5)
+    photos[:, :, :, 40:] = torch.rand(3, 64, 24, generator=torch.Generator().manual_seed(0))
+    laid = on_random_ground(photos, 1.0, seed=0, first=0)
+    changed = [not torch.equal(a, b) for a, b in zip(laid, photos, strict=True)]
+    assert 3 < sum(changed) < 13
+    assert torch.equal(laid[:, :, :, 48:], photos[:, :, :, 48:])  # what is not flat stays
+    assert (laid - photos).abs().max() < 0.25
+    spread = (laid - photos)[:, :, :, :16].std((1, 2, 3))
+    assert spread.max() > 0.01
+    assert torch.equal(on_random_ground(photos[4:], 1.0, seed=0, first=4), laid[4:])  # by number alone
+    assert not torch.equal(on_random_ground(photos, 1.0, seed=1, first=0), laid)
+
+
+def test_styles_may_count_as_shares(root: Path) -> None:
+    write_backbone(root / "other.safetensors", seed=1)
+    settings = multistyle(root, other_backbone=[str(root / "other.safetensors")], style_shares=True)
+    task = GramTask(settings, torch.device("cpu"), choose_precision("cpu", "float32"))
+    batches = task.batches(0, Shard())
+    photos = torch.cat([next(batches).photos for _ in range(8)])
+    batches.close()
+    found = [judge.objective.style_distances(photos, judge.targets[0]) for judge in task.judges]
+    # As far from every style, by either backbone, as from all of them by the first.
+    shares = torch.stack([judge.counts * apart for judge, apart in zip(task.judges, found, strict=True)])
+    assert torch.allclose(shares, found[0].mean().expand_as(shares), rtol=1e-3)
+    assert not torch.allclose(found[0], found[1], rtol=1e-2)
+    lost, plain = Batch(photos[:1], torch.tensor([1])), replace(task.judges[0], counts=None)
+    counted = task.terms(lambda x, _: x, lost)["style"]
+    task.judges[0] = plain
+    assert counted == pytest.approx(float(task.terms(lambda x, _: x, lost)["style"] * shares[0, 1] / found[0][1]))

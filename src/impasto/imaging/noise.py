@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from impasto.imaging.colour import luminance
 from impasto.imaging.sizes import bicubic_weights
 
-__all__ = ["CELL", "GroundNoise", "on_ground"]
+__all__ = ["CELL", "COLOURED", "DEVIATION", "GRAIN", "GroundNoise", "on_ground"]
 
 Floats = NDArray[np.float32]
 

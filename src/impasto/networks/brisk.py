@@ -9,10 +9,11 @@ they make is painted onto the photo in the style's colours.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from impasto.errors import OptionError
 from impasto.networks.fast_cpu import at_least_float32
@@ -36,12 +37,14 @@ class BriskConfig(StyledConfig):
         detail: channels at 1/2 resolution, before the last convolution; multiples of 16.
         palette: whether strokes are painted onto the photo in the style's colours (`ConditionalPalette`) instead
             of onto nothing.
+        reach: channels at 1/16 resolution of a `Reach` amid the blocks, half as many at 1/8; 0 for none.
     """
 
     channels: int = 64
     blocks: int = 5
     detail: int = 32
     palette: bool = True
+    reach: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -50,6 +53,50 @@ class BriskConfig(StyledConfig):
         check_size("detail", self.detail, 4096)
         if not isinstance(self.palette, bool):
             raise OptionError(f"palette is true or false, got {self.palette!r}")
+        if self.reach != 0 or isinstance(self.reach, bool):
+            check_size("reach", self.reach, 4096)
+            if self.reach % 2:
+                raise OptionError(f"reach is an even number, got {self.reach}")
+
+
+class Reach(nn.Module):
+    """One more residual block, at 1/8 and 1/16 resolution: large forms, for which the others see too little of a photo.
+
+    It sees 64 px farther to each side. It begins silent (the last γ is 0), so that a trained network may get one and
+    paints as before until that has learned.
+
+    Args:
+        channels: of the maps at 1/4 resolution that it takes and gives.
+        width: channels at 1/16; half as many at 1/8.
+        styles: how many.
+    """
+
+    def __init__(self, channels: int, width: int, styles: int) -> None:
+        super().__init__()
+        half = width // 2
+        conv, norm = partial(ReflectConv, bias=False), partial(ConditionalInstanceNorm, styles=styles)
+        self.down1, self.in_down1 = conv(4 * channels, half, 1), norm(half)
+        self.eighth, self.in_eighth = conv(half, half, 3), norm(half)
+        self.down2, self.in_down2 = conv(4 * half, width, 1), norm(width)
+        self.far1, self.in_far1 = conv(width, width, 3), norm(width)
+        self.far2, self.in_far2 = conv(width, width, 3), norm(width)
+        self.up2, self.in_up2 = conv(width, 4 * half, 3), norm(half)
+        self.up1, self.in_up1 = conv(half, 4 * channels, 3), norm(channels)
+        icnr_(self.up2.conv2d, 2)
+        icnr_(self.up1.conv2d, 2)
+        nn.init.zeros_(self.in_up1.gamma)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The block as seven stages."""
+        return (
+            Stage(self.down1, self.in_down1, opens=True, unshuffle=2),
+            Stage(self.eighth, self.in_eighth),
+            Stage(self.down2, self.in_down2, unshuffle=2),
+            Stage(self.far1, self.in_far1),
+            Stage(self.far2, self.in_far2),
+            Stage(self.up2, self.in_up2, shuffle=2),
+            Stage(self.up1, self.in_up1, relu=False, shuffle=2, closes=True),
+        )
 
 
 class Brisk(StyledNetwork):
@@ -59,6 +106,7 @@ class Brisk(StyledNetwork):
     """
 
     METHOD: ClassVar[str] = "brisk"
+    ADDITIONS: ClassVar[tuple[str, ...]] = ("reach",)
     config: BriskConfig
 
     def __init__(self, config: BriskConfig) -> None:
@@ -69,6 +117,9 @@ class Brisk(StyledNetwork):
         for i in range(1, config.blocks + 1):
             norms = ConditionalInstanceNorm(c, n), ConditionalInstanceNorm(c, n)
             self.add_module(f"res{i}", ResidualBlock(c, norms, bias=False))
+        self.reach = Reach(c, config.reach, n) if config.reach else None
+        if config.reach:
+            self.STRIDE, self.SMALLEST = 16, 32
         self.up, self.in_up = ReflectConv(c, 4 * detail, 3, bias=False), ConditionalInstanceNorm(detail, n)
         self.head = ReflectConv(detail, 12, 3)
         icnr_(self.up.conv2d, 2)
@@ -83,6 +134,8 @@ class Brisk(StyledNetwork):
     def stages(self) -> tuple[Stage, ...]:
         """All stages in order."""
         blocks = [module.stages() for module in self.children() if isinstance(module, ResidualBlock)]
+        if self.reach is not None:
+            blocks.insert(len(blocks) // 2, self.reach.stages())  # what follows makes strokes of its forms
         return (
             Stage(self.stem, self.in_stem, unshuffle=4),
             *(stage for block in blocks for stage in block),
@@ -92,7 +145,8 @@ class Brisk(StyledNetwork):
 
     def constrain(self) -> None:
         """No patterns of two or four pixels where the photo is flat."""
-        for conv in (self.up.conv2d, self.head.conv2d):
+        further = [] if self.reach is None else [self.reach.up2.conv2d, self.reach.up1.conv2d]
+        for conv in (*further, self.up.conv2d, self.head.conv2d):
             if conv.weight.requires_grad:
                 level_phases_(conv, 2)
 

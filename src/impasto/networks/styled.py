@@ -40,6 +40,8 @@ class StyledNetwork(StagedNetwork):
     """A network whose normalisations hold a γ and a β of every style."""
 
     METHOD: ClassVar[str]
+    ADDITIONS: ClassVar[tuple[str, ...]] = ()
+    """Sizes of parts that a network may lack (0) which begins one that has them: they paint nothing until trained."""
     config: StyledConfig
     _freezing: tuple[RemovableHandle, ...] = ()
 
@@ -105,10 +107,13 @@ class StyledNetwork(StagedNetwork):
     def begin_with(self, other: StyledNetwork) -> None:
         """Take over another network's weights, in place; styles that it does not know begin with its styles' mean.
 
+        What `ADDITIONS` stand for may be missing there, and stays as it is.
+
         Raises:
             OptionError: it is of another method or other sizes.
         """
-        if replace(other.config, styles=self.styles) != self.config:
+        lacks = {name: getattr(self.config, name) for name in self.ADDITIONS if getattr(other.config, name, 0) == 0}
+        if type(other) is not type(self) or replace(other.config, styles=self.styles, **lacks) != self.config:
             raise OptionError(
                 f"a network of {other.METHOD} with {_sizes(other)} cannot begin one of {self.METHOD} with "
                 f"{_sizes(self)}: leave the sizes out or choose another"
@@ -117,6 +122,8 @@ class StyledNetwork(StagedNetwork):
         theirs = dict(other.named_parameters())
         of_styles = {id(getattr(module, name)) for module, name in self.rows}
         for name, parameter in self.named_parameters():
+            if name not in theirs:
+                continue
             old: Tensor = theirs[name].detach()
             if id(parameter) in of_styles:
                 mean = old.mean(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from impasto.core.backbones import BACKBONES
 from impasto.core.precision import Precision
 from impasto.core.tensors import to_tensor
-from impasto.core.weights import load_backbone
+from impasto.core.weights import Input, load_backbone
 from impasto.errors import OptionError
 from impasto.files import sha256
 from impasto.networks.checkpoint import load_model
 from impasto.networks.registry import Network, as_styled
 from impasto.networks.shipped import find_model
+from impasto.training.ground import on_random_ground
 from impasto.training.objectives import GramObjective, Terms
 from impasto.training.settings import AddStyleSettings, GramSettings, JohnsonSettings, MultiStyleSettings
 from impasto.training.sources import StyleSource, gather_styles, gram_targets
@@ -27,7 +30,21 @@ from impasto.training.task import BAD_PHOTOS, Batch, Exhibit, Paint, Shard, Task
 
 __all__ = ["GramTask", "style_numbers"]
 
+MEASURED = 16  # photos, of which is known how far they are from the styles
+FAINT = 0.25  # of the middle style's distance: nearer ones count no more than that
 STYLE_ORDER = 2  # keeps these random numbers apart from those of `data`
+
+
+@dataclass(frozen=True, eq=False)
+class _GramJudge:
+    """The losses that a backbone sees, and the styles' Gram matrices in it, at their size and perhaps at half of it.
+
+    `counts`, (N,), is what each style counts; None: all alike.
+    """
+
+    objective: GramObjective
+    targets: list[dict[str, Tensor]]
+    counts: Tensor | None = None
 
 
 class GramTask(Task):
@@ -40,21 +57,46 @@ class GramTask(Task):
         DataError, ImageError: photos or styles cannot be read.
     """
 
+    settings: GramSettings
+
     def __init__(self, settings: GramSettings, device: torch.device, precision: Precision) -> None:
         super().__init__(settings, device, precision)
         self.model: dict[str, Any] | None = None  # what the model to add to says of itself
         self.network, self.sources = self._network(settings)
         self.trained = self.network
-        backbone = load_backbone(settings.backbone, input=settings.backbone_input, pool=settings.pool, device=device)
-        weights = settings.weights
-        divisor = "positions" if weights.relative else settings.DIVISOR
-        self.contents |= {
-            "styles": {source.name: source.sha256 for source in self.sources},
-            "backbone": {"name": backbone.name, "identity": backbone_identity(backbone)},
-        }
-        self.targets = gram_targets(self.sources, backbone, settings.style_layer, settings.style_size, divisor)
+        self.contents["styles"] = {source.name: source.sha256 for source in self.sources}
+        several = settings if isinstance(settings, MultiStyleSettings) else None
+        self.ground, self.coarse = (several.ground, several.style_coarse) if several else (0.0, 0.0)
+        self.judges = [self._judge("backbone", settings.backbone, settings.backbone_input)]
+        if several:
+            for number, name in enumerate(several.other_backbone, 1):
+                kind = None if name in BACKBONES else several.other_backbone_input  # those of ours tell
+                self.judges.append(self._judge(f"other_backbone_{number}", name, kind))
+            if several.style_shares:
+                self._count_shares()
+
+    def _judge(self, role: str, name: str, kind: Input | None) -> _GramJudge:
+        s, weights = self.settings, self.settings.weights
+        backbone = load_backbone(name, input=kind, pool=s.pool, device=self.device)
+        self.contents[role] = {"name": backbone.name, "identity": backbone_identity(backbone)}
+        divisor = "positions" if weights.relative else s.DIVISOR
+        sizes = (s.style_size, s.style_size // 2) if self.coarse else (s.style_size,)
+        targets = [gram_targets(self.sources, backbone, s.style_layer, size, divisor) for size in sizes]
         backbone = self.in_working_precision(backbone)
-        self.objective = GramObjective(backbone, settings.style_layer, settings.content_layer, weights, divisor)
+        return _GramJudge(
+            GramObjective(backbone, s.style_layer, s.content_layer, weights, divisor, self.coarse), targets
+        )
+
+    def _count_shares(self) -> None:
+        """Let styles count so that photos are as far from each, in each backbone, as in the first from all."""
+        batches = self.photo_batches(self.photos, 0, Shard(), seed=self.settings.seed, bad=BAD_PHOTOS)
+        with closing(batches):
+            photos = torch.cat([next(batches) for _ in range(-(-MEASURED // self.settings.batch_size))])
+        apart = [judge.objective.style_distances(photos, judge.targets[0]) for judge in self.judges]
+        self.judges = [
+            replace(judge, counts=apart[0].mean() / distances.clamp_min(FAINT * distances.median()))
+            for judge, distances in zip(self.judges, apart, strict=True)
+        ]
 
     def _network(self, s: GramSettings) -> tuple[Network, list[StyleSource]]:
         if isinstance(s, AddStyleSettings):
@@ -66,7 +108,7 @@ class GramTask(Task):
             return self.new_network("johnson", {"output": s.output, "width": s.width, "blocks": s.blocks}), sources
         if not isinstance(s, MultiStyleSettings):
             raise TypeError(f"no network for {type(s).__name__}")
-        sizes = {"width": s.width, "blocks": s.blocks, "channels": s.channels, "detail": s.detail}
+        sizes = {"width": s.width, "blocks": s.blocks, "channels": s.channels, "detail": s.detail, "reach": s.reach}
         method = "multistyle" if s.network == "johnson" else s.network
         styles = tuple(source.name for source in sources)
         network = self.new_network(method, {"styles": styles, **sizes, "palette": s.palette})
@@ -106,12 +148,18 @@ class GramTask(Task):
             for step, pictures in enumerate(photos, start):
                 first = (step * shard.world_size + shard.rank) * s.batch_size
                 numbers = style_numbers(s.seed, first, s.batch_size, n)
-                yield Batch(pictures, torch.tensor(numbers, device=self.device))
+                seen = on_random_ground(pictures, self.ground, s.seed, first) if self.ground else None
+                turn = step % len(self.judges)
+                yield Batch(pictures, torch.tensor(numbers, device=self.device), turn=turn, seen=seen)
 
     def terms(self, paint: Paint, batch: Batch) -> Terms:
         """Paint each photo in its style and compare."""
-        painted = paint(batch.photos, self._mix(batch.styles)) if self.network.styles else paint(batch.photos)
-        return self.objective(painted, batch.photos, {tap: grams[batch.styles] for tap, grams in self.targets.items()})
+        judge = self.judges[batch.turn]
+        photos = batch.photos if batch.seen is None else batch.seen
+        painted = paint(photos, self._mix(batch.styles)) if self.network.styles else paint(photos)
+        wanted = [{tap: grams[batch.styles] for tap, grams in targets.items()} for targets in judge.targets]
+        counts = None if judge.counts is None else judge.counts[batch.styles]
+        return judge.objective(painted, batch.photos, *wanted, counts=counts)
 
     def _mix(self, numbers: Tensor) -> Tensor:
         """Weights of all the network's styles, of which the ones to be learned are the last: (B, N)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from impasto.core.statistics import Divisor, gram, mean_std, total_variation
@@ -70,6 +71,8 @@ class GramObjective:
         style_layers: where Gram matrices, divided as `divisor` says, are compared.
         content_layer: where the features of photo and painting are compared.
         weights: with `relative`, style is the mean over layers, otherwise the sum.
+        coarse: what the style at half the size counts besides (Snelgrove 2017, "High-resolution multi-scale neural
+            texture synthesis"): layers see forms of twice the size there.
     """
 
     def __init__(
@@ -79,7 +82,9 @@ class GramObjective:
         content_layer: str,
         weights: Weights,
         divisor: Divisor = "positions",
+        coarse: float = 0.0,
     ) -> None:
+        self.coarse = coarse
         self.backbone, self.style_layers, self.weights = backbone, tuple(style_layers), weights
         self.content_layer, self.divisor = content_layer, divisor
         self.taps = backbone.check([*style_layers, content_layer])
@@ -88,8 +93,19 @@ class GramObjective:
         """Gram matrices at the style layers, name -> (B, C, C)."""
         return {tap: gram(features[tap], self.divisor) for tap in self.style_layers}
 
-    def __call__(self, painted: Tensor, photos: Tensor, targets: Mapping[str, Tensor]) -> Terms:
-        """(B, 3, H, W) both, and what `grams` gave of each picture's style -> terms."""
+    def __call__(
+        self,
+        painted: Tensor,
+        photos: Tensor,
+        targets: Mapping[str, Tensor],
+        half: Mapping[str, Tensor] | None = None,
+        *,
+        counts: Tensor | None = None,
+    ) -> Terms:
+        """(B, 3, H, W) both, and what `grams` gave of each picture's style, and of that at `half` its size -> terms.
+
+        `counts`, (B,), says what the style of each picture counts; all alike by default.
+        """
         relative = self.weights.relative
         with torch.no_grad():
             wanted = self.backbone(photos, [self.content_layer])[self.content_layer]
@@ -98,10 +114,33 @@ class GramObjective:
             if tap == self.content_layer:
                 content = _content(features, wanted, relative=relative)
             if tap in layers:
-                own = gram(features, self.divisor)
-                layers[tap] = per_picture(own, targets[tap], relative=relative).mean()
-        style = torch.stack(list(layers.values())).sum() / (len(layers) if relative else 1)
-        return _sum_up(content, style, layers, painted, self.weights)
+                layers[tap] = self._layer(features, targets[tap], counts)
+        style = self._together(layers)
+        terms = _sum_up(content, style, layers, painted, self.weights)
+        if half is not None and self.coarse:
+            seen = self.backbone.each(F.avg_pool2d(painted, 2), self.style_layers)
+            terms["coarse"] = self._together({tap: self._layer(features, half[tap], counts) for tap, features in seen})
+            terms["total"] = terms["total"] + self.weights.style * self.coarse * terms["coarse"]
+        return terms
+
+    def style_distances(self, photos: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """How far photos (B, 3, H, W) as they are lie from each of N styles, the mean over them, (N,)."""
+        with torch.no_grad():
+            own = self.grams(self.backbone(photos, self.style_layers))
+        number = len(next(iter(targets.values())))
+        return torch.stack([self._distance(own, targets, style) for style in range(number)])
+
+    def _distance(self, own: Mapping[str, Tensor], targets: Mapping[str, Tensor], style: int) -> Tensor:
+        wanted = {tap: targets[tap][style].expand_as(grams) for tap, grams in own.items()}
+        relative = self.weights.relative
+        return self._together({tap: per_picture(own[tap], wanted[tap], relative=relative).mean() for tap in own})
+
+    def _layer(self, features: Tensor, target: Tensor, counts: Tensor | None) -> Tensor:
+        errors = per_picture(gram(features, self.divisor), target, relative=self.weights.relative)
+        return (errors if counts is None else errors * counts).mean()
+
+    def _together(self, layers: Mapping[str, Tensor]) -> Tensor:
+        return torch.stack(list(layers.values())).sum() / (len(layers) if self.weights.relative else 1)
 
 
 class AdaINObjective:

@@ -21,6 +21,7 @@ PLACES = (
     "backbone",
     "encoder",
     "second_backbone",
+    "other_backbone",
     "model",
     "begin_with",
     "begin_style",

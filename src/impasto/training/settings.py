@@ -214,6 +214,28 @@ class MultiStyleSettings(GramSettings):
     channels: int | None = option(None, "brisk: channels at 1/4 resolution; 64 unless given.", least=1)
     detail: int | None = option(None, "brisk: channels at 1/2 resolution; 32 unless given.", least=1)
     palette: bool | None = option(None, "brisk: paint onto the photo in the style's colours; true unless given.")
+    reach: int | None = option(
+        None, "brisk: channels at 1/16 resolution of one more block, for larger forms; 0, none, unless given.", least=0
+    )
+    other_backbone: tuple[str, ...] = option(
+        (), "Another network that sees, by turns with `backbone`, step by step; repeat it for more.", "NAME|PATH"
+    )
+    other_backbone_input: Literal["torchvision", "caffe", "none"] | None = option(
+        None, "Input normalisation of the other backbones' files, if those do not tell."
+    )
+    style_shares: bool = option(
+        False, "Count each style's loss as a share of what a photo as it is has, in each backbone: all count alike."
+    )
+    style_coarse: float = option(
+        0.0, "What the style at half its size counts beside it, for larger forms; 1: as much.", least=0
+    )
+    ground: float = option(
+        0.0,
+        "Strength, at most, of noise under every other photo where it is flat; the painting is held to the photo "
+        "without it.",
+        least=0,
+        most=1,
+    )
 
     def __post_init__(self) -> None:
         if self.lr is None:

@@ -43,13 +43,14 @@ class Batch:
     """Photos (B, 3, S, S), and with them the numbers of their styles (B,), or style pictures (B, 3, S, S).
 
     `own` (B,) is 1 for a photo that is its own style, and 0 for the others; `turn` says which of several backbones
-    looks at this batch.
+    looks at this batch. `seen`, (B, 3, S, S), is what the network is given instead of the photos that it is to keep.
     """
 
     photos: Tensor
     styles: Tensor
     own: Tensor | None = None
     turn: int = 0
+    seen: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Task(ABC):
         values: dict[str, Any] = {
             key: list(v) if isinstance(v, tuple) else v for key, v in self.settings.values().items()
         }
-        for key in {"photos", "style", "begin_style"} & values.keys():
+        for key in {"photos", "style", "begin_style", "other_backbone"} & values.keys():
             values[key] = [Path(path).name for path in values[key]]
         for key in {"backbone", "encoder", "second_backbone", "model", "begin_with"} & values.keys():
             values[key] = Path(values[key]).name
