@@ -254,7 +254,7 @@ def test_what_is_missing(arguments: list[str], message: str) -> None:
     [
         (
             ["--preset", "gatys"],
-            "preset 'gatys' is unknown (did you mean 'gatys-code'?): use quick, good, balanced, best, gatys-paper",
+            "preset 'gatys' is unknown (did you mean 'gatys-code'?): use quick, good, balanced, gatys-paper",
         ),
         (
             ["--style-layers", "relu9_9"],

@@ -162,29 +162,27 @@ def test_the_constants_of_a_classic(name) -> None:
 
 
 def test_there_are_these_presets_and_balanced_is_the_default() -> None:
-    assert list(PRESETS) == ["quick", "good", "balanced", "best", *CLASSICS]
+    assert list(PRESETS) == ["quick", "good", "balanced", *CLASSICS]
     assert DEFAULT_PRESET == "balanced"
     assert preset() == PRESETS["balanced"]
 
 
-OURS = ("quick", "good", "balanced", "best")
+OURS = ("quick", "good", "balanced")
 BEFORE = {  # what was painted before these names meant something else, as recipes of then mean it
     "quick-1": ("content", 256, 13, 8, 16.0, 0.019, 0.3, (0.5, 0.9)),
     "good-1": ("draft", 256, 8, 10, 10.0, 0.012, 0.3, (0.5, 0.9)),
-    "balanced-1": ("content", 128, 60, 40, 40.0, 0.015, 0.1, (0.6, 0.95)),
 }
 
 
 def test_ours_as_they_were_stay_at_hand() -> None:
-    assert list(EARLIER) == [*BEFORE, "best-1"]
+    assert list(EARLIER) == [*BEFORE]
     for name, constants in BEFORE.items():
         s = preset(name)
         found = (s.init, s.start, s.steps, s.later_steps, s.style_weight, s.lr, s.lr_end, s.betas)
         assert found == constants
         assert s.style_layers == FIFTH
         assert (s.falling, s.second_backbone) == (0, None)
-    assert preset("best-1") == replace(PRESETS["multiscale"], backbone="compact")
-    assert [earlier(name) for name in (*OURS, "coursera")] == ["quick-1", "good-1", "balanced-1", "best-1", "coursera"]
+    assert [earlier(name) for name in (*OURS, "coursera")] == ["quick-1", "good-1", "balanced", "coursera"]
     assert preset("good-1", steps=2) == replace(EARLIER["good-1"], steps=2)
 
 
@@ -232,7 +230,7 @@ def test_changes_go_over_the_preset_and_none_means_unchanged() -> None:
 def test_an_unknown_preset_lists_the_names() -> None:
     with pytest.raises(OptionError) as caught:
         preset("monet")
-    names = "quick, good, balanced, best, gatys-paper, gatys-code, neural-style, coursera, tf-tutorial, multiscale"
+    names = "quick, good, balanced, gatys-paper, gatys-code, neural-style, coursera, tf-tutorial, multiscale"
     assert str(caught.value) == f"preset 'monet' is unknown: use {names}"
 
 

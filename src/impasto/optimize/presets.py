@@ -199,18 +199,15 @@ PRESETS: Mapping[str, OptimizeSettings] = MappingProxyType(
     {
         # Ours: relative losses, a pyramid, coarse strokes first.
         "quick": OptimizeSettings(**_OURS, start=256, steps=4, later_steps=4, style_weight=20.0, lr=0.016, lr_end=0.15),
-        "good": OptimizeSettings(**_OURS, start=256, steps=8, later_steps=9, style_weight=40.0, lr=0.016),
+        "good": OptimizeSettings(**_OURS, start=256, steps=8, later_steps=9, style_weight=24.0, lr=0.016),
         "balanced": OptimizeSettings(
-            **_OURS | {"init": "content"}, start=128, steps=24, later_steps=16, style_weight=60.0, lr=0.019, lr_end=0.1
-        ),
-        "best": OptimizeSettings(
-            **_OURS | {"betas": (0.6, 0.95), "falling": 0.5},
+            **_ALONE | {"betas": (0.6, 0.95)},
             start=128,
-            steps=100,
-            later_steps=100,
-            style_weight=100.0,
+            steps=60,
+            later_steps=40,
+            style_weight=40.0,
             lr=0.015,
-            lr_end=0.05,
+            lr_end=0.1,
         ),
         # Gatys, Ecker & Bethge 2016 (CVPR), sections 2 and 3, with the larger of the ratios that they publish, 1e-3 and
         # 1e-4; the number of steps is our choice. They say that their network was rescaled to a mean activation of 1
@@ -331,19 +328,9 @@ EARLIER: Mapping[str, OptimizeSettings] = MappingProxyType(
         "good-1": OptimizeSettings(
             **_ALONE, init="draft", start=256, steps=8, later_steps=10, style_weight=10.0, lr=0.012
         ),
-        "balanced-1": OptimizeSettings(
-            **_ALONE | {"betas": (0.6, 0.95)},
-            start=128,
-            steps=60,
-            later_steps=40,
-            style_weight=40.0,
-            lr=0.015,
-            lr_end=0.1,
-        ),
-        "best-1": replace(PRESETS["multiscale"], backbone="compact"),
     }
 )
-"""Our own presets, and `best`, as they were before all began with a draft: what recipes of that time mean."""
+"""`quick` and `good` as they were when they saw style at five layers: what recipes of that time mean."""
 
 DEFAULT_PRESET = "balanced"
 

@@ -47,7 +47,7 @@ REPLACED: Final = MappingProxyType(
 BEFORE_CHOICES: Final = MappingProxyType({"engine": "torch", "style_scale": 1.0})
 """What a network's pictures were made with before there was something else; recipes have said it since."""
 PRESETS: Final = {"presets": "2"}
-"""What our own presets are since all begin with a draft; recipes of optimisations have said it since."""
+"""What `quick` and `good` are since both begin with a draft; recipes of optimisations have said it since."""
 NOT_OURS: Final = ("max_memory", "max_megapixels")  # say nothing of the picture
 
 
@@ -172,7 +172,10 @@ class Recipe:
         if self._by_earlier_presets:
             from impasto.optimize.presets import DEFAULT_PRESET, earlier
 
-            asked["preset"] = earlier(asked.pop("quality", None) or asked.get("preset", DEFAULT_PRESET))
+            if asked.get("quality") == "good":
+                asked["preset"] = asked.pop("quality")
+            if "quality" not in asked:
+                asked["preset"] = earlier(asked.get("preset", DEFAULT_PRESET))
         return asked
 
     def _identified(self, role: str, value: Any) -> Any:

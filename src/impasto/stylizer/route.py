@@ -25,7 +25,9 @@ __all__ = ["GALLERY", "QUALITIES", "UNIVERSAL", "Route", "gallery_styles", "rout
 
 GALLERY = "gallery"
 UNIVERSAL = "universal"
-QUALITIES: Mapping[str, Mapping[str, str]] = MappingProxyType({"good": {"preset": "good"}, "best": {"preset": "best"}})
+QUALITIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {"good": {"preset": "good"}, "best": {"preset": "multiscale", "backbone": "compact"}}
+)
 """What paints a picture as style at each quality but ``draft``, which is `UNIVERSAL` alone."""
 
 _SAME_NAME = (  # of a request and of the settings of an optimisation
