@@ -20,7 +20,7 @@ from impasto.core.colour import luminance
 from impasto.core.vgg import NORMALISATIONS, VGG
 from impasto.errors import DivergenceError, LayerError, OptionError
 from impasto.optimize import loop as optimize
-from impasto.optimize.loop import Optimization, StepProgress
+from impasto.optimize.loop import Optimization, StepProgress, scales_of
 from impasto.optimize.parameterisation import Pixels, Pyramid
 from impasto.optimize.presets import PRESETS, OptimizeSettings, preset
 
@@ -139,6 +139,8 @@ def paint(s: OptimizeSettings, backbone: nn.Module, **given: Any) -> tuple[Optim
     photo = given.pop("photo", PHOTO)
     if s.init == "draft":  # which whoever calls has painted
         given.setdefault("start", photo.flip(1))
+    if s.second_backbone is not None:
+        given.setdefault("second", backbone)
     optimization = Optimization(photo, given.pop("styles", [(STYLE, 1.0)]), s, backbone, **given)
     return optimization, list(optimization.run())
 
@@ -571,6 +573,20 @@ def test_scales_from_coarse_to_fine(toy) -> None:
     assert scales(start=10, parameterisation="pyramid") == [((24, 32), 10), ((48, 64), 5)]
 
 
+@pytest.mark.parametrize("parameterisation", ["pyramid", "pixels"])
+def test_large_scales_have_fewer_steps_where_they_fall(toy, parameterisation) -> None:
+    def steps(falling: float, full: tuple[int, int] = (512, 2048), later: int = 16) -> list[int]:
+        s = plain(start=256, steps=8, later_steps=later, falling=falling, parameterisation=parameterisation)
+        return [count for _, count in scales_of(full, s)]
+
+    assert steps(0.0) == [8, 16, 16, 16]
+    assert steps(1.0) == [8, 16, 8, 4]
+    assert steps(2.0) == [8, 16, 4, 1]
+    assert steps(9.0) == [8, 16, 1, 1]  # never none where there were some
+    assert steps(1.0, later=0) == [8, 0, 0, 0]
+    assert steps(1.0, full=(512, 512)) == [8, 16]  # up to the size of a proof nothing falls
+
+
 def test_a_pyramid_of_many_scales(toy) -> None:
     """More scales than a pyramid has levels otherwise."""
     photo = picture(1, 16, 16).repeat(1, 1, 65, 65)[..., :1025, :1030]
@@ -704,6 +720,77 @@ def test_the_average_forgets_what_was_taken_back(toy) -> None:
     list(running)
     assert optimization.restarts == 1
     assert (optimization.image() - calm).abs().mean() < 0.1
+
+
+# -- two networks in turns ------------------------------------------------------------------------------------------
+
+
+def other_toy() -> VGG:
+    torch.manual_seed(7)
+    vgg = VGG("vgg16", NORMALISATIONS["caffe"], last="conv2_1", name="other").requires_grad_(False)
+    for module in vgg.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, std=(2 / (9 * module.in_channels)) ** 0.5)
+    return vgg
+
+
+def in_turns(way: str = "pyramid, adam", **changes: Any) -> OptimizeSettings:
+    return settings(way, **{"second_backbone": "compact", **changes})
+
+
+@pytest.mark.parametrize(("every", "turns"), [(1, "2222222"), (2, "1212121"), (3, "1121121"), (9, "1111111")])
+def test_two_networks_see_in_turns(toy, every, turns) -> None:
+    first, second = Watched(toy), Watched(other_toy())
+    order = []
+    for number, eye in (("1", first), ("2", second)):
+        eye.register_forward_pre_hook(lambda _, given, n=number: order.append(n) if given[0].requires_grad else None)
+    optimization, _ = paint(in_turns(second_every=every), first, second=second)
+    assert "".join(order) == turns
+    assert optimization.restarts == 0
+    # Each has looked at photo and style at every scale.
+    assert set(first.targets) == set(second.targets)
+
+
+def test_the_same_network_twice_is_that_network(toy) -> None:
+    twice, _ = paint(in_turns(), toy, second=toy)
+    once, _ = paint(in_turns(second_backbone=None), toy)
+    assert torch.equal(twice.image(), once.image())
+
+
+def test_a_second_network_has_its_say(toy) -> None:
+    other, steps = other_toy(), {"steps": 30, "later_steps": 30}
+    alone, both = (
+        paint(in_turns(second_backbone=name, **steps), toy, second=second)[0].image()
+        for name, second in ((None, None), ("compact", other))
+    )
+
+    def style_left(image: Tensor) -> float:
+        losses = Optimization(PHOTO, [(STYLE, 1.0)], plain(), other)._objective((34, 43))(image)
+        return float(losses.style)
+
+    assert style_left(both) < 0.8 * style_left(alone)
+
+
+@given(st.data())
+def test_a_resumed_run_of_two_networks_ends_in_the_same_picture(toy, data) -> None:
+    given_to_all: tuple[Any, ...] = (PHOTO, [(STYLE, 1.0)], in_turns(second_every=3), toy)
+    other = other_toy()
+    whole, states = Optimization(*given_to_all, second=other), []
+    for _ in whole.run():
+        states.append(stored(whole.state_dict()))
+    resumed = Optimization(*given_to_all, second=other)
+    resumed.load_state_dict(data.draw(st.sampled_from(states)))
+    list(resumed.run())
+    assert torch.equal(resumed.image(), whole.image())
+
+
+def test_settings_and_networks_must_agree(toy) -> None:
+    for s, second in ((plain(), toy), (plain(second_backbone="compact"), None)):
+        with pytest.raises(ValueError, match="exactly where the settings name one"):
+            Optimization(PHOTO, [(STYLE, 1.0)], s, toy, second=second)
+    shallow = VGG("vgg16", NORMALISATIONS["none"], last="conv1_2", name="shallow").requires_grad_(False)
+    with pytest.raises(LayerError, match="shallow has no layer 'relu2_1'"):
+        Optimization(PHOTO, [(STYLE, 1.0)], plain(second_backbone="compact"), toy, second=shallow)
 
 
 # -- weights of another network -----------------------------------------------------------------------------------

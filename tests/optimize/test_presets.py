@@ -8,7 +8,7 @@ import pytest
 
 from impasto.core.vgg import TOPOLOGIES
 from impasto.errors import OptionError
-from impasto.optimize.presets import DEFAULT_PRESET, PRESETS, OptimizeSettings, preset
+from impasto.optimize.presets import DEFAULT_PRESET, EARLIER, PRESETS, OptimizeSettings, earlier, preset
 
 CONVS = ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"]
 RELUS = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
@@ -167,7 +167,37 @@ def test_there_are_these_presets_and_balanced_is_the_default() -> None:
     assert preset() == PRESETS["balanced"]
 
 
-@pytest.mark.parametrize("name", ["quick", "good", "balanced"])
+OURS = ("quick", "good", "balanced")
+BEFORE = {  # what was painted before these names meant something else, as recipes of then mean it
+    "quick-1": ("content", 256, 13, 8, 16.0, 0.019, 0.3, (0.5, 0.9)),
+    "good-1": ("draft", 256, 8, 10, 10.0, 0.012, 0.3, (0.5, 0.9)),
+}
+
+
+def test_ours_as_they_were_stay_at_hand() -> None:
+    assert list(EARLIER) == [*BEFORE]
+    for name, constants in BEFORE.items():
+        s = preset(name)
+        found = (s.init, s.start, s.steps, s.later_steps, s.style_weight, s.lr, s.lr_end, s.betas)
+        assert found == constants
+        assert s.style_layers == FIFTH
+        assert (s.falling, s.second_backbone) == (0, None)
+    assert [earlier(name) for name in (*OURS, "coursera")] == ["quick-1", "good-1", "balanced", "coursera"]
+    assert preset("good-1", steps=2) == replace(EARLIER["good-1"], steps=2)
+
+
+def test_a_second_network_goes_where_it_cannot_see_with_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = replace(PRESETS["good"], second_backbone="vgg19-caffe")
+    monkeypatch.setattr("impasto.optimize.presets.PRESETS", {"both": both})
+    assert preset("both", steps=3).second_backbone == "vgg19-caffe"
+    for alone in ({"backbone": "vgg16"}, {"optimizer": "lbfgs"}, {"style_loss": "wasserstein"}):
+        assert preset("both", **alone).second_backbone is None
+    assert preset("both", backbone="vgg16", second_backbone="compact").second_backbone == "compact"
+    with pytest.raises(OptionError, match="leave out `second_backbone`"):
+        preset("both", optimizer="lbfgs", second_backbone="compact")
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_ours_run_on_what_is_shipped_with_losses_that_know_no_scale(name) -> None:
     settings = PRESETS[name]
     assert settings.backbone == "compact"
@@ -259,6 +289,21 @@ BAD = [
     ),
     ({"content_reduction": "l1"}, "content_reduction 'l1' is unknown: use sum, mean, relative"),
     ({"tv_kind": "l3"}, "tv_kind 'l3' is unknown: use l1, l2, nine-point"),
+    (
+        {"second_backbone": "compakt"},
+        "`second_backbone` 'compakt' is unknown (did you mean 'compact'?): use "
+        "compact, vgg19, vgg16, vgg19-caffe, vgg16-caffe, vgg16-dev, vgg16-edges",
+    ),
+    *(
+        (
+            {"second_backbone": "compact", **alone},
+            "two networks see alike only by relative errors and Gram matrices, and only adam can take turns: leave out "
+            "`second_backbone`, or choose `optimizer` adam, `style_loss` gram, and relative reductions",
+        )
+        for alone in ({"optimizer": "lbfgs"}, {"style_loss": "wasserstein"}, {"content_reduction": "mean"})
+    ),
+    ({"falling": -1.0}, "`falling` must be a number from 0 up, got -1.0"),
+    ({"second_every": 0}, "`second_every` must be at least 1, got 0"),
     ({"activations": "torch"}, "activations 'torch' is unknown: use as-they-are, unit, caffe"),
 ]
 

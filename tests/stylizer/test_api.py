@@ -333,7 +333,11 @@ def test_layers_in_another_form() -> None:
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"preset": "gatys"}, OptionError, r"preset 'gatys' is unknown .*: use quick, good, balanced, gatys-paper"),
+        (
+            {"preset": "gatys"},
+            OptionError,
+            r"preset 'gatys' is unknown .*: use quick, good, balanced, gatys-paper",
+        ),
         ({"stile_weight": 2}, OptionError, r"^`stile_weight` is no option \(did you mean 'style_weight'\?\)$"),
         ({"style_weight": float("nan")}, OptionError, "^`style_weight` is nan, need a number from 0 up$"),
         ({"seed": 2**63}, OptionError, "^`seed` is 9223372036854775808, need a whole number from 0"),

@@ -35,7 +35,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "bands": {"style": "great-wave", "tile": 8},
     "universal": {"style": "night.png"},
     "universal in bands, weaker": {"style": "night.png", "tile": 8, "strength": 0.5},
-    "optimisation": {"style": "night.png", "preset": "quick", "steps": 4, "start_size": 20},
+    "optimisation": {"style": "night.png", "preset": "quick", "init": "content", "steps": 4, "start_size": 20},
     "draft, then optimisation": {"style": "night.png", "quality": "good", "steps": 3},
 }
 STEPS = {"bands", "optimisation", "draft, then optimisation", "universal in bands, weaker"}
@@ -112,7 +112,7 @@ CHILD = textwrap.dedent("""
         {"style": "great-wave", "precision": "float32"},
         {"style": "great-wave", "precision": "float32", "tile": 64},
         {"style": "small.png", "precision": "float32"},
-        {"style": "small.png", "precision": "float32", "preset": "quick", "steps": 1, "size": 1000},
+        {"style": "small.png", "precision": "float32", "preset": "quick", "init": "content", "steps": 1, "size": 1000},
     ],
 )
 def test_the_memory_of_a_plan_is_kept_and_not_much_too_large(options: dict[str, Any], folder: Path) -> None:

@@ -18,6 +18,7 @@ import impasto
 from impasto.errors import DataError, OptionError
 from impasto.files import sha256
 from impasto.imaging import Picture, write
+from impasto.optimize.presets import preset
 from impasto.stylizer import recipe as module
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.job import Output
@@ -234,6 +235,41 @@ def test_an_option_given_beside_it_wins_and_is_told(way: str, changes: dict[str,
         assert getattr(request, name) == value
     with ENGINE.job("photo.png", request) as job:
         assert recipe.differences(job) == told
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        ({"quality": "good"}, "good-1"),
+        ({"preset": "quick"}, "quick-1"),
+        ({"method": "optimize"}, "balanced"),
+        ({"preset": "coursera"}, "coursera"),
+    ],
+)
+def test_recipes_of_before_mean_the_presets_of_before(asked: dict[str, Any], meant: str) -> None:
+    style = {"style": [{"style": "wave.png", "weight": 1.0}]}
+    before = Recipe({**style, **asked}, {"backbone": "0", "style 1": sha256(Path("wave.png"))}, {"impasto": "0.1.0"})
+    request = before.to_request({"style": ["wave.png"]})
+    assert (request.preset, request.quality) == (meant, None)
+    assert route(request).settings == preset(meant)
+    now = Recipe(before.request, before.used, {**before.made_by, **module.PRESETS})
+    means_now = route(StylizeRequest.of(style="wave.png", **asked)).settings
+    assert route(now.to_request({"style": ["wave.png"]})).settings == means_now
+    # What is given beside it is what it is called now.
+    assert before.to_request({"style": ["wave.png"]}, quality="best").preset is None
+
+
+def test_a_recipe_of_before_paints_its_picture_again() -> None:
+    options = {"style": "wave.png", "steps": 2}
+    painted = paint({**options, "preset": "quick-1"})
+    found = read_recipe("out.png")
+    assert found.made_by.keys() >= module.PRESETS.keys()
+    made_by = {name: value for name, value in found.made_by.items() if name not in module.PRESETS}
+    before = Recipe({**found.request, "preset": "quick"}, found.used, made_by)
+    request = before.to_request({"style": ["wave.png"]})
+    assert (paint(request) == painted).all()
+    with ENGINE.job("photo.png", request) as job:
+        assert before.differences(job) == ()
 
 
 def test_options_that_exclude_others_win_too() -> None:

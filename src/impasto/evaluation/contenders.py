@@ -109,14 +109,18 @@ class PresetContender(_OfAnyStyle):
         self, name: str, *, backbone: str | None = None, device: str = "auto", precision: PrecisionName = "auto"
     ) -> None:
         self.name, self._settings = name, preset(name, backbone=backbone)
-        where = pick_device(device)
-        self._backbone = load_backbone(
-            self._settings.backbone,
-            pool=self._settings.pool,
-            rescale_pool=self._settings.rescale_pool,
-            precision=choose_precision(where, precision),
-            device=where,
-        )
+        where, s = pick_device(device), self._settings
+        self._eyes = [
+            load_backbone(
+                eye,
+                pool=s.pool,
+                rescale_pool=s.rescale_pool,
+                precision=choose_precision(where, precision),
+                device=where,
+            )
+            for eye in (s.backbone, s.second_backbone)
+            if eye is not None
+        ]
         begins = self._settings.init == "draft"
         self._draft = default_engine().torch_model(UNIVERSAL, device=device, precision=precision) if begins else None
 
@@ -125,7 +129,10 @@ class PresetContender(_OfAnyStyle):
         start = None
         if self._draft is not None:
             start = to_tensor(self._draft.paint(photo[1], _as_style(style[1])).rgb).to(photo[1])
-        optimization = Optimization(photo[1], [(style[1], 1.0)], self._settings, self._backbone, start)
+        first, *second = self._eyes
+        optimization = Optimization(
+            photo[1], [(style[1], 1.0)], self._settings, first, start, second=second[0] if second else None
+        )
         for _ in optimization.run():
             pass
         return optimization.image().float()

@@ -23,7 +23,7 @@ from impasto.core.memory import ceiling, shown_bytes
 from impasto.core.precision import accumulator_dtype
 from impasto.core.rows import MapShape, Pool, RowStore
 from impasto.core.statistics import gram, shares_of, split_weights
-from impasto.core.vgg import VGG, Layer
+from impasto.core.vgg import VGG, WIDTHS, Layer
 from impasto.errors import OptionError
 from impasto.optimize.objective import Objective
 from impasto.optimize.presets import OptimizeSettings
@@ -406,12 +406,19 @@ def state_bytes(settings: OptimizeSettings, size: tuple[int, int]) -> int:
     """What an optimisation of a picture of this size holds beside what looks at it: it is made of float32 pictures.
 
     The canvas (a pyramid is 4/3 of a picture), its gradient, two copies to go back to; the optimiser's state; the
-    picture that is looked at, its gradient, what total variation and range need of it, and the average.
+    picture that is looked at, its gradient, what total variation and range need of it, and the average. And, where two
+    networks see in turns, what the other one compares with.
     """
     canvas = 4 / 3 if settings.parameterisation == "pyramid" else 1.0
     optimiser = 2 if settings.optimizer == "adam" else 2 * settings.history + 5
     pictures = canvas * (4 + optimiser) + 3 + (5 if settings.tv_weight else 2) + (2 if settings.averaging else 0)
-    return int(pictures * 12 * size[0] * size[1])
+    other_targets = 0.0 if settings.second_backbone is None else sum(map(_target_bytes, settings.content_layers))
+    return int((pictures * 12 + other_targets) * size[0] * size[1])
+
+
+def _target_bytes(tap: str) -> float:
+    """What a content layer is compared with, per pixel of the picture."""
+    return 4 * WIDTHS[int(tap[4]) - 1] / _step(tap) ** 2
 
 
 def _sides(side: int, parts: int, margin: int, grid: int) -> tuple[int, int]:

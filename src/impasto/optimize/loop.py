@@ -36,6 +36,7 @@ RESTARTS = 6  # halvings of the step before a diverging run is given up
 BLOW_UP = 20.0  # times the best loss so far
 REMEMBER_EVERY = 10  # steps between copies of an iterate known to be good
 JUDGED_EVERY = 50  # steps between looks at the picture as it would be written: each costs a third of a step
+PROOF = 512  # px of long side above which `falling` counts
 SMALLEST = 16  # px on the short side of a coarse scale: what four pools still leave a pixel of
 
 
@@ -68,7 +69,8 @@ class Optimization:
     looked at as a whole within it, it is looked at by blocks, with the same result. What blocks are compared with
     goes to a temporary file if there is no room for that either.
 
-    `anchor` is what the painting is to stay near, of the size of the result.
+    `anchor` is what the painting is to stay near, of the size of the result. `second` is the other network that sees,
+    where `settings.second_backbone` names one: its turn is every `settings.second_every`-th step.
 
     OptionError if there is no style, unless `settings.style_weight` is 0, or its weights are not positive;
     LayerError for a layer the backbone lacks; OptionError if there is no room for even the smallest blocks.
@@ -84,11 +86,16 @@ class Optimization:
         start: Tensor | None = None,
         room: int | None = None,
         anchor: Anchor | None = None,
+        second: VGG | None = None,
     ) -> None:
         missing = not styles and settings.style_weight > 0
         if missing or any(not (w > 0 and math.isfinite(w)) for _, w in styles):
             raise OptionError("painting needs at least one style, each with a weight above 0")
-        backbone.check([*settings.content_layers, *settings.style_layers])
+        if (second is None) != (settings.second_backbone is None):
+            raise ValueError("a second network that sees is given exactly where the settings name one")
+        self.eyes = (backbone,) if second is None else (backbone, second)
+        for eye in self.eyes:
+            eye.check([*settings.content_layers, *settings.style_layers])
         photo, styles = trainable(photo), [(trainable(style), weight) for style, weight in styles]
         start = None if start is None else trainable(start)
         self.settings, self.backbone, self.photo = settings, backbone, photo
@@ -98,7 +105,7 @@ class Optimization:
         self.step = 0
         self.restarts = 0
         self.start, self.room, self.anchor = start, room, anchor
-        self.layouts = [self._layout(size) for size, _ in self.scales]
+        self.layouts = [self._layout(size, eye) for size, _ in self.scales for eye in self.eyes]
         self.canvas = self._canvas_at(next(i for i, (_, steps) in enumerate(self.scales) if steps))
         self.scale: int | None = None  # index of the one being painted
         self.optimizer: torch.optim.Optimizer | None = None
@@ -118,13 +125,15 @@ class Optimization:
                 continue
             if self.scale != index:
                 self._enter(index, size)
-            objective = self._objective(size)
-            loss_of_grey = functools.cache(functools.partial(_loss_of_grey, objective, size))
+            objectives = [self._objective(size, eye) for eye in self.eyes]
+            losses_of_grey = [functools.cache(functools.partial(_loss_of_grey, one, size)) for one in objectives]
             while self.step < done:
                 self._set_rate()
                 self.good.hold(self._iterate, self.step)
+                turn = self._turn()
+                objective = objectives[turn]
                 terms = self._move(objective)
-                if not self.good.accepts(float(terms.total), loss_of_grey) or not self._is_finite():
+                if not self.good.accepts(float(terms.total), losses_of_grey[turn]) or not self._is_finite():
                     self._restart(terms)
                     continue
                 self.step += 1
@@ -211,27 +220,33 @@ class Optimization:
         if before is not None:
             _carry_over(before, self.optimizer)
 
-    def _objective(self, size: tuple[int, int]) -> Objective:
-        s = self.settings
+    def _turn(self) -> int:
+        """Which of the eyes sees the step that comes."""
+        every = self.settings.second_every
+        return int(len(self.eyes) > 1 and self.step % every == every - 1)
+
+    def _objective(self, size: tuple[int, int], eye: VGG | None = None) -> Objective:
+        s, eye = self.settings, eye or self.backbone
         long = max(1, round(max(size) * s.style_scale))
         styles = [(resize(x, fit_long_side((x.shape[2], x.shape[3]), long, upscale=True)), w) for x, w in self.styles]
-        photo, layout = resize(self.content, size), self._layout(size)
+        photo, layout = resize(self.content, size), self._layout(size, eye)
         if layout is None:
-            objective = Objective(self.backbone, photo, styles, s, self.multipliers)
+            objective = Objective(eye, photo, styles, s, self.multipliers)
         else:
-            pool = Pool((self.room or 0) - self._state_bytes() - layout.bytes, device=self.photo.device)
-            objective = BlockObjective(self.backbone, photo, styles, s, self.multipliers, layout=layout, pool=pool)
+            spare = (self.room or 0) - self._state_bytes() - layout.bytes
+            pool = Pool(spare // len(self.eyes), device=self.photo.device)
+            objective = BlockObjective(eye, photo, styles, s, self.multipliers, layout=layout, pool=pool)
         if self.anchor is not None:
             picture, where, weight = self.anchor
             objective.anchor = Anchor(resize(picture, size), resize(where, size), weight)
         return objective.to(self.photo.device)
 
-    def _layout(self, size: tuple[int, int]) -> Layout | None:
+    def _layout(self, size: tuple[int, int], eye: VGG) -> Layout | None:
         """The blocks of a scale; None where it is looked at as a whole."""
         if self.room is None:
             return None
         state = self._state_bytes()
-        layout = layout_for(self.backbone, self.settings, size, self.room - state, held=state)
+        layout = layout_for(eye, self.settings, size, self.room - state, held=state)
         return None if layout.down == layout.across == 1 else layout
 
     def _state_bytes(self) -> int:
@@ -426,10 +441,17 @@ def scales_of(full: tuple[int, int], settings: OptimizeSettings) -> list[tuple[t
         sizes = [full if long == max(full) else fit_long_side(full, long) for long in longs]
     sizes = [size for size in sizes if size == full or min(size) >= SMALLEST]
     steps = [s.steps] + [s.later_steps] * (len(sizes) - 1)
+    steps = [_fallen(count, size, s.falling) for size, count in zip(sizes, steps, strict=True)]
     if s.total_steps is not None:
         share = [s.total_steps * sum(steps[: i + 1]) / sum(steps) for i in range(len(steps))]
         steps = [round(b) - round(a) for a, b in zip([0.0, *share[:-1]], share, strict=True)]
     return [(size, count) for size, count in zip(sizes, steps, strict=True)]
+
+
+def _fallen(steps: int, size: tuple[int, int], falling: float) -> int:
+    """What is left of a scale's steps above the size of a proof: forms are there already, and steps are dear."""
+    share = min(1.0, (PROOF / max(size)) ** falling)
+    return max(min(1, steps), round(steps * share))
 
 
 def _initial(content: Tensor, settings: OptimizeSettings) -> Tensor:

@@ -1,4 +1,4 @@
-"""Settings of an optimisation, and the presets: each classic with its own constants, and two of ours.
+"""Settings of an optimisation, and the presets: each classic with its own constants, and ours.
 
 Constants are those of the papers and programs named beside them; where a paper and its code differ, both are
 here under their own names. Pixel values are [0, 1] unless `levels` says 255.
@@ -11,11 +11,12 @@ from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
+from impasto.core.backbones import BACKBONES
 from impasto.errors import OptionError, nearest
 from impasto.types import Divisor, Init, Parameterisation, Pool, Reduction
 from impasto.types import TotalVariation as TotalVariationKind
 
-__all__ = ["DEFAULT_PRESET", "PRESETS", "Init", "KeepColors", "OptimizeSettings", "preset"]
+__all__ = ["DEFAULT_PRESET", "EARLIER", "PRESETS", "Init", "KeepColors", "OptimizeSettings", "earlier", "preset"]
 
 KeepColors = Literal["no", "luminance", "histogram"]
 Activations = Literal["as-they-are", "unit", "caffe"]
@@ -34,6 +35,10 @@ class OptimizeSettings:
 
     # What sees
     backbone: str = "compact"
+    second_backbone: str | None = (
+        None  # the name of another that sees in turns with it: of no one network's taste alone
+    )
+    second_every: int = 2  # its turn is every so many steps
     pool: Pool = "max"
     rescale_pool: bool = False
     activations: Activations = "as-they-are"  # what the weights below were chosen for
@@ -73,6 +78,7 @@ class OptimizeSettings:
     factor: float = 2.0  # from scale to scale
     steps: int = 30  # on the first scale
     later_steps: int = 30  # on each later one
+    falling: float = 0.0  # above 512 px a scale has fewer steps by this power of its size: 0 no fewer, 1 in proportion
     total_steps: int | None = None  # if given, shared among the scales in the proportion of the two above
     style_scale: float = 1.0  # the style picture's long side as a factor of the result's
     keep_colors: KeepColors = "no"
@@ -85,7 +91,7 @@ class OptimizeSettings:
                 value in get_args(kind),
                 f"{name} {value!r} is unknown{nearest(value, get_args(kind))}: use {', '.join(get_args(kind))}",
             )
-        for name in ("steps", "size", "history"):
+        for name in ("steps", "size", "history", "second_every"):
             _require(getattr(self, name) >= 1, f"`{name}` must be at least 1, got {getattr(self, name)}")
         _require(self.later_steps >= 0, f"`later_steps` must not be negative, got {self.later_steps}")
         _require(
@@ -101,8 +107,10 @@ class OptimizeSettings:
         for name in ("lr", "lr_end", "eps", "style_scale", "levels", "content_factor", "style_factor"):
             value = getattr(self, name)
             _require(0 < value < float("inf"), f"`{name}` must be a number above 0, got {value}")
+        self._check_second()
         for layer, weight in [*self.content_layers.items(), *self.style_layers.items()]:
             _require(0 <= weight < float("inf"), f"the weight of {layer} must be a number from 0 up, got {weight}")
+        _require(0 <= self.falling < float("inf"), f"`falling` must be a number from 0 up, got {self.falling}")
         _require(self.factor > 1, f"`factor` must be above 1, got {self.factor}")
         for value in (self.averaging, *self.betas):
             _require(0 <= value < 1, f"`averaging` and `betas` must be from 0 up and below 1, got {value}")
@@ -121,6 +129,26 @@ class OptimizeSettings:
             self.parameterisation == "pixels" or not self.clamp,
             f"only pixels can be clamped, not a {self.parameterisation}: set `clamp` to False",
         )
+
+    def _check_second(self) -> None:
+        if self.second_backbone is None:
+            return
+        _require(
+            self.second_backbone in BACKBONES,
+            f"`second_backbone` {self.second_backbone!r} is unknown{nearest(self.second_backbone, BACKBONES)}: "
+            f"use {', '.join(BACKBONES)}",
+        )
+        _require(
+            self.sees_alike,
+            "two networks see alike only by relative errors and Gram matrices, and only adam can take turns: leave out "
+            "`second_backbone`, or choose `optimizer` adam, `style_loss` gram, and relative reductions",
+        )
+
+    @property
+    def sees_alike(self) -> bool:
+        """Whether losses of two networks can be compared, and an optimiser bear that they change from step to step."""
+        relative = self.content_reduction == self.style_reduction == "relative"
+        return relative and self.style_loss == "gram" and self.optimizer == "adam"
 
 
 _CHOICES: Mapping[str, Any] = {
@@ -147,12 +175,20 @@ _PAPER_STYLE = "conv1_1 conv2_1 conv3_1 conv4_1 conv5_1"
 _RELU_STYLE = "relu1_1 relu2_1 relu3_1 relu4_1 relu5_1"
 _CODE_WEIGHTS = {"relu1_1": 64, "relu2_1": 128, "relu3_1": 256, "relu4_1": 512, "relu5_1": 512}
 _CROWSON_WEIGHTS = (256, 64, 16, 4, 1)
+LARGEST_WEIGHT = 1e15  # of a loss: above 1e19 the squares that Adam keeps are infinite, and nothing moves
 # Content is judged at two depths, and Adam forgets quickly: with so few steps a long memory overshoots, which
 # costs content and brings no style (benchmarks/convergence.py has both beside each other).
-LARGEST_WEIGHT = 1e15  # of a loss: above 1e19 the squares that Adam keeps are infinite, and nothing moves
-_OURS: dict[str, Any] = {
+_ALONE: dict[str, Any] = {
     "content_layers": _layers("relu3_3 relu4_2", 0.5),
     "betas": (0.5, 0.9),
+}
+# They begin with what the network of any style paints: few steps then reach further, in the eyes of other networks too.
+# Style at relu5_1 as well costs half again as much content and brings none to other eyes. Large pictures get their form
+# at small sizes, and few steps at their own.
+_OURS: dict[str, Any] = _ALONE | {
+    "init": "draft",
+    "style_layers": _layers("relu1_1 relu2_1 relu3_1 relu4_1", 0.25),
+    "falling": 1.3,
 }
 _CLASSIC: dict[str, Any] = {
     "parameterisation": "pixels",
@@ -166,13 +202,10 @@ _CLASSIC: dict[str, Any] = {
 PRESETS: Mapping[str, OptimizeSettings] = MappingProxyType(
     {
         # Ours: relative losses, a pyramid, coarse strokes first.
-        "quick": OptimizeSettings(**_OURS, start=256, steps=13, later_steps=8, style_weight=16.0, lr=0.019),
-        # The same from what the network of any style has painted: fewer steps reach further.
-        "good": OptimizeSettings(
-            **_OURS, init="draft", start=256, steps=8, later_steps=10, style_weight=10.0, lr=0.012
-        ),
+        "quick": OptimizeSettings(**_OURS, start=256, steps=4, later_steps=4, style_weight=20.0, lr=0.016, lr_end=0.15),
+        "good": OptimizeSettings(**_OURS, start=256, steps=8, later_steps=9, style_weight=24.0, lr=0.016),
         "balanced": OptimizeSettings(
-            **_OURS | {"betas": (0.6, 0.95)},
+            **_ALONE | {"betas": (0.6, 0.95)},
             start=128,
             steps=60,
             later_steps=40,
@@ -293,7 +326,22 @@ PRESETS: Mapping[str, OptimizeSettings] = MappingProxyType(
         ),
     }
 )
+EARLIER: Mapping[str, OptimizeSettings] = MappingProxyType(
+    {
+        "quick-1": OptimizeSettings(**_ALONE, start=256, steps=13, later_steps=8, style_weight=16.0, lr=0.019),
+        "good-1": OptimizeSettings(
+            **_ALONE, init="draft", start=256, steps=8, later_steps=10, style_weight=10.0, lr=0.012
+        ),
+    }
+)
+"""`quick` and `good` as they were when they saw style at five layers: what recipes of that time mean."""
+
 DEFAULT_PRESET = "balanced"
+
+
+def earlier(name: str) -> str:
+    """What a preset or a quality was called before its name was given to something else."""
+    return f"{name}-1" if f"{name}-1" in EARLIER else name
 
 
 def preset(name: str = DEFAULT_PRESET, **changes: Any) -> OptimizeSettings:
@@ -302,15 +350,20 @@ def preset(name: str = DEFAULT_PRESET, **changes: Any) -> OptimizeSettings:
     Another optimiser or parameterisation brings along what it cannot do without, unless that is changed as well.
     OptionError for an unknown preset or setting, or for a value that makes no sense.
     """
-    if name not in PRESETS:
+    base = PRESETS.get(name) or EARLIER.get(name)
+    if base is None:
         raise OptionError(f"preset {name!r} is unknown{nearest(name, PRESETS)}: use {', '.join(PRESETS)}")
     known = {f.name for f in fields(OptimizeSettings)}
     if unknown := sorted(set(changes) - known):
         raise OptionError(
             f"setting {unknown[0]!r} is unknown{nearest(unknown[0], known)}: use {', '.join(sorted(known))}"
         )
-    base, given = PRESETS[name], {key: value for key, value in changes.items() if value is not None}
-    return replace(base, **_what_fits(base, given) | given)
+    given = {key: value for key, value in changes.items() if value is not None}
+    changes = _what_fits(base, given) | given
+    if base.second_backbone is not None and "second_backbone" not in given:
+        alone = replace(base, **{**changes, "second_backbone": None})
+        return alone if "backbone" in given or not alone.sees_alike else replace(base, **changes)
+    return replace(base, **changes)
 
 
 def _what_fits(base: OptimizeSettings, given: Mapping[str, Any]) -> dict[str, Any]:

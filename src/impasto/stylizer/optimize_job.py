@@ -27,6 +27,7 @@ from impasto.core.memory import (
 from impasto.core.precision import Precision, choose_precision, pick_device
 from impasto.core.resizing import bicubic_rows
 from impasto.core.tensors import to_array, to_tensor
+from impasto.core.vgg import VGG
 from impasto.errors import OptionError
 from impasto.imaging import Picture, fit_long_side
 from impasto.imaging.reduced import read_reduced
@@ -38,6 +39,7 @@ from impasto.optimize.presets import OptimizeSettings
 from impasto.stylizer.finishing import read_masks
 from impasto.stylizer.job import Job, JobPlan, Output, Phase, Progress, Steps
 from impasto.stylizer.network_job import NetworkJob, computed_by
+from impasto.stylizer.recipe import PRESETS
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.route import UNIVERSAL
 from impasto.stylizer.run_folder import RunFolder, damaged_state
@@ -98,7 +100,9 @@ class OptimizeJob(Job):
     def plan(self) -> JobPlan:
         """See `Job.plan`."""
         size, scales, layouts, memory = self._planned()
-        cost = step_cost(self._backbone(), self.settings)
+        costs = [step_cost(eye, self.settings) for eye in self._eyes()]
+        first = 1 - 1 / self.settings.second_every if len(costs) > 1 else 1.0
+        cost = first * costs[0] + (1 - first) * costs[-1]
         work = sum(steps * math.prod(at) * cost for at, steps in scales)
         seconds = 2 * work / measured(self._backbone()).flops
         message = [
@@ -156,16 +160,19 @@ class OptimizeJob(Job):
         """See `Job.summary`."""
         height, width = self._size()
         dtype = str(self.precision.dtype).removeprefix("torch.")
-        return f"{width}x{height} px, {self.step} steps on {self._backbone().name} in {dtype} ({self.precision.reason})"
+        seen_by = " and ".join(eye.name for eye in self._eyes())
+        return f"{width}x{height} px, {self.step} steps on {seen_by} in {dtype} ({self.precision.reason})"
 
     def networks(self) -> dict[str, str]:
         """See `Job.networks`."""
         used = {"backbone": self.engine.backbone_hash(self.settings.backbone)}
+        if self.settings.second_backbone is not None:
+            used["second backbone"] = self.engine.backbone_hash(self.settings.second_backbone)
         return used | {"model": self._draft_model().sha256} if self._wants_draft else used
 
     def computed_by(self) -> dict[str, str]:
         """See `Job.computed_by`."""
-        return computed_by(self.device, self.precision)
+        return computed_by(self.device, self.precision) | PRESETS
 
     @property
     def resize_by(self) -> Bicubic:
@@ -214,6 +221,7 @@ class OptimizeJob(Job):
             None if first is None else trainable(first.to(self.device)),
             room,
             self._anchor(),
+            *self._eyes()[1:],
         )
         _check_styles([style for style, _ in styles], optimization.scales[0][0], settings)
         masks = read_masks(request.mask, size, max_megapixels=largest, budget=limit, by=bicubic_rows)
@@ -323,17 +331,18 @@ class OptimizeJob(Job):
         """The size, the scales with their steps, the blocks of each (None: at once), and the bytes of memory."""
         size = self._size()
         scales = scales_of(size, self.settings)
-        backbone = self._backbone()
+        eyes = self._eyes()
         state = state_bytes(self.settings, size)
         held = held_memory() + self._picture_bytes()
         limit = self.engine.limit(self.request)
         if self.device.type == "cuda":
-            found = [layout_for(backbone, self.settings, at, device_memory(self.device) - state) for at, _ in scales]
-            memory = held
+            room, told = device_memory(self.device) - state, 0
         else:
             room = (available_memory() - self._picture_bytes() if limit is None else limit - held) - state
-            found = [layout_for(backbone, self.settings, at, room, held=held + state) for at, _ in scales]
-            memory = held + state + max(layout.bytes for layout in found)
+            told = held + state
+        by_eye = [[layout_for(eye, self.settings, at, room, held=told) for at, _ in scales] for eye in eyes]
+        found = [max(one, key=lambda layout: layout.bytes) for one in zip(*by_eye, strict=True)]
+        memory = held if self.device.type == "cuda" else told + max(layout.bytes for layout in found)
         return size, scales, [None if one.down == one.across == 1 else one for one in found], memory
 
     def _picture_bytes(self) -> int:
@@ -346,13 +355,18 @@ class OptimizeJob(Job):
         features = 0 if self.device.type == "cuda" else bytes_at_once(model.network, size)
         return self._picture_bytes() + PER_PIXEL * math.prod(size) + features
 
-    def _backbone(self) -> Any:
-        return self.engine.backbone(
-            self.settings,
-            input=self.request.backbone_input,
-            device=self.request.device,
-            precision=self.request.precision,
-        )
+    def _backbone(self) -> VGG:
+        return self._eyes()[0]
+
+    def _eyes(self) -> tuple[VGG, ...]:
+        """The networks that see: one, or two that take turns."""
+        settings, request = self.settings, self.request
+        where: dict[str, Any] = {"device": request.device, "precision": request.precision}
+        first = self.engine.backbone(settings, input=request.backbone_input, **where)
+        if settings.second_backbone is None:
+            return (first,)
+        second = replace(settings, backbone=settings.second_backbone)
+        return first, self.engine.backbone(second, input=None, **where)
 
     def _size(self) -> tuple[int, int]:
         if self._photo is not None:

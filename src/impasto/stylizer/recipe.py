@@ -36,7 +36,7 @@ from impasto.types import Init
 if TYPE_CHECKING:
     from impasto.stylizer.job import Job
 
-__all__ = ["Recipe", "read_recipe", "recipe_of"]
+__all__ = ["PRESETS", "Recipe", "read_recipe", "recipe_of"]
 
 FORMAT: Final = 1
 ROLES: Final = ("style", "mask", "init", "model", "backbone")
@@ -46,6 +46,8 @@ REPLACED: Final = MappingProxyType(
 """Options of a recipe that go where another is given beside it."""
 BEFORE_CHOICES: Final = MappingProxyType({"engine": "torch", "style_scale": 1.0})
 """What a network's pictures were made with before there was something else; recipes have said it since."""
+PRESETS: Final = {"presets": "2"}
+"""What `quick` and `good` are since both begin with a draft; recipes of optimisations have said it since."""
 NOT_OURS: Final = ("max_memory", "max_megapixels")  # say nothing of the picture
 
 
@@ -158,9 +160,23 @@ class Recipe:
         return "model" in self.used and "backbone" not in self.used
 
     @property
+    def _by_earlier_presets(self) -> bool:
+        return "backbone" in self.used and not self.made_by.keys() >= PRESETS.keys()
+
+    @property
     def _asked_for(self) -> dict[str, Any]:
         """The request, with what went without saying when the picture was made."""
-        return {**BEFORE_CHOICES, **self.request} if self._by_network else dict(self.request)
+        if self._by_network:
+            return {**BEFORE_CHOICES, **self.request}
+        asked = dict(self.request)
+        if self._by_earlier_presets:
+            from impasto.optimize.presets import DEFAULT_PRESET, earlier
+
+            if asked.get("quality") == "good":
+                asked["preset"] = asked.pop("quality")
+            if "quality" not in asked:
+                asked["preset"] = earlier(asked.get("preset", DEFAULT_PRESET))
+        return asked
 
     def _identified(self, role: str, value: Any) -> Any:
         """The value with hashes in place of names."""

@@ -124,7 +124,7 @@ def same_file(row: Mapping[str, Any], folder: Path) -> str:
     return path
 
 
-ADDED: Final[Mapping[str, Any]] = {"sees_clamped": False}
+ADDED: Final[Mapping[str, Any]] = {"sees_clamped": False, "second_backbone": None, "second_every": 2, "falling": 0.0}
 """Settings that came after the first runs were kept, as they were painted without saying so."""
 
 
