@@ -5,7 +5,7 @@
 # What we do: `info`, of whose errors FileNotFoundError alone means no (bulk/stores.py, `Store.exists`).
 #
 # Asks for a file of a store at a port of this machine where nothing listens. Prints both answers. Fails where `isfile`
-# does not say False: then the behaviour has changed.
+# does not say False: then the behaviour has changed. Takes a minute: s3fs tries each five times.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
