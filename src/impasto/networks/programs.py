@@ -261,8 +261,8 @@ class Program(nn.Module):
         if row.kind == "concat":
             return torch.cat(list(given), 1)
         if row.kind == "conv":
-            rows, columns = _pads_of(row, x) if row.same else (row.padding, row.padding)
-            return self.convolve(number, continued(x, rows, columns, row.mode))
+            down, across = _pads_of(row, x) if row.same else (row.padding, row.padding)
+            return self.convolve(number, continued(x, down, across, row.mode))
         if row.kind in NORMS:
             rows = [x[i : i + 1] for i in range(len(x))]
             return torch.cat([self.normalise(number, one, *moments_of(one, row), parameters) for one in rows])

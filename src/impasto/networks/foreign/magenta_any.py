@@ -151,7 +151,8 @@ class _Emission:
         builder = self.look if looks else self.paint
         of = [self._place(parent, looks) for parent in layer.parents]
         how: dict[str, Any] = {key: value for key, value in layer.how.items() if key not in ("weight", "bias", "name")}
-        weight, bias = (layer.how.get(key) for key in ("weight", "bias"))
+        weight: Any = layer.how.get("weight")
+        bias: Any = layer.how.get("bias")
         match layer.kind:
             case "picture":
                 pictures = {place for key, place in self.places.items() if key[1] == looks and place == 0}
