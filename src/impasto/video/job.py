@@ -227,8 +227,10 @@ class FilmJob(Job):
         options, began, before = self.options, time.perf_counter(), self.painted
         finder, seen = (None, None) if steadier is None else (FlowFinder(), steadier.seen)
         items = followed(reader.items(options.begin, options.end), finder, every=options.every, after=after, seen=seen)
-        room = {"begin": options.begin, "every": options.every, "room": self._room}
-        with closing(FrameStages(self._painter, steadier, self.facts, **room)(items)) as done:
+        stages = FrameStages(
+            self._painter, steadier, self.facts, begin=options.begin, every=options.every, room=self._room
+        )
+        with closing(stages(items)) as done:
             for item in done:
                 if isinstance(item, Progress):
                     yield replace(item, done=self.painted, total=self.frames or 0, losses={})

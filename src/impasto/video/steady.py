@@ -122,7 +122,8 @@ class Steadier:
             trust[part] *= 1 - share
             trust[part] += share
             there = warp(self._past[older.number], way, top=top, left=columns[0]).astype(np.float32)
-            before[part] = _towards(there, before[part], share / np.maximum(trust[part], np.float32(SLIGHT)))
+            weight: Floats = np.divide(share, np.maximum(trust[part], SLIGHT), dtype=np.float32)
+            before[part] = _towards(there, before[part], weight)
         return before, trust
 
     def _joined(self, painted: Bytes, last: Floats, one: Followed) -> Floats:
