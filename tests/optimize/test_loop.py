@@ -771,15 +771,15 @@ def test_a_second_network_has_its_say(toy) -> None:
     assert style_left(both) < 0.8 * style_left(alone)
 
 
-@given(st.data())
-def test_a_resumed_run_of_two_networks_ends_in_the_same_picture(toy, data) -> None:
+@pytest.mark.parametrize("done", [1, 4, 6])
+def test_a_resumed_run_of_two_networks_ends_in_the_same_picture(toy, done) -> None:
     given_to_all: tuple[Any, ...] = (PHOTO, [(STYLE, 1.0)], in_turns(second_every=3), toy)
     other = other_toy()
     whole, states = Optimization(*given_to_all, second=other), []
     for _ in whole.run():
         states.append(stored(whole.state_dict()))
     resumed = Optimization(*given_to_all, second=other)
-    resumed.load_state_dict(data.draw(st.sampled_from(states)))
+    resumed.load_state_dict(states[done - 1])
     list(resumed.run())
     assert torch.equal(resumed.image(), whole.image())
 

@@ -36,7 +36,7 @@ from .studio_samples import data_of, files_of_jobs, photo, served, until
 
 PHOTO = data_of(photo(), "JPEG")
 STYLE = data_of(photo((40, 48), seed=1))
-LONG = {"preset": "quick", "size": "96", "upscale": "true", "steps": "900"}  # minutes of work
+LONG = {"preset": "balanced", "size": "96", "upscale": "true", "steps": "900"}  # minutes of work
 
 
 def ask(server: str, files: Any = None, headers: dict[str, str] | None = None, **fields: Any) -> requests.Response:

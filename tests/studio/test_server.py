@@ -46,7 +46,7 @@ def studio(temporary: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen,
 
 
 def test_it_ends_in_the_middle_of_work(tmp_path: Path) -> None:
-    long = {"preset": "quick", "size": "96", "upscale": "true", "steps": "900"}
+    long = {"preset": "balanced", "size": "96", "upscale": "true", "steps": "900"}
     with studio(tmp_path, "--no-page", "--finish", "1.5") as (process, address):
         answers = {}
 
@@ -86,7 +86,7 @@ def test_it_says_whom_it_serves_wants_its_key_and_lets_running_work_finish(tmp_p
             use_the_page(here, {"auth": ("", "a-key-of-sixteen")})
         answers = []
         files = {"photo": PHOTO, "style": ("x", STYLE)}
-        fields = {"preset": "quick", "size": "96", "upscale": "true", "steps": "20"}
+        fields = {"preset": "balanced", "size": "96", "upscale": "true", "steps": "20"}
         thread = threading.Thread(
             target=lambda: answers.append(requests.post(url, files=files, data=fields, headers=key, timeout=100))
         )

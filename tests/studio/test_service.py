@@ -28,7 +28,7 @@ from .studio_samples import data_of, photo, until
 
 LONG = {
     "style": [photo((40, 48), seed=1)],
-    "preset": "quick",
+    "preset": "balanced",
     "size": 96,
     "upscale": True,
     "steps": 900,
