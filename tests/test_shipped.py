@@ -63,7 +63,7 @@ def test_a_file_describes_itself(name: str) -> None:
     told = read_metadata(find_model(name))
     assert told["licence"] == "CC BY 4.0"
     assert told["recipe"]["train"] == {"gallery": "multistyle", "universal": "universal"}[name]
-    assert told["recipe"]["steps"] >= 200
+    assert told["recipe"]["steps"] > 100
     assert told["recipe"]["begin_with"]  # a longer training
     assert "/" not in str(told["recipe"]["photos"])  # names, no folders of whoever trained it
 

@@ -133,7 +133,8 @@ class Brisk(StyledNetwork):
 
     def stages(self) -> tuple[Stage, ...]:
         """All stages in order."""
-        blocks = [module.stages() for module in self.children() if isinstance(module, ResidualBlock)]
+        children = self.children()
+        blocks: list[tuple[Stage, ...]] = [block.stages() for block in children if isinstance(block, ResidualBlock)]
         if self.reach is not None:
             blocks.insert(len(blocks) // 2, self.reach.stages())  # what follows makes strokes of its forms
         return (
