@@ -450,7 +450,7 @@ def scales_of(full: tuple[int, int], settings: OptimizeSettings) -> list[tuple[t
 
 def _fallen(steps: int, size: tuple[int, int], falling: float) -> int:
     """What is left of a scale's steps above the size of a proof: forms are there already, and steps are dear."""
-    share = min(1.0, (PROOF / max(size)) ** falling)
+    share = min(1.0, math.pow(PROOF / max(size), falling))
     return max(min(1, steps), round(steps * share))
 
 

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from impasto.core.host import in_our_settings
 from impasto.core.memory import PER_PIXEL, READ, held_memory, release_blocks
@@ -188,7 +188,7 @@ def seconds_at_once(network: Network, size: tuple[int, int], machine: Machine) -
 
 
 @in_our_settings
-def measured(network: Network) -> Machine:
+def measured(network: nn.Module) -> Machine:
     """How fast this machine is with this network's kind of numbers; takes some hundredths of a second."""
     weight = next(value for value in network.parameters() if value.ndim == 4)
     draw = torch.Generator().manual_seed(0)
