@@ -63,6 +63,7 @@ class TilingPlan:
         seconds: expected.
         sample, tile: rows and columns of the grid of sampled tiles (0 tiles for exact statistics), and their side in
             px.
+        padded: rows with those that make them a multiple of the network's stride; 0 in plans of earlier versions.
     """
 
     height: int
@@ -79,6 +80,7 @@ class TilingPlan:
     sample: tuple[int, int] = (0, 0)
     tile: int = 0
     moved: int = 0
+    padded: int = 0
 
     def seconds_on(self, machine: Machine) -> float:
         """What it should take there."""
@@ -207,6 +209,7 @@ def _plan(
         sample=sample,
         tile=model.tile,
         moved=moved,
+        padded=model.padded[0],
     )
     return replace(plan, seconds=plan.seconds_on(Machine()))
 
