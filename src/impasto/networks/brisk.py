@@ -119,7 +119,7 @@ class Brisk(StyledNetwork):
             self.add_module(f"res{i}", ResidualBlock(c, norms, bias=False))
         self.reach = Reach(c, config.reach, n) if config.reach else None
         if config.reach:
-            self.STRIDE, self.SMALLEST = 16, 32
+            self.STRIDE, self.SMALLEST, self.LEAST_BAND = 16, 32, 64
         self.up, self.in_up = ReflectConv(c, 4 * detail, 3, bias=False), ConditionalInstanceNorm(detail, n)
         self.head = ReflectConv(detail, 12, 3)
         icnr_(self.up.conv2d, 2)

@@ -160,6 +160,7 @@ class StagedNetwork(nn.Module, ABC):
     METHOD: ClassVar[str]
     STRIDE: int = 4  # sides are padded to a multiple of it
     SMALLEST: int = 8  # and to at least this, or there would be nothing to reflect deep inside
+    LEAST_BAND: int = 1  # rows of a picture's band, px: convolutions round otherwise where a map has one row or two
     INPUT_SCALE: float = 1.0
     FLAT_STAYS_FLAT: ClassVar[bool] = True  # a photo of one colour becomes a painting of one colour
     FLOAT32_ALONE: bool = False  # what bfloat16 rounds is seen, so it is not chosen unasked

@@ -76,7 +76,7 @@ def computed_by(device: torch.device, precision: Precision) -> dict[str, str]:
 
 def pieces_of(tiling: TilingPlan) -> int:
     """Bands times passes."""
-    return len(tiling.passes) * max(1, tiling.height // tiling.band)  # as `split_rows` has it
+    return len(tiling.passes) * max(1, (tiling.padded or tiling.height) // tiling.band)  # as `split_rows` has it
 
 
 def coarse_work(

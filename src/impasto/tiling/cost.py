@@ -49,7 +49,8 @@ class StagedCost:
     ) -> None:
         self.resumable = resumable
         self._at_once: int | None = None  # once it is known
-        self.size, self.stride, self.dtype, self.stages = size, network.STRIDE, dtype, network.stages()
+        self.size, self.dtype, self.stages = size, dtype, network.stages()
+        self.stride = max(network.STRIDE, network.LEAST_BAND)
         self.padded = padded_size(size, network.STRIDE, network.SMALLEST)
         self.shapes = raw_shapes(self.stages, *self.padded, dtype)
         self.picture = MapShape(3, *self.padded, torch.float32)

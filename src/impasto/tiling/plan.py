@@ -63,6 +63,7 @@ class TilingPlan:
         seconds: expected.
         sample, tile: rows and columns of the grid of sampled tiles (0 tiles for exact statistics), and their side in
             px.
+        padded: rows with those that make them a multiple of the network's stride; 0 in plans of earlier versions.
     """
 
     height: int
@@ -79,6 +80,7 @@ class TilingPlan:
     sample: tuple[int, int] = (0, 0)
     tile: int = 0
     moved: int = 0
+    padded: int = 0
 
     def seconds_on(self, machine: Machine) -> float:
         """What it should take there."""
@@ -145,7 +147,7 @@ class CostModel(Protocol):
 
     size: tuple[int, int]  # of the picture, px
     padded: tuple[int, int]
-    stride: int
+    stride: int  # of which bands are multiples, px
     dtype: torch.dtype
     tile: int  # px, side of a sampled tile
 
@@ -172,7 +174,8 @@ def choose(model: CostModel, options: TilingOptions) -> TilingPlan:
         OptionError: the budget is too small; the message says what would do.
     """
     sample = _sample_grid(model, options.room) if options.statistics == "sampled" else (0, 0)
-    bands = [b for b in BANDS if b <= max(BANDS[-1], model.padded[0])]
+    least = max(BANDS[-1], model.stride)
+    bands = [b for b in BANDS if b % model.stride == 0 and b <= max(least, model.padded[0])] or [least]
     bands = bands if options.tile is None else [-(-options.tile // model.stride) * model.stride]
     plans = [_plan(model, options, way, band, sample) for way in model.pass_choices(sample != (0, 0)) for band in bands]
     least = min(plan.work for plan in plans)
@@ -207,6 +210,7 @@ def _plan(
         sample=sample,
         tile=model.tile,
         moved=moved,
+        padded=model.padded[0],
     )
     return replace(plan, seconds=plan.seconds_on(Machine()))
 
