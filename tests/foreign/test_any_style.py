@@ -46,7 +46,7 @@ def test_the_picture_is_the_original_s(sample, size) -> None:
     wanted = plain(photo, STYLE)
     assert wanted.std() > 0.02
     torch.testing.assert_close(bind(network, [(STYLE, 1.0)])(photo), wanted, rtol=0, atol=1e-4)
-    assert (plain(photo, picture(58, 75, seed=8)) - wanted).abs().max() > 0.02  # the style is seen
+    assert (plain(photo, picture(58, 75, seed=8)) - wanted).abs().max() > 0.01  # the style is seen
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (20, 9)])

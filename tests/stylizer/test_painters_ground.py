@@ -48,7 +48,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(strokes, name, value)
 
 
-@pytest.mark.parametrize("style", ["great-wave", STARRY], ids=["gallery", "universal"])
+@pytest.mark.parametrize("style", ["the-scream", STARRY], ids=["gallery", "universal"])
 @pytest.mark.parametrize("strength", [1.0, 0.5])
 def test_the_wall_is_livelier_and_the_face_as_it_was(style: str, strength: float) -> None:
     with_ground, without = (painted(style=style, strength=strength, ground=ground) for ground in (1.0, 0.0))
@@ -57,7 +57,7 @@ def test_the_wall_is_livelier_and_the_face_as_it_was(style: str, strength: float
     assert change[wall].mean() > 1.5 * change[face].mean()
     assert with_ground[wall].std((0, 1)).mean() > 1.1 * without[wall].std((0, 1)).mean()
     # Statistics are those of the whole picture, so that a little of it is everywhere.
-    assert change[face].mean() < 3 / 255
+    assert change[face].mean() < 5 / 255
 
 
 def test_strength_0_is_the_photo_with_nothing_on_it() -> None:

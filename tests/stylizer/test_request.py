@@ -22,7 +22,8 @@ from impasto.stylizer.request import OutputOptions, StylizeRequest, finer_settin
 from impasto.stylizer.route import route
 from impasto.stylizer.styles import Style
 
-PHOTO_AND_PLACES = {"photo", "output", "run", "progress", "settings"}  # arguments of `stylize` that no request has
+# Arguments of `stylize` that no request has.
+PHOTO_AND_PLACES = {"force", "photo", "output", "run", "progress", "settings"}
 
 
 # -- one definition -------------------------------------------------------------------------------------------
