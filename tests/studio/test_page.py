@@ -119,6 +119,8 @@ class Server:
         self.process.terminate()
         self.process.wait(60)
         self.log.close()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
 
 class Page:
@@ -654,7 +656,7 @@ def test_limits_and_processes_that_die_are_told(
         assert page.problem == ""
         large = Image.new("L", (1001, 1000))
         page.page.set_input_files("#easel .file", upload("large.png", png(large)))
-        wait_for(page, "Large.png: 1001x1000 px")
+        wait_for(page, "large.png: 1001x1000 px")
         noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
         for field in ("#easel", "#palette", "#controls"):
             page.page.set_input_files(f"{field} .file", upload(f"{field[1:]}.png", png(Image.fromarray(noise))))
