@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import zipfile
@@ -634,41 +633,6 @@ def test_who_closes_the_page_stops_what_is_painted(browser: Any, server: Server,
     until(lambda: server.count('impasto_running_jobs{queue="auto"}') == 0, 120)
 
 
-def test_limits_and_processes_that_die_are_told(
-    browser: Any, photo: Path, painting: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    server = Server(tmp_path_factory.mktemp("strict"), "--jobs-per-client", "1", "--megapixels", "1", "--upload", "1MB")
-    try:
-        page, other = Page(browser, server), Page(browser, server)
-        for one in (page, other):
-            one.open(photo)
-            one.previewed(lambda one=one: one.page.set_input_files("#palette .file", painting))
-            one.page.locator("#controls label:has(input[value=best])").click()
-        paint = page.page.get_by_role("button", name="Paint at full size")
-        page.previewed(paint.click)  # the picture on the way
-        other.page.get_by_role("button", name="Paint at full size").click()
-        wait_for(other, "1 jobs of yours are waiting or running, and a client may have 1")
-        for pid in server.workers():
-            os.kill(pid, signal.SIGKILL)
-        wait_for(page, "The process that painted this was killed (SIGKILL")
-        page.page.locator("#controls label:has(input[value=draft])").click()
-        page.paint()  # by another process
-        assert page.problem == ""
-        large = Image.new("L", (1001, 1000))
-        page.page.set_input_files("#easel .file", upload("large.png", png(large)))
-        wait_for(page, "large.png: 1001x1000 px")
-        noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
-        for field in ("#easel", "#palette", "#controls"):
-            page.page.set_input_files(f"{field} .file", upload(f"{field[1:]}.png", png(Image.fromarray(noise))))
-            wait_for(page, f"{field[1:]}.png could not be sent to the server: ")
-        page.page.get_by_role("tab", name="Several photos").click()
-        page.page.set_input_files("#queue .file", upload("queue.png", png(Image.fromarray(noise))))
-        page.page.locator("#queue .problem").get_by_text("queue.png could not be sent to the server").wait_for()
-        assert page.faults == []
-    finally:
-        server.close()
-
-
 def test_the_page_of_a_notebook_paints_in_its_own_process(
     browser: Any, photo: Path, painting: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -695,11 +659,6 @@ def test_the_page_of_a_notebook_paints_in_its_own_process(
 def upload(name: str, content: bytes) -> Any:
     """A file to be chosen."""
     return {"name": name, "mimeType": "image/png", "buffer": content}
-
-
-def wait_for(page: Page, problem: str) -> None:
-    """Wait until the page says that something is wrong."""
-    page.page.locator("#easel .problem").get_by_text(problem).wait_for()
 
 
 def test_nothing_was_asked_of_anybody_else(page: Page, server: Server) -> None:
