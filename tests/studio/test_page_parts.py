@@ -481,7 +481,7 @@ def test_what_goes_wrong_is_one_sentence_without_folders(desk: Desk, studio: Stu
     studio.told(desk, OptionError("`style_scale` is 0, need more"))
     assert studio.view(desk)["problem"] == "Stroke size is 0, need more"
     studio.told(desk, ImpastoError(f"{desk.folder}/0123456789abcdef/a.png: is damaged"))
-    assert studio.view(desk)["problem"] == "A.png: is damaged"
+    assert studio.view(desk)["problem"] == "a.png: is damaged"
     studio.told(desk, KeyError("x"))
     assert "KeyError" in studio.view(desk)["problem"]
 
