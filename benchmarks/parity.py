@@ -1,4 +1,4 @@
-"""The shipped ONNX files in onnxruntime against the networks in torch, both in float32:
+"""The shipped graphs in onnxruntime against the networks in torch, both in float32:
 
     python benchmarks/parity.py [--photos 12] [--networks gallery universal]
 
@@ -28,6 +28,7 @@ from impasto.core.resizing import resize
 from impasto.core.store import SHIPPED
 from impasto.export.check import open_session
 from impasto.export.onnx_file import look_path
+from impasto.light.pieces import PIECES, join
 from impasto.networks.checkpoint import load_model
 from impasto.networks.inference import bind, encode
 from impasto.networks.registry import kind_of
@@ -61,11 +62,11 @@ class Both:
     """A network in torch, and its files in onnxruntime."""
 
     def __init__(self, name: str) -> None:
-        file = SHIPPED / f"{name}.onnx"
+        file = SHIPPED / f"{name}{PIECES}"
         self.network, _ = load_model(find_model(name))
         self.precise = copy.deepcopy(self.network).double()
-        self.paint = open_session(file)
-        self.look = open_session(look_path(file)) if kind_of(self.network).styled_by == "pictures" else None
+        self.paint = open_session(join(file))
+        self.look = open_session(join(look_path(file))) if kind_of(self.network).styled_by == "pictures" else None
         wanted = GALLERY if self.look is None else HELD_OUT_STYLES[: len(GALLERY)]
         known = self.network.styles
         self.styles = [name for name in wanted if not known or name in known]

@@ -19,6 +19,7 @@ from impasto.export.check import differences, open_session
 from impasto.export.graph import OPSET, Graph
 from impasto.export.onnx_file import ENTRY, export_onnx, look_path
 from impasto.files import sha256
+from impasto.light.pieces import PIECES, join, split
 from impasto.networks.adain import AdaIN, AdaINConfig
 from impasto.networks.checkpoint import save_model
 from impasto.networks.johnson import Johnson, JohnsonConfig
@@ -28,7 +29,7 @@ from ..training.training_samples import write_backbone
 from .export_samples import CONFIGS, exported, network
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "export.md"
-SHIPPED_FILES = [SHIPPED / f"{name}.onnx" for name in MODELS] + [SHIPPED / "universal-style.onnx"]
+SHIPPED_GRAPHS = (*MODELS, "universal-style")
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -39,6 +40,14 @@ pytestmark = [
 def saved(path: Path, name: str, **extra: object) -> Path:
     """A toy network's file."""
     save_model(path, network(name), recipe={"steps": 3}, licence="CC0", **extra)
+    return path
+
+
+def shipped(name: str, folder: Path) -> Path:
+    """A graph of the package, put together."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.onnx"
+    path.write_bytes(join(SHIPPED / f"{name}{PIECES}"))
     return path
 
 
@@ -180,8 +189,9 @@ def test_the_shipped_graphs_are_of_the_shipped_networks(name: str, tmp_path: Pat
     """`scripts/rebuild light` makes them again."""
     fresh = export_onnx(name, tmp_path / f"{name}.onnx", stored="float16")
     for file in fresh:
-        here, again = onnx.load(SHIPPED / file.name), onnx.load(file)
-        assert told(SHIPPED / file.name)["made_from"] == sha256(find_model(name))
+        whole = shipped(file.stem, tmp_path / "shipped")
+        here, again = onnx.load(whole), onnx.load(file)
+        assert told(whole)["made_from"] == sha256(find_model(name))
         for model in (here, again):  # told one by one, or a failure would print megabytes
             assert model.opset_import[0].version == OPSET
         assert list(here.metadata_props) == list(again.metadata_props)
@@ -193,11 +203,35 @@ def test_the_shipped_graphs_are_of_the_shipped_networks(name: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_shipped_graphs_paint_as_the_networks_do(name: str) -> None:
-    files = [file for file in SHIPPED_FILES if file.stem.split("-")[0] == name]
+def test_the_shipped_graphs_paint_as_the_networks_do(name: str, tmp_path: Path) -> None:
+    files = [shipped(graph, tmp_path) for graph in SHIPPED_GRAPHS if graph.split("-")[0] == name]
     rows = list(differences(name, files))
     assert max(row.largest for row in rows) < 0.005
     assert {row.share for row in rows} == {0}
+
+
+def test_pieces_make_the_graph_again(tmp_path: Path) -> None:
+    source = saved(tmp_path / "mine.safetensors", "brisk")
+    (file,) = export_onnx(source, tmp_path / "mine.onnx")
+    pieces = tmp_path / f"mine{PIECES}"
+    pieces.write_bytes(split(file.read_bytes(), [source]))
+    assert pieces.stat().st_size < file.stat().st_size / 2
+    assert join(pieces) == file.read_bytes()
+    saved(source, "multistyle")
+    with pytest.raises(WeightsError, match="does not belong to the networks beside it: install impasto again"):
+        join(pieces)
+    source.unlink()
+    with pytest.raises(WeightsError, match="cannot be put together"):
+        join(pieces)
+    pieces.write_bytes(b"no pieces")
+    with pytest.raises(WeightsError, match="cannot be put together"):
+        join(pieces)
+
+
+def test_the_package_carries_weights_once() -> None:
+    for name in SHIPPED_GRAPHS:
+        pieces = SHIPPED / f"{name}{PIECES}"
+        assert pieces.stat().st_size < len(join(pieces)) / 3
 
 
 def test_the_page_names_every_operator() -> None:
@@ -205,7 +239,7 @@ def test_the_page_names_every_operator() -> None:
     text = PAGE.read_text(encoding="utf-8")
     listed = re.search(r"^Operators: (.*?)\.\n\n", text, re.MULTILINE | re.DOTALL)
     used = operators(onnx.load_from_string(content) for name in CONFIGS for content in exported(name).files)
-    used |= operators(onnx.load(file) for file in SHIPPED_FILES)
+    used |= operators(onnx.load_from_string(join(SHIPPED / f"{name}{PIECES}")) for name in SHIPPED_GRAPHS)
     assert set(re.findall(r"`(\w+)`", listed[1])) == used
     assert f"opset {OPSET}" in text
 

@@ -15,10 +15,12 @@ from PIL import Image
 
 import impasto
 from impasto.core.memory import held_memory, release_blocks
+from impasto.core.metadata import SHIPPED
 from impasto.errors import OptionError, WeightsError
 from impasto.export.onnx_file import export_onnx
 from impasto.imaging import Picture, as_picture
 from impasto.imaging.colour import transfer_luminance
+from impasto.light.pieces import join
 from impasto.networks.checkpoint import save_model
 from impasto.networks.johnson import Johnson, JohnsonConfig
 from impasto.stylizer.engine import Engine
@@ -204,8 +206,10 @@ def test_damaged_and_foreign_graphs(tmp_path: Path) -> None:
         ENGINE.light_model(tmp_path / "other.onnx")
     with pytest.raises(WeightsError, match="no graph"):
         ENGINE.light_model(tmp_path / "gone.onnx")
+    looks = tmp_path / "looks.onnx"
+    looks.write_bytes(join(SHIPPED / "universal-style.pieces"))
     with pytest.raises(WeightsError, match="looks at style pictures"):
-        ENGINE.light_model(Path(impasto.__file__).parent / "weights" / "universal-style.onnx")
+        ENGINE.light_model(looks)
 
 
 def test_too_little_memory_names_the_size_that_would_do() -> None:

@@ -81,11 +81,13 @@ def difference(what: str, wanted: Array, found: Array) -> Difference:
     return Difference(what, float(apart.max()), float(apart.mean(dtype=np.float64)), float((steps > 1).mean()))
 
 
-def open_session(file: Path) -> Any:
-    """A file in onnxruntime, on the processor."""
+def open_session(file: Path | bytes) -> Any:
+    """A file, or what stands in it, in onnxruntime on the processor."""
     import onnxruntime
 
-    return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(
+        file if isinstance(file, bytes) else str(file), providers=["CPUExecutionProvider"]
+    )
 
 
 def _painted(session: Any, inputs: Mapping[str, Array]) -> Array:

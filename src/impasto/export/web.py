@@ -11,11 +11,13 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from impasto.errors import OutputError, WeightsError
 from impasto.export.runtime import PACKED, VERSION, WASM, WEBGPU, find_runtime
 from impasto.files import output_error, shown
+from impasto.light.graphs import Graph
+from impasto.light.pieces import PIECES, join
 
 __all__ = ["FACTS", "WebFolder", "export_web", "policy"]
 
@@ -24,7 +26,6 @@ WEIGHTS: Final = Path(__file__).resolve().parents[1] / "weights"
 NETWORKS: Final = ("gallery", "universal", "universal-style")
 FACTS: Final = "gallery.json"
 WORKER: Final = "sw.js"
-ENTRY: Final = "impasto"  # of a graph's metadata, see `export.onnx_file`
 
 
 class WebFolder(NamedTuple):
@@ -114,7 +115,7 @@ def _content(runtime: dict[str, bytes]) -> dict[str, bytes]:
     worker = page.pop(WORKER).decode()
     networks = {f"networks/{name}.onnx": _network(name) for name in NETWORKS}
     served = {f"runtime/{name}": content for name, content in runtime.items()}
-    description = _description(WEIGHTS / "gallery.onnx")
+    description = Graph(WEIGHTS / f"gallery{PIECES}").description
     pictures = {f"styles/{row['name']}.jpg": _thumbnail(row["name"]) for row in description["styles"]}
     own = [f"runtime/{name}{PACKED if name.endswith('.wasm') else ''}" for name in WASM]
     facts = {
@@ -147,10 +148,10 @@ def policy() -> str:
 
 
 def _network(name: str) -> bytes:
-    path = WEIGHTS / f"{name}.onnx"
+    path = WEIGHTS / f"{name}{PIECES}"
     if not path.is_file():
         raise WeightsError(f"{path.name} belongs to the package, but {path} is missing: install impasto again")
-    return path.read_bytes()
+    return join(path)
 
 
 def _thumbnail(style: str) -> bytes:
@@ -158,16 +159,6 @@ def _thumbnail(style: str) -> bytes:
     if not path.is_file():
         raise WeightsError(f"{path.name} belongs to the package, but {path} is missing: install impasto again")
     return path.read_bytes()
-
-
-def _description(path: Path) -> dict[str, Any]:
-    """What a graph says of itself."""
-    import onnxruntime
-
-    _network(path.stem)
-    entries = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).get_modelmeta()
-    found: dict[str, Any] = json.loads(entries.custom_metadata_map[ENTRY])
-    return found
 
 
 def _version(files: dict[str, bytes]) -> str:

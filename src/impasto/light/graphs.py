@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from impasto.core.metadata import SHIPPED
 from impasto.core.threads import usable_cores, waiting
 from impasto.errors import WeightsError
+from impasto.light.pieces import PIECES, join
 
 __all__ = ["ADOPTED", "ENTRY", "FORMAT", "Graph", "graph_of", "is_foreign", "look_path", "only_as_it_is", "session_of"]
 
@@ -39,7 +40,7 @@ class Graph:
     """
 
     def __init__(self, path: Path, *, fuse: bool = False) -> None:
-        session = session_of(str(path), path, fuse=fuse)
+        session = session_of(join(path) if path.suffix == PIECES else str(path), path, fuse=fuse)
         self._session = session
         try:
             text = session.get_modelmeta().custom_metadata_map[ENTRY]
@@ -88,7 +89,7 @@ def session_of(source: str | bytes, path: Path, *, fuse: bool = True) -> Any:
 
 def graph_of(name: str) -> Path | None:
     """The file of a network in the package that can be run here, or of an exported one; None if there is none."""
-    shipped = SHIPPED / f"{name}.onnx"
+    shipped = SHIPPED / f"{name}{PIECES}"
     if shipped.parent == SHIPPED and shipped.is_file():
         return shipped
     return Path(name).expanduser() if name.casefold().endswith((".onnx", ".tflite")) else None

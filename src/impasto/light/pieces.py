@@ -1,0 +1,84 @@
+"""Graphs of the package, without the weights that its networks' files hold: a wheel carries each weight once.
+
+A file of pieces begins with a line of JSON: ``crc32`` of the whole graph, and its ``pieces`` in order. A piece is a list
+of file name (in the same folder), first byte and number of bytes; or a number: so many of the bytes that follow the line.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from impasto.errors import WeightsError
+
+__all__ = ["PIECES", "join", "split"]
+
+PIECES: Final = ".pieces"
+WORTH: Final = 256  # bytes, below which a tensor is not looked for
+
+
+def join(path: Path) -> bytes:
+    """The graph whose pieces a file names, as `export.onnx_file.export_onnx` wrote it.
+
+    Raises:
+        WeightsError: a file is missing or another one than that from which the pieces were taken.
+    """
+    files: dict[str, bytes] = {}
+    found: list[bytes] = []
+    try:
+        line, rest = path.read_bytes().split(b"\n", 1)
+        told = json.loads(line)
+        for piece in told["pieces"]:
+            if isinstance(piece, int):
+                found.append(rest[:piece])
+                rest = rest[piece:]
+            else:
+                name, start, length = piece
+                if name not in files:
+                    files[name] = path.with_name(name).read_bytes()
+                found.append(files[name][start : start + length])
+        content = b"".join(found)
+        whole = zlib.crc32(content) == told["crc32"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path}: cannot be put together: {error}: install impasto again") from error
+    if not whole:
+        raise WeightsError(f"{path}: does not belong to the networks beside it: install impasto again")
+    return content
+
+
+def split(content: bytes, sources: Iterable[Path]) -> bytes:
+    """A file of pieces for a graph; its weights are looked for, byte for byte, in safetensors files.
+
+    Args:
+        content: the graph.
+        sources: files of the folder where the pieces will lie.
+    """
+    found: list[tuple[int, str, int, int]] = []  # where in the graph, file, first byte there, length
+    for source in sources:
+        data = source.read_bytes()
+        begin = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:begin])
+        for name, row in header.items():
+            if name != "__metadata__":
+                start, end = (begin + offset for offset in row["data_offsets"])
+                place = content.find(data[start:end]) if end - start >= WORTH else -1
+                if place >= 0:
+                    found.append((place, source.name, start, end - start))
+    pieces: list[int | list[str | int]] = []
+    rest, done = b"", 0
+    for place, name, start, length in sorted(found):
+        if place < done:
+            continue
+        if place > done:
+            pieces.append(place - done)
+            rest += content[done:place]
+        pieces.append([name, start, length])
+        done = place + length
+    if done < len(content):
+        pieces.append(len(content) - done)
+        rest += content[done:]
+    line = json.dumps({"crc32": zlib.crc32(content), "pieces": pieces}, separators=(",", ":"))
+    return line.encode() + b"\n" + rest
