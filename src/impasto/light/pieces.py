@@ -1,8 +1,8 @@
 """Graphs of the package, without the weights that its networks' files hold: a wheel carries each weight once.
 
 A file of pieces begins with a line of JSON: ``crc32`` of the whole graph, and its ``pieces`` in order. A piece is a
-list of file name (in the same folder), first byte and number of bytes; or a number: so many of the bytes that follow the
-line.
+list of file name (in the same folder), first byte and number of bytes; or a number: so many of the bytes that follow
+the line.
 """
 
 from __future__ import annotations
