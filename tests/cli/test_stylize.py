@@ -614,6 +614,19 @@ def test_one_photo_goes_into_a_folder(there: bool) -> None:
     assert list(Path("painted").iterdir()) == [Path("painted/photo.png")]
 
 
+def test_a_dry_run_makes_no_folder() -> None:
+    result = impasto("photo.png", "-s", "great-wave", "-o", "painted/", "--dry-run")
+    assert result.exit_code == 0, result.stderr
+    assert not Path("painted").exists()
+
+
+def test_standard_input_has_no_name_in_a_folder() -> None:
+    result = impasto("-", "-s", "great-wave", "-o", "painted/")
+    assert result.exit_code == 2
+    assert "painted/ is a folder, and standard input has no name: give --output a file name" in result.stderr
+    assert not Path("painted").exists()
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
 def test_a_photo_comes_through_a_pipe_that_has_a_name() -> None:
     os.mkfifo("pipe")

@@ -162,7 +162,8 @@ def test_a_file_of_ours_and_its_graphs(sample, tmp_path) -> None:
     again, description = load_model(mine)
     assert description["styles"] == []
     photo = picture(61, 83)
-    assert torch.equal(bind(again, [(STYLE, 1.0)])(photo), bind(network, [(STYLE, 1.0)])(photo))
+    # Where a weight lies in memory may decide how a processor adds up: the last bits differ.
+    torch.testing.assert_close(bind(again, [(STYLE, 1.0)])(photo), bind(network, [(STYLE, 1.0)])(photo))
     files = export_onnx(mine, tmp_path / "mine.onnx")
     for row in differences(mine, files, sizes=[(64, 64), (61, 83), (130, 47), (9, 20)]):
         assert row.largest < 1, row  # of 255

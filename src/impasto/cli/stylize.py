@@ -91,7 +91,10 @@ def stylize(ctx: typer.Context, **_options: Any) -> None:
         raise OptionError("where should the painting go? add -o FILE, or -o - for standard output")
     painter, place = _painter(given), output or NOWHERE
     if output and not is_many(photos) and is_folder(output):
-        place = gather(photos, output)[0].output
+        if photos == ["-"]:
+            raise OptionError(f"{output} is a folder, and standard input has no name: give `output` a file name")
+        is_made = Path(output).exists() or not given.get("dry_run")  # a folder is not made for nothing
+        place = gather(photos, output)[0].output if is_made else NOWHERE
     if is_many(photos):
         _refuse(given, NOT_FOR_MANY, "there are several photos, and this is about one painting")
         painter.many(photos, place, given.get("jobs", 1))
