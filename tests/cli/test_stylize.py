@@ -623,7 +623,7 @@ def test_a_dry_run_makes_no_folder() -> None:
 def test_standard_input_has_no_name_in_a_folder() -> None:
     result = impasto("-", "-s", "great-wave", "-o", "painted/")
     assert result.exit_code == 2
-    assert "painted/ is a folder, and standard input has no name: give --output a file name" in result.stderr
+    assert "painted/ is a folder, and standard input has no name: give -o/--output a file name" in result.stderr
     assert not Path("painted").exists()
 
 
