@@ -41,6 +41,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 PHOTOS, STYLES = PROJECT / "examples" / "photos", PROJECT / "examples" / "styles"
 CLIPS = {"pan": ("chelsea", "rocket"), "zoom": ("rocket", "astronaut"), "sway": ("astronaut", "chelsea")}
 NETWORKS = {"gallery": "great-wave", "universal": str(STYLES / "wave.jpg")}
+PAINTED_AFTER = {"gallery": SHARED / "data" / "gallery" / "great_wave.jpg", "universal": STYLES / "wave.jpg"}
 
 
 @dataclass
@@ -141,7 +142,11 @@ class StyleDistance:
 
     def __init__(self, style: Path) -> None:
         self._judge = judge() if SHARED.exists() else None
-        self._goal = self._grams(np.asarray(Image.open(style).convert("RGB")) / np.float32(255)) if self._judge else {}
+        self._goal = {}
+        if self._judge:
+            with Image.open(style) as picture:
+                picture.thumbnail((640, 640))
+                self._goal = self._grams(np.asarray(picture.convert("RGB")) / np.float32(255))
 
     def _grams(self, picture: np.ndarray) -> dict[str, Any]:
         assert self._judge is not None
@@ -166,7 +171,7 @@ def steadiness(frames: int, size: tuple[int, int]) -> None:
     rows, worst = [], {"style": 0.0, "sharp": 0.0}
     ratios: list[float] = []
     for network in NETWORKS:
-        distance = StyleDistance(STYLES / "wave.jpg") if network == "universal" else None
+        distance = StyleDistance(PAINTED_AFTER[network])
         for name in CLIPS:
             moments = clip(name, frames, size)
             pictures = [moment.rgb for moment in moments]
@@ -177,9 +182,9 @@ def steadiness(frames: int, size: tuple[int, int]) -> None:
                 for label, outs in (("the clip", pictures), ("frame by frame", alone), ("steady", steady))
             }
             crisp = sharpness(steady) / sharpness(alone) - 1
-            far = distance(steady) / distance(alone) - 1 if distance else float("nan")
+            far = distance(steady) / distance(alone) - 1
             worst["sharp"] = max(worst["sharp"], abs(crisp))
-            worst["style"] = max(worst["style"], abs(far)) if distance else worst["style"]
+            worst["style"] = max(worst["style"], abs(far))
             share = [a / b for a, b in zip(errors["steady"], errors["frame by frame"], strict=True)]
             ratios += share
             rows.append(

@@ -151,6 +151,7 @@ def passing(number: int) -> np.ndarray:
 
 def test_what_was_hidden_comes_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """The strokes that something had before it was covered are there again, not those of the frame that shows it."""
+    monkeypatch.setattr("impasto.video.steady.EVERY", 1000)  # no strokes are taken anew meanwhile
     frames = [passing(number) for number in range(34)]
     draw = np.random.default_rng(0)
     paintings = [(frame + draw.normal(0, 20, frame.shape)).clip(0, 255).astype(np.uint8) for frame in frames]
@@ -165,6 +166,16 @@ def test_what_was_hidden_comes_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -
         before, after = (np.mean(outs[number : number + 3], 0) for number in (6, 30))
         apart[tried] = float(np.abs(after - before)[hidden].mean())
     assert apart["with"] < apart["without"] / 2, apart
+
+
+def test_strokes_that_are_carried_far_stay_as_they_are() -> None:
+    """Interpolated anew in each frame they would become a relief."""
+    large = blobs(0, (400, 400))
+    moves = [np.float32([[1, 0, -0.37 * number], [0, 1, -0.21 * number]]) for number in range(60)]
+    frames = [cv2.warpAffine(large, move, (200, 200), flags=cv2.INTER_LANCZOS4) for move in moves]
+    outs = steadied(frames, frames)
+    apart = np.abs(outs[-1].astype(float) - frames[-1])[20:-20, 20:-20].mean()
+    assert apart < 2
 
 
 def test_nothing_kept_is_frame_by_frame() -> None:

@@ -23,7 +23,7 @@ from impasto.video.writing import AvWriter, FilmWriter
 __all__ = ["FilmRun", "SegmentWriter"]
 
 LENGTH: Final = 2  # seconds of film in a segment, at least
-FORMAT: Final = 2
+FORMAT: Final = 3
 
 
 @dataclass(frozen=True)

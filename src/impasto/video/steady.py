@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from impasto.video.film import Bytes, as_bytes, load_cv2
-from impasto.video.flow import warp
+from impasto.video.flow import Flow, warp
 from impasto.video.following import Followed, Seen
 from impasto.video.past import Past
 
 __all__ = ["KEPT", "Carried", "Steadier"]
 
 Floats = NDArray[np.float32]
-KEPT: Final = 0.96  # of the painting before, where it is to be trusted
+KEPT: Final = 0.98  # of the painting before, where it is to be trusted
+EVERY: Final = 12  # frames from one anchor to the next: what is carried is interpolated once in so many
+PARTS: Final = 4  # of the picture, one of which takes its strokes anew from each anchor
+CELL: Final = 48  # px of a side of the patches that a part consists of
+COARSE: Final = 8  # px for one of the grid on which patches are laid
+ABRUPT: Final = 8.0  # how sharp the edges of patches are
+FIRM: Final = 2.0  # trust is made so much steeper about a half: means of two paintings are faint
 DETAIL: Final = 1.0  # px: what is finer than this is detail
 AREA: Final = 8  # px of a side of an area whose detail is compared
 CRISPER: Final = (0.9, 1.25)  # what detail is multiplied by in one frame, at least and at most
-SHARE: Final = 0.8  # of what detail lacks, in logarithms: a little less than all, since a cubic makes edges steeper
+SHARE: Final = 0.8  # of what detail lacks, in logarithms: a little less than all, since noise is detail too
 FAINT: Final = 0.25  # of 255
 SLIGHT: Final = 1e-3
 ROWS: Final = 64  # that are worked on at a time: they stay in the processor's cache
@@ -41,14 +48,53 @@ class Carried:
     trust: Floats
 
 
+@dataclass(frozen=True, eq=False)
+class _Anchor:
+    """A painting that later ones are carried from.
+
+    Attributes:
+        painting: as it was given back, (h, w, 3).
+        fresh: as the painter had it.
+        number: how many anchors there were before.
+        age: frames since.
+        way: from the last frame back to it; None while that is the very frame.
+    """
+
+    painting: Bytes
+    fresh: Bytes
+    number: int = 0
+    age: int = 0
+    way: Flow | None = None
+
+    def before(self, flow: Flow) -> _Anchor:
+        """The same, seen from the next frame, whose flow this is."""
+        return replace(self, age=self.age + 1, way=flow if self.way is None else flow.then(self.way))
+
+    def picture(self) -> Bytes:
+        """What is carried: one part of the picture goes over from what was given back to what the painter had."""
+        height, width = self.painting.shape[:2]
+        cv2, part, found = load_cv2(), _part(height, width, self.number % PARTS), np.empty_like(self.painting)
+        passed = min(1.0, self.age / EVERY)
+        passed *= passed * (3 - 2 * passed)
+        for rows in _parts(height):
+            share = part[rows] * np.float32(passed / 255)
+            cv2.blendLinear(self.fresh[rows], self.painting[rows], share, 1 - share, dst=found[rows])
+        return found
+
+
 class Steadier:
     """Takes paintings of one frame after the other and gives them back without flicker.
 
-    Each painting is moved towards the last one given back, which is carried along the optical flow of the film, where
-    that is to be trusted; and where something is seen again that was hidden, towards the last one that showed it.
+    Each painting is moved towards what was painted before, which is carried along the optical flow of the film, where
+    that is to be trusted; and where something is seen again that was hidden, towards the last painting that showed it.
+
+    What was painted before is carried from an anchor, a painting some frames back, as far as it is seen since: carried
+    from frame to frame it would be interpolated each time and lose its strokes. For the same reason strokes are not
+    averaged for ever: patch by patch, a quarter of the picture goes over to what the painter made of the anchor's frame
+    until the next anchor.
 
     Args:
-        kept: how much of the last painting goes on, in [0, 1); 0 leaves every painting as it is.
+        kept: how much of what was painted before goes on, in [0, 1); 0 leaves every painting as it is.
 
     Attributes:
         seen: of the last frame, see `Followed`.
@@ -56,35 +102,47 @@ class Steadier:
 
     def __init__(self, kept: float = KEPT) -> None:
         self.kept = kept
-        self._last: Floats | None = None  # (h, w, 3) in [0, 255]: bytes would forget what changes little by little
-        self._shown: Bytes | None = None  # the same, rounded
+        self._shown: Bytes | None = None
+        self._anchor: _Anchor | None = None
         self._past: Past[Bytes] = Past()
         self.seen = Seen()
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What it remembers, for `load_state`."""
-        if self._last is None:
+        if self._shown is None:
             return {}
         past = {f"past-{number}": painting for number, painting in self._past.state().items()}
         seen = {name: part for name, part in self.seen._asdict().items() if part is not None}
-        return {"painted": self._last, "count": np.array(self._past.count), **past, **seen}
+        found = {"painted": self._shown, "count": np.array(self._past.count), **past, **seen}
+        if (anchor := self._anchor) is not None:
+            found |= {"anchor": anchor.painting, "fresh": anchor.fresh, "ages": np.array([anchor.number, anchor.age])}
+            if anchor.way is not None:
+                found |= {"way": anchor.way.back, "way-trust": anchor.way.trust}
+        return found
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from where another was."""
-        self._last = state.get("painted")
-        self._shown = None if self._last is None else as_bytes(self._last, 1)
+        self._shown, self._anchor = state.get("painted"), None
+        if "anchor" in state:
+            way = Flow(state["way"], state["way-trust"]) if "way" in state else None
+            number, age = map(int, state["ages"])
+            self._anchor = _Anchor(state["anchor"], state["fresh"], number, age, way)
         past = {int(name.removeprefix("past-")): state[name] for name in state if name.startswith("past-")}
         self._past.load_state(past, int(state.get("count", np.array(0))))
         self.seen = Seen(*(state.get(name) for name in Seen._fields))
 
     def __call__(self, painted: Bytes, one: Followed) -> Bytes:
         """The painting (h, w, 3) of a frame, as steady as it can be."""
-        last = self._last
-        if self.kept and last is not None and last.shape == painted.shape and _has_past(one):
-            self._last = self._joined(painted, last, one)
-        else:
-            self._last = painted.astype(np.float32)
-        return self._remembered(as_bytes(self._last, 1), one)
+        last = self._shown
+        if not self.kept or last is None or last.shape != painted.shape or not _has_past(one):
+            self._anchor = _Anchor(painted, painted) if self.kept else None
+            return self._remembered(painted, one)
+        anchor = self._seen_from(one)
+        shown = self._joined(painted, last, anchor, one)
+        if anchor is None or anchor.age >= EVERY:
+            anchor = _Anchor(shown, painted, 0 if anchor is None else anchor.number + 1)
+        self._anchor = anchor
+        return self._remembered(shown, one)
 
     def repeat(self, one: Followed) -> Bytes:
         """The last painting once more, for a frame that is the one before."""
@@ -94,9 +152,11 @@ class Steadier:
 
     def carried(self, one: Followed) -> Carried | None:
         """What was painted before where it is in this frame, for a painting to begin with; None where nothing is."""
-        if self._last is None or not _has_past(one):
+        if self._shown is None or not _has_past(one):
             return None
-        painting, trust = self._before(self._last, one, 0, len(self._last))
+        anchor = self._seen_from(one)
+        picture = None if anchor is None else anchor.picture()
+        painting, trust = self._before(self._shown, anchor, picture, one, 0, len(self._shown))
         painting /= 255
         return Carried(painting.clip(0, 1, out=painting), trust)
 
@@ -105,14 +165,36 @@ class Steadier:
         self._past.add(shown)
         return shown
 
-    def _before(self, last: Floats, one: Followed, top: int, bottom: int) -> tuple[Floats, Floats]:
-        """Some rows of what was painted before, where it is in this frame, (n, W, 3), and its trust, (n, W)."""
+    def _seen_from(self, one: Followed) -> _Anchor | None:
+        """The anchor, seen from a frame; None after a cut."""
+        if self._anchor is None or one.flow is None or one.flow.cut:
+            return None
+        return self._anchor.before(one.flow)
+
+    def _before(
+        self, last: Bytes, anchor: _Anchor | None, picture: Bytes | None, one: Followed, top: int, bottom: int
+    ) -> tuple[Floats, Floats]:
+        """Some rows of what was painted before, where it is in this frame, (n, W, 3), and its trust, (n, W).
+
+        Args:
+            last: the painting before.
+            anchor, picture: seen from this frame, and what is carried of it.
+            one: the frame.
+            top, bottom: the rows.
+        """
         if one.flow is None:
             raise ValueError("there was no frame before")
         size = (last.shape[0], last.shape[1])
         back, trust = one.flow.rows(size, top, bottom)
-        before: Floats = warp(last, back, top=top)
-        trust = trust.copy() if one.older else trust
+        trust = _firm(trust)
+        there, held = None, None
+        if anchor is not None and anchor.way is not None and picture is not None:
+            way, held = anchor.way.rows(size, top, bottom)
+            held = _firm(held)
+            there = warp(picture, way, top=top, kernel="lanczos").astype(np.float32)
+            if held.min() == 1:
+                return there, trust
+        before: Floats = warp(last, back, top=top).astype(np.float32)
         for older in one.older:
             columns = older.flow.trusted(size, top, bottom)
             if columns is None:
@@ -121,28 +203,55 @@ class Steadier:
             way, share = older.flow.part(size, (top, bottom), columns)
             trust[part] *= 1 - share
             trust[part] += share
-            there = warp(self._past[older.number], way, top=top, left=columns[0]).astype(np.float32)
+            seen = warp(self._past[older.number], way, top=top, left=columns[0]).astype(np.float32)
             weight: Floats = np.divide(share, np.maximum(trust[part], SLIGHT), dtype=np.float32)
-            before[part] = _towards(there, before[part], weight)
-        return before, trust
+            before[part] = _towards(seen, before[part], weight)
+        return before if there is None or held is None else _towards(there, before, held), trust
 
-    def _joined(self, painted: Bytes, last: Floats, one: Followed) -> Floats:
+    def _joined(self, painted: Bytes, last: Bytes, anchor: _Anchor | None, one: Followed) -> Bytes:
         """The painting moved towards what was before, with detail as strong as it has itself, area by area.
 
-        Strokes that lie differently from frame to frame grow faint in a mean, and fainter with every resampling.
+        Strokes that lie differently from frame to frame grow faint in a mean.
         """
         cv2, (height, width) = load_cv2(), painted.shape[:2]
+        picture = None if anchor is None else anchor.picture()
         joined, greys = np.empty(painted.shape, np.float32), np.empty((2, height, width), np.float32)
         for rows in _parts(height):
             here = painted[rows].astype(np.float32)
-            before, trust = self._before(last, one, rows.start, rows.stop)
+            before, trust = self._before(last, anchor, picture, one, rows.start, rows.stop)
             joined[rows] = _towards(before, here, self.kept * trust)
-            for grey, picture in zip(greys, (here, joined[rows]), strict=True):
-                cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY, dst=grey[rows])
+            for grey, part in zip(greys, (here, joined[rows]), strict=True):
+                cv2.cvtColor(part, cv2.COLOR_RGB2GRAY, dst=grey[rows])
         wanted, found = (_strength(grey) + FAINT for grey in greys)
         softer = 1 - ((wanted / found) ** SHARE).clip(*CRISPER)
         _soften(joined, cv2.resize(softer, (width, height), interpolation=cv2.INTER_LINEAR, dst=greys[0]))
-        return joined
+        return as_bytes(joined, 1)
+
+
+@functools.lru_cache(maxsize=2)
+def _part(height: int, width: int, number: int) -> Bytes:
+    """How far each pixel belongs to one of the parts of a picture, (h, w) up to 255: patches, the same in each film."""
+    cv2, random = load_cv2(), np.random.default_rng(0)
+    small = (max(1, width // COARSE), max(1, height // COARSE))
+    fields = [
+        cv2.resize(
+            random.standard_normal((-(-height // CELL) + 1, -(-width // CELL) + 1)).astype(np.float32),
+            small,
+            interpolation=cv2.INTER_CUBIC,
+        )
+        for _ in range(PARTS)
+    ]
+    weights = np.exp(ABRUPT * (np.stack(fields) - np.max(fields, axis=0)))
+    share = weights[number] / weights.sum(0)
+    found: Bytes = np.rint(cv2.resize(share, (width, height), interpolation=cv2.INTER_LINEAR) * 255).astype(np.uint8)
+    found.setflags(write=False)
+    return found
+
+
+def _firm(trust: Floats) -> Floats:
+    """Trust, a new array, that is none or whole in more places."""
+    found: Floats = (trust * FIRM - (FIRM - 1) / 2).clip(0, 1)
+    return found
 
 
 def _has_past(one: Followed) -> bool:
