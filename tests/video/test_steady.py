@@ -13,7 +13,16 @@ import pytest
 from PIL import Image
 
 from impasto.video.film import Frame
-from impasto.video.flow import FlowFinder, consistent, motion_edges, on_one_thread, warp
+from impasto.video.flow import (
+    Flow,
+    FlowFinder,
+    consistent,
+    doubled,
+    motion_edges,
+    on_one_thread,
+    warp,
+    warp_doubled,
+)
 from impasto.video.following import Followed, followed
 from impasto.video.past import Past
 from impasto.video.steady import KEPT, Steadier
@@ -176,6 +185,29 @@ def test_strokes_that_are_carried_far_stay_as_they_are() -> None:
     outs = steadied(frames, frames)
     apart = np.abs(outs[-1].astype(float) - frames[-1])[20:-20, 20:-20].mean()
     assert apart < 2
+
+
+def test_doubled_has_the_pixels_and_what_is_between() -> None:
+    down, across = np.mgrid[:40, :60].astype(np.float32)
+    wave = (127.5 + 100 * np.sin(across * 0.9) * np.cos(down * 0.7))[..., None].repeat(3, 2)
+    picture = np.rint(wave).astype(np.uint8)
+    found = doubled(picture)
+    assert (found[::2, ::2] == picture).all()
+    between = 127.5 + 100 * np.sin((across + 0.5) * 0.9) * np.cos((down + 0.5) * 0.7)
+    assert np.abs(found[1::2, 1::2, 0] - between)[8:-8, 8:-8].max() < 4
+    moved = warp_doubled(found, np.full((40, 60, 2), 0.25, np.float32))
+    there = 127.5 + 100 * np.sin((across + 0.25) * 0.9) * np.cos((down + 0.25) * 0.7)
+    assert np.abs(moved[..., 0] - there)[8:-8, 8:-8].max() < 4
+    part = warp_doubled(found, np.full((7, 60, 2), 0.25, np.float32), top=20)
+    assert (part == moved[20:27]).all()
+
+
+def test_what_comes_from_the_border_is_trusted_less() -> None:
+    flow = Flow(np.full((40, 60, 2), (2, 0), np.float32), np.ones((40, 60), np.float32))
+    trust = flow.from_within(8).trust[20]
+    assert (trust[10:48] == 1).all()
+    assert (trust[51:57] < 0.5).all()
+    assert (Flow.still((40, 60)).from_within(8).trust == 1).all()
 
 
 def test_nothing_kept_is_frame_by_frame() -> None:

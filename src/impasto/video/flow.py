@@ -6,24 +6,25 @@ import functools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from impasto.video.film import Bytes, load_cv2
 
-__all__ = ["Flow", "FlowFinder", "consistent", "motion_edges", "on_one_thread", "warp"]
+__all__ = ["Flow", "FlowFinder", "consistent", "doubled", "motion_edges", "on_one_thread", "warp", "warp_doubled"]
 
 Floats = NDArray[np.float32]
-Kernel = Literal["linear", "cubic", "lanczos"]
 CUT: Final = 0.8  # of the pixels that the check refuses: a cut refuses 90 to 100 %, movement at most 66
 SEEN: Final = 384  # px of the long side at which flow is looked for: 640 takes three times as long, for a few per cent
 SMALLEST: Final = 16  # px of a side that can be looked at in patches
 SOFT: Final = 1.5  # px over which trust comes and goes
 REFINED: Final = 4  # steps; with the last flow to begin with as good as five without
 CHECKED: Final = 3  # of the flow that is for the check alone
+STEEP: Final = 5.0  # what is at the border is worth 1/e of this power
+HALFWAY: Final = 8  # pixels that one between two of them is made of
 OTHER: Final = 25.0  # of 255 apart, and what is seen is not what was there before
 
 
@@ -51,8 +52,18 @@ class Flow:
         """The way back over two frames: by this one, and from there by the flow of the frame before, on its grid."""
         size = (self.trust.shape[0], self.trust.shape[1])
         back, trust = before.rows(size, 0, size[0])
-        way = load_cv2().add(self.back, warp(back, self.back, kernel="linear"))
-        return Flow(way, self.trust * warp(trust, self.back, kernel="linear"), self.cut or before.cut)
+        way = load_cv2().add(self.back, warp(back, self.back, cubic=False))
+        return Flow(way, self.trust * warp(trust, self.back, cubic=False), self.cut or before.cut)
+
+    def from_within(self, border: float) -> Flow:
+        """The same, with less trust in what was closer to the border of the picture, and within so many px of it.
+
+        Over several frames, see `then`, it comes to the same as from the first to the last.
+        """
+        height, width = self.trust.shape
+        grid = _grid((height, width))
+        there, here = (_inwards(places, (height, width), border) for places in (self.back + grid, grid))
+        return replace(self, trust=self.trust * np.minimum(there / here, 1))
 
     def rows(self, size: tuple[int, int], top: int, bottom: int) -> tuple[Floats, Floats]:
         """`back` and `trust` of some rows of a picture of this (height, width), on its grid."""
@@ -147,7 +158,7 @@ class FlowFinder:
             same = float(np.abs(now.astype(np.int16) - before).mean()) < 16
             return Flow(np.zeros((*now.shape, 2), np.float32), np.full(now.shape, same, np.float32), not same)
         back, forth = self._found(now, before, guess=guess), self._forth(before, now)
-        visible = consistent(back, warp(forth, back, kernel="linear")) & _within(back)
+        visible = consistent(back, warp(forth, back, cubic=False)) & _within(back)
         still = (now == before).astype(np.uint8)
         # What stands still, with all that is around it, does so exactly: no estimate may move it.
         still = cv2.erode(still, np.ones((9, 9), np.uint8)).astype(bool)
@@ -157,7 +168,7 @@ class FlowFinder:
         trust = ((visible & ~motion_edges(back)) | still).astype(np.float32)
         # A step inwards, and soft: what is trusted to its very edge leaves a seam there.
         trust = cv2.GaussianBlur(cv2.erode(trust, np.ones((3, 3), np.uint8)), (0, 0), SOFT)
-        then = warp(before.astype(np.float32), back, kernel="linear")
+        then = warp(before.astype(np.float32), back, cubic=False)
         apart = cv2.GaussianBlur(cv2.absdiff(now.astype(np.float32), then), (0, 0), SOFT)
         trust *= np.exp(np.square(apart / OTHER) * -1)
         return Flow(back, trust)
@@ -210,6 +221,14 @@ def _within(back: Floats) -> NDArray[np.bool_]:
     return inside
 
 
+def _inwards(places: Floats, size: tuple[int, int], border: float) -> Floats:
+    """What places (h, w, 2) in a picture of this (height, width) are worth, by how far they are from its border."""
+    across, down = load_cv2().split(places)
+    near = np.minimum(np.minimum(across, size[1] - 1 - across), np.minimum(down, size[0] - 1 - down))
+    found: Floats = np.exp((near.clip(0, border) / border - 1) * STEEP)
+    return found
+
+
 def _square(vectors: Any) -> Floats:
     """The squared length of (h, w, 2), (h, w)."""
     across, down = load_cv2().split(vectors)  # side by side they take numpy twice as long
@@ -220,18 +239,44 @@ def _square(vectors: Any) -> Floats:
     return found
 
 
-def warp(picture: Any, back: Floats, *, top: int = 0, left: int = 0, kernel: Kernel = "cubic") -> Any:
+def warp(picture: Any, back: Floats, *, top: int = 0, left: int = 0, cubic: bool = True) -> Any:
     """What the picture (H, W, C) before looks like now, where pixels were at x + back (h, w, 2); its border continues.
 
-    `back` is of the rows from `top` and the columns from `left` on. `kernel` is over two, four or eight pixels. OpenCV's
-    cubic makes edges steeper, and a relief of what is carried through many frames; Lanczos' keeps strokes, in five times
-    the time.
+    `back` is of the rows from `top` and the columns from `left` on. Interpolated by a cubic over four pixels, or
+    linearly.
     """
     cv2 = load_cv2()
-    kernels = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "lanczos": cv2.INTER_LANCZOS4}
-    way = kernels[kernel] | cv2.WARP_RELATIVE_MAP
+    kernel = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
     back = cv2.add(back, (left, top, 0, 0)) if top or left else back
-    return cv2.remap(picture, back, None, way, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(picture, back, None, kernel | cv2.WARP_RELATIVE_MAP, borderMode=cv2.BORDER_REPLICATE)
+
+
+def doubled(picture: Bytes) -> Bytes:
+    """A picture (H, W, C) with a pixel between any two, (2 H, 2 W, C), by a windowed sinc: see `warp_doubled`.
+
+    OpenCV's cubic makes edges steeper, and a relief of what is carried through many frames. Between pixels that are
+    half as far apart it does not, and both take half the time of its Lanczos kernel.
+    """
+    cv2, one = load_cv2(), np.ones(1, np.float32)
+    at = np.arange(0.5 - HALFWAY / 2, HALFWAY / 2)
+    kernel = np.sinc(at) * np.sinc(at / (HALFWAY / 2))
+    kernel = (kernel / kernel.sum()).astype(np.float32)
+    before = HALFWAY // 2 - 1
+    across = cv2.sepFilter2D(picture, -1, kernel, one, anchor=(before, 0))
+    found = np.empty((2 * picture.shape[0], 2 * picture.shape[1], *picture.shape[2:]), np.uint8)
+    found[::2, ::2], found[::2, 1::2] = picture, across
+    for column, rows in enumerate((picture, across)):
+        found[1::2, column::2] = cv2.sepFilter2D(rows, -1, one, kernel, anchor=(0, before))
+    return found
+
+
+def warp_doubled(picture: Bytes, back: Floats, *, top: int = 0) -> Bytes:
+    """As `warp`, of what `doubled` gave: so fine that it can be done again and again."""
+    cv2, (height, width) = load_cv2(), back.shape[:2]
+    there = cv2.addWeighted(back, 2, _grid((height, width)), 2, 0)
+    there = cv2.add(there, (0, 2 * top, 0, 0)) if top else there
+    found: Bytes = cv2.remap(picture, there, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return found
 
 
 @functools.lru_cache(maxsize=4)

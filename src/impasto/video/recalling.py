@@ -92,7 +92,7 @@ class Recall:
         if flow is None or flow.cut or self.held is None:
             return np.zeros(size, np.float32)
         back, trust = flow.rows(size, 0, size[0])
-        carried: Floats = warp(self.held, back, kernel="linear") * trust
+        carried: Floats = warp(self.held, back, cubic=False) * trust
         return carried
 
     def _tried(self, *, everything: bool) -> list[tuple[int, Bytes]]:

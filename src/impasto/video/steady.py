@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.video.film import Bytes, as_bytes, load_cv2
-from impasto.video.flow import Flow, warp
+from impasto.video.flow import Flow, doubled, warp, warp_doubled
 from impasto.video.following import Followed, Seen
 from impasto.video.past import Past
 
@@ -19,11 +19,12 @@ __all__ = ["KEPT", "Carried", "Steadier"]
 
 Floats = NDArray[np.float32]
 KEPT: Final = 0.98  # of the painting before, where it is to be trusted
-EVERY: Final = 12  # frames from one anchor to the next: what is carried is interpolated once in so many
+EVERY: Final = 14  # frames from one anchor to the next: what is carried is interpolated once in so many
 PARTS: Final = 4  # of the picture, one of which takes its strokes anew from each anchor
 CELL: Final = 48  # px of a side of the patches that a part consists of
 COARSE: Final = 8  # px for one of the grid on which patches are laid
 ABRUPT: Final = 8.0  # how sharp the edges of patches are
+BORDER: Final = 32  # px along the border whose strokes are others: networks see what is beyond it mirrored
 FIRM: Final = 2.0  # trust is made so much steeper about a half: means of two paintings are faint
 DETAIL: Final = 1.0  # px: what is finer than this is detail
 AREA: Final = 8  # px of a side of an area whose detail is compared
@@ -71,7 +72,7 @@ class _Anchor:
         return replace(self, age=self.age + 1, way=flow if self.way is None else flow.then(self.way))
 
     def picture(self) -> Bytes:
-        """What is carried: one part of the picture goes over from what was given back to what the painter had."""
+        """What is carried, `doubled`: a part of it goes over from what was given back to what the painter had."""
         height, width = self.painting.shape[:2]
         cv2, part, found = load_cv2(), _part(height, width, self.number % PARTS), np.empty_like(self.painting)
         passed = min(1.0, self.age / EVERY)
@@ -79,7 +80,7 @@ class _Anchor:
         for rows in _parts(height):
             share = part[rows] * np.float32(passed / 255)
             cv2.blendLinear(self.fresh[rows], self.painting[rows], share, 1 - share, dst=found[rows])
-        return found
+        return doubled(found)
 
 
 class Steadier:
@@ -137,6 +138,7 @@ class Steadier:
         if not self.kept or last is None or last.shape != painted.shape or not _has_past(one):
             self._anchor = _Anchor(painted, painted) if self.kept else None
             return self._remembered(painted, one)
+        one = _weighed(one, last.shape)
         anchor = self._seen_from(one)
         shown = self._joined(painted, last, anchor, one)
         if anchor is None or anchor.age >= EVERY:
@@ -154,6 +156,7 @@ class Steadier:
         """What was painted before where it is in this frame, for a painting to begin with; None where nothing is."""
         if self._shown is None or not _has_past(one):
             return None
+        one = _weighed(one, self._shown.shape)
         anchor = self._seen_from(one)
         picture = None if anchor is None else anchor.picture()
         painting, trust = self._before(self._shown, anchor, picture, one, 0, len(self._shown))
@@ -186,15 +189,14 @@ class Steadier:
             raise ValueError("there was no frame before")
         size = (last.shape[0], last.shape[1])
         back, trust = one.flow.rows(size, top, bottom)
-        trust = _firm(trust)
         there, held = None, None
         if anchor is not None and anchor.way is not None and picture is not None:
             way, held = anchor.way.rows(size, top, bottom)
-            held = _firm(held)
-            there = warp(picture, way, top=top, kernel="lanczos").astype(np.float32)
+            there = warp_doubled(picture, way, top=top).astype(np.float32)
             if held.min() == 1:
                 return there, trust
         before: Floats = warp(last, back, top=top).astype(np.float32)
+        trust = trust.copy() if one.older else trust
         for older in one.older:
             columns = older.flow.trusted(size, top, bottom)
             if columns is None:
@@ -248,10 +250,14 @@ def _part(height: int, width: int, number: int) -> Bytes:
     return found
 
 
-def _firm(trust: Floats) -> Floats:
-    """Trust, a new array, that is none or whole in more places."""
-    found: Floats = (trust * FIRM - (FIRM - 1) / 2).clip(0, 1)
-    return found
+def _weighed(one: Followed, shape: tuple[int, ...]) -> Followed:
+    """A frame, for a painting of this shape, whose flow is trusted wholly or not at all in more places.
+
+    What was painted at the border, and moves inwards, is trusted little by little less.
+    """
+    assert one.flow is not None
+    firm = (one.flow.trust * FIRM - (FIRM - 1) / 2).clip(0, 1)
+    return replace(one, flow=replace(one.flow, trust=firm).from_within(BORDER * len(firm) / shape[0]))
 
 
 def _has_past(one: Followed) -> bool:
