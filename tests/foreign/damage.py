@@ -48,7 +48,9 @@ class Sample:
         if self.backbone:
             from impasto.core.weights import load_backbone
 
-            load_backbone(path, input="caffe" if path.suffix == ".h5" else None)
+            load_backbone(
+                path, input="caffe" if path.suffix == ".h5" else "torchvision" if path.suffix == ".pth" else None
+            )
         else:
             from impasto.networks.foreign.kinds import read_foreign
 
@@ -241,6 +243,8 @@ def outcomes(name: str, count: int, begin: int = 0) -> Iterator[tuple[int, str, 
                 yield number, became, more
         except EOFError:
             process.join()
+        if process.exitcode == 1:  # by an exception that no damage caused: it is printed
+            raise RuntimeError(f"{name}: the good file could not be read")
         if at < begin + count:
             yield at, f"the process ended with {process.exitcode}", 0
             at += 1

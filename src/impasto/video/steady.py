@@ -19,7 +19,7 @@ __all__ = ["KEPT", "Carried", "Steadier"]
 
 Floats = NDArray[np.float32]
 KEPT: Final = 0.98  # of the painting before, where it is to be trusted
-EVERY: Final = 14  # frames from one anchor to the next: what is carried is interpolated once in so many
+EVERY: Final = 13  # frames from one anchor to the next: what is carried is interpolated once in so many
 PARTS: Final = 4  # of the picture, one of which takes its strokes anew from each anchor
 CELL: Final = 48  # px of a side of the patches that a part consists of
 COARSE: Final = 8  # px for one of the grid on which patches are laid
