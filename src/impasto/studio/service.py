@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -108,7 +108,6 @@ class Service:
         self._changed = threading.Condition()
         self._queues: dict[str, deque[StudioJob]] = {queue: deque() for queue in self.queues}
         self._jobs: dict[str, StudioJob] = {}
-        self._active: Counter[tuple[str, bool]] = Counter()  # that have not ended, by client and whether of `PAGE`
         self._running: set[StudioJob] = set()
         self._mean = 1.0  # seconds that a job took of late
         self.place, self._lock = _own_folder()
@@ -312,8 +311,6 @@ class Service:
         """Count a job that has ended, and remove its files if nobody will ask for them."""
         with self._changed:
             self._running.discard(job)
-            self._active[job.client, job.queue == PAGE] -= 1
-            self._active += Counter()  # without those that have none
             if job.queue != PAGE and job.began is not None and job.ended is not None:
                 self._mean += 0.2 * (job.ended - job.began - self._mean)
             is_known = job.id in self._jobs
@@ -341,7 +338,6 @@ class Service:
             with self._changed:
                 self._check_room(job.client, job.queue)
                 self._jobs[job.id] = job
-                self._active[job.client, job.queue == PAGE] += 1
                 self._queues[job.queue].append(job)
                 self._changed.notify_all()
         except BusyError as error:
@@ -353,8 +349,11 @@ class Service:
     def _check_room(self, client: str, queue: str) -> None:
         """BusyError where a job has no place. What waits at the page is counted by itself, and so are devices."""
         limits, of_page = self.limits, queue == PAGE
-        active = self._active[client, of_page]
-        waiting = sum(len(jobs) for name, jobs in self._queues.items() if (name == PAGE) == of_page)
+        queued = [job for name, jobs in self._queues.items() if (name == PAGE) == of_page for job in jobs]
+        running = [job for job in self._running if (job.queue == PAGE) == of_page]
+        # A job that has ended may be among those that run: its client has the picture before we hear of it here.
+        active = sum(job.client == client and not job.has_ended for job in (*queued, *running))
+        waiting = len(queued)
         if self.is_stopping:
             raise BusyError("the server is being stopped, and takes no work: try again later", "stopping", 30)
         after = 1 if of_page else max(1, math.ceil(self._mean * (waiting + 1) / len(self.keepers)))
