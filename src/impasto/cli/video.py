@@ -36,7 +36,7 @@ _FILM: tuple[tuple[str, Any, Any, str, str | None, str], ...] = (
     ("crf", int | None, None, "--crf", "N", "Quality of the film as the codec counts it: 0 is best, 17 is very good."),
     (
         "kept", float | None, None, "--steady", "X",
-        "How much of the last painting goes on where it can still be seen, below 1; 0 paints frame by frame. 0.96 if "
+        "How much of the last painting goes on where it can still be seen, below 1; 0 paints frame by frame. 0.98 if "
         "not said.",
     ),
 )  # fmt: skip
