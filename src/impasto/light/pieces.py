@@ -27,19 +27,19 @@ def join(path: Path) -> bytes:
     Raises:
         WeightsError: a file is missing or another one than that from which the pieces were taken.
     """
-    files: dict[str, bytes] = {}
-    found: list[bytes] = []
+    files: dict[str, memoryview] = {}
+    found: list[memoryview] = []
     try:
         line, rest = path.read_bytes().split(b"\n", 1)
-        told = json.loads(line)
+        told, own, at = json.loads(line), memoryview(rest), 0
         for piece in told["pieces"]:
             if isinstance(piece, int):
-                found.append(rest[:piece])
-                rest = rest[piece:]
+                found.append(own[at : at + piece])
+                at += piece
             else:
                 name, start, length = piece
                 if name not in files:
-                    files[name] = path.with_name(name).read_bytes()
+                    files[name] = memoryview(path.with_name(name).read_bytes())
                 found.append(files[name][start : start + length])
         content = b"".join(found)
         whole = zlib.crc32(content) == told["crc32"]

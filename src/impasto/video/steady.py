@@ -74,11 +74,12 @@ class _Anchor:
     def picture(self) -> Bytes:
         """What is carried, `doubled`: a part of it goes over from what was given back to what the painter had."""
         height, width = self.painting.shape[:2]
-        cv2, part, found = load_cv2(), _part(height, width, self.number % PARTS), np.empty_like(self.painting)
+        cv2, found = load_cv2(), np.empty_like(self.painting)
+        patches = _patches(height, width, self.number % PARTS)
         passed = min(1.0, self.age / EVERY)
         passed *= passed * (3 - 2 * passed)
         for rows in _parts(height):
-            share = part[rows] * np.float32(passed / 255)
+            share = patches[rows] * np.float32(passed / 255)
             cv2.blendLinear(self.fresh[rows], self.painting[rows], share, 1 - share, dst=found[rows])
         return doubled(found)
 
@@ -231,7 +232,7 @@ class Steadier:
 
 
 @functools.lru_cache(maxsize=2)
-def _part(height: int, width: int, number: int) -> Bytes:
+def _patches(height: int, width: int, number: int) -> Bytes:
     """How far each pixel belongs to one of the parts of a picture, (h, w) up to 255: patches, the same in each film."""
     cv2, random = load_cv2(), np.random.default_rng(0)
     small = (max(1, width // COARSE), max(1, height // COARSE))
