@@ -72,7 +72,7 @@ def spent(command: Sequence[str], environment: dict[str, str]) -> Spent:
 def base_environment(folder: Path) -> Path:
     """The command of an environment that has impasto without extras."""
     command, stamp = folder / "bin" / "impasto", folder / "made-from"
-    files = [PROJECT / "pyproject.toml", *sorted((PROJECT / "src").rglob("*.py")), *(PROJECT / "src").rglob("*.onnx")]
+    files = [PROJECT / "pyproject.toml", *sorted((PROJECT / "src").rglob("*.py")), *(PROJECT / "src").rglob("*.pieces")]
     print_ = " ".join(str(file.stat().st_mtime_ns) for file in files)
     if not command.exists() or not stamp.exists() or stamp.read_text() != print_:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)

@@ -34,7 +34,7 @@ NAMED: dict[str, Config] = {
     "johnson tanh": JohnsonConfig("tanh", width=6, blocks=3),
     "multistyle": MultiStyleConfig(STYLES, width=7, blocks=2),
     "multistyle of one": MultiStyleConfig(("a",), width=8, blocks=1),
-    "brisk": BriskConfig(STYLES, channels=20, blocks=3, detail=12),
+    "brisk": BriskConfig(STYLES, channels=20, blocks=3, detail=24),  # so many that its last convolution comes sooner
     "brisk with reach": BriskConfig(STYLES, channels=20, blocks=3, detail=12, reach=24),
     "brisk without a palette": BriskConfig(STYLES, channels=32, blocks=1, detail=16, palette=False),
 }

@@ -13,10 +13,13 @@ import onnx
 import onnx.reference
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from impasto.export.staged import in_phases
 from impasto.networks.inference import bind
+from impasto.networks.pixel_shuffle import depth_to_space
 from impasto.networks.registry import NETWORKS, as_encoded, kind_of
 
 from .export_samples import CONFIGS, NAMED, Exported, blend_for, exported, network, seen, session, texture
@@ -54,6 +57,19 @@ def test_sizes_that_are_padded_and_those_that_are_not(one: Exported, size) -> No
     assert painted.shape == photo.shape
     assert painted.dtype == np.float32
     assert one.apart(photo, blend_for(one, [1, 2])) <= (CLOSE if min(size) >= 16 else FEW_PIXELS)
+
+
+@pytest.mark.parametrize("after", [1, 2])
+def test_a_convolution_between_shuffles_may_come_before_both(after: int) -> None:
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(7, 3 * after**2, 3)
+    x = torch.randn(1, 28, 5, 6)
+    late = F.pad(depth_to_space(x, 2), (1, 1, 1, 1), mode="reflect")
+    wanted = conv(late) if after == 1 else depth_to_space(conv(late), after)
+    kernel, bias = in_phases(conv.weight.detach().numpy(), conv.bias.detach().numpy(), 2, after)
+    early = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), torch.from_numpy(kernel), torch.from_numpy(bias))
+    torch.testing.assert_close(depth_to_space(early, 2 * after), wanted)
+    assert in_phases(conv.weight.detach().numpy(), None, 2, after)[1] is None
 
 
 def test_what_is_compared_is_no_photo(one: Exported) -> None:

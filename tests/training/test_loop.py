@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -31,7 +32,7 @@ from impasto.training.gram_task import GramTask, style_numbers
 from impasto.training.ground import on_random_ground
 from impasto.training.loop import TrainProgress, train
 from impasto.training.recipe import fill
-from impasto.training.settings import AddStyleSettings, TrainSettings
+from impasto.training.settings import JUDGING, AddStyleSettings, MultiStyleSettings, TrainSettings
 from impasto.training.styles import build_styles
 from impasto.training.task import Batch, Shard
 
@@ -734,6 +735,65 @@ def test_a_trained_network_may_get_reach(root: Path) -> None:
     assert not torch.equal(further.reach.far1.conv2d.weight, after.reach.far1.conv2d.weight)
     with pytest.raises(OptionError, match="cannot begin one of brisk"):  # what it has cannot be taken away
         run(multistyle(root, begin_with=str(root / "more" / "model.safetensors")), root / "less")
+
+
+def test_a_network_may_begin_one_of_fewer_blocks(root: Path) -> None:
+    run(multistyle(root, blocks=3), root / "run")
+    start = str(root / "run" / "model.safetensors")
+    run(multistyle(root, begin_with=start, blocks=2, steps=1, lr=1e-12), root / "less")
+    before, _ = load_model(start)
+    after, _ = load_model(root / "less" / "model.safetensors")
+    for here, there in ((after.res1, before.res1), (after.res2, before.res3), (after.head, before.head)):
+        for a, b in zip(here.state_dict().values(), there.state_dict().values(), strict=True):
+            torch.testing.assert_close(a, b)
+    with pytest.raises(OptionError, match="cannot begin one of brisk"):  # none can be made of nothing
+        run(multistyle(root, begin_with=start, blocks=4), root / "more")
+
+
+def taught(root: Path, **changes: Any) -> MultiStyleSettings:
+    """A training without backbones, but for the options in `changes`."""
+    teacher = changes.pop("teacher")
+    values = {key: v for key, v in multistyle(root, **changes).values().items() if key not in JUDGING or key in changes}
+    return MultiStyleSettings.from_values({**values, "teacher": teacher})
+
+
+def test_a_teacher_is_learned_from(root: Path) -> None:
+    run(multistyle(root, blocks=2, steps=30, lr=0.01), root / "run")
+    teacher = str(root / "run" / "model.safetensors")
+    shutil.copy(teacher, root / "start.safetensors")
+    changes = {"blocks": 1, "steps": 40, "lr": 0.01, "begin_with": str(root / "start.safetensors")}
+    settings = taught(root, teacher=teacher, **changes)
+    records = run(settings, root / "student")
+    known, (student, about) = load_model(teacher)[0], load_model(records[-1].model)
+    assert records[-2].losses.keys() == {"total", "pixels", "edges"}
+    assert records[-2].losses["total"] == pytest.approx(records[-2].losses["pixels"] + records[-2].losses["edges"])
+    assert about["recipe"]["teacher"] == "model.safetensors"
+    assert not {"backbone", "style_balance", "style_layer"} & about["recipe"].keys()
+    fresh = run(taught(root, blocks=1, steps=1, lr=1e-12, teacher=teacher), root / "fresh")
+    photo = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted = {name: known(photo, known.mix(name)) for name in known.styles}
+        apart = [
+            sum(float((network(photo, network.mix(name)) - wanted[name]).abs().mean()) for name in known.styles)
+            for network in (student, load_model(fresh[-1].model)[0])
+        ]
+    assert apart[0] < 0.8 * apart[1]
+    run(multistyle(root, seed=1, blocks=2), root / "other")
+    shutil.copy(root / "other" / "model.safetensors", teacher)
+    with pytest.raises(DataError, match="the teacher has changed"):
+        run(settings, root / "student", resume=True)
+
+
+def test_a_teacher_knows_the_styles(root: Path) -> None:
+    run(multistyle(root, style=[str(root / "a.png")]), root / "run")
+    teacher = str(root / "run" / "model.safetensors")
+    with pytest.raises(OptionError, match="'b'"):
+        run(taught(root, teacher=teacher), root / "student")
+    with pytest.raises(OptionError, match="`teacher` and `style_balance` exclude each other"):
+        taught(root, teacher=teacher, style_balance=3.0)
+    run(johnson(root), root / "one")
+    with pytest.raises(OptionError, match="only multistyle and brisk can teach"):
+        run(taught(root, teacher=str(root / "one" / "model.safetensors")), root / "student")
 
 
 def test_forms_of_twice_the_size_may_count(root: Path) -> None:

@@ -244,22 +244,40 @@ class Graph:
     def moments(self, x: str) -> tuple[str, str]:
         """Mean and biased variance of a map, (1, C, 1, 1) each, in two passes: E[x²] - E[x]² would be all rounding."""
         mean = self.mean(x)
-        squares = self.op("ReduceSumSquare", self.op("Sub", x, mean), self.integers(3))  # no third map is needed
-        width = self.op("Cast", self.side(x, 3), to=self._onnx.TensorProto.FLOAT)
-        return mean, self.op("Div", self.op("ReduceMean", squares, self.integers(2)), width)
+        return mean, self._variance(self.op("Sub", x, mean))
 
-    def instance_norm(self, x: str, gamma: str, beta: str, eps: float = EPS) -> str:
+    def _variance(self, centred: str) -> str:
+        squares = self.op("ReduceSumSquare", centred, self.integers(3))  # no third map is needed
+        width = self.op("Cast", self.side(centred, 3), to=self._onnx.TensorProto.FLOAT)
+        return self.op("Div", self.op("ReduceMean", squares, self.integers(2)), width)
+
+    def instance_norm(self, x: str, gamma: str, beta: str, eps: float = EPS, phases: int = 1) -> str:
         """A map with the given γ and β, (C,) each, in place of its moments; what is `norms.without_noise` becomes β.
 
-        Written out, because runtimes' own operators sum in one pass or in one float32, see docs/export.md.
+        Written out, because runtimes' own operators sum in one pass or in one float32, see docs/export.md. With
+        `phases` so many channels, C apart, are parts of one.
         """
-        mean, variance = self.moments(x)
+        mean = self._of_all(self.mean(x), phases)
+        centred = self.op("Sub", x, mean)
+        variance = self._of_all(self._variance(centred), phases)
         share, least = map(self.number, NOISE)
         noise = self.op("Add", self.op("Mul", self.op("Mul", mean, mean), share), least)
         variance = self.op("Where", self.op("Less", variance, noise), self.number(INFINITE), variance)
-        flat = self.integers(-1)
-        statistics = [self.op("Reshape", value, flat) for value in (mean, variance)]
-        return self.op("BatchNormalization", x, gamma, beta, *statistics, epsilon=eps)
+        deviation = self.op("Sqrt", self.op("Add", variance, self.number(eps)))
+        scale = self.op("Div", self._column(gamma, phases), deviation)
+        return self.op("Add", self.op("Mul", centred, scale), self._column(beta, phases))
+
+    def _of_all(self, values: str, phases: int) -> str:
+        """(1, phases · C, 1, 1) -> the same, each the mean of its phases."""
+        if phases == 1:
+            return values
+        parts = self.op("Reshape", values, self.integers(phases, -1))
+        return self._column(self.op("ReduceMean", parts, self.integers(0), keepdims=0), phases)
+
+    def _column(self, values: str, phases: int) -> str:
+        """(C,) -> (1, phases · C, 1, 1)."""
+        repeated = self.op("Concat", *[values] * phases, axis=0) if phases > 1 else values
+        return self.op("Reshape", repeated, self.integers(1, -1, 1, 1))
 
     def blend(self, first: str, second: str, share: str) -> str:
         """``first + share * (second - first)``."""

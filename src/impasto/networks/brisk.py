@@ -107,6 +107,7 @@ class Brisk(StyledNetwork):
 
     METHOD: ClassVar[str] = "brisk"
     ADDITIONS: ClassVar[tuple[str, ...]] = ("reach",)
+    REPEATED: ClassVar[tuple[str, ...]] = ("blocks",)
     config: BriskConfig
 
     def __init__(self, config: BriskConfig) -> None:
@@ -150,6 +151,15 @@ class Brisk(StyledNetwork):
         for conv in (*further, self.up.conv2d, self.head.conv2d):
             if conv.weight.requires_grad:
                 level_phases_(conv, 2)
+
+    def named_in(self, other: StyledNetwork, name: str) -> str:
+        """Of more blocks than these, some are taken that lie evenly apart, the first and the last among them."""
+        block, _, rest = name.partition(".")
+        if not isinstance(other, Brisk) or not block.startswith("res"):
+            return name
+        here, there = self.config.blocks, other.config.blocks
+        number = int(block.removeprefix("res"))
+        return f"res{1 + round((number - 1) * (there - 1) / max(1, here - 1))}.{rest}"
 
     def begin_style(self, name: str, picture: Tensor) -> None:
         """Begin a style with the colours of its picture (1, 3 or 4, h, w), see `palette.colour_map`."""

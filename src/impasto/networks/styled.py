@@ -42,6 +42,8 @@ class StyledNetwork(StagedNetwork):
     METHOD: ClassVar[str]
     ADDITIONS: ClassVar[tuple[str, ...]] = ()
     """Sizes of parts that a network may lack (0) which begins one that has them: they paint nothing until trained."""
+    REPEATED: ClassVar[tuple[str, ...]] = ()
+    """Numbers of like parts, of which a network may have fewer than what begins it: `named_in` tells which."""
     config: StyledConfig
     _freezing: tuple[RemovableHandle, ...] = ()
 
@@ -107,12 +109,15 @@ class StyledNetwork(StagedNetwork):
     def begin_with(self, other: StyledNetwork) -> None:
         """Take over another network's weights, in place; styles that it does not know begin with its styles' mean.
 
-        What `ADDITIONS` stand for may be missing there, and stays as it is.
+        What `ADDITIONS` stand for may be missing there, and stays as it is; of `REPEATED` parts there may be more.
 
         Raises:
             OptionError: it is of another method or other sizes.
         """
         lacks = {name: getattr(self.config, name) for name in self.ADDITIONS if getattr(other.config, name, 0) == 0}
+        for name in self.REPEATED:
+            if getattr(other.config, name, 0) > getattr(self.config, name):
+                lacks[name] = getattr(self.config, name)
         if type(other) is not type(self) or replace(other.config, styles=self.styles, **lacks) != self.config:
             raise OptionError(
                 f"a network of {other.METHOD} with {_sizes(other)} cannot begin one of {self.METHOD} with "
@@ -122,13 +127,18 @@ class StyledNetwork(StagedNetwork):
         theirs = dict(other.named_parameters())
         of_styles = {id(getattr(module, name)) for module, name in self.rows}
         for name, parameter in self.named_parameters():
-            if name not in theirs:
+            named = self.named_in(other, name)
+            if named not in theirs:
                 continue
-            old: Tensor = theirs[name].detach()
+            old: Tensor = theirs[named].detach()
             if id(parameter) in of_styles:
                 mean = old.mean(0)
                 old = torch.stack([mean if row is None else old[row] for row in rows])
             parameter.copy_(old)
+
+    def named_in(self, other: StyledNetwork, name: str) -> str:
+        """What a parameter is called in a network that begins this one."""
+        return name
 
     def train_only(self, *names: str) -> None:
         """Let only the γ and β of these styles train; call it again after loading such a training's state.

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from impasto.training.settings import AdaINSettings, TrainSettings
+from impasto.training.settings import AdaINSettings, MultiStyleSettings, TrainSettings
 
 __all__ = ["advice"]
 
 
 def advice(settings: TrainSettings, out: Path) -> tuple[str, str]:
     """Where to look while `settings` are trained in the folder `out`, and which options to change if it looks wrong."""
+    if isinstance(settings, MultiStyleSettings) and settings.teacher:
+        return (
+            f"Look at {out / 'samples'} meanwhile. Strokes soft: more `steps` or a larger network, and then some steps "
+            "that begin with this one, without the teacher.",
+            f"Blots, stripes or grey after some hundred steps: lower `lr` (now {settings.lr:g}).",
+        )
     style, content = _knobs(settings)
     return (
         f"Look at {out / 'samples'} meanwhile. Photo lost: {content}. Style too faint: {style}, or more `steps`.",

@@ -22,13 +22,13 @@ from impasto.networks.checkpoint import load_model
 from impasto.networks.registry import Network, as_styled
 from impasto.networks.shipped import find_model
 from impasto.training.ground import on_random_ground
-from impasto.training.objectives import GramObjective, Terms
+from impasto.training.objectives import GramObjective, Terms, painted_apart
 from impasto.training.settings import AddStyleSettings, GramSettings, JohnsonSettings, MultiStyleSettings
 from impasto.training.sources import StyleSource, gather_styles, gram_targets
 from impasto.training.targets import backbone_identity
 from impasto.training.task import BAD_PHOTOS, Batch, Exhibit, Paint, Shard, Task
 
-__all__ = ["GramTask", "style_numbers"]
+__all__ = ["GramTask", "TeacherTask", "style_numbers"]
 
 MEASURED = 16  # photos, of which is known how far they are from the styles
 FAINT = 0.25  # of the middle style's distance: nearer ones count no more than that
@@ -67,6 +67,11 @@ class GramTask(Task):
         self.contents["styles"] = {source.name: source.sha256 for source in self.sources}
         several = settings if isinstance(settings, MultiStyleSettings) else None
         self.ground, self.coarse = (several.ground, several.style_coarse) if several else (0.0, 0.0)
+        self.judges: list[_GramJudge] = []
+        self._prepare(settings, several)
+
+    def _prepare(self, settings: GramSettings, several: MultiStyleSettings | None) -> None:
+        """Get ready to judge."""
         self.judges = [self._judge("backbone", settings.backbone, settings.backbone_input)]
         if several:
             for number, name in enumerate(several.other_backbone, 1):
@@ -149,17 +154,19 @@ class GramTask(Task):
                 first = (step * shard.world_size + shard.rank) * s.batch_size
                 numbers = style_numbers(s.seed, first, s.batch_size, n)
                 seen = on_random_ground(pictures, self.ground, s.seed, first) if self.ground else None
-                turn = step % len(self.judges)
+                turn = step % max(1, len(self.judges))
                 yield Batch(pictures, torch.tensor(numbers, device=self.device), turn=turn, seen=seen)
 
     def terms(self, paint: Paint, batch: Batch) -> Terms:
         """Paint each photo in its style and compare."""
-        judge = self.judges[batch.turn]
-        photos = batch.photos if batch.seen is None else batch.seen
-        painted = paint(photos, self._mix(batch.styles)) if self.network.styles else paint(photos)
+        judge, painted = self.judges[batch.turn], self._painted(paint, batch)
         wanted = [{tap: grams[batch.styles] for tap, grams in targets.items()} for targets in judge.targets]
         counts = None if judge.counts is None else judge.counts[batch.styles]
         return judge.objective(painted, batch.photos, *wanted, counts=counts)
+
+    def _painted(self, paint: Paint, batch: Batch) -> Tensor:
+        photos = _seen(batch)
+        return paint(photos, self._mix(batch.styles)) if self.network.styles else paint(photos)
 
     def _mix(self, numbers: Tensor) -> Tensor:
         """Weights of all the network's styles, of which the ones to be learned are the last: (B, N)."""
@@ -191,6 +198,43 @@ class GramTask(Task):
         """The recipe; for an added style with that of the model it was added to."""
         base = {"added_to": self.model["recipe"]} if self.model and "recipe" in self.model else {}
         return {**super().describe(), **base}
+
+
+class TeacherTask(GramTask):
+    """Learn the paintings of a network that knows `settings.style`: what took it hours takes a smaller one minutes.
+
+    No backbone sees: a step costs the two networks alone. What the smaller one cannot paint comes out soft; some
+    steps of an ordinary training that begins with it bring it back.
+
+    Raises:
+        OptionError: the teacher is of another method than multistyle and brisk, or lacks a style.
+    """
+
+    def _prepare(self, settings: GramSettings, several: MultiStyleSettings | None) -> None:
+        if several is None or several.teacher is None:
+            raise TypeError(f"no teacher in {type(settings).__name__}")
+        path = find_model(several.teacher)
+        loaded, _ = load_model(path)
+        teacher = as_styled(loaded)
+        if teacher is None:
+            raise OptionError(
+                f"{several.teacher}: is of method {loaded.METHOD}, and only multistyle and brisk can teach"
+            )
+        self.contents["teacher"] = sha256(path)
+        self.teacher = teacher.to(self.device).requires_grad_(False).eval()
+        self.known = torch.cat([teacher.mix(source.name) for source in self.sources])
+
+    def terms(self, paint: Paint, batch: Batch) -> Terms:
+        """Paint each photo in its style, and let the teacher do the same."""
+        painted = self._painted(paint, batch)
+        with torch.no_grad():
+            wanted = self.teacher(_seen(batch), self.known[batch.styles])
+        pixels, edges = painted_apart(painted, wanted)
+        return {"total": pixels + edges, "pixels": pixels, "edges": edges}
+
+
+def _seen(batch: Batch) -> Tensor:
+    return batch.photos if batch.seen is None else batch.seen
 
 
 def _begin_styles(network: Network, sources: list[StyleSource]) -> None:

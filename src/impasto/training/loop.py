@@ -21,11 +21,11 @@ from impasto.networks.checkpoint import save_model
 from impasto.training.adain_task import AdaINTask
 from impasto.training.data import steps_per_epoch
 from impasto.training.gradients import GradientLimit
-from impasto.training.gram_task import GramTask
+from impasto.training.gram_task import GramTask, TeacherTask
 from impasto.training.logging import RunLog
 from impasto.training.processes import Place, running
 from impasto.training.run_folder import RunFolder, refuse_changes
-from impasto.training.settings import AdaINSettings, GramSettings, TrainSettings, UniversalSettings
+from impasto.training.settings import AdaINSettings, GramSettings, MultiStyleSettings, TrainSettings, UniversalSettings
 from impasto.training.task import Batch, Shard, Task
 from impasto.training.universal_task import UniversalTask
 
@@ -92,6 +92,8 @@ def make_task(settings: TrainSettings, place: Place) -> Task:
     """The task of a family."""
     if isinstance(settings, UniversalSettings):
         return UniversalTask(settings, place.device, place.precision)
+    if isinstance(settings, MultiStyleSettings) and settings.teacher:
+        return TeacherTask(settings, place.device, place.precision)
     if isinstance(settings, GramSettings):
         return GramTask(settings, place.device, place.precision)
     if isinstance(settings, AdaINSettings):

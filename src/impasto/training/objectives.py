@@ -16,7 +16,7 @@ from impasto.core.vgg import VGG
 from impasto.networks.encoded import TAPS
 from impasto.training.settings import Weights
 
-__all__ = ["AdaINObjective", "GramObjective", "Terms", "per_picture"]
+__all__ = ["AdaINObjective", "GramObjective", "Terms", "painted_apart", "per_picture"]
 
 FAINT = 0.01  # of a mean square: what is fainter has no share of its own
 Terms = dict[str, Tensor]
@@ -34,6 +34,13 @@ def per_picture(got: Tensor, target: Tensor, *, relative: bool, least: Tensor | 
         return error / target[0].numel()
     norm = _squared_norm(target.float())
     return error / torch.maximum(norm, torch.as_tensor(least, device=norm.device) * target[0].numel()).clamp_min(1e-12)
+
+
+def painted_apart(painted: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean difference of paintings (B, 3, H, W), and that of their neighbours' differences, for crisp strokes."""
+    apart = painted.float() - wanted.float()
+    edges = apart.diff(dim=-1).abs().mean() + apart.diff(dim=-2).abs().mean()
+    return apart.abs().mean(), edges
 
 
 def _content(got: Tensor, wanted: Tensor, *, relative: bool) -> Tensor:

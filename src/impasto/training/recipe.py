@@ -24,6 +24,7 @@ PLACES = (
     "other_backbone",
     "model",
     "begin_with",
+    "teacher",
     "begin_style",
 )  # fields that hold paths
 

@@ -94,6 +94,8 @@ def _content_changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[
 def _told(what: str, before: Any, now: Any) -> str:
     if what in ("model", "begin_with"):
         return f"the model to {'add to' if what == 'model' else 'begin with'} has changed"
+    if what == "teacher":
+        return "the teacher has changed"
     if "identity" in now:
         name = what.replace("_", " ")
         return f"the {name} is {now['name']} with other weights or settings than those of {before['name']}"

@@ -39,10 +39,16 @@ class Weights(NamedTuple):
 
 
 RATES = {"brisk": 3e-3, "johnson": 1e-3}  # of `multistyle`, by its network
+JUDGING = {  # what a training without backbones has no use for
+    "style_balance", "style_weight", "content_weight", "tv_weight", "backbone", "backbone_input", "pool",
+    "content_layer", "style_layer", "style_size", "other_backbone", "other_backbone_input", "style_shares",
+    "style_coarse",
+}  # fmt: skip
 # Choosing one side by a flag drops the other side of a recipe; giving both sides at once is an error.
 EXCLUSIVE: tuple[tuple[set[str], set[str]], ...] = (
     ({"steps"}, {"epochs"}),
     ({"style_balance"}, {"style_weight", "content_weight"}),
+    ({"teacher"}, JUDGING),
 )
 
 
@@ -128,6 +134,8 @@ class TrainSettings(ABC):
             del given["steps"]
         if self.style_weight is not None or self.content_weight is not None:
             del given["style_balance"]
+        if given.get("teacher"):
+            given = {name: value for name, value in given.items() if name not in JUDGING}
         return {name: value for name, value in given.items() if value is not None}
 
     @property
@@ -202,6 +210,11 @@ class MultiStyleSettings(GramSettings):
     network: Literal["brisk", "johnson"] = option("brisk", "brisk is ours and fast; johnson is the paper's.")
     begin_with: str = option(
         "", "Trained network to begin with; styles that it knows by name begin where they are.", "MODEL"
+    )
+    teacher: str | None = option(
+        None,
+        "Trained network that knows the styles by name: its paintings are learned, instead of what backbones see.",
+        "MODEL",
     )
     lr: float = option(
         None,
