@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -230,26 +232,29 @@ def packets(path: Path) -> list[tuple[int, int, bytes]]:
         return [(one.pts, one.dts, bytes(one)) for one in film.demux() if one.size]
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_a_run_that_was_killed_ends_the_same(engine: Engine, tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [(".mp4", "auto"), (".mkv", "auto"), (".mp4", "hevc"), (".mp4", "av1"), (".mkv", "vp9")]
+)
+def test_a_run_that_was_killed_ends_the_same(engine: Engine, tmp_path: Path, suffix: str, codec: Any) -> None:
     """Segments of two seconds; the job is dropped in the middle of the second one."""
     times = [90 * number + (number % 3) * 7 for number in range(32)]
     clip = tmp_path / "clip.mp4"
     make_film(clip, times, sound="aac", picture=blobs)
     whole, parts = tmp_path / f"whole{suffix}", tmp_path / f"parts{suffix}"
-    paint(engine, clip, whole, run=tmp_path / "one")
-    job = FilmJob(engine, str(clip), GALLERY, Output(str(parts)), FilmOptions(run=tmp_path / "two"))
+    paint(engine, clip, whole, run=tmp_path / "one", codec=codec)
+    begun = FilmOptions(run=tmp_path / "two", codec=codec)
+    job = FilmJob(engine, str(clip), GALLERY, Output(str(parts)), begun)
     for record in job.run():
         if record.done == 20:
             break
     job.close()
     assert not parts.exists()
     with pytest.raises(DataError, match="add `resume`"):
-        paint(engine, clip, parts, run=tmp_path / "two")
+        paint(engine, clip, parts, run=tmp_path / "two", codec=codec)
     other = StylizeRequest.of(style="the-scream")
     with pytest.raises(DataError, match="another film, style or option"):
-        paint(engine, clip, parts, other, run=tmp_path / "two", resume=True)
-    job = FilmJob(engine, str(clip), GALLERY, Output(str(parts)), FilmOptions(run=tmp_path / "two", resume=True))
+        paint(engine, clip, parts, other, run=tmp_path / "two", resume=True, codec=codec)
+    job = FilmJob(engine, str(clip), GALLERY, Output(str(parts)), replace(begun, resume=True))
     with job:
         painted = [record.done for record in job.run() if record.phase == "painting"]
     assert painted[0] > 10

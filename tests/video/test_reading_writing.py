@@ -62,6 +62,25 @@ def test_frame_times_and_colours_stay(tmp_path: Path, times: list[int]) -> None:
     assert max(apart(one, other) for one, other in zip(back, frames, strict=True)) < 2
 
 
+@pytest.mark.parametrize(("codec", "suffix"), [("hevc", ".mp4"), ("hevc", ".mkv"), ("av1", ".mp4"), ("vp9", ".webm")])
+def test_other_codecs_keep_frame_times_and_colours(tmp_path: Path, capfd: Any, codec: str, suffix: str) -> None:
+    frames = make_film(tmp_path / "a.mp4", UNEVEN)
+    capfd.readouterr()
+    copy(tmp_path / "a.mp4", tmp_path / f"b{suffix}", codec=codec, crf=4)
+    assert capfd.readouterr() == ("", "")  # encoders like to tell of themselves
+    found = asked(tmp_path / f"b{suffix}")
+    assert found["times"] == pytest.approx([at / 600 for at in UNEVEN], abs=1e-9 if suffix == ".mp4" else 1e-3)
+    assert found["tags"] == [1, 1, 1, 1]
+    with av.open(str(tmp_path / f"b{suffix}")) as film:
+        context = film.streams.video[0].codec_context
+        assert context.name == {"av1": "libdav1d"}.get(codec, codec)
+        if (codec, suffix) == ("hevc", ".mp4"):
+            assert context.codec_tag == "hvc1"  # what players of Apple's ask for
+    with open_film(tmp_path / f"b{suffix}") as film:
+        back = [frame.rgb for frame in film.frames()]
+    assert max(apart(one, other) for one, other in zip(back, frames, strict=True)) < 2
+
+
 def test_2997_and_a_start_that_is_not_zero(tmp_path: Path) -> None:
     times = [1001 * number + 15000 for number in range(8)]
     make_film(tmp_path / "a.mp4", times, time_base=Fraction(1, 30000))

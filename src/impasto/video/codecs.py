@@ -58,7 +58,13 @@ _NO_TREE = (("x264-params", "mbtree=0"),)
 CODECS: Mapping[str, Codec] = MappingProxyType(
     {
         "h264": Codec("libx264", (17, 51), {"preset": "veryfast", "rc-lookahead": "5"}, odd=False, repeatable=_NO_TREE),
-        "hevc": Codec("libx265", (20, 51), {"preset": "fast", "x265-params": "log-level=error"}, odd=False),
+        "hevc": Codec(
+            "libx265",
+            (20, 51),
+            {"preset": "fast", "x265-params": "log-level=error"},
+            odd=False,
+            repeatable=(("x265-params", "log-level=error:weightp=0"),),
+        ),
         "av1": Codec("libsvtav1", (26, 63), {"preset": "8"}, odd=True),
         "vp9": Codec("libvpx-vp9", (24, 63), {"deadline": "good", "cpu-used": "4", "row-mt": "1"}, odd=True),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -151,7 +152,8 @@ def parse_time(text: str, option: str) -> Fraction:
 
 
 def load_av(what: str = "reading and writing films") -> Any:
-    """PyAV, or MissingExtraError."""
+    """PyAV, or MissingExtraError. Its encoder of AV1, which likes to tell of its settings, is asked for errors alone."""
+    os.environ.setdefault("SVT_LOG", "1")
     return load_library("av", "video", what)
 
 

@@ -177,7 +177,7 @@ class JoinedWriter(AvWriter):
 
     def _add_picture(self, facts: FilmFacts, codec: Any, name: str, crf: int) -> Any:
         self._alpha = False
-        return self._file.add_stream_from_template(self._first.streams.video[0])
+        return self._file.add_stream_from_template(self._first.streams.video[0], opaque=True)
 
     def _pictures(self) -> Iterator[Any]:
         before = None
