@@ -65,8 +65,8 @@ class Both:
         file = SHIPPED / f"{name}{PIECES}"
         self.network, _ = load_model(find_model(name))
         self.precise = copy.deepcopy(self.network).double()
-        self.paint = open_session(join(file))
-        self.look = open_session(join(look_path(file))) if kind_of(self.network).styled_by == "pictures" else None
+        self.paint = open_session(join(file)[0])
+        self.look = open_session(join(look_path(file))[0]) if kind_of(self.network).styled_by == "pictures" else None
         wanted = GALLERY if self.look is None else HELD_OUT_STYLES[: len(GALLERY)]
         known = self.network.styles
         self.styles = [name for name in wanted if not known or name in known]

@@ -19,6 +19,8 @@ from impasto.export.check import differences, open_session
 from impasto.export.graph import OPSET, Graph
 from impasto.export.onnx_file import ENTRY, export_onnx, look_path
 from impasto.files import sha256
+from impasto.light.graphs import Graph as Loaded
+from impasto.light.graphs import about_session, session_of
 from impasto.light.pieces import PIECES, join, split
 from impasto.networks.adain import AdaIN, AdaINConfig
 from impasto.networks.checkpoint import save_model
@@ -47,7 +49,7 @@ def shipped(name: str, folder: Path) -> Path:
     """A graph of the package, put together."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}.onnx"
-    path.write_bytes(join(SHIPPED / f"{name}{PIECES}"))
+    path.write_bytes(join(SHIPPED / f"{name}{PIECES}")[0])
     return path
 
 
@@ -214,9 +216,12 @@ def test_pieces_make_the_graph_again(tmp_path: Path) -> None:
     source = saved(tmp_path / "mine.safetensors", "brisk")
     (file,) = export_onnx(source, tmp_path / "mine.onnx")
     pieces = tmp_path / f"mine{PIECES}"
-    pieces.write_bytes(split(file.read_bytes(), [source]))
+    about = about_session(session_of(str(file), file))
+    pieces.write_bytes(split(file.read_bytes(), [source], about))
     assert pieces.stat().st_size < file.stat().st_size / 2
-    assert join(pieces) == file.read_bytes()
+    assert join(pieces) == (file.read_bytes(), about)
+    at_once, awaited = Loaded(file), Loaded(pieces)
+    assert (at_once.inputs, at_once.description) == (awaited.inputs, awaited.description)
     saved(source, "multistyle")
     with pytest.raises(WeightsError, match="does not belong to the networks beside it: install impasto again"):
         join(pieces)
@@ -231,7 +236,7 @@ def test_pieces_make_the_graph_again(tmp_path: Path) -> None:
 def test_the_package_carries_weights_once() -> None:
     for name in SHIPPED_GRAPHS:
         pieces = SHIPPED / f"{name}{PIECES}"
-        assert pieces.stat().st_size < len(join(pieces)) / 3
+        assert pieces.stat().st_size < len(join(pieces)[0]) / 3
 
 
 def test_the_page_names_every_operator() -> None:
@@ -239,7 +244,7 @@ def test_the_page_names_every_operator() -> None:
     text = PAGE.read_text(encoding="utf-8")
     listed = re.search(r"^Operators: (.*?)\.\n\n", text, re.MULTILINE | re.DOTALL)
     used = operators(onnx.load_from_string(content) for name in CONFIGS for content in exported(name).files)
-    used |= operators(onnx.load_from_string(join(SHIPPED / f"{name}{PIECES}")) for name in SHIPPED_GRAPHS)
+    used |= operators(onnx.load_from_string(join(SHIPPED / f"{name}{PIECES}")[0]) for name in SHIPPED_GRAPHS)
     assert set(re.findall(r"`(\w+)`", listed[1])) == used
     assert f"opset {OPSET}" in text
 

@@ -207,7 +207,7 @@ def test_damaged_and_foreign_graphs(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no graph"):
         ENGINE.light_model(tmp_path / "gone.onnx")
     looks = tmp_path / "looks.onnx"
-    looks.write_bytes(join(SHIPPED / "universal-style.pieces"))
+    looks.write_bytes(join(SHIPPED / "universal-style.pieces")[0])
     with pytest.raises(WeightsError, match="looks at style pictures"):
         ENGINE.light_model(looks)
 

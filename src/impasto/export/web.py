@@ -151,7 +151,7 @@ def _network(name: str) -> bytes:
     path = WEIGHTS / f"{name}{PIECES}"
     if not path.is_file():
         raise WeightsError(f"{path.name} belongs to the package, but {path} is missing: install impasto again")
-    return join(path)
+    return join(path)[0]
 
 
 def _thumbnail(style: str) -> bytes:

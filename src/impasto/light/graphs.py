@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +18,18 @@ from impasto.core.threads import usable_cores, waiting
 from impasto.errors import WeightsError
 from impasto.light.pieces import PIECES, join
 
-__all__ = ["ADOPTED", "ENTRY", "FORMAT", "Graph", "graph_of", "is_foreign", "look_path", "only_as_it_is", "session_of"]
+__all__ = [
+    "ADOPTED",
+    "ENTRY",
+    "FORMAT",
+    "Graph",
+    "about_session",
+    "graph_of",
+    "is_foreign",
+    "look_path",
+    "only_as_it_is",
+    "session_of",
+]
 
 FORMAT: Final = 1
 ENTRY: Final = "impasto"
@@ -31,27 +44,31 @@ class Graph:
     """A graph and what its file says of itself. Threads may share it.
 
     Args:
-        path: the file.
-        fuse: whether onnxruntime looks for operators that it can compute together. That pays for a backbone, whose
-            convolutions are rectified at once; what paints normalises in between, and would load slower for nothing.
+        path: the file. One of the package is loaded by a thread of its own, while photos are read and the like.
 
     Raises:
         WeightsError: the file cannot be read, or is none of ours.
     """
 
-    def __init__(self, path: Path, *, fuse: bool = False) -> None:
-        session = session_of(join(path) if path.suffix == PIECES else str(path), path, fuse=fuse)
-        self._session = session
+    def __init__(self, path: Path) -> None:
+        self._session: Callable[[], Any]
+        if path.suffix == PIECES:
+            content, about = join(path)
+            thread = ThreadPoolExecutor(1, "impasto-graph")
+            self._session = thread.submit(session_of, content, path).result
+            thread.shutdown(wait=False)  # the program's end waits for it
+        else:
+            session = session_of(str(path), path)
+            self._session, about = partial(_itself, session), about_session(session)
         try:
-            text = session.get_modelmeta().custom_metadata_map[ENTRY]
-            self.description: Mapping[str, Any] = json.loads(text)
+            self.description: Mapping[str, Any] = json.loads(about[ENTRY])
         except KeyError as error:
             raise WeightsError(f"{path}: is not a graph of ours: `impasto export onnx` writes such files") from error
         except ValueError as error:
             raise WeightsError(f"{path}: what it says of itself is damaged") from error
         if self.description.get("kind") != "onnx" or self.description.get("format") != FORMAT:
             raise WeightsError(f"{path}: of another version of impasto: export it again with this one")
-        self.inputs: tuple[str, ...] = tuple(row.name for row in self._session.get_inputs())
+        self.inputs: tuple[str, ...] = tuple(about["inputs"])
 
     @property
     def bytes_per_pixel(self) -> int:
@@ -60,11 +77,22 @@ class Graph:
 
     def run(self, **inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Its only output."""
-        found: NDArray[np.float32] = self._session.run(None, inputs)[0]
+        found: NDArray[np.float32] = self._session().run(None, inputs)[0]
         return found
 
 
-def session_of(source: str | bytes, path: Path, *, fuse: bool = True) -> Any:
+def _itself(session: Any) -> Any:
+    return session
+
+
+def about_session(session: Any) -> dict[str, Any]:
+    """What a loaded graph says of itself and what it takes, as `pieces` tell it beforehand."""
+    entries: dict[str, Any] = dict(session.get_modelmeta().custom_metadata_map)
+    inputs = [row.name for row in session.get_inputs()]
+    return {"inputs": inputs} | {name: entries[name] for name in (ENTRY,) if name in entries}
+
+
+def session_of(source: str | bytes, path: Path) -> Any:
     """A file, or what stands in it, in onnxruntime on the processor.
 
     Raises:
@@ -72,8 +100,7 @@ def session_of(source: str | bytes, path: Path, *, fuse: bool = True) -> Any:
     """
     import onnxruntime
 
-    options, levels = onnxruntime.SessionOptions(), onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if fuse else levels.ORT_ENABLE_BASIC
+    options = onnxruntime.SessionOptions()
     if waiting().policy == "passive":  # where others work, as our threads do elsewhere
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.intra_op_num_threads = usable_cores()

@@ -20,6 +20,7 @@ from impasto.imaging import fit_long_side, resize
 from impasto.imaging.reduced import read_reduced
 from impasto.light.foreign import ForeignGraph, ForeignLook
 from impasto.light.graphs import Graph, is_foreign, look_path, only_as_it_is
+from impasto.light.pieces import PIECES
 from impasto.networks.blend import blend_weights
 from impasto.stylizer.model import Model
 from impasto.stylizer.request import EngineName
@@ -64,6 +65,8 @@ class LightModel(Model):
         if description.get("role") != "paint":
             raise WeightsError(f"{path}: looks at style pictures: give the file that paints, without -style")
         super().__init__(engine, description, name, path, str(description["made_from"]))
+        ours = self.any_style and path.suffix == PIECES
+        self._looking = Graph(look_path(path)) if ours else None  # loads beside the other
         self._encoded: OrderedDict[str, Floats] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -120,7 +123,7 @@ class LightModel(Model):
     def _looks(self) -> Graph | ForeignLook:
         if isinstance(self.graph, ForeignGraph) and self.graph.look is not None:
             return self.graph.look
-        return Graph(look_path(self.path), fuse=True)
+        return self._looking or Graph(look_path(self.path))
 
     def _encode(self, style: Style, max_megapixels: float, limit: int | None) -> Floats:
         """What the network keeps of a style picture, (1, P), remembered by the picture's content."""

@@ -1,8 +1,8 @@
 """Graphs of the package, without the weights that its networks' files hold: a wheel carries each weight once.
 
-A file of pieces begins with a line of JSON: ``crc32`` of the whole graph, and its ``pieces`` in order. A piece is a
-list of file name (in the same folder), first byte and number of bytes; or a number: so many of the bytes that follow
-the line.
+A file of pieces begins with a line of JSON: ``about`` the graph, which is so known before it is loaded; ``crc32`` of
+the whole graph, and its ``pieces`` in order. A piece is a list of file name (in the same folder), first byte and number
+of bytes; or a number: so many of the bytes that follow the line.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from impasto.errors import WeightsError
 
@@ -21,8 +21,8 @@ PIECES: Final = ".pieces"
 WORTH: Final = 256  # bytes, below which a tensor is not looked for
 
 
-def join(path: Path) -> bytes:
-    """The graph whose pieces a file names, as `export.onnx_file.export_onnx` wrote it.
+def join(path: Path) -> tuple[bytes, Any]:
+    """The graph whose pieces a file names, as `export.onnx_file.export_onnx` wrote it, and what is told about it.
 
     Raises:
         WeightsError: a file is missing or another one than that from which the pieces were taken.
@@ -47,14 +47,15 @@ def join(path: Path) -> bytes:
         raise WeightsError(f"{path}: cannot be put together: {error}: install impasto again") from error
     if not whole:
         raise WeightsError(f"{path}: does not belong to the networks beside it: install impasto again")
-    return content
+    return content, told["about"]
 
 
-def split(content: bytes, sources: Iterable[Path]) -> bytes:
+def split(content: bytes, sources: Iterable[Path], about: Any) -> bytes:
     """A file of pieces for a graph; its weights are looked for, byte for byte, in safetensors files.
 
     Args:
         content: the graph.
+        about: what `join` tells of it, in terms of JSON.
         sources: files of the folder where the pieces will lie.
     """
     found: list[tuple[int, str, int, int]] = []  # where in the graph, file, first byte there, length
@@ -81,5 +82,5 @@ def split(content: bytes, sources: Iterable[Path]) -> bytes:
     if done < len(content):
         pieces.append(len(content) - done)
         rest += content[done:]
-    line = json.dumps({"crc32": zlib.crc32(content), "pieces": pieces}, separators=(",", ":"))
+    line = json.dumps({"about": about, "crc32": zlib.crc32(content), "pieces": pieces}, separators=(",", ":"))
     return line.encode() + b"\n" + rest

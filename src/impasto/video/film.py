@@ -152,7 +152,7 @@ def parse_time(text: str, option: str) -> Fraction:
 
 
 def load_av(what: str = "reading and writing films") -> Any:
-    """PyAV, or MissingExtraError. Its encoder of AV1, which likes to tell of its settings, is asked for errors alone."""
+    """PyAV, or MissingExtraError. Its encoder of AV1, which tells of all its settings, is asked for errors alone."""
     os.environ.setdefault("SVT_LOG", "1")
     return load_library("av", "video", what)
 
