@@ -61,8 +61,8 @@ class Flow:
         Over several frames, see `then`, it comes to the same as from the first to the last.
         """
         height, width = self.trust.shape
-        grid = _grid((height, width))
-        there, here = (_inwards(places, (height, width), border) for places in (self.back + grid, grid))
+        there = _inwards(self.back + _grid((height, width)), (height, width), border)
+        here = _here((height, width), border)
         return replace(self, trust=self.trust * np.minimum(there / here, 1))
 
     def rows(self, size: tuple[int, int], top: int, bottom: int) -> tuple[Floats, Floats]:
@@ -71,21 +71,27 @@ class Flow:
 
     def part(self, size: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]) -> tuple[Floats, Floats]:
         """`back` and `trust` of some rows and columns of a picture of this (height, width), on its grid."""
-        (top, bottom), (left, right), (height, width) = rows, columns, self.trust.shape
+        back, trust = (self._on_grid(part, size, rows, columns) for part in (self.back, self.trust))
+        down, across = size[0] / self.trust.shape[0], size[1] / self.trust.shape[1]
+        return (back if down == across == 1 else load_cv2().multiply(back, (across, down, 0, 0), dst=back)), trust
+
+    def trust_of(self, size: tuple[int, int], top: int, bottom: int) -> Floats:
+        """`trust` alone of some rows of a picture of this (height, width)."""
+        return self._on_grid(self.trust, size, (top, bottom), (0, size[1]))
+
+    def _on_grid(self, part: Floats, size: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]) -> Floats:
+        (top, bottom), (left, right), (height, width) = rows, columns, part.shape[:2]
         if (height, width) == size:
-            return self.back[top:bottom, left:right], self.trust[top:bottom, left:right]
+            return part[top:bottom, left:right]
         cv2, down, across = load_cv2(), size[0] / height, size[1] / width
         place = np.array(
             [[1 / across, 0, (left + 0.5) / across - 0.5], [0, 1 / down, (top + 0.5) / down - 0.5]], np.float32
         )
-        back, trust = (
-            cv2.warpAffine(
-                part, place, (right - left, bottom - top), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-            for part in (self.back, self.trust)
-        )  # fmt: skip
-        return cv2.multiply(back, (across, down, 0, 0), dst=back), trust
+        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        found: Floats = cv2.warpAffine(
+            part, place, (right - left, bottom - top), flags=how, borderMode=cv2.BORDER_REPLICATE
+        )
+        return found
 
     def trusted(self, size: tuple[int, int], top: int, bottom: int) -> tuple[int, int] | None:
         """Of some rows of a picture of this size the columns, from and to, beside which nothing is trusted."""
@@ -226,6 +232,14 @@ def _inwards(places: Floats, size: tuple[int, int], border: float) -> Floats:
     across, down = load_cv2().split(places)
     near = np.minimum(np.minimum(across, size[1] - 1 - across), np.minimum(down, size[0] - 1 - down))
     found: Floats = np.exp((near.clip(0, border) / border - 1) * STEEP)
+    return found
+
+
+@functools.lru_cache(maxsize=4)
+def _here(size: tuple[int, int], border: float) -> Floats:
+    """`_inwards` of each pixel's own place."""
+    found = _inwards(_grid(size), size, border)
+    found.setflags(write=False)
     return found
 
 

@@ -49,21 +49,47 @@ class Carried:
     trust: Floats
 
 
+class _Stretch:
+    """What is carried from an anchor to the next: it goes over from `begin` to `end`, both `doubled`.
+
+    Args:
+        painting: of the anchor, as it was given back, (h, w, 3).
+        fresh: as the painter had it.
+        number: how many anchors there were before.
+    """
+
+    def __init__(self, painting: Bytes, fresh: Bytes, number: int = 0) -> None:
+        self.painting, self.fresh, self.number = painting, fresh, number
+
+    @functools.cached_property
+    def begin(self) -> Bytes:
+        """What was given back."""
+        return doubled(self.painting)
+
+    @functools.cached_property
+    def end(self) -> Bytes:
+        """The same, but for a part that is as the painter had it."""
+        if self.fresh is self.painting:
+            return self.begin
+        cv2, (height, width) = load_cv2(), self.painting.shape[:2]
+        found, patches = np.empty_like(self.painting), _patches(height, width, self.number % PARTS)
+        for rows in _parts(height):
+            share = patches[rows] * np.float32(1 / 255)
+            cv2.blendLinear(self.fresh[rows], self.painting[rows], share, 1 - share, dst=found[rows])
+        return doubled(found)
+
+
 @dataclass(frozen=True, eq=False)
 class _Anchor:
     """A painting that later ones are carried from.
 
     Attributes:
-        painting: as it was given back, (h, w, 3).
-        fresh: as the painter had it.
-        number: how many anchors there were before.
+        stretch: what is carried.
         age: frames since.
         way: from the last frame back to it; None while that is the very frame.
     """
 
-    painting: Bytes
-    fresh: Bytes
-    number: int = 0
+    stretch: _Stretch
     age: int = 0
     way: Flow | None = None
 
@@ -72,16 +98,11 @@ class _Anchor:
         return replace(self, age=self.age + 1, way=flow if self.way is None else flow.then(self.way))
 
     def picture(self) -> Bytes:
-        """What is carried, `doubled`: a part of it goes over from what was given back to what the painter had."""
-        height, width = self.painting.shape[:2]
-        cv2, found = load_cv2(), np.empty_like(self.painting)
-        patches = _patches(height, width, self.number % PARTS)
+        """What is carried to this frame, `doubled`."""
         passed = min(1.0, self.age / EVERY)
         passed *= passed * (3 - 2 * passed)
-        for rows in _parts(height):
-            share = patches[rows] * np.float32(passed / 255)
-            cv2.blendLinear(self.fresh[rows], self.painting[rows], share, 1 - share, dst=found[rows])
-        return doubled(found)
+        found: Bytes = load_cv2().addWeighted(self.stretch.begin, 1 - passed, self.stretch.end, passed, 0)
+        return found
 
 
 class Steadier:
@@ -117,7 +138,8 @@ class Steadier:
         seen = {name: part for name, part in self.seen._asdict().items() if part is not None}
         found = {"painted": self._shown, "count": np.array(self._past.count), **past, **seen}
         if (anchor := self._anchor) is not None:
-            found |= {"anchor": anchor.painting, "fresh": anchor.fresh, "ages": np.array([anchor.number, anchor.age])}
+            one = anchor.stretch
+            found |= {"anchor": one.painting, "fresh": one.fresh, "ages": np.array([one.number, anchor.age])}
             if anchor.way is not None:
                 found |= {"way": anchor.way.back, "way-trust": anchor.way.trust}
         return found
@@ -128,7 +150,7 @@ class Steadier:
         if "anchor" in state:
             way = Flow(state["way"], state["way-trust"]) if "way" in state else None
             number, age = map(int, state["ages"])
-            self._anchor = _Anchor(state["anchor"], state["fresh"], number, age, way)
+            self._anchor = _Anchor(_Stretch(state["anchor"], state["fresh"], number), age, way)
         past = {int(name.removeprefix("past-")): state[name] for name in state if name.startswith("past-")}
         self._past.load_state(past, int(state.get("count", np.array(0))))
         self.seen = Seen(*(state.get(name) for name in Seen._fields))
@@ -137,13 +159,13 @@ class Steadier:
         """The painting (h, w, 3) of a frame, as steady as it can be."""
         last = self._shown
         if not self.kept or last is None or last.shape != painted.shape or not _has_past(one):
-            self._anchor = _Anchor(painted, painted) if self.kept else None
+            self._anchor = _Anchor(_Stretch(painted, painted)) if self.kept else None
             return self._remembered(painted, one)
         one = _weighed(one, last.shape)
         anchor = self._seen_from(one)
         shown = self._joined(painted, last, anchor, one)
         if anchor is None or anchor.age >= EVERY:
-            anchor = _Anchor(shown, painted, 0 if anchor is None else anchor.number + 1)
+            anchor = _Anchor(_Stretch(shown, painted, 0 if anchor is None else anchor.stretch.number + 1))
         self._anchor = anchor
         return self._remembered(shown, one)
 
@@ -189,13 +211,13 @@ class Steadier:
         if one.flow is None:
             raise ValueError("there was no frame before")
         size = (last.shape[0], last.shape[1])
-        back, trust = one.flow.rows(size, top, bottom)
         there, held = None, None
         if anchor is not None and anchor.way is not None and picture is not None:
             way, held = anchor.way.rows(size, top, bottom)
             there = warp_doubled(picture, way, top=top).astype(np.float32)
             if held.min() == 1:
-                return there, trust
+                return there, one.flow.trust_of(size, top, bottom)
+        back, trust = one.flow.rows(size, top, bottom)
         before: Floats = warp(last, back, top=top).astype(np.float32)
         trust = trust.copy() if one.older else trust
         for older in one.older:
