@@ -52,7 +52,7 @@ def test_training_from_flags(root: Path, make: Any) -> None:
     ("make", "changes", "advice"),
     [
         (johnson, {"style_balance": 7}, "Photo lost: lower --style-balance (now 7). Style too faint: raise it"),
-        (adain, {}, "Photo lost: lower --style-weight (now 10). Style too faint: raise it"),
+        (adain, {"style_weight": 10.0}, "Photo lost: lower --style-weight (now 10). Style too faint: raise it"),
         (
             johnson,
             {"style_weight": 5, "content_weight": 2},

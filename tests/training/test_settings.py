@@ -121,9 +121,17 @@ def test_weights_of_the_families() -> None:
     assert MultiStyleSettings(content_weight=2).weights == Weights(2.0, 1e-4, 0.0, relative=False)
     assert UniversalSettings().weights == Weights(1.0, 30.0, 2.0, relative=True)
     assert UniversalSettings(style_weight=3).weights == Weights(1.0, 3.0, 0.0, relative=False)
-    assert AdaINSettings().weights == Weights(1.0, 10.0, 0.0, relative=False)
+    assert AdaINSettings().weights == Weights(1.0, 10.0, 0.0, relative=True)
+    assert AdaINSettings(style_weight=10).weights == Weights(1.0, 10.0, 0.0, relative=False)
     assert AdaINSettings(style_weight=3).weights == Weights(1.0, 3.0, 0.0, relative=False)
     assert AdaINSettings(style_balance=3, tv_weight=1).weights == Weights(1.0, 3.0, 1.0, relative=True)
+
+
+def test_a_training_of_adain_that_was_begun_with_the_papers_weights_has_them_still() -> None:
+    begun = AdaINSettings.from_values(AdaINSettings.as_begun({"lr": 1e-4, "pixel_weight": 0.0}))
+    assert begun.weights == Weights(1.0, 10.0, 0.0, relative=False)
+    for settings in (AdaINSettings(), AdaINSettings(style_weight=3.0)):
+        assert AdaINSettings.from_values(AdaINSettings.as_begun(settings.values())) == settings
 
 
 def test_the_rate_of_multistyle_is_its_networks() -> None:

@@ -271,13 +271,18 @@ class AddStyleSettings(GramSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class AdaINSettings(TrainSettings):
-    """Any style (Huang & Belongie 2017, eq. 11): content 1, style λ = 10, unless balanced.
+    """Any style (Huang & Belongie 2017).
 
-    With `style_balance` every term is divided by its target's squared norm, and those of style are averaged.
+    By default every term is divided by its target's squared norm, those of style are averaged, and some photos are their
+    own style, so that a thousand steps show something. With explicit weights the loss is the paper's, eq. 11: content 1,
+    style λ = 10.
     """
 
     FAMILY: ClassVar[str] = "adain"
 
+    style_balance: float | None = option(
+        10.0, "Style against content when every term is divided by its target's norm.", above=0
+    )
     encoder: str = option("compact", "vgg19, vgg16, compact, or a file: sees, and is half of the network.", "NAME|PATH")
     encoder_input: Literal["torchvision", "caffe", "none"] | None = option(
         None, "Input normalisation of an encoder file that does not tell."
@@ -286,18 +291,13 @@ class AdaINSettings(TrainSettings):
         None, "The decoder's channels as a share of the paper's; 0.5 for compact, else 1.", above=0
     )
     pixel_weight: float = option(
-        0.0,
+        4.0,
         "Above 0 every fourth photo is its own style, and this is what its pixels' relative error is worth: colours "
         "are learned much sooner.",
         least=0,
     )
-    batch_size: int = option(8, "Photos a step, in each process.", least=1)
     steps: int = option(20000, "Steps in all.", least=1)
-    lr: float = option(1e-4, "Adam's learning rate, at its highest.", above=0, most=100)
-    lr_decay: float = option(5e-5, "The rate is divided by 1 + this x step.", least=0)
-    schedule: Literal["cosine", "constant"] = option(
-        "constant", "cosine warms up and then falls to zero at the last step."
-    )
+    lr: float = option(5e-4, "Adam's learning rate, at its highest.", above=0, most=100)
     crop_enlarge: float | None = option(
         2.0, "Bring pictures' short side to this x `image_size` and cut anywhere.", least=1
     )
@@ -305,15 +305,16 @@ class AdaINSettings(TrainSettings):
     @property
     def weights(self) -> Weights:
         """The factors of the loss terms that these settings mean."""
-        if self.style_balance is not None:
+        if self.style_balance is not None and self.style_weight is None and self.content_weight is None:
             return Weights(1.0, self.style_balance, _or(self.tv_weight, 0.0), relative=True)
         content, style = _or(self.content_weight, 1.0), _or(self.style_weight, 10.0)
         return Weights(content, style, _or(self.tv_weight, 0.0), relative=False)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.style_balance is not None and (self.style_weight is not None or self.content_weight is not None):
-            raise OptionError("`style_balance` and explicit weights exclude each other: give one of them")
+    @classmethod
+    def as_begun(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Earlier versions had the paper's weights by default."""
+        told = {"style_balance", "style_weight", "content_weight"} & values.keys()
+        return dict(values) if told else {**values, "style_weight": 10.0}
 
 
 @dataclass(frozen=True, kw_only=True)
