@@ -33,7 +33,7 @@ def paint_staged(g: Graph, network: StagedNetwork, rows: Rows) -> str:
     if network.INPUT_SCALE != 1:
         x = g.op("Mul", x, g.number(network.INPUT_SCALE))
     features = run_stages(g, network.stages(), x, rows)
-    return g.crop(_to_picture(g, network, features, padded, rows), "image")
+    return _to_picture(g, network, g.crop(features, "image"), "image", rows)  # so that nobody keeps what is padded
 
 
 def run_stages(g: Graph, stages: Sequence[Stage], x: str, rows: Rows | None = None) -> str:

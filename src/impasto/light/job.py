@@ -173,10 +173,7 @@ class LightJob(InMemory[LightModel]):
             done += before.size
             yield Progress("painting", done / total, 1.0, size=self.sizes.seen)
             painted -= before
-            ground = bicubic(painted, (now.shape[0], now.shape[1]))
-            ground += now
-            ground = np.clip(ground, 0, 1, out=ground)
-            painted = yield from self._at_once(ground, style, masks, REPAINTED)
+            painted = yield from self._at_once(_enlarged_onto(now, painted), style, masks, REPAINTED)
         return painted
 
     def _primed(self, photo: Floats, strength: float = 1.0) -> Floats:
@@ -210,3 +207,16 @@ class LightJob(InMemory[LightModel]):
             inputs["alpha"] = np.array(1.0 if alpha is None else alpha, np.float32)
         painted: Floats = self.model.graph.run(**inputs)[0].transpose(1, 2, 0)
         return painted
+
+
+def _enlarged_onto(photo: Floats, painted: Floats) -> Floats:
+    """What painting changed of a smaller photo (h, w, 3), on this one, (H, W, 3) in [0, 1].
+
+    Channels lie one after the other in memory, so that `planes` needs no copy, and are enlarged one by one.
+    """
+    height, width, channels = photo.shape
+    found = np.empty((channels, height, width), np.float32)
+    for number, plane in enumerate(found):
+        larger = bicubic(painted[:, :, number : number + 1], (height, width))[:, :, 0]
+        np.add(larger, photo[:, :, number], out=plane)
+    return np.clip(found, 0, 1, out=found).transpose(1, 2, 0)

@@ -273,9 +273,9 @@ class AddStyleSettings(GramSettings):
 class AdaINSettings(TrainSettings):
     """Any style (Huang & Belongie 2017).
 
-    By default every term is divided by its target's squared norm, those of style are averaged, and some photos are their
-    own style, so that a thousand steps show something. With explicit weights the loss is the paper's, eq. 11: content 1,
-    style λ = 10.
+    By default every term is divided by its target's squared norm, those of style are averaged, and some photos are
+    their own style, so that a thousand steps show something. With explicit weights the loss is the paper's, eq. 11:
+    content 1, style λ = 10.
     """
 
     FAMILY: ClassVar[str] = "adain"
