@@ -115,7 +115,7 @@ def test_unknown_families_are_refused() -> None:
 
 
 def test_weights_of_the_families() -> None:
-    assert JohnsonSettings().weights == Weights(1.0, 12.0, 2.0, relative=True)
+    assert JohnsonSettings().weights == Weights(1.0, 8.0, 2.0, relative=True)
     assert MultiStyleSettings().weights == Weights(1.0, 12.0, 2.0, relative=True)
     assert MultiStyleSettings(style_balance=5).weights == Weights(1.0, 5.0, 2.0, relative=True)
     assert MultiStyleSettings(content_weight=2).weights == Weights(2.0, 1e-4, 0.0, relative=False)

@@ -194,6 +194,9 @@ class JohnsonSettings(GramSettings):
     PAPER: ClassVar[Weights] = Weights(1e5, 1e10, 1e-6, relative=False)
     DIVISOR: ClassVar[Literal["positions", "all"]] = "all"
 
+    style_balance: float | None = option(
+        8.0, "Style against content when every term is divided by its target's norm.", above=0
+    )
     output: Literal["sigmoid", "linear", "tanh"] | None = option(None, "How the last layer becomes colours.")
     width: int | None = option(None, "Channels at full resolution; 32 unless given.", least=1)
     blocks: int | None = option(None, "Residual blocks; 5 unless given.", least=1)

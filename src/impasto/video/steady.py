@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto.core.threads import usable_cores
 from impasto.video.film import Bytes, as_bytes, load_cv2
 from impasto.video.flow import Flow, doubled, warp, warp_doubled
 from impasto.video.following import Followed, Seen
@@ -33,6 +36,7 @@ SHARE: Final = 0.8  # of what detail lacks, in logarithms: a little less than al
 FAINT: Final = 0.25  # of 255
 SLIGHT: Final = 1e-3
 ROWS: Final = 64  # that are worked on at a time: they stay in the processor's cache
+LARGE: Final = 500_000  # pixels from which on two threads join them
 MARGIN: Final = 4  # rows around them that decide on what is detail
 
 
@@ -210,28 +214,38 @@ class Steadier:
         """
         if one.flow is None:
             raise ValueError("there was no frame before")
-        size = (last.shape[0], last.shape[1])
-        there, held = None, None
+        size, rows = (last.shape[0], last.shape[1]), (top, bottom)
+        there, trust, left, right = None, one.flow.trust_of(size, top, bottom), 0, last.shape[1]
         if anchor is not None and anchor.way is not None and picture is not None:
             way, held = anchor.way.rows(size, top, bottom)
             there = warp_doubled(picture, way, top=top).astype(np.float32)
-            if held.min() == 1:
-                return there, one.flow.trust_of(size, top, bottom)
-        back, trust = one.flow.rows(size, top, bottom)
-        before: Floats = warp(last, back, top=top).astype(np.float32)
+            gaps = np.flatnonzero(held.min(0) < 1)
+            left, right = (int(gaps[0]), int(gaps[-1]) + 1) if len(gaps) else (0, 0)
+        before: Floats = np.empty((bottom - top, 0, 3), np.float32)  # what `there` does not show
+        if left < right:
+            back, _ = one.flow.part(size, rows, (left, right))
+            before = warp(last, back, top=top, left=left).astype(np.float32)
         trust = trust.copy() if one.older else trust
         for older in one.older:
             columns = older.flow.trusted(size, top, bottom)
             if columns is None:
                 continue
-            part = np.s_[:, columns[0] : columns[1]]
-            way, share = older.flow.part(size, (top, bottom), columns)
-            trust[part] *= 1 - share
-            trust[part] += share
-            seen = warp(self._past[older.number], way, top=top, left=columns[0]).astype(np.float32)
-            weight: Floats = np.divide(share, np.maximum(trust[part], SLIGHT), dtype=np.float32)
-            before[part] = _towards(seen, before[part], weight)
-        return before if there is None or held is None else _towards(there, before, held), trust
+            begin, end = columns
+            way, share = older.flow.part(size, rows, columns)
+            part = trust[:, begin:end]
+            part *= 1 - share
+            part += share
+            first, last_one = max(begin, left), min(end, right)
+            if first < last_one:
+                place, within = np.s_[:, first - left : last_one - left], np.s_[:, first - begin : last_one - begin]
+                seen = warp(self._past[older.number], way[within], top=top, left=first).astype(np.float32)
+                weight: Floats = np.divide(share[within], np.maximum(part[within], SLIGHT), dtype=np.float32)
+                before[place] = _towards(seen, before[place], weight)
+        if there is None:
+            return before, trust
+        if left < right:
+            there[:, left:right] = _towards(there[:, left:right], before, held[:, left:right])
+        return there, trust
 
     def _joined(self, painted: Bytes, last: Bytes, anchor: _Anchor | None, one: Followed) -> Bytes:
         """The painting moved towards what was before, with detail as strong as it has itself, area by area.
@@ -241,12 +255,20 @@ class Steadier:
         cv2, (height, width) = load_cv2(), painted.shape[:2]
         picture = None if anchor is None else anchor.picture()
         joined, greys = np.empty(painted.shape, np.float32), np.empty((2, height, width), np.float32)
-        for rows in _parts(height):
+
+        def join(rows: slice) -> None:
             here = painted[rows].astype(np.float32)
             before, trust = self._before(last, anchor, picture, one, rows.start, rows.stop)
             joined[rows] = _towards(before, here, self.kept * trust)
             for grey, part in zip(greys, (here, joined[rows]), strict=True):
                 cv2.cvtColor(part, cv2.COLOR_RGB2GRAY, dst=grey[rows])
+
+        if height * width < LARGE:
+            for rows in _parts(height):
+                join(rows)
+        else:  # painting leaves time for two
+            with ThreadPoolExecutor(min(2, usable_cores())) as pool:
+                deque(pool.map(join, _parts(height)), maxlen=0)
         wanted, found = (_strength(grey) + FAINT for grey in greys)
         softer = 1 - ((wanted / found) ** SHARE).clip(*CRISPER)
         _soften(joined, cv2.resize(softer, (width, height), interpolation=cv2.INTER_LINEAR, dst=greys[0]))
