@@ -161,7 +161,7 @@ def test_any_style(root: Path) -> None:
     assert network.METHOD == "adain"
     assert about["network"]["width"] == 0.0625
     terms = records[3].losses
-    assert terms["total"] == pytest.approx(terms["content"] + 10 * terms["style"], rel=1e-4)
+    assert terms["total"] == pytest.approx(terms["content"] + 10 * terms["style"] + 4 * terms["pixel"], rel=1e-4)
 
 
 def test_every_fourth_photo_may_be_its_own_style(root: Path) -> None:
@@ -190,7 +190,7 @@ def test_every_fourth_photo_may_be_its_own_style(root: Path) -> None:
 def test_any_style_balanced_and_with_odd_sizes(root: Path) -> None:
     settings = adain(root, style_balance=5, image_size=36, steps=2)
     terms = run(settings, root / "run")[1].losses
-    assert terms["total"] == pytest.approx(terms["content"] + 5 * terms["style"], rel=1e-4)
+    assert terms["total"] == pytest.approx(terms["content"] + 5 * terms["style"] + 4 * terms["pixel"], rel=1e-4)
     assert terms["style"] == pytest.approx(sum(terms[f"style/relu{i}_1"] for i in (1, 2, 3, 4)) / 4, rel=1e-4)
 
 
@@ -445,7 +445,7 @@ def test_an_existing_run_needs_resume(root: Path) -> None:
         ({"style_layer": ["relu1_1"]}, "`style_layer` is relu1_1, was relu1_1,relu2_1"),
         ({"steps": 7, "seed": 3}, "`steps` is 7, was 6; `seed` is 3, was 0"),
         ({"width": None}, "`width` is not given, was 4"),
-        ({"style_weight": 2.0, "style_balance": None}, "`style_balance` is not given, was 12"),
+        ({"style_weight": 2.0, "style_balance": None}, "`style_balance` is not given, was 8"),
     ],
 )
 def test_a_changed_recipe_is_refused_by_name(root: Path, changes: dict[str, Any], named: str) -> None:

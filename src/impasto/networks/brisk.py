@@ -155,9 +155,10 @@ class Brisk(StyledNetwork):
     def named_in(self, other: StyledNetwork, name: str) -> str:
         """Of more blocks than these, some are taken that lie evenly apart, the first and the last among them."""
         block, _, rest = name.partition(".")
-        if not isinstance(other, Brisk) or not block.startswith("res"):
+        if not block.startswith("res"):
             return name
-        here, there = self.config.blocks, other.config.blocks
+        here: int = self.config.blocks
+        there: int = getattr(other.config, "blocks", here)
         number = int(block.removeprefix("res"))
         return f"res{1 + round((number - 1) * (there - 1) / max(1, here - 1))}.{rest}"
 

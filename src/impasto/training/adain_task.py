@@ -90,7 +90,9 @@ class AdaINTask(AnyStyleTask):
         painted = paint(wanted)
         terms = self.objective(painted, wanted, style)
         if batch.own is not None:
-            terms["pixel"] = (per_picture(painted, batch.photos, relative=True, least=DARK) * batch.own).mean()
+            height, width = batch.photos.shape[-2:]
+            whole = painted[..., :height, :width]  # without what padding to a multiple has added
+            terms["pixel"] = (per_picture(whole, batch.photos, relative=True, least=DARK) * batch.own).mean()
             terms["total"] = terms["total"] + self.settings.pixel_weight * terms["pixel"]
         return terms
 
