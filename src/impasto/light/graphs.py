@@ -6,7 +6,6 @@ import json
 import mmap
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,7 +58,8 @@ class Graph:
             thread.shutdown(wait=False)  # the program's end waits for it
         else:
             session = session_of(str(path), path)
-            self._session, about = partial(_itself, session), about_session(session)
+            self._session = lambda: session
+            about = about_session(session)
         try:
             self.description: Mapping[str, Any] = json.loads(about[ENTRY])
         except KeyError as error:
@@ -79,10 +79,6 @@ class Graph:
         """Its only output."""
         found: NDArray[np.float32] = self._session().run(None, inputs)[0]
         return found
-
-
-def _itself(session: Any) -> Any:
-    return session
 
 
 def about_session(session: Any) -> dict[str, Any]:

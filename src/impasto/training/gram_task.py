@@ -21,6 +21,7 @@ from impasto.files import sha256
 from impasto.networks.checkpoint import load_model
 from impasto.networks.registry import Network, as_styled
 from impasto.networks.shipped import find_model
+from impasto.networks.styled import StyledNetwork
 from impasto.training.ground import on_random_ground
 from impasto.training.objectives import GramObjective, Terms, painted_apart
 from impasto.training.settings import AddStyleSettings, GramSettings, JohnsonSettings, MultiStyleSettings
@@ -123,27 +124,19 @@ class GramTask(Task):
 
     def _begin(self, network: Network, start: str) -> tuple[str, ...]:
         """Take over the weights of `start`, and tell the styles that it knows."""
-        path = find_model(start)
-        beginning, _ = load_model(path)
-        styled, known = as_styled(network), as_styled(beginning)
-        if styled is None or known is None:
-            raise OptionError(f"{start}: is of method {beginning.METHOD}, and only multistyle and brisk can begin one")
+        _, known, _, self.contents["begin_with"] = _styled_model(start, "can begin one")
+        if (styled := as_styled(network)) is None:
+            raise TypeError(f"a network of {network.METHOD} knows no styles")
         styled.begin_with(known)
-        self.contents["begin_with"] = sha256(path)
-        return beginning.styles
+        return known.styles
 
     def _grown(self, s: AddStyleSettings) -> tuple[Network, list[StyleSource]]:
-        path = find_model(s.model)
-        network, self.model = load_model(path)
-        styled = as_styled(network)
-        if styled is None:
-            raise OptionError(f"{s.model}: is of method {network.METHOD}, and only multistyle and brisk can learn more")
+        network, styled, self.model, self.contents["model"] = _styled_model(s.model, "can learn more")
         sources = gather_styles(s.style, taken=styled.styles)
         for source in sources:
             styled.add_style(source.name)
         _begin_styles(network, sources)
         styled.train_only(*(source.name for source in sources))
-        self.contents["model"] = sha256(path)
         return network, sources
 
     def batches(self, start: int, shard: Shard) -> Generator[Batch, None, None]:
@@ -213,14 +206,7 @@ class TeacherTask(GramTask):
     def _prepare(self, settings: GramSettings, several: MultiStyleSettings | None) -> None:
         if several is None or several.teacher is None:
             raise TypeError(f"no teacher in {type(settings).__name__}")
-        path = find_model(several.teacher)
-        loaded, _ = load_model(path)
-        teacher = as_styled(loaded)
-        if teacher is None:
-            raise OptionError(
-                f"{several.teacher}: is of method {loaded.METHOD}, and only multistyle and brisk can teach"
-            )
-        self.contents["teacher"] = sha256(path)
+        _, teacher, _, self.contents["teacher"] = _styled_model(several.teacher, "can teach")
         self.teacher = teacher.to(self.device).requires_grad_(False).eval()
         self.known = torch.cat([teacher.mix(source.name) for source in self.sources])
 
@@ -231,6 +217,19 @@ class TeacherTask(GramTask):
             wanted = self.teacher(_seen(batch), self.known[batch.styles])
         pixels, edges = painted_apart(painted, wanted)
         return {"total": pixels + edges, "pixels": pixels, "edges": edges}
+
+
+def _styled_model(name: str, can: str) -> tuple[Network, StyledNetwork, dict[str, Any], str]:
+    """A trained network, the same as one of several styles, what it says of itself, and its file's SHA-256.
+
+    Raises:
+        OptionError: it is of another method; `can` is what it cannot do therefore.
+    """
+    path = find_model(name)
+    network, about = load_model(path)
+    if (styled := as_styled(network)) is None:
+        raise OptionError(f"{name}: is of method {network.METHOD}, and only multistyle and brisk {can}")
+    return network, styled, about, sha256(path)
 
 
 def _seen(batch: Batch) -> Tensor:

@@ -71,13 +71,20 @@ class Flow:
 
     def part(self, size: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]) -> tuple[Floats, Floats]:
         """`back` and `trust` of some rows and columns of a picture of this (height, width), on its grid."""
-        back, trust = (self._on_grid(part, size, rows, columns) for part in (self.back, self.trust))
-        down, across = size[0] / self.trust.shape[0], size[1] / self.trust.shape[1]
-        return (back if down == across == 1 else load_cv2().multiply(back, (across, down, 0, 0), dst=back)), trust
+        return self.back_of(size, rows, columns), self.trust_of(size, rows, columns)
 
-    def trust_of(self, size: tuple[int, int], top: int, bottom: int) -> Floats:
-        """`trust` alone of some rows of a picture of this (height, width)."""
-        return self._on_grid(self.trust, size, (top, bottom), (0, size[1]))
+    def back_of(self, size: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]) -> Floats:
+        """`back` alone, see `part`."""
+        back = self._on_grid(self.back, size, rows, columns)
+        if self.trust.shape == size:
+            return back
+        down, across = size[0] / self.trust.shape[0], size[1] / self.trust.shape[1]
+        scaled: Floats = load_cv2().multiply(back, (across, down, 0, 0), dst=back)
+        return scaled
+
+    def trust_of(self, size: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]) -> Floats:
+        """`trust` alone, see `part`."""
+        return self._on_grid(self.trust, size, rows, columns)
 
     def _on_grid(self, part: Floats, size: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]) -> Floats:
         (top, bottom), (left, right), (height, width) = rows, columns, part.shape[:2]

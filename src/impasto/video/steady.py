@@ -215,7 +215,8 @@ class Steadier:
         if one.flow is None:
             raise ValueError("there was no frame before")
         size, rows = (last.shape[0], last.shape[1]), (top, bottom)
-        there, trust, left, right = None, one.flow.trust_of(size, top, bottom), 0, last.shape[1]
+        there, left, right = None, 0, last.shape[1]
+        trust = one.flow.trust_of(size, rows, (left, right))
         if anchor is not None and anchor.way is not None and picture is not None:
             way, held = anchor.way.rows(size, top, bottom)
             there = warp_doubled(picture, way, top=top).astype(np.float32)
@@ -223,7 +224,7 @@ class Steadier:
             left, right = (int(gaps[0]), int(gaps[-1]) + 1) if len(gaps) else (0, 0)
         before: Floats = np.empty((bottom - top, 0, 3), np.float32)  # what `there` does not show
         if left < right:
-            back, _ = one.flow.part(size, rows, (left, right))
+            back = one.flow.back_of(size, rows, (left, right))
             before = warp(last, back, top=top, left=left).astype(np.float32)
         trust = trust.copy() if one.older else trust
         for older in one.older:
