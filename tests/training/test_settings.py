@@ -68,7 +68,7 @@ def test_flags_come_before_the_recipe_before_the_defaults(tmp_path: Path) -> Non
         ("lr = 'fast'", r"r\.toml: `lr`: 'fast' is not a number"),
         ("steps = 2.5", r"r\.toml: `steps`: 2\.5 is not a whole number"),
         ("steps = true", r"`steps`: True is not a whole number"),
-        ("photos = 'here'", r"`photos`: .* is not a list of texts"),
+        ("photos = 3", r"`photos`: .* is not a list of texts"),
         ("style_layer = [1]", r"`style_layer`: \[1\] is not a list of texts"),
         ("deterministic = 1", r"`deterministic`: 1 is not true or false"),
         ("output = 'relu'", r"`output`: 'relu' is not sigmoid or linear or tanh"),

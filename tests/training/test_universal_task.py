@@ -24,7 +24,7 @@ from impasto.training.loop import TrainProgress, train
 from impasto.training.objectives import GramObjective
 from impasto.training.recipe import from_table, read_recipe
 from impasto.training.run_folder import RunFolder
-from impasto.training.settings import TrainSettings, UniversalSettings, Weights
+from impasto.training.settings import JUDGING, TrainSettings, UniversalSettings, Weights
 from impasto.training.sources import open_styles
 from impasto.training.task import Batch, Shard
 from impasto.training.universal_task import UniversalTask
@@ -126,6 +126,128 @@ def test_the_second_backbone_takes_its_turns(root: Path) -> None:
         )
     assert first != pytest.approx(float(second), rel=1e-3)
     assert [batch.turn for batch in take(make(root, second_every=2), 4)] == [0, 0, 0, 0]  # there is no second
+
+
+def test_several_second_backbones_take_turns_at_their_steps(root: Path) -> None:
+    write_backbone(root / "third.safetensors", seed=8)
+    others = [str(root / f"{name}.safetensors") for name in ("second", "third")]
+    task = make(root, second_backbone=others, second_every=2)
+    assert [batch.turn for batch in take(task, 8)] == [0, 1, 0, 2, 0, 1, 0, 2]
+    assert [objective.backbone.name for objective in task.objectives] == ["tiny", "second", "third"]
+    assert {"second_backbone", "second_backbone_2"} <= task.contents.keys()
+    assert task.describe()["second_backbone"] == ["second.safetensors", "third.safetensors"]
+
+
+def test_a_run_of_one_second_backbone_or_none_goes_on() -> None:
+    table = {"train": "universal", "photos": ["p"], "style": ["s"]}
+    assert from_table({**table, "second_backbone": ""}, "an old run") == from_table(table, "a new one")
+    alone = from_table({**table, "second_backbone": "vgg16"}, "an old run")
+    assert alone == from_table({**table, "second_backbone": ["vgg16"]}, "a new one")
+
+
+def test_styles_count_as_shares_of_what_photos_lack(root: Path) -> None:
+    task = make(root, style_shares=True)
+    plain = make(root)
+    batch = take(task, 1)[0]
+    objective = task.objectives[0]
+    apart = objective.each_distance(batch.photos, task._targets(objective, batch.styles))
+    assert task.usual > 0
+    for number, distance in enumerate(apart.tolist()):
+        alone = Batch(batch.photos[[number]], batch.styles[[number]])
+        with torch.no_grad():
+            counted, usual = (float(one.terms(plain.trained, alone)["style"]) for one in (task, plain))
+        assert counted == pytest.approx(usual * task.usual / max(distance, 0.25 * task.usual), rel=1e-4)
+
+
+def test_styles_count_at_half_their_size_too(root: Path) -> None:
+    task, batch = make(root, style_coarse=0.5), take(make(root), 1)[0]
+    with torch.no_grad():
+        terms = task.terms(task.trained, batch)
+        painted = task.trained(batch.photos, task.network.signature(batch.styles))
+    halves = [torch.nn.functional.avg_pool2d(pictures, 2) for pictures in (painted, batch.styles)]
+    coarse = task.objectives[0].each_distance(halves[0], task._targets(task.objectives[0], halves[1])).mean()
+    assert float(terms["coarse"]) == pytest.approx(float(coarse), rel=1e-4)
+    balance = task.settings.weights.style
+    rest = terms["content"] + balance * terms["style"] + task.settings.weights.tv * terms["tv"]
+    assert float(terms["total"]) == pytest.approx(float(rest + 0.5 * balance * coarse), rel=1e-4)
+
+
+def test_the_painting_on_a_ground_is_held_to_the_photo(root: Path) -> None:
+    for number in range(5):
+        Image.new("RGB", (48, 40), (40 * number, 90, 200)).save(root / "photos" / f"{number}.png")
+    task = make(root, ground=1.0, batch_size=8)
+    batch = take(task, 1)[0]
+    assert batch.seen is not None
+    changed = (batch.seen != batch.photos).flatten(1).any(1)
+    assert 0 < int(changed.sum()) < 8
+    shown: list[Tensor] = []
+
+    def paint(photos: Tensor, signature: Any) -> Tensor:
+        shown.append(photos)
+        return photos.clone()
+
+    with torch.no_grad():
+        terms = task.terms(paint, batch)
+    assert torch.equal(shown[0], batch.seen)
+    assert float(terms["content"]) > 0  # the ground itself would have none
+
+
+def taught(root: Path, teacher: Path, **changes: Any) -> UniversalSettings:
+    """A training without backbones, but for the options in `changes`."""
+    values = universal(root, **changes).values()
+    kept = {key: v for key, v in values.items() if key not in JUDGING or key in changes}
+    return UniversalSettings.from_values(kept | {"teacher": str(teacher)})
+
+
+def test_a_smaller_network_learns_the_paintings_of_a_larger(root: Path) -> None:
+    run(universal(root, blocks=3, steps=8), root / "large")
+    large = root / "large" / "model.safetensors"
+    settings = taught(root, large, begin_with=str(large), blocks=2, reach=8, steps=60, lr=1e-3)
+    records = run(settings, root / "small")
+    assert records[1].losses.keys() == {"total", "pixels", "edges"}
+    network, about = loaded(root, root / "small")
+    assert (network.config.blocks, network.config.reach) == (2, 8)
+    assert about["recipe"]["contents"]["teacher"] == sha256(large)
+    assert "backbone" not in about["recipe"]
+    task = UniversalTask(settings, torch.device("cpu"), choose_precision("cpu", "float32"))
+    teacher, _ = loaded(root, root / "large")
+    batch = take(task, 1)[0]
+    with torch.no_grad():
+        first, last, own = (float(task.terms(one, batch)["total"]) for one in (task.trained, network, teacher))
+    assert last < 0.9 * first
+    assert own == pytest.approx(0, abs=1e-5)  # the teacher itself makes no mistake
+    with pytest.raises(OptionError, match="`teacher` and `style_balance` exclude each other"):
+        taught(root, large, style_balance=3.0)
+
+
+def test_a_teacher_is_of_any_style(root: Path) -> None:
+    save_model(root / "one.safetensors", Johnson(JohnsonConfig(width=4, blocks=1)), recipe={}, licence="")
+    with pytest.raises(OptionError, match="only a network of any style can teach one"):
+        UniversalTask(taught(root, root / "one.safetensors"), torch.device("cpu"), choose_precision("cpu", "float32"))
+
+
+def test_fewer_blocks_and_reach_paint_as_the_others_did_at_first(root: Path) -> None:
+    run(universal(root, blocks=3), root / "run")
+    start = root / "run" / "model.safetensors"
+    run(universal(root, begin_with=str(start), blocks=2, reach=8, steps=1, lr=1e-12), root / "less")
+    before, _ = loaded(root, root / "run")
+    after, _ = loaded(root, root / "less")
+    with torch.no_grad():
+        style = torch.rand(1, 3, 48, 40)
+        theirs, ours = before.encode_style(style), after.encode_style(style)
+    for here, there in (("res1.in1.gamma", "res1.in1.gamma"), ("res2.in2.beta", "res3.in2.beta"), ("in_up.gamma",) * 2):
+        torch.testing.assert_close(ours[here], theirs[there])
+    assert ours["reach.in_up1.gamma"].abs().max() < 1e-9  # silent
+    for here, there in (("res2", "res3"), ("head", "head")):
+        pair = getattr(after.painter, here), getattr(before.painter, there)
+        weights = [
+            dict(one.named_parameters())["conv2.conv2d.weight" if here != "head" else "conv2d.weight"] for one in pair
+        ]
+        torch.testing.assert_close(*weights)
+    with pytest.raises(OptionError, match="cannot begin this one"):  # none can be made of nothing
+        run(universal(root, begin_with=str(start), blocks=4), root / "more")
+    with pytest.raises(OptionError, match="cannot begin this one"):  # what it has cannot be taken away
+        run(universal(root, begin_with=str(root / "less" / "model.safetensors"), blocks=2), root / "away")
 
 
 def test_leave_out_is_for_styles_too(root: Path) -> None:
@@ -243,7 +365,7 @@ def test_a_run_leaves_a_network_of_any_style(root: Path) -> None:
     assert (network.config.channels, network.config.parts, network.config.hidden) == (8, 8, 8)
     assert about["network"]["encoder"] == "deep"
     assert about["styles"] == []
-    assert (about["recipe"]["train"], about["recipe"]["second_backbone"]) == ("universal", "second.safetensors")
+    assert (about["recipe"]["train"], about["recipe"]["second_backbone"]) == ("universal", ["second.safetensors"])
     assert {"encoder", "backbone", "second_backbone", "styles", "photos"} == about["recipe"]["contents"].keys()
     assert str(root) not in str(about)  # nobody's folders travel with a model
     assert network.predictor.rows.weight.abs().max() > 0  # styles are told apart
@@ -348,14 +470,16 @@ def test_a_beginning_of_several_styles_needs_them(root: Path) -> None:
 # -- the recipe -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["universal-strokes", "universal-photo", "universal-long", "universal"])
+@pytest.mark.parametrize(
+    "name", ["universal-strokes", "universal-photo", "universal-long", "universal-bold", "universal"]
+)
 def test_the_recipes_of_what_ships_are_some(name: str) -> None:
     path = RECIPES / f"{name}.toml"
     settings = from_table(read_recipe(path), path)
     assert isinstance(settings, UniversalSettings)
     assert settings.weights.relative
     assert settings.licence != "not stated"
-    for place in (*settings.photos, *settings.style, *settings.begin_style, settings.second_backbone):
+    for place in (*settings.photos, *settings.style, *settings.begin_style, *settings.second_backbone):
         assert Path(place).is_absolute()  # and not relative to where one happens to be
     assert settings.encoder == "compact"  # a name stays a name
 
@@ -364,4 +488,4 @@ def test_the_second_backbone_of_a_recipe_is_beside_it(root: Path) -> None:
     (root / "r.toml").write_text('train = "universal"\nsecond_backbone = "second.safetensors"\nstyle = ["a.png"]\n')
     settings = from_table(read_recipe(root / "r.toml"), "r.toml")
     assert isinstance(settings, UniversalSettings)
-    assert settings.second_backbone == str(root / "second.safetensors")
+    assert settings.second_backbone == (str(root / "second.safetensors"),)

@@ -8,7 +8,7 @@ depths, which is the very thing that style losses compare, and colours are not l
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, cast
 
@@ -52,7 +52,7 @@ class UniversalConfig(EncodedConfig):
     """The encoder that the predictor was trained with, and the sizes of both networks.
 
     Attributes:
-        channels, blocks, detail: see `BriskConfig`.
+        channels, blocks, detail, reach: see `BriskConfig`.
         parts: principal components of the styles' features that the predictor looks at.
         hidden: numbers in which it sums a style up.
     """
@@ -62,6 +62,7 @@ class UniversalConfig(EncodedConfig):
     detail: int = 32
     parts: int = 160
     hidden: int = 256
+    reach: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,7 +72,7 @@ class UniversalConfig(EncodedConfig):
 
     def brisk(self, styles: tuple[str, ...]) -> BriskConfig:
         """The sizes of the painting network, with room for these styles."""
-        return BriskConfig(styles, self.channels, self.blocks, self.detail)
+        return BriskConfig(styles, self.channels, self.blocks, self.detail, reach=self.reach)
 
 
 class Predictor(nn.Module):
@@ -132,6 +133,22 @@ class Predictor(nn.Module):
         weight = torch.linalg.solve(products + ridge, flat - mean).T @ centred
         self.rows.weight.copy_(weight)
         self.rows.bias.copy_(mean - weight @ mean_x)
+
+    @torch.no_grad()
+    def take(self, other: Predictor, named: Callable[[str], str]) -> None:
+        """Another's eyes, and its rows of each parameter that it calls what `named` says; others stay common to all."""
+        for name in ("mean", "basis"):
+            getattr(self, name).copy_(getattr(other, name))
+        self.summary.load_state_dict(other.summary.state_dict())
+        for here, there in ((self.rows.weight, other.rows.weight), (self.rows.bias, other.rows.bias)):
+            theirs = other._by_name(there)
+            for name, rows in self._by_name(here).items():
+                rows.copy_(theirs.get(named(name), rows))
+
+    def _by_name(self, rows: Tensor) -> dict[str, Tensor]:
+        """Views of what `rows` has for each parameter."""
+        parts = torch.split(rows, [shape.numel() for shape in self.shapes.values()])
+        return dict(zip(self.shapes, parts, strict=True))
 
     def _summaries(self, signature: Signature) -> Tensor:
         x = ((signature.features.float() - self.mean) @ self.basis).clamp(-LOUD, LOUD)
@@ -242,6 +259,24 @@ class Universal(EncodedNetwork):
             if name not in rows:
                 parameter.copy_(theirs[name])
         self.predictor.fit(signatures, {name: theirs[name] for name in rows})
+
+    @torch.no_grad()
+    def go_on_from(self, trained: Universal) -> None:
+        """Take over a network of any style, which may have more blocks, and lack `reach`.
+
+        Raises:
+            OptionError: it is of other sizes, or has another encoder.
+        """
+        theirs, ours = trained.config, self.config
+        if replace(theirs, blocks=min(ours.blocks, theirs.blocks), reach=theirs.reach or ours.reach) != ours:
+            raise OptionError("a network of other sizes or with another encoder cannot begin this one")
+        weights = dict(trained.painter.named_parameters())
+        rows = {name for name, _ in self._rows(self.painter)}
+        for name, parameter in self.painter.named_parameters():
+            named = self.painter.named_in(trained.painter, name)
+            if name not in rows and named in weights:
+                parameter.copy_(weights[named])
+        self.predictor.take(trained.predictor, lambda name: self.painter.named_in(trained.painter, name))
 
     def bind_parameters(self, styles: Sequence[StyleParameters]) -> Brisk:
         """The painting network with these styles, each of batch 1, named "1", "2" and so on; weights are shared."""

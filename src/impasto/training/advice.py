@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from impasto.training.settings import AdaINSettings, MultiStyleSettings, TrainSettings
+from impasto.training.settings import AdaINSettings, MultiStyleSettings, TrainSettings, UniversalSettings
 
 __all__ = ["advice"]
 
 
 def advice(settings: TrainSettings, out: Path) -> tuple[str, str]:
     """Where to look while `settings` are trained in the folder `out`, and which options to change if it looks wrong."""
-    if isinstance(settings, MultiStyleSettings) and settings.teacher:
+    if isinstance(settings, MultiStyleSettings | UniversalSettings) and settings.teacher:
         return (
             f"Look at {out / 'samples'} meanwhile. Strokes soft: more `steps` or a larger network, and then some steps "
             "that begin with this one, without the teacher.",

@@ -23,7 +23,7 @@ from impasto.networks.registry import Network, as_styled
 from impasto.networks.shipped import find_model
 from impasto.networks.styled import StyledNetwork
 from impasto.training.ground import on_random_ground
-from impasto.training.objectives import GramObjective, Terms, painted_apart
+from impasto.training.objectives import FAINT_STYLE, MEASURED, GramObjective, Terms, distillation
 from impasto.training.settings import AddStyleSettings, GramSettings, JohnsonSettings, MultiStyleSettings
 from impasto.training.sources import StyleSource, gather_styles, gram_targets
 from impasto.training.targets import backbone_identity
@@ -31,8 +31,6 @@ from impasto.training.task import BAD_PHOTOS, Batch, Exhibit, Paint, Shard, Task
 
 __all__ = ["GramTask", "TeacherTask", "style_numbers"]
 
-MEASURED = 16  # photos, of which is known how far they are from the styles
-FAINT = 0.25  # of the middle style's distance: nearer ones count no more than that
 STYLE_ORDER = 2  # keeps these random numbers apart from those of `data`
 
 
@@ -100,7 +98,7 @@ class GramTask(Task):
             photos = torch.cat([next(batches) for _ in range(-(-MEASURED // self.settings.batch_size))])
         apart = [judge.objective.style_distances(photos, judge.targets[0]) for judge in self.judges]
         self.judges = [
-            replace(judge, counts=apart[0].mean() / distances.clamp_min(FAINT * distances.median()))
+            replace(judge, counts=apart[0].mean() / distances.clamp_min(FAINT_STYLE * distances.median()))
             for judge, distances in zip(self.judges, apart, strict=True)
         ]
 
@@ -215,8 +213,7 @@ class TeacherTask(GramTask):
         painted = self._painted(paint, batch)
         with torch.no_grad():
             wanted = self.teacher(_seen(batch), self.known[batch.styles])
-        pixels, edges = painted_apart(painted, wanted)
-        return {"total": pixels + edges, "pixels": pixels, "edges": edges}
+        return distillation(painted, wanted)
 
 
 def _styled_model(name: str, can: str) -> tuple[Network, StyledNetwork, dict[str, Any], str]:

@@ -16,8 +16,10 @@ from impasto.core.vgg import VGG
 from impasto.networks.encoded import TAPS
 from impasto.training.settings import Weights
 
-__all__ = ["AdaINObjective", "GramObjective", "Terms", "painted_apart", "per_picture"]
+__all__ = ["FAINT_STYLE", "MEASURED", "AdaINObjective", "GramObjective", "Terms", "distillation", "per_picture"]
 
+MEASURED = 16  # photos, of which is known how far they are from styles
+FAINT_STYLE = 0.25  # of the usual distance to a style: nearer ones count no more than that
 FAINT = 0.01  # of a mean square: what is fainter has no share of its own
 Terms = dict[str, Tensor]
 """Scalars: ``total`` is minimised; ``content``, ``style``, ``tv`` are unweighted, ``style/relu1_2`` … by layer."""
@@ -36,11 +38,11 @@ def per_picture(got: Tensor, target: Tensor, *, relative: bool, least: Tensor | 
     return error / torch.maximum(norm, torch.as_tensor(least, device=norm.device) * target[0].numel()).clamp_min(1e-12)
 
 
-def painted_apart(painted: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+def distillation(painted: Tensor, wanted: Tensor) -> Terms:
     """Mean difference of paintings (B, 3, H, W), and that of their neighbours' differences, for crisp strokes."""
     apart = painted.float() - wanted.float()
-    edges = apart.diff(dim=-1).abs().mean() + apart.diff(dim=-2).abs().mean()
-    return apart.abs().mean(), edges
+    pixels, edges = apart.abs().mean(), apart.diff(dim=-1).abs().mean() + apart.diff(dim=-2).abs().mean()
+    return {"total": pixels + edges, "pixels": pixels, "edges": edges}
 
 
 def _content(got: Tensor, wanted: Tensor, *, relative: bool) -> Tensor:
@@ -130,6 +132,13 @@ class GramObjective:
             terms["total"] = terms["total"] + self.weights.style * self.coarse * terms["coarse"]
         return terms
 
+    def each_distance(self, photos: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """How far photos (B, 3, H, W) as they are lie from styles, each from its own, (B,)."""
+        relative = self.weights.relative
+        with torch.no_grad():
+            own = self.grams(self.backbone(photos, self.style_layers))
+        return self._together({tap: per_picture(own[tap], targets[tap], relative=relative) for tap in own})
+
     def style_distances(self, photos: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """How far photos (B, 3, H, W) as they are lie from each of N styles, the mean over them, (N,)."""
         with torch.no_grad():
@@ -147,7 +156,7 @@ class GramObjective:
         return (errors if counts is None else errors * counts).mean()
 
     def _together(self, layers: Mapping[str, Tensor]) -> Tensor:
-        return torch.stack(list(layers.values())).sum() / (len(layers) if self.weights.relative else 1)
+        return torch.stack(list(layers.values())).sum(0) / (len(layers) if self.weights.relative else 1)
 
 
 class AdaINObjective:

@@ -41,8 +41,8 @@ class Weights(NamedTuple):
 RATES = {"brisk": 3e-3, "johnson": 1e-3}  # of `multistyle`, by its network
 JUDGING = {  # what a training without backbones has no use for
     "style_balance", "style_weight", "content_weight", "tv_weight", "backbone", "backbone_input", "pool",
-    "content_layer", "style_layer", "style_size", "other_backbone", "other_backbone_input", "style_shares",
-    "style_coarse",
+    "content_layer", "style_layer", "style_size", "other_backbone", "other_backbone_input", "second_backbone",
+    "second_backbone_input", "second_every", "style_shares", "style_coarse",
 }  # fmt: skip
 # Choosing one side by a flag drops the other side of a recipe; giving both sides at once is an error.
 EXCLUSIVE: tuple[tuple[set[str], set[str]], ...] = (
@@ -344,11 +344,18 @@ class UniversalSettings(GramSettings):
     encoder_input: Literal["torchvision", "caffe", "none"] | None = option(
         None, "Input normalisation of an encoder file that does not tell."
     )
-    second_backbone: str = option(
-        "", "Network whose turn it is at every n-th step, n being `second_every`.", "NAME|PATH"
+    teacher: str | None = option(
+        None,
+        "Trained network of any style with the same encoder: its paintings are learned, instead of what backbones see.",
+        "MODEL",
+    )
+    second_backbone: tuple[str, ...] = option(
+        (),
+        "Network whose turn it is at every n-th step, n being `second_every`; repeated, they take turns at that.",
+        "NAME|PATH",
     )
     second_backbone_input: Literal["torchvision", "caffe", "none"] | None = option(
-        None, "Input normalisation of the second backbone's file, if that does not tell."
+        None, "Input normalisation of the second backbones' files, if those do not tell."
     )
     second_every: int = option(4, "How often the second backbone has its turn.", least=1)
     style_size: int = option(512, "Long side in px at which the pictures of `begin_style` are looked at.", least=32)
@@ -363,8 +370,25 @@ class UniversalSettings(GramSettings):
     channels: int | None = option(None, "Channels at 1/4 resolution; 64 unless given.", least=1)
     blocks: int | None = option(None, "Residual blocks; 5 unless given.", least=1)
     detail: int | None = option(None, "Channels at 1/2 resolution; 32 unless given.", least=1)
+    reach: int | None = option(
+        None, "Channels at 1/16 resolution of one more block, for larger forms; 0, none, unless given.", least=0
+    )
     parts: int | None = option(None, "Principal components of a style that count; 160 unless given.", least=1)
     hidden: int | None = option(None, "Numbers in which a style is summed up; 256 unless given.", least=1)
+
+    style_shares: bool = option(
+        False, "Count each style's loss as a share of what a photo as it is has, in each backbone: all count alike."
+    )
+    style_coarse: float = option(
+        0.0, "What the style at half its size counts beside it, for larger forms; 1: as much.", least=0
+    )
+    ground: float = option(
+        0.0,
+        "Strength, at most, of noise under every other photo where it is flat; the painting is held to the photo "
+        "without it.",
+        least=0,
+        most=1,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -378,8 +402,10 @@ class UniversalSettings(GramSettings):
 
     @classmethod
     def as_begun(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Earlier versions took a `style_size` that had no effect."""
+        """Earlier versions took a `style_size` that had no effect, and one second backbone, which "" was none of."""
         idle = () if values.get("begin_style") else ("style_size",)
+        if values.get("second_backbone") == "":
+            idle = (*idle, "second_backbone")
         return {name: value for name, value in values.items() if name not in idle}
 
 
@@ -413,6 +439,8 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     for kind in kinds:
         if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
+        if get_origin(kind) is tuple and isinstance(value, str):
+            return (value,)
         if get_origin(kind) is tuple and isinstance(value, list | tuple) and all(isinstance(v, str) for v in value):
             return tuple(value)
         if get_origin(kind) is Literal and value in get_args(kind):

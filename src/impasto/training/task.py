@@ -110,9 +110,9 @@ class Task(ABC):
         values: dict[str, Any] = {
             key: list(v) if isinstance(v, tuple) else v for key, v in self.settings.values().items()
         }
-        for key in {"photos", "style", "begin_style", "other_backbone"} & values.keys():
+        for key in {"photos", "style", "begin_style", "other_backbone", "second_backbone"} & values.keys():
             values[key] = [Path(path).name for path in values[key]]
-        for key in {"backbone", "encoder", "second_backbone", "model", "begin_with", "teacher"} & values.keys():
+        for key in {"backbone", "encoder", "model", "begin_with", "teacher"} & values.keys():
             values[key] = Path(values[key]).name
         told = {key: value for key, value in values.items() if key not in self.settings.ONLY_HOW}
         return {"train": self.settings.FAMILY, **told, "contents": self.contents}

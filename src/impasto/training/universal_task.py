@@ -7,8 +7,10 @@ from contextlib import closing
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from impasto.core.backbones import BACKBONES
 from impasto.core.precision import Precision
 from impasto.core.resizing import resize
 from impasto.core.tensors import to_tensor
@@ -24,7 +26,8 @@ from impasto.networks.shipped import find_model
 from impasto.networks.universal import Signature, Universal, UniversalConfig
 from impasto.training.any_style import AnyStyleTask
 from impasto.training.data import BadPhotos, Crop, photo_batches
-from impasto.training.objectives import GramObjective, Terms
+from impasto.training.ground import on_random_ground
+from impasto.training.objectives import FAINT_STYLE, MEASURED, GramObjective, Terms, distillation
 from impasto.training.settings import UniversalSettings
 from impasto.training.sources import gather_styles, names_digest, open_styles
 from impasto.training.targets import backbone_identity
@@ -46,6 +49,8 @@ class UniversalTask(AnyStyleTask):
         WeightsError: a backbone cannot be loaded.
         LayerError: a backbone lacks a layer.
         DataError: photos or styles cannot be read.
+
+    With a teacher no backbone judges, as in `gram_task.TeacherTask`.
     """
 
     network: Universal
@@ -62,21 +67,52 @@ class UniversalTask(AnyStyleTask):
             "encoder": {"name": encoder.name, "identity": backbone_identity(encoder)},
         }
         encoder = self.in_working_precision(encoder)
-        sizes = {
-            "channels": s.channels, "blocks": s.blocks, "detail": s.detail, "parts": s.parts, "hidden": s.hidden
-        }  # fmt: skip
+        sizes = {name: getattr(s, name) for name in ("channels", "blocks", "detail", "parts", "hidden", "reach")}
         network = as_universal(self.new_network("universal", {"encoder": encoder.name, **sizes}, encoder))
         if network is None:
             raise TypeError("universal made another network")
         self.network, self.trained = network.to(device), _Painting(network)
-        same = (s.backbone, s.backbone_input, s.pool) == (s.encoder, s.encoder_input, "max")
-        self.objectives = [self._objective("backbone", s.backbone, s.backbone_input, encoder if same else None)]
-        if s.second_backbone:
-            self.objectives.append(self._objective("second_backbone", s.second_backbone, s.second_backbone_input))
+        self.objectives: list[GramObjective] = []
+        self.teacher: Universal | None = None
+        if s.teacher is None:
+            self._get_judges(encoder)
+        else:
+            self.teacher = self._taught_by(s.teacher)
         if s.begin_with:
             self._begin(s.begin_with)
         else:
             network.predictor.learn_basis(self._features_of_cuts())
+        self.usual = self._usual_distance() if s.style_shares and self.objectives else 1.0
+
+    def _get_judges(self, encoder: VGG) -> None:
+        s = self.settings
+        same = (s.backbone, s.backbone_input, s.pool) == (s.encoder, s.encoder_input, "max")
+        self.objectives = [self._objective("backbone", s.backbone, s.backbone_input, encoder if same else None)]
+        for number, name in enumerate(s.second_backbone, 1):
+            role = f"second_backbone_{number}" if number > 1 else "second_backbone"
+            kind = None if name in BACKBONES else s.second_backbone_input  # those of ours tell
+            self.objectives.append(self._objective(role, name, kind))
+
+    def _taught_by(self, name: str) -> Universal:
+        path = find_model(name)
+        network, _ = load_model(path, encoder=self.network.encoder)
+        teacher = as_universal(network)
+        if teacher is None:
+            raise OptionError(f"{name}: is of method {network.METHOD}, and only a network of any style can teach one")
+        self.contents["teacher"] = sha256(path)
+        return teacher.to(self.device).requires_grad_(False).eval()
+
+    def _usual_distance(self) -> float:
+        """How far photos as they are lie from styles, in the first backbone."""
+        with closing(self.batches(0, Shard())) as batches:
+            some = [next(batches) for _ in range(-(-MEASURED // self.settings.batch_size))]
+        first = self.objectives[0]
+        apart = [first.each_distance(batch.photos, self._targets(first, batch.styles)) for batch in some]
+        return float(torch.cat(apart).mean())
+
+    def _targets(self, objective: GramObjective, styles: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return objective.grams(objective.backbone(styles, self.settings.style_layer))
 
     def _objective(self, role: str, name: str, kind: Input | None, known: VGG | None = None) -> GramObjective:
         """The losses that a backbone sees; `known` is the encoder where it is that very backbone."""
@@ -88,7 +124,7 @@ class UniversalTask(AnyStyleTask):
         else:
             backbone = known
         divisor = "positions" if s.weights.relative else s.DIVISOR
-        return GramObjective(backbone, s.style_layer, s.content_layer, s.weights, divisor)
+        return GramObjective(backbone, s.style_layer, s.content_layer, s.weights, divisor, s.style_coarse)
 
     def _features_of_cuts(self) -> Tensor:
         """Features of many cuts, the same in every process, (N, D)."""
@@ -113,9 +149,12 @@ class UniversalTask(AnyStyleTask):
         self.contents["begin_with"] = sha256(path)
         universal, brisk = as_universal(trained), as_brisk(trained)
         if universal is not None and not self.settings.begin_style:
-            if universal.config != self.network.config or about["network"]["encoder"] != universal.config.encoder:
-                raise OptionError(f"{start}: a network of other sizes or with another encoder cannot begin this one")
-            self.network.load_state_dict(universal.state_dict())
+            if about["network"]["encoder"] != universal.config.encoder:
+                raise OptionError(f"{start}: a network with another encoder cannot begin this one")
+            try:
+                self.network.go_on_from(universal.to(self.device))
+            except OptionError as error:
+                raise OptionError(f"{start}: {error}") from error
             return
         if not self.settings.begin_style:
             raise OptionError(f"{start}: is of method {trained.METHOD}: give `begin_style`, the styles that it learned")
@@ -141,17 +180,36 @@ class UniversalTask(AnyStyleTask):
             for step, (some, pictures) in enumerate(pairs, start):
                 first = (step * shard.world_size + shard.rank) * s.batch_size
                 dyed = torch.stack([_dyed(style, s.seed, first + i) for i, style in enumerate(pictures)])
-                turn = int(step % s.second_every == s.second_every - 1) if len(self.objectives) > 1 else 0
-                yield Batch(some, dyed.contiguous(memory_format=self.precision.memory_format), turn=turn)
+                seen = on_random_ground(some, s.ground, s.seed, first) if s.ground else None
+                styles = dyed.contiguous(memory_format=self.precision.memory_format)
+                yield Batch(some, styles, turn=self._turn(step), seen=seen)
+
+    def _turn(self, step: int) -> int:
+        """Which backbone looks at a step: every n-th is one of the others', in turns."""
+        others, every = len(self.objectives) - 1, self.settings.second_every
+        return 1 + step // every % others if others > 0 and step % every == every - 1 else 0
 
     def terms(self, paint: Paint, batch: Batch) -> Terms:
-        """Paint each photo in its style and compare."""
+        """Paint each photo in its style and compare, with the teacher's painting where there is one."""
+        photos = batch.photos if batch.seen is None else batch.seen
+        if self.teacher is not None:
+            signature = self.network.signature(batch.styles)
+            painted = paint(photos, signature)
+            with torch.no_grad():
+                wanted = self.teacher(photos, signature)
+            return distillation(painted, wanted)
         objective, encoder, layers = self.objectives[batch.turn], self.network.encoder, self.settings.style_layer
         with torch.no_grad():
             seen = encoder(batch.styles, {*TAPS, *layers} if objective.backbone is encoder else TAPS)
             features = seen if objective.backbone is encoder else objective.backbone(batch.styles, layers)
             targets = objective.grams(features)
-        return objective(paint(batch.photos, self.network.signature(batch.styles, seen)), batch.photos, targets)
+        half = self._targets(objective, F.avg_pool2d(batch.styles, 2)) if self.settings.style_coarse else None
+        counts = None
+        if self.settings.style_shares:
+            apart = objective.each_distance(batch.photos, targets)
+            counts = self.usual / torch.maximum(apart, torch.full_like(apart, FAINT_STYLE * self.usual))
+        painted = paint(photos, self.network.signature(batch.styles, seen))
+        return objective(painted, batch.photos, targets, half, counts=counts)
 
     def painter(self, style: Tensor) -> Callable[[Tensor], Tensor]:
         """One pass of the network, bound anew every time: weights change between sheets."""
