@@ -14,6 +14,7 @@ __all__ = ["ahead", "side_by_side"]
 T = TypeVar("T")
 R = TypeVar("R")
 AHEAD: Final = 1  # frames, with what is between them
+FINISHED: Final = 2  # by several threads before they are asked for: without, they wait for whoever asks
 NAME: Final = "impasto-film"
 _END: Final = object()
 LATER: Final = 0.1  # seconds after which a thread that waits looks whether it is still wanted
@@ -30,12 +31,12 @@ def side_by_side(
         workers: how many threads.
         begin: called by each thread before its first item.
     """
-    pool = ThreadPoolExecutor(workers, NAME, begin)
+    pool, most = ThreadPoolExecutor(workers, NAME, begin), workers + (FINISHED if workers > 1 else 0)
     going: deque[tuple[T, Future[R]]] = deque()
     try:
         for item in items:
             going.append((item, pool.submit(work, item)))
-            if len(going) > workers:
+            if len(going) > most:
                 yield _done(going)
         while going:
             yield _done(going)
