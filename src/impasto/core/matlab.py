@@ -172,7 +172,8 @@ class _Reader:
 
 def _of_hdf5(path: Path, wanted: Callable[[str], bool], library: Any) -> dict[str, Value]:
     with tempfile.NamedTemporaryFile(prefix="impasto-", suffix=".h5") as copy:
-        # pyfive 1.3 reads arrays that are not in chunks as if nothing were before HDF5, and gets other bytes.
+        # pyfive 1.3 reads arrays that are not in chunks as if nothing were before HDF5, and gets other bytes
+        # (findings/pyfive-user-block.sh).
         with path.open("rb") as handle:
             handle.seek(USER_BLOCK)
             shutil.copyfileobj(handle, copy)
