@@ -62,7 +62,7 @@ def network(name: str) -> Network:
         plain = encoder(pool="l2", normalisation=NORMALISATIONS["none"], rescale_pool=True)
         config, seen = AdaINConfig("toy", "zeros", width=1 / 64), plain
     elif name == "universal":
-        config = UniversalConfig("toy", channels=24, blocks=2, detail=8, parts=6, hidden=10)
+        config = UniversalConfig("toy", channels=24, blocks=2, detail=8, parts=6, hidden=10, reach=8)
         seen = encoder(factored=True, padding="replicate")
     else:
         config = UniversalConfig("toy", "zeros", channels=32, blocks=1, detail=16, parts=8, hidden=8)

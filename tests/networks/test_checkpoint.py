@@ -29,7 +29,7 @@ CONFIGS = {
     "multistyle": MultiStyleConfig(("wave", "night"), width=4, blocks=1),
     "brisk": BriskConfig(("wave", "night"), channels=16, blocks=2, detail=16, palette=False),
     "adain": AdaINConfig("toy", width=1 / 32),
-    "universal": UniversalConfig("toy", channels=8, blocks=1, detail=4, parts=8, hidden=8),
+    "universal": UniversalConfig("toy", channels=8, blocks=1, detail=4, parts=8, hidden=8, reach=4),
 }
 
 

@@ -32,7 +32,7 @@ CONFIGS = {
     "brisk without a palette": BriskConfig(("a", "b", "c"), channels=32, blocks=2, detail=16, palette=False),
     "brisk with reach": BriskConfig(("a", "b", "c"), channels=32, blocks=2, detail=16, reach=16),
     "adain": AdaINConfig("toy", width=1 / 8),
-    "universal": UniversalConfig("toy", channels=32, blocks=2, detail=16, parts=8, hidden=8),
+    "universal": UniversalConfig("toy", channels=32, blocks=2, detail=16, parts=8, hidden=8, reach=16),
 }
 SIZES = [(32, 32), (33, 47), (34, 131), (90, 35), (1, 1), (3, 5), (2, 40)]
 
