@@ -269,7 +269,11 @@ class Universal(EncodedNetwork):
         """
         theirs, ours = trained.config, self.config
         if replace(theirs, blocks=min(ours.blocks, theirs.blocks), reach=theirs.reach or ours.reach) != ours:
-            raise OptionError("a network of other sizes or with another encoder cannot begin this one")
+            differ = [name for name in vars(ours) if getattr(ours, name) != getattr(theirs, name)]
+            has, wanted = (", ".join(f"{name} {getattr(one, name)}" for name in differ) for one in (theirs, ours))
+            raise OptionError(
+                f"a network with {has} cannot begin one with {wanted}: only `blocks` may be fewer and `reach` added"
+            )
         weights = dict(trained.painter.named_parameters())
         rows = {name for name, _ in self._rows(self.painter)}
         for name, parameter in self.painter.named_parameters():
