@@ -20,6 +20,7 @@ from torch import Tensor
 
 from impasto.core.colour import luminance, match_colours, match_luminance, tame_colours, transfer_luminance
 from impasto.core.host import in_our_settings, trainable
+from impasto.core.optimisers import LBFGS, Adam
 from impasto.core.resizing import resize
 from impasto.core.rows import Pool
 from impasto.core.vgg import VGG
@@ -257,9 +258,9 @@ class Optimization:
     def _new_optimizer(self) -> torch.optim.Optimizer:
         s = self.settings
         if s.optimizer == "adam":
-            return torch.optim.Adam(self.canvas.parameters, lr=self._rate(), betas=s.betas, eps=s.eps)
+            return Adam(self.canvas.parameters, lr=self._rate(), betas=s.betas, eps=s.eps)
         # One evaluation a call, so that every step can be shown, stored and interrupted.
-        return torch.optim.LBFGS(
+        return LBFGS(
             self.canvas.parameters,
             lr=self._rate(),
             max_iter=1,
