@@ -256,6 +256,24 @@ def test_imaging_loads_no_torch(package) -> None:
     assert told.stdout.strip() == "False"
 
 
+def test_painting_loads_nothing_that_compiles() -> None:
+    """Torch's compiler, and sympy, of which each takes half a second that a picture of two seconds has no use for."""
+    code = (
+        "import sys\n"
+        "import numpy as np\n"
+        "import impasto\n"
+        "from impasto.imaging import Picture\n"
+        "grey = Picture(np.full((64, 64, 3), 0.5, np.float32))\n"
+        "impasto.stylize(grey, 'great-wave', engine='torch')\n"
+        "impasto.stylize(grey, grey, engine='torch')\n"
+        "impasto.stylize(grey, grey, preset='quick', size=64)\n"
+        "print(*{'sympy', 'torch._dynamo'} & {*sys.modules})\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert not told.returncode, told.stderr
+    assert not told.stdout.split()
+
+
 def test_only_the_command_line_prints_or_exits(package) -> None:
     assert prints_and_exits(package) == []
 

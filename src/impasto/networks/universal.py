@@ -185,7 +185,7 @@ class Universal(EncodedNetwork):
         self.painter = Brisk(config.brisk(("style",)))
         base: dict[str, Tensor] = dict(self._rows(self.painter))
         for name in ("palette.matrix", "palette.offset"):  # the colours are the picture's own, until learned better
-            base[name] = torch.zeros_like(base[name])
+            base[name] = torch.zeros(base[name].shape)  # of a tensor without memory, `zeros_like` would load sympy
         widths = [self.encoder.width(tap) for tap in TAPS]
         self.predictor = Predictor(2 * sum(widths), config.parts, config.hidden, base)
         for _, rows in self._rows(self.painter):
