@@ -73,3 +73,15 @@ def test_other_files(tmp_path) -> None:
         file.create_group("dense")
     with pytest.raises(WeightsError, match="are not called as Keras' VGG networks'"):
         load_backbone(tmp_path / "b.h5", input="caffe")
+
+
+def test_what_pyfive_does_not_know_is_no_warning(tmp_path, recwarn) -> None:
+    write(tmp_path / "a.h5", network(), theano=False, backend=None)
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        layer, one = file["block1_conv1"], h5py.h5s.create(h5py.h5s.SCALAR)
+        del layer.attrs["weight_names"]
+        h5py.h5a.create(layer.id, b"weight_names", h5py.h5t.STD_B8LE, one)  # bits
+    with pytest.raises(WeightsError) as caught:
+        load_backbone(tmp_path / "a.h5", input="caffe")
+    assert "\n" not in str(caught.value)
+    assert not recwarn.list

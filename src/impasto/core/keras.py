@@ -1,7 +1,4 @@
-"""Layers in Keras' HDF5 files, of weights alone or of whole models, read without Keras.
-
-By pyfive, which is Python: a damaged file ends in an exception there, and not in a library of C.
-"""
+"""Layers in Keras' HDF5 files, of weights alone or of whole models, read without Keras."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from impasto.core.hdf5 import open_hdf5
 from impasto.errors import WeightsError, load_library
 
 __all__ = ["MAGIC", "KerasLayers", "read_layers"]
@@ -50,7 +48,7 @@ def read_layers(path: Path) -> KerasLayers:
     """
     pyfive = load_library("pyfive", "keras", "reading Keras' .h5")
     size = path.stat().st_size
-    with pyfive.File(str(path)) as file:
+    with open_hdf5(pyfive, str(path)) as file:
         whole = "model_weights" in file
         group = file["model_weights"] if whole else file
         if "layer_names" not in group.attrs:

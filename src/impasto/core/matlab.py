@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto.core.hdf5 import open_hdf5
 from impasto.errors import WeightsError, load_library
 
 __all__ = ["is_matlab", "read_matlab"]
@@ -182,7 +183,7 @@ def _of_hdf5(path: Path, wanted: Callable[[str], bool], library: Any) -> dict[st
         copy.seek(BASE.get(version, BASE[2]))
         copy.write(bytes(8))
         copy.flush()
-        with library.File(copy.name) as file:
+        with open_hdf5(library, copy.name) as file:
             reader = _Hdf5Reader(file, path.stat().st_size)
             return {name: reader.value(file[name], 0) for name in file if not name.startswith("#") and wanted(name)}
 
