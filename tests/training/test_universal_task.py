@@ -222,6 +222,14 @@ def test_a_smaller_network_learns_the_paintings_of_a_larger(root: Path) -> None:
 
 def test_a_teacher_is_of_any_style(root: Path) -> None:
     save_model(root / "one.safetensors", Johnson(JohnsonConfig(width=4, blocks=1)), recipe={}, licence="")
+    run(universal(root), root / "run")
+    write_backbone(root / "eyes.safetensors", last="conv4_1", seed=3)
+    with pytest.raises(OptionError, match="looks at styles by deep, and cannot teach what does by eyes"):
+        UniversalTask(
+            taught(root, root / "run" / "model.safetensors", encoder=str(root / "eyes.safetensors")),
+            torch.device("cpu"),
+            choose_precision("cpu", "float32"),
+        )
     with pytest.raises(OptionError, match="only a network of any style can teach one"):
         UniversalTask(taught(root, root / "one.safetensors"), torch.device("cpu"), choose_precision("cpu", "float32"))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,10 +96,11 @@ class UniversalTask(AnyStyleTask):
 
     def _taught_by(self, name: str) -> Universal:
         path = find_model(name)
-        network, _ = load_model(path, encoder=self.network.encoder)
+        network, about = load_model(path, encoder=self.network.encoder)
         teacher = as_universal(network)
         if teacher is None:
             raise OptionError(f"{name}: is of method {network.METHOD}, and only a network of any style can teach one")
+        self._check_encoder(name, about, "teach")
         self.contents["teacher"] = sha256(path)
         return teacher.to(self.device).requires_grad_(False).eval()
 
@@ -149,8 +151,7 @@ class UniversalTask(AnyStyleTask):
         self.contents["begin_with"] = sha256(path)
         universal, brisk = as_universal(trained), as_brisk(trained)
         if universal is not None and not self.settings.begin_style:
-            if about["network"]["encoder"] != universal.config.encoder:
-                raise OptionError(f"{start}: a network with another encoder cannot begin this one")
+            self._check_encoder(start, about, "begin")
             try:
                 self.network.go_on_from(universal.to(self.device))
             except OptionError as error:
@@ -172,6 +173,11 @@ class UniversalTask(AnyStyleTask):
         self.network.predictor.learn_basis(self._features_of_cuts())
         together = Signature(*(torch.cat(part) for part in zip(*signatures, strict=True)))
         self.network.begin_with(brisk.to(self.device), together)
+
+    def _check_encoder(self, name: str, about: Mapping[str, Any], what: str) -> None:
+        theirs, ours = about["network"]["encoder"], self.network.config.encoder
+        if theirs != ours:
+            raise OptionError(f"{name}: looks at styles by {theirs}, and cannot {what} what does by {ours}")
 
     def batches(self, start: int, shard: Shard) -> Generator[Batch, None, None]:
         """As many style pictures as photos."""
