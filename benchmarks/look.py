@@ -23,6 +23,7 @@ from torch import Tensor
 import impasto
 from common import PAIRS, SHARED, console, judge, machine, need_shared, parser, picture, show
 from impasto.core.memory import reuse_large_blocks
+from impasto.core.metadata import SHIPPED
 from impasto.core.resizing import resize
 from impasto.core.tensors import to_array, to_tensor
 from impasto.evaluation import Judge
@@ -38,6 +39,16 @@ SHOWN = (  # photo, network, style, and where the part begins, from the top and 
     ("astronaut", "universal", "starry", (0.02, 0.32)),
     ("rocket", "gallery", "great-wave", (0.2, 0.4)),
     ("chelsea", "universal", "wave", (0.3, 0.25)),
+)
+SWATCHES = (
+    *("great-wave", "starry-night", "the-scream", "roman-mosaic"),
+    *("composition-vii", "large-blue-horses", "udnie", "naruto-whirlpools"),
+)
+ENLARGED = (
+    ("rocket", "gallery", "woman-with-hat"),
+    ("chelsea", "gallery", "great-wave"),
+    ("rocket", "universal", "composition-vii"),
+    ("chelsea", "universal", "starry-night"),
 )
 ON_GROUND = {
     "gallery": ("great-wave", "composition-vii", "udnie", "starry-night"),
@@ -96,8 +107,49 @@ def grounds(size: int = 512, side: int = 230) -> Picture:
     return contact_sheet(rows, side)
 
 
+def any_style(size: int = 512, side: int = 240) -> Picture:
+    """Two photos in the manner of eight swatches, whose own pictures `universal` has not seen in training."""
+    model, rows = impasto.load("universal"), []
+    for photo_name in ("astronaut", "chelsea"):
+        image = read(EXAMPLES / "photos" / f"{photo_name}.jpg").rgb
+        image = resize_rows(image, fit_long_side((image.shape[0], image.shape[1]), size, upscale=True))
+        for names in (SWATCHES[:4], SWATCHES[4:]):
+            cells = []
+            for name in names:
+                swatch = read(SHIPPED / "gallery" / f"{name}-swatch.jpg")
+                cells += [Cell(resize_rows(swatch.rgb, (96, 96)), name), Cell(model.paint(Picture(image), swatch).rgb)]
+            rows.append(cells)
+    return contact_sheet(rows, side)
+
+
+def enlarged(size: int = 1920, side: int = 480) -> Picture:
+    """A proof, strokes of one size in pixels, a part of that as it is, and the proof enlarged."""
+    rows = []
+    for photo_name, network, style in ENLARGED:
+        image = read(EXAMPLES / "photos" / f"{photo_name}.jpg").rgb
+        image = resize_rows(image, fit_long_side((image.shape[0], image.shape[1]), size, upscale=True))
+        given = style if network == "gallery" else SHIPPED / "gallery" / f"{style}-swatch.jpg"
+        model = impasto.load(network)
+        ways = ({"size": PROOF}, {"style_scale": 1}, {"style_scale": "100%"})
+        proof, fine, large = (model.paint(Picture(image), given, **how).rgb for how in ways)
+        high, wide = (slice(3 * length // 8, 5 * length // 8) for length in fine.shape[:2])
+        labels = (
+            f"{network}, {style}: {PROOF} px",
+            f"{size} px, --style-scale 1",
+            "a quarter of its width, pixel by pixel",
+            f"{size} px, --style-scale 100%",
+        )
+        rows.append([Cell(*cell) for cell in zip((proof, fine, fine[high, wide], large), labels, strict=True)])
+    return contact_sheet(rows, side)
+
+
 def seen(image: Tensor, size: int) -> Tensor:
     return resize(image, fit_long_side((image.shape[2], image.shape[3]), size))
+
+
+SHEETS = {
+    "look/sizes": every_size, "look/grounds": grounds, "models/universal": any_style, "models/large": enlarged
+}  # fmt: skip
 
 
 def main() -> None:
@@ -109,12 +161,12 @@ def main() -> None:
     p.add_argument("--judges", nargs="+", default=["vgg16_dev"])
     p.add_argument("--save", type=Path, help="keep the paintings there")
     p.add_argument(
-        "--sheets", type=Path, help="draw the sheets of docs/look.md there, of the example photos, and no more"
+        "--sheets", type=Path, help="draw the sheets of docs/look.md and docs/models there (docs), and no more"
     )
     o = p.parse_args()
     if o.sheets is not None:
-        for name, sheet in (("sizes", every_size()), ("grounds", grounds())):
-            write(sheet, o.sheets / f"{name}.jpg", force=True, quality=85)
+        for name, draw in SHEETS.items():
+            write(draw(), o.sheets / f"{name}.jpg", force=True, quality=85)
         return
     need_shared()
     reuse_large_blocks()
