@@ -107,7 +107,7 @@ def grounds(size: int = 512, side: int = 230) -> Picture:
     return contact_sheet(rows, side)
 
 
-def any_style(size: int = 512, side: int = 240) -> Picture:
+def any_style(size: int = 512, side: int = 300) -> Picture:
     """Two photos in the manner of eight swatches, whose own pictures `universal` has not seen in training."""
     model, rows = impasto.load("universal"), []
     for photo_name in ("astronaut", "chelsea"):
@@ -117,7 +117,7 @@ def any_style(size: int = 512, side: int = 240) -> Picture:
             cells = []
             for name in names:
                 swatch = read(SHIPPED / "gallery" / f"{name}-swatch.jpg")
-                cells += [Cell(resize_rows(swatch.rgb, (96, 96)), name), Cell(model.paint(Picture(image), swatch).rgb)]
+                cells += [Cell(resize_rows(swatch.rgb, (120, 120)), name), Cell(model.paint(Picture(image), swatch).rgb)]
             rows.append(cells)
     return contact_sheet(rows, side)
 
