@@ -1,7 +1,7 @@
 """The one-way order of imports, read from the sources without running them.
 
-``errors, types <- files <- imaging, core <- networks, optimize, tiling <- stylizer <- training, evaluation, lab, batch
-<- cli``; parts that do not exist yet have their places as well. Torch is for core and what follows: imaging knows none.
+``errors, fields, types <- files <- imaging, core <- networks, optimize, tiling <- stylizer, light <- training,
+evaluation, lab, export, video, batch, bulk <- studio, cli``. Torch is for core and what follows: imaging knows none.
 """
 
 from __future__ import annotations

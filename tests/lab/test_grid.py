@@ -33,6 +33,15 @@ def test_every_combination_is_a_cell(folder: Path) -> None:
     assert len({cell.key for cell in found.cells}) == 6
 
 
+def test_paths_are_meant_from_the_grids_folder_and_names_stay(folder: Path) -> None:
+    text = TRAIN.replace("johnson", "universal") + 'begin_with = "gallery"\nbegin_style = ["list.tsv"]\n'
+    (cell,) = grid(text + 'second_backbone = ["vgg16", "eyes.safetensors"]\n[axes]\nsteps = [3]\n').cells
+    assert cell.values["begin_with"] == "gallery"
+    assert cell.values["begin_style"] == [str(folder / "list.tsv")]
+    assert cell.values["second_backbone"] == ["vgg16", str(folder / "eyes.safetensors")]
+    assert train_settings("universal", cell.values).values()["begin_style"] == (str(folder / "list.tsv"),)
+
+
 def test_cells_one_by_one() -> None:
     found = grid(BASE + '[[cells]]\nname = "a"\nsize = 64\n[[cells]]\nstyle = "wave.png"\n')
     assert [cell.name for cell in found.cells] == ["a", "2"]

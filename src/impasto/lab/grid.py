@@ -32,8 +32,10 @@ from typing import Any
 from impasto.core.backbones import BACKBONES
 from impasto.errors import DataError, ImpastoError, nearest
 from impasto.files import sha256
+from impasto.networks.shipped import MODELS
 from impasto.optimize.presets import DEFAULT_PRESET, OptimizeSettings, preset
 from impasto.stylizer.request import parse_layers
+from impasto.training.recipe import PLACES as TRAINING_PLACES
 from impasto.training.settings import FAMILIES, TrainSettings, settings_class
 
 __all__ = ["OPTIMIZE", "Cell", "Grid", "optimize_settings", "read_grid", "shown_value", "train_settings"]
@@ -42,7 +44,7 @@ OPTIMIZE = "optimize"
 METHODS = (OPTIMIZE, *FAMILIES)
 HOW = ("backbone_input", "device", "precision", "upscale")  # options of a request
 TOP = ("method", "judge", "settings", "axes", "cells")
-PLACES = ("photo", "photos", "style", "backbone", "encoder", "model")  # keys that hold paths
+PLACES = {"photo", *TRAINING_PLACES}  # keys that hold paths
 SIZE = 512  # px at which a trained network paints the photo, where `size` is left out
 
 
@@ -208,11 +210,11 @@ def _digests(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _anchored(key: str, value: Any, folder: Path) -> Any:
-    """Paths are meant from the grid's own folder; names of backbones stay names."""
+    """Paths are meant from the grid's own folder; names of backbones and of shipped networks stay names."""
     if key not in PLACES:
         return value
     if isinstance(value, list):
         return [_anchored(key, one, folder) for one in value]
-    if not isinstance(value, str) or value in BACKBONES:
+    if not isinstance(value, str) or not value or value in BACKBONES or value in MODELS:
         return value
     return str((folder / Path(value).expanduser()).resolve())

@@ -13,7 +13,7 @@ from impasto.errors import DataError, OptionError, load_library
 from impasto.networks.shipped import MODELS, find_model
 from impasto.training.settings import EXCLUSIVE, TrainSettings, settings_class
 
-__all__ = ["changes", "fill", "from_table", "inherited", "read_recipe", "to_table", "to_toml"]
+__all__ = ["PLACES", "changes", "fill", "from_table", "inherited", "read_recipe", "to_table", "to_toml"]
 
 PLACES = (
     "photos",
