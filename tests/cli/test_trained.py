@@ -251,6 +251,20 @@ def test_a_folder_of_photos(photo: Path, two_styles: Path, tmp_path: Path) -> No
     assert again.output.count("exists already") == 2
 
 
+def test_what_is_wrong_for_all_photos_is_told_once(photo: Path, two_styles: Path) -> None:
+    Image.open(photo).save(photo.with_name("other.png"))
+    arguments = ["stylize", str(photo.with_name("*.png")), "-o", str(photo.with_name("out"))]
+    done = runner.invoke(app, [*arguments, "-s", "grate-wave"])  # known before anything is painted
+    assert done.exit_code == 2, done.output
+    assert done.output.count("error: ") == done.output.count("did you mean 'great-wave'?") == 1
+    assert "photos are painted" not in done.output
+    done = runner.invoke(app, [*arguments, "--model", str(two_styles), "-s", "nosuch"])  # by the network alone
+    assert done.exit_code == 1, done.output
+    assert "0 of 2 photos are painted" in done.output
+    assert done.output.count("error: ") == 1
+    assert done.output.rstrip().endswith("(2 photos)")
+
+
 def test_what_fails_is_told_at_the_end_and_the_others_are_painted(photo: Path, two_styles: Path) -> None:
     photo.with_name("bad.png").write_bytes(b"no picture")
     arguments = ["stylize", str(photo.with_name("*.png")), "--model", str(two_styles), "-s", "wave"]

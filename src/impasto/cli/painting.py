@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -70,8 +71,14 @@ class Painter:
                 show_note(sentence)
 
     def many(self, photos: Sequence[str], folder: str, jobs: int) -> None:
-        """Paint all photos into a folder; what fails is told at the end, and stops no other."""
+        """Paint all photos into a folder; what fails is told at the end, and stops no other.
+
+        What is wrong for every photo is told once, before anything is painted.
+        """
+        from impasto.stylizer.route import route
+
         works = gather(photos, folder)
+        route(self.request)
         self.engine.pictures = len(works)
         failed: list[Done] = []
         done = 0
@@ -88,8 +95,8 @@ class Painter:
                 show_note(f"stopped: {done - len(failed)} of {len(works)} photos are painted")
                 raise typer.Exit(130) from None
         show_note(f"{len(works) - len(failed)} of {len(works)} photos are painted, in {folder}")
-        for record in failed:
-            show_error(record.reason)
+        for reason, count in Counter(record.reason for record in failed).items():
+            show_error(reason if count == 1 else f"{reason} ({count} photos)")
         if failed:
             raise typer.Exit(1)
 
