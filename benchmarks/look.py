@@ -117,7 +117,10 @@ def any_style(size: int = 512, side: int = 300) -> Picture:
             cells = []
             for name in names:
                 swatch = read(SHIPPED / "gallery" / f"{name}-swatch.jpg")
-                cells += [Cell(resize_rows(swatch.rgb, (120, 120)), name), Cell(model.paint(Picture(image), swatch).rgb)]
+                cells += [
+                    Cell(resize_rows(swatch.rgb, (120, 120)), name),
+                    Cell(model.paint(Picture(image), swatch).rgb),
+                ]
             rows.append(cells)
     return contact_sheet(rows, side)
 
