@@ -148,16 +148,18 @@ def test_what_is_no_picture_is_told_and_the_one_before_stays(studio: Studio, pho
 
 def test_the_camera_is_painted(studio: Studio, photo: Path) -> None:
     studio.open(photo)
+    studio.page.evaluate(
+        """() => {
+            window.shown = [];
+            const view = document.getElementById("view");
+            const look = () => window.shown.push(view.width);
+            new MutationObserver(look).observe(view, { attributes: true, attributeFilter: ["width"] });
+        }"""
+    )
     studio.page.get_by_role("button", name="Live camera").click()
-    view = studio.page.locator("#view")
-    view.wait_for()
-    widths = set()
-    for _ in range(40):
-        studio.page.wait_for_timeout(250)
-        widths.add(view.evaluate("canvas => canvas.width"))
-        if len(widths) > 1:  # as it came, and as the first frames were painted
-            break
-    assert len(widths) > 1
+    studio.page.locator("#view").wait_for()
+    studio.page.wait_for_function("() => window.shown.length > 3")  # one frame after another
+    assert studio.page.evaluate("() => window.shown[0]") == 320  # as it begins on every device
     assert studio.page.is_disabled("#png")
     studio.page.get_by_role("button", name="Keep this picture").click()
     studio.painted()
