@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import struct
 from dataclasses import replace
 from fractions import Fraction
@@ -19,8 +20,9 @@ from impasto.errors import ImageError, OptionError, OutputError
 from impasto.video.animated_writing import AnimationWriter, PicturesWriter
 from impasto.video.codecs import codec_for, output_kind
 from impasto.video.colours import upright
-from impasto.video.film import FilmFacts, Sound, parse_time
+from impasto.video.film import FilmFacts, Frame, Sound, parse_time
 from impasto.video.reading import open_film
+from impasto.video.threads import REAL_TIME, scheduled_as_before
 from impasto.video.writing import AvWriter
 
 from .film_samples import SIZE, asked, make_film, ramp, tone
@@ -79,6 +81,34 @@ def test_other_codecs_keep_frame_times_and_colours(tmp_path: Path, capfd: Any, c
     with open_film(tmp_path / f"b{suffix}") as film:
         back = [frame.rgb for frame in film.frames()]
     assert max(apart(one, other) for one, other in zip(back, frames, strict=True)) < 2
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="Linux alone tells how threads are scheduled")
+@pytest.mark.parametrize("codec", ["av1", "h264", "hevc", "vp9"])
+def test_no_encoder_makes_us_real_time(tmp_path: Path, codec: str) -> None:
+    """As root SVT-AV1 does so, for good, and whatever is started later takes all of the processor."""
+    before = os.sched_getscheduler(0)
+    assert before not in REAL_TIME
+    facts = FilmFacts("a.mkv", (64, 96), Fraction(1, 25), Fraction(25))
+    with AvWriter(tmp_path / "a.mkv", facts, *codec_for("a.mkv", codec, None)) as writer:
+        for number in range(3):
+            writer.write(Frame(np.full((64, 96, 3), 40 * number, np.uint8), number, 1))
+            threads = [int(path.name) for path in Path("/proc/self/task").iterdir()]
+            assert not {os.sched_getscheduler(thread) for thread in threads} & REAL_TIME
+        writer.finish()
+    assert os.sched_getscheduler(0) == before
+
+
+def test_scheduling_is_given_back() -> None:
+    if not REAL_TIME:
+        pytest.skip("Linux alone tells how threads are scheduled")
+    before = os.sched_getscheduler(0)
+    with scheduled_as_before():
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        except PermissionError:
+            pytest.skip("only root may be scheduled in real time")
+    assert os.sched_getscheduler(0) == before
 
 
 def test_2997_and_a_start_that_is_not_zero(tmp_path: Path) -> None:

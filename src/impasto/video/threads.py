@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 
-__all__ = ["ahead", "side_by_side"]
+__all__ = ["REAL_TIME", "ahead", "scheduled_as_before", "side_by_side"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 AHEAD: Final = 1  # frames, with what is between them
 FINISHED: Final = 2  # by several threads before they are asked for: without, they wait for whoever asks
 NAME: Final = "impasto-film"
+REAL_TIME: Final = {getattr(os, name) for name in ("SCHED_FIFO", "SCHED_RR") if hasattr(os, name)}
 _END: Final = object()
 LATER: Final = 0.1  # seconds after which a thread that waits looks whether it is still wanted
+
+
+@contextmanager
+def scheduled_as_before() -> Iterator[None]:
+    """Give this thread, and those that begin meanwhile, the scheduling back that this one had.
+
+    Where it may, as root, SVT-AV1 makes its threads real-time ones, and with them for good the one that opens it, and
+    so all programs that this starts: nothing else gets the processor then (findings/svt-av1-real-time.sh).
+    """
+    if not hasattr(os, "sched_getscheduler"):  # Linux alone
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if policy not in REAL_TIME:
+            for thread in map(int, os.listdir("/proc/self/task")):  # noqa: PTH208  numbers, not paths
+                with suppress(OSError):  # it has ended
+                    if os.sched_getscheduler(thread) in REAL_TIME:
+                        os.sched_setscheduler(thread, policy, parameters)
 
 
 def side_by_side(

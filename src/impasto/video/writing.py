@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from impasto.video.codecs import CODECS, CONTAINERS, Codec
 from impasto.video.colours import Converter
 from impasto.video.film import Bytes, FilmFacts, Frame, Sound, load_av
 from impasto.video.film_recipe import add_recipe
+from impasto.video.threads import scheduled_as_before
 
 __all__ = ["AvWriter", "FilmWriter"]
 
@@ -128,7 +130,7 @@ class AvWriter(FilmWriter):
             self._durations[frame.pts] = frame.duration
             if len(self._durations) > WAITING:
                 del self._durations[next(iter(self._durations))]
-        self._mux(self._stream.encode(coded))
+        self._encode(coded)
 
     def sound(self, sound: Sound) -> None:
         """See `FilmWriter`."""
@@ -137,7 +139,7 @@ class AvWriter(FilmWriter):
 
     def finish(self) -> None:
         """See `FilmWriter`."""
-        self._mux(self._stream.encode(None))
+        self._encode(None)
         self._end()
 
     def close(self) -> None:
@@ -185,6 +187,12 @@ class AvWriter(FilmWriter):
         if facts.pixel != 1:
             context.sample_aspect_ratio = facts.pixel
         return stream
+
+    def _encode(self, frame: Any) -> None:
+        """A frame, or None at the end; the first opens the encoder."""
+        with nullcontext() if self._stream.codec_context.is_open else scheduled_as_before():
+            packets = self._stream.encode(frame)
+        self._mux(packets)
 
     def _mux(self, packets: Any) -> None:
         for packet in packets:
