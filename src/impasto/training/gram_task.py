@@ -156,7 +156,7 @@ class GramTask(Task):
         return judge.objective(painted, batch.photos, *wanted, counts=counts)
 
     def _painted(self, paint: Paint, batch: Batch) -> Tensor:
-        photos = _seen(batch)
+        photos = batch.given
         return paint(photos, self._mix(batch.styles)) if self.network.styles else paint(photos)
 
     def _mix(self, numbers: Tensor) -> Tensor:
@@ -212,7 +212,7 @@ class TeacherTask(GramTask):
         """Paint each photo in its style, and let the teacher do the same."""
         painted = self._painted(paint, batch)
         with torch.no_grad():
-            wanted = self.teacher(_seen(batch), self.known[batch.styles])
+            wanted = self.teacher(batch.given, self.known[batch.styles])
         return distillation(painted, wanted)
 
 
@@ -227,10 +227,6 @@ def _styled_model(name: str, can: str) -> tuple[Network, StyledNetwork, dict[str
     if (styled := as_styled(network)) is None:
         raise OptionError(f"{name}: is of method {network.METHOD}, and only multistyle and brisk {can}")
     return network, styled, about, sha256(path)
-
-
-def _seen(batch: Batch) -> Tensor:
-    return batch.photos if batch.seen is None else batch.seen
 
 
 def _begin_styles(network: Network, sources: list[StyleSource]) -> None:

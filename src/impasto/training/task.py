@@ -52,6 +52,11 @@ class Batch:
     turn: int = 0
     seen: Tensor | None = None
 
+    @property
+    def given(self) -> Tensor:
+        """What the network is to paint."""
+        return self.photos if self.seen is None else self.seen
+
 
 @dataclass(frozen=True)
 class Shard:

@@ -197,7 +197,7 @@ class UniversalTask(AnyStyleTask):
 
     def terms(self, paint: Paint, batch: Batch) -> Terms:
         """Paint each photo in its style and compare, with the teacher's painting where there is one."""
-        photos = batch.photos if batch.seen is None else batch.seen
+        photos = batch.given
         if self.teacher is not None:
             signature = self.network.signature(batch.styles)
             painted = paint(photos, signature)
