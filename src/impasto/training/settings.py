@@ -203,7 +203,26 @@ class JohnsonSettings(GramSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiStyleSettings(GramSettings):
+class ManyStylesSettings(GramSettings):
+    """Gram matrices of many styles, which should all count, in large forms as well, and where a photo is flat."""
+
+    style_shares: bool = option(
+        False, "Count each style's loss as a share of what a photo as it is has, in each backbone: all count alike."
+    )
+    style_coarse: float = option(
+        0.0, "What the style at half its size counts beside it, for larger forms; 1: as much.", least=0
+    )
+    ground: float = option(
+        0.0,
+        "Strength, at most, of noise under every other photo where it is flat; the painting is held to the photo "
+        "without it.",
+        least=0,
+        most=1,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiStyleSettings(ManyStylesSettings):
     """N styles in one network, Dumoulin's (`johnson`, which is `multistyle` on disk) or ours (`brisk`)."""
 
     FAMILY: ClassVar[str] = "multistyle"
@@ -238,19 +257,6 @@ class MultiStyleSettings(GramSettings):
     )
     other_backbone_input: Literal["torchvision", "caffe", "none"] | None = option(
         None, "Input normalisation of the other backbones' files, if those do not tell."
-    )
-    style_shares: bool = option(
-        False, "Count each style's loss as a share of what a photo as it is has, in each backbone: all count alike."
-    )
-    style_coarse: float = option(
-        0.0, "What the style at half its size counts beside it, for larger forms; 1: as much.", least=0
-    )
-    ground: float = option(
-        0.0,
-        "Strength, at most, of noise under every other photo where it is flat; the painting is held to the photo "
-        "without it.",
-        least=0,
-        most=1,
     )
 
     def __post_init__(self) -> None:
@@ -321,7 +327,7 @@ class AdaINSettings(TrainSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class UniversalSettings(GramSettings):
+class UniversalSettings(ManyStylesSettings):
     """Any style by a network that looks at the style once; ours, after Ghiasi et al. 2017.
 
     Style pictures are cut and scaled like photos; `style_size` is for those of `begin_style` alone.
@@ -375,20 +381,6 @@ class UniversalSettings(GramSettings):
     )
     parts: int | None = option(None, "Principal components of a style that count; 160 unless given.", least=1)
     hidden: int | None = option(None, "Numbers in which a style is summed up; 256 unless given.", least=1)
-
-    style_shares: bool = option(
-        False, "Count each style's loss as a share of what a photo as it is has, in each backbone: all count alike."
-    )
-    style_coarse: float = option(
-        0.0, "What the style at half its size counts beside it, for larger forms; 1: as much.", least=0
-    )
-    ground: float = option(
-        0.0,
-        "Strength, at most, of noise under every other photo where it is flat; the painting is held to the photo "
-        "without it.",
-        least=0,
-        most=1,
-    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
