@@ -129,8 +129,10 @@ def pad_to_multiple(image: Tensor, multiple: int, smallest: int) -> Tensor:
         h, w = image.shape[-2:]
         down, right = min(height - h, max(h - 1, 1)), min(width - w, max(w - 1, 1))
         # A single row has no other to mirror: it repeats.
-        image = F.pad(image, (0, 0, 0, down), mode="reflect" if down < h else "replicate")
-        image = F.pad(image, (0, right, 0, 0), mode="reflect" if right < w else "replicate")
+        if down:
+            image = F.pad(image, (0, 0, 0, down), mode="reflect" if down < h else "replicate")
+        if right:
+            image = F.pad(image, (0, right, 0, 0), mode="reflect" if right < w else "replicate")
     return image
 
 

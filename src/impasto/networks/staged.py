@@ -32,6 +32,7 @@ from impasto.networks.pixel_shuffle import depth_to_space, space_to_depth
 
 __all__ = ["Norm", "Output", "ResidualBlock", "Stage", "StagedNetwork", "check_size", "run_stages"]
 
+ROWS = 64  # of a picture that are brought to another type at a time, without a whole one in between
 Norm = InstanceNorm | ConditionalInstanceNorm
 Output = Literal["sigmoid", "linear", "tanh"]
 """How the last stage's values become colours."""
@@ -92,6 +93,10 @@ class Stage:
 
     def convolve(self, x: Tensor, border: int = 0) -> Tensor:
         """Everything before the statistics, (B, C, h, w) -> (B, C', h', w'); x may have its `border` already."""
+        return self.shuffled(self.convolve_alone(x, border))
+
+    def convolve_alone(self, x: Tensor, border: int = 0) -> Tensor:
+        """As `convolve`, but for `shuffled`, before which nobody needs x any more."""
         if self.extend:
             x = F.pad(x, (self.extend,) * 4, mode="reflect")
         if self.unshuffle > 1:
@@ -102,8 +107,10 @@ class Stage:
             x = self.conv.upsampled(x, self.upsample)
         else:
             x = self.conv.conv2d(x) if border else self.conv(x)
-        if self.relu_first:
-            x = F.relu(x)
+        return F.relu(x) if self.relu_first else x
+
+    def shuffled(self, x: Tensor) -> Tensor:
+        """What the convolution gives, its channels brought to where they belong."""
         return depth_to_space(x, self.shuffle) if self.shuffle > 1 else x
 
     def finish(self, x: Tensor, mix: Tensor | None, kept: Tensor | None, border: int = 0) -> Tensor:
@@ -133,8 +140,11 @@ def run_stages(stages: Sequence[Stage], x: Tensor, mix: Tensor | None = None) ->
             kept = x[:, :, border : x.shape[2] - border, border : x.shape[3] - border]
         last = i + 1 == len(stages) or torch.is_grad_enabled()
         after = 0 if last else stages[i + 1].border
-        x = stage.finish(stage.convolve(x, border), mix, kept if stage.closes else None, after)
-        border = after
+        # Step by step, so that nothing lives longer than it is needed.
+        x = stage.convolve_alone(x, border)
+        x = stage.shuffled(x)
+        x = stage.finish(x, mix, kept if stage.closes else None, after)
+        kept, border = None if stage.closes else kept, after
     return x
 
 
@@ -206,11 +216,22 @@ class StagedNetwork(nn.Module, ABC):
         """
         weight = self.stages()[0].conv.conv2d.weight
         mean = sum_colours(image) / (image.shape[2] * image.shape[3]) if mean is None else mean
-        centred = less_colours(image, (mean * 255).round() / 255)
-        return (centred * self.INPUT_SCALE if self.INPUT_SCALE != 1 else centred).to(working_dtype(weight))
+        colours, dtype = (mean * 255).round() / 255, working_dtype(weight)
+        if dtype == image.dtype or image.requires_grad or image.device.type != "cpu":
+            return self._centred(image, colours).to(dtype)
+        found = torch.empty_like(image, dtype=dtype, memory_format=torch.channels_last)
+        for part, rows in zip(torch.split(found, ROWS, 2), torch.split(image, ROWS, 2), strict=True):
+            part.copy_(self._centred(rows, colours))
+        return found
+
+    def _centred(self, image: Tensor, colours: Tensor) -> Tensor:
+        centred = less_colours(image, colours)
+        return centred * self.INPUT_SCALE if self.INPUT_SCALE != 1 else centred
 
     def paint(self, image: Tensor, mix: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) float32 in [0, 1], any size -> the same, painted."""
-        padded = pad_to_multiple(image, self.STRIDE, self.SMALLEST)
-        features = run_stages(self.stages(), self.centre(padded), mix)
-        return self.to_picture(features, padded, mix)[..., : image.shape[-2], : image.shape[-1]]
+        height, width = image.shape[-2:]
+        features = run_stages(self.stages(), self.centre(pad_to_multiple(image, self.STRIDE, self.SMALLEST)), mix)
+        # Padded once more, if at all, or a copy of the photo would stay in memory all the while.
+        seen = image if features.shape[-1] == width else pad_to_multiple(image, self.STRIDE, self.SMALLEST)
+        return self.to_picture(features[..., : seen.shape[-2], :], seen, mix)[..., :height, :width]

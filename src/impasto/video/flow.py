@@ -14,7 +14,17 @@ from numpy.typing import NDArray
 
 from impasto.video.film import Bytes, load_cv2
 
-__all__ = ["Flow", "FlowFinder", "consistent", "doubled", "motion_edges", "on_one_thread", "warp", "warp_doubled"]
+__all__ = [
+    "HALFWAY",
+    "Flow",
+    "FlowFinder",
+    "consistent",
+    "doubled",
+    "motion_edges",
+    "on_one_thread",
+    "warp",
+    "warp_doubled",
+]
 
 Floats = NDArray[np.float32]
 CUT: Final = 0.8  # of the pixels that the check refuses: a cut refuses 90 to 100 %, movement at most 66
@@ -291,11 +301,14 @@ def doubled(picture: Bytes) -> Bytes:
     return found
 
 
-def warp_doubled(picture: Bytes, back: Floats, *, top: int = 0) -> Bytes:
-    """As `warp`, of what `doubled` gave: so fine that it can be done again and again."""
+def warp_doubled(picture: Bytes, back: Floats, *, down: int = 0) -> Bytes:
+    """As `warp`, of what `doubled` gave, or of some rows of that: so fine that it can be done again and again.
+
+    `back` is of rows of which the first lies so many rows further down than `picture` begins.
+    """
     cv2, (height, width) = load_cv2(), back.shape[:2]
     there = cv2.addWeighted(back, 2, _grid((height, width)), 2, 0)
-    there = cv2.add(there, (0, 2 * top, 0, 0)) if top else there
+    there = cv2.add(there, (0, down, 0, 0)) if down else there
     found: Bytes = cv2.remap(picture, there, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return found
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections import deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from impasto.core.threads import usable_cores
 from impasto.video.film import Bytes, as_bytes, load_cv2
-from impasto.video.flow import Flow, doubled, warp, warp_doubled
+from impasto.video.flow import HALFWAY, Flow, doubled, warp, warp_doubled
 from impasto.video.following import Followed, Seen
 from impasto.video.past import Past
+from impasto.video.threads import side_by_side
 
 __all__ = ["KEPT", "Carried", "Steadier"]
 
@@ -36,8 +38,9 @@ SHARE: Final = 0.8  # of what detail lacks, in logarithms: a little less than al
 FAINT: Final = 0.25  # of 255
 SLIGHT: Final = 1e-3
 ROWS: Final = 64  # that are worked on at a time: they stay in the processor's cache
-LARGE: Final = 500_000  # pixels from which on two threads join them
+LARGE: Final = 500_000  # pixels of a picture from which on two threads join its rows, and less is kept
 MARGIN: Final = 4  # rows around them that decide on what is detail
+AROUND: Final = 2  # rows beside a place that decide on what is interpolated there
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,7 @@ class Carried:
 
 
 class _Stretch:
-    """What is carried from an anchor to the next: it goes over from `begin` to `end`, both `doubled`.
+    """What is carried from an anchor to the next: it goes over from the one painting to another.
 
     Args:
         painting: of the anchor, as it was given back, (h, w, 3).
@@ -65,22 +68,41 @@ class _Stretch:
     def __init__(self, painting: Bytes, fresh: Bytes, number: int = 0) -> None:
         self.painting, self.fresh, self.number = painting, fresh, number
 
-    @functools.cached_property
-    def begin(self) -> Bytes:
-        """What was given back."""
-        return doubled(self.painting)
+    def rows(self, first: int, last: int, passed: float) -> Bytes:
+        """Rows of what is carried when so much of the way is gone, `doubled`: the mean of both ends."""
+        passed = 0 if self.fresh is self.painting else passed
+        if self._large:
+            above, below = max(0, first - HALFWAY), min(len(self.painting), last + HALFWAY)
+            found = doubled(_between(self.painting[above:below], self._end[above:below], passed))
+            return found[2 * (first - above) : 2 * (last - above)]
+        begin, end = self._doubled
+        return _between(begin[2 * first : 2 * last], end[2 * first : 2 * last], passed)
+
+    def lay_ready(self) -> None:
+        """Make what `rows` needs, before several threads ask for it."""
+        _ = self._end if self._large else self._doubled
+
+    @property
+    def _large(self) -> bool:
+        """Whether pictures of twice the size are not to be kept: of 1080p that would be 50 MB."""
+        return _is_large(self.painting)
 
     @functools.cached_property
-    def end(self) -> Bytes:
-        """The same, but for a part that is as the painter had it."""
+    def _doubled(self) -> tuple[Bytes, Bytes]:
+        begin = doubled(self.painting)
+        return begin, begin if self._end is self.painting else doubled(self._end)
+
+    @functools.cached_property
+    def _end(self) -> Bytes:
+        """The painting, but for a part that is as the painter had it."""
         if self.fresh is self.painting:
-            return self.begin
+            return self.painting
         cv2, (height, width) = load_cv2(), self.painting.shape[:2]
         found, patches = np.empty_like(self.painting), _patches(height, width, self.number % PARTS)
         for rows in _parts(height):
             share = patches[rows] * np.float32(1 / 255)
             cv2.blendLinear(self.fresh[rows], self.painting[rows], share, 1 - share, dst=found[rows])
-        return doubled(found)
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +123,14 @@ class _Anchor:
         """The same, seen from the next frame, whose flow this is."""
         return replace(self, age=self.age + 1, way=flow if self.way is None else flow.then(self.way))
 
-    def picture(self) -> Bytes:
-        """What is carried to this frame, `doubled`."""
-        passed = min(1.0, self.age / EVERY)
-        passed *= passed * (3 - 2 * passed)
-        found: Bytes = load_cv2().addWeighted(self.stretch.begin, 1 - passed, self.stretch.end, passed, 0)
-        return found
+    def carried(self, way: Floats, top: int) -> Bytes:
+        """What is carried to the rows of a frame from `top` on, whose way back to the anchor this is, (n, W, 3)."""
+        passed, height, down = min(1.0, self.age / EVERY), len(self.stretch.painting), way[:, :, 1]
+        # Only the rows that are looked at are made.
+        first = min(max(0, top + math.floor(down.min()) - AROUND), height - 1)
+        last = min(max(first + 1, top + len(way) + math.ceil(down.max()) + AROUND), height)
+        part = self.stretch.rows(first, last, passed * passed * (3 - 2 * passed))
+        return warp_doubled(part, way, down=2 * (top - first))
 
 
 class Steadier:
@@ -185,8 +209,7 @@ class Steadier:
             return None
         one = _weighed(one, self._shown.shape)
         anchor = self._seen_from(one)
-        picture = None if anchor is None else anchor.picture()
-        painting, trust = self._before(self._shown, anchor, picture, one, 0, len(self._shown))
+        painting, trust = self._before(self._shown, anchor, one, 0, len(self._shown))
         painting /= 255
         return Carried(painting.clip(0, 1, out=painting), trust)
 
@@ -202,13 +225,13 @@ class Steadier:
         return self._anchor.before(one.flow)
 
     def _before(
-        self, last: Bytes, anchor: _Anchor | None, picture: Bytes | None, one: Followed, top: int, bottom: int
+        self, last: Bytes, anchor: _Anchor | None, one: Followed, top: int, bottom: int
     ) -> tuple[Floats, Floats]:
         """Some rows of what was painted before, where it is in this frame, (n, W, 3), and its trust, (n, W).
 
         Args:
             last: the painting before.
-            anchor, picture: seen from this frame, and what is carried of it.
+            anchor: seen from this frame.
             one: the frame.
             top, bottom: the rows.
         """
@@ -217,9 +240,9 @@ class Steadier:
         size, rows = (last.shape[0], last.shape[1]), (top, bottom)
         there, left, right = None, 0, last.shape[1]
         trust = one.flow.trust_of(size, rows, (left, right))
-        if anchor is not None and anchor.way is not None and picture is not None:
+        if anchor is not None and anchor.way is not None:
             way, held = anchor.way.rows(size, top, bottom)
-            there = warp_doubled(picture, way, top=top).astype(np.float32)
+            there = anchor.carried(way, top).astype(np.float32)
             gaps = np.flatnonzero(held.min(0) < 1)
             left, right = (int(gaps[0]), int(gaps[-1]) + 1) if len(gaps) else (0, 0)
         before: Floats = np.empty((bottom - top, 0, 3), np.float32)  # what `there` does not show
@@ -253,27 +276,39 @@ class Steadier:
 
         Strokes that lie differently from frame to frame grow faint in a mean.
         """
-        cv2, (height, width) = load_cv2(), painted.shape[:2]
-        picture = None if anchor is None else anchor.picture()
-        joined, greys = np.empty(painted.shape, np.float32), np.empty((2, height, width), np.float32)
+        if anchor is not None:
+            anchor.stretch.lay_ready()
 
-        def join(rows: slice) -> None:
+        def join(rows: slice) -> _Part:
             here = painted[rows].astype(np.float32)
-            before, trust = self._before(last, anchor, picture, one, rows.start, rows.stop)
-            joined[rows] = _towards(before, here, self.kept * trust)
-            for grey, part in zip(greys, (here, joined[rows]), strict=True):
-                cv2.cvtColor(part, cv2.COLOR_RGB2GRAY, dst=grey[rows])
+            before, trust = self._before(last, anchor, one, rows.start, rows.stop)
+            joined = _towards(before, here, self.kept * trust)
+            return _Part(joined, _detail(here), _detail(joined))
 
-        if height * width < LARGE:
-            for rows in _parts(height):
-                join(rows)
-        else:  # painting leaves time for two
-            with ThreadPoolExecutor(min(2, usable_cores())) as pool:
-                deque(pool.map(join, _parts(height)), maxlen=0)
-        wanted, found = (_strength(grey) + FAINT for grey in greys)
-        softer = 1 - ((wanted / found) ** SHARE).clip(*CRISPER)
-        _soften(joined, cv2.resize(softer, (width, height), interpolation=cv2.INTER_LINEAR, dst=greys[0]))
-        return as_bytes(joined, 1)
+        parts = _parts(len(painted))
+        if not _is_large(painted):
+            return np.concatenate(list(_crisped(map(join, parts))))
+        # Painting leaves time for two.
+        with closing(side_by_side(parts, join, min(2, usable_cores()))) as pairs:
+            return np.concatenate(list(_crisped(part for _, part in pairs)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Some rows of a painting.
+
+    Attributes:
+        rows: (n, w, 3) in [0, 255].
+        wanted, found: `_detail` as it is to be, and as it is.
+    """
+
+    rows: Floats
+    wanted: Floats
+    found: Floats
+
+    def empty(self) -> _Part:
+        """None of these rows."""
+        return _Part(self.rows[:0], self.wanted[:0], self.found[:0])
 
 
 @functools.lru_cache(maxsize=2)
@@ -311,6 +346,19 @@ def _has_past(one: Followed) -> bool:
     return one.flow is not None and (not one.flow.cut or bool(one.older))
 
 
+def _between(one: Bytes, other: Bytes, share: float) -> Bytes:
+    """Their mean, in which the other has this share."""
+    if share == 0:
+        return one
+    found: Bytes = load_cv2().addWeighted(one, 1 - share, other, share, 0)
+    return found
+
+
+def _is_large(picture: Bytes) -> bool:
+    pixels: int = picture.size // 3
+    return pixels >= LARGE
+
+
 def _parts(height: int) -> Iterator[slice]:
     return (slice(top, min(top + ROWS, height)) for top in range(0, height, ROWS))
 
@@ -326,20 +374,45 @@ def _towards(there: Floats, here: Floats, share: Floats) -> Floats:
     return moved
 
 
-def _soften(picture: Floats, share: Floats) -> None:
-    """Take a share (h, w) of its detail from a picture (h, w, 3) in [0, 255], in place; below 0 it is given more."""
-    cv2, before = load_cv2(), picture[:0]  # the rows above a part, as they were
-    for rows in _parts(len(picture)):
-        above = len(before)
-        around = np.concatenate([before, picture[rows.start : rows.stop + MARGIN]])
-        before = picture[max(0, rows.stop - MARGIN) : rows.stop].copy()
-        soft = cv2.GaussianBlur(around, (0, 0), DETAIL)[above : above + rows.stop - rows.start]
-        _towards(soft, picture[rows], share[rows]).clip(0, 255, out=picture[rows])
+def _crisped(parts: Iterable[_Part]) -> Iterator[Bytes]:
+    """Parts of a picture, one below the other, with detail as strong as it is to be."""
+    cv2 = load_cv2()
+    for above, here, below in _with_neighbours(parts):
+        first, least = len(above.rows), len(above.wanted)
+        rows = np.concatenate([above.rows, here.rows, below.rows[:MARGIN]])[max(0, first - MARGIN) :]
+        soft = cv2.GaussianBlur(rows, (0, 0), DETAIL)[min(first, MARGIN) :][: len(here.rows)]
+        wanted, found = (
+            cv2.GaussianBlur(np.concatenate(areas), (0, 0), 1) + FAINT
+            for areas in zip(*((one.wanted, one.found) for one in (above, here, below)), strict=True)
+        )
+        softer = 1 - ((wanted / found) ** SHARE).clip(*CRISPER)
+        yield as_bytes(_towards(soft, here.rows, _enlarged(softer, least, here.rows.shape)), 1)
 
 
-def _strength(grey: Floats) -> Floats:
-    """How far brightness (h, w) is from its surroundings on average, in areas of so many px, and around them."""
-    cv2, areas = load_cv2(), (max(1, grey.shape[1] // AREA), max(1, grey.shape[0] // AREA))
+def _with_neighbours(parts: Iterable[_Part]) -> Iterator[tuple[_Part, _Part, _Part]]:
+    """Each with the one above it and the one below it, which are empty where there is none."""
+    above = here = None
+    for below in chain(parts, [None]):
+        if here is not None:
+            yield above or here.empty(), here, below or here.empty()
+        above, here = here, below
+
+
+def _enlarged(areas: Floats, first: int, shape: tuple[int, ...]) -> Floats:
+    """Of what is known of areas, the pixels (h, w) from an area's row on."""
+    cv2, (height, width) = load_cv2(), shape[:2]
+    across = width / areas.shape[1]
+    place = np.array([[1 / across, 0, 0.5 / across - 0.5], [0, 1 / AREA, first + 0.5 / AREA - 0.5]], np.float32)
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    found: Floats = cv2.warpAffine(areas, place, (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE)
+    return found
+
+
+def _detail(rows: Floats) -> Floats:
+    """How far the brightness of rows (n, w, 3) is from its surroundings on average, in areas of so many px."""
+    cv2 = load_cv2()
+    grey = cv2.cvtColor(rows, cv2.COLOR_RGB2GRAY)
     detail = cv2.absdiff(grey, cv2.GaussianBlur(grey, (0, 0), DETAIL))
-    found: Floats = cv2.GaussianBlur(cv2.resize(detail, areas, interpolation=cv2.INTER_AREA), (0, 0), 1)
+    areas = (max(1, grey.shape[1] // AREA), -(-grey.shape[0] // AREA))
+    found: Floats = cv2.resize(detail, areas, interpolation=cv2.INTER_AREA)
     return found

@@ -6,7 +6,7 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
@@ -45,7 +45,7 @@ def scheduled_as_before() -> Iterator[None]:
 
 
 def side_by_side(
-    items: Iterator[T], work: Callable[[T], R], workers: int, begin: Callable[[], None]
+    items: Iterable[T], work: Callable[[T], R], workers: int, begin: Callable[[], None] | None = None
 ) -> Generator[tuple[T, R], None, None]:
     """Each item with what `work` makes of it, by so many threads at once.
 
@@ -53,7 +53,7 @@ def side_by_side(
         items: what is worked on.
         work: what is done with each.
         workers: how many threads.
-        begin: called by each thread before its first item.
+        begin: called by each thread before its first item, if there is something to be done.
     """
     pool, most = ThreadPoolExecutor(workers, NAME, begin), workers + (FINISHED if workers > 1 else 0)
     going: deque[tuple[T, Future[R]]] = deque()
