@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.errors import OptionError
+from impasto.networks.fast_cpu import at_least_float32
 from impasto.networks.layers import (
     ReflectConv,
     bordered,
@@ -32,6 +33,7 @@ from impasto.networks.pixel_shuffle import depth_to_space, space_to_depth
 
 __all__ = ["Norm", "Output", "ResidualBlock", "Stage", "StagedNetwork", "check_size", "run_stages"]
 
+COLOURED = 128  # rows of a picture that get their colours at a time
 ROWS = 64  # of a picture that are brought to another type at a time, without a whole one in between
 Norm = InstanceNorm | ConditionalInstanceNorm
 Output = Literal["sigmoid", "linear", "tanh"]
@@ -230,8 +232,18 @@ class StagedNetwork(nn.Module, ABC):
 
     def paint(self, image: Tensor, mix: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) float32 in [0, 1], any size -> the same, painted."""
+        features = run_stages(self.stages(), self.centre(self._padded(image)), mix)
         height, width = image.shape[-2:]
-        features = run_stages(self.stages(), self.centre(pad_to_multiple(image, self.STRIDE, self.SMALLEST)), mix)
-        # Padded once more, if at all, or a copy of the photo would stay in memory all the while.
-        seen = image if features.shape[-1] == width else pad_to_multiple(image, self.STRIDE, self.SMALLEST)
-        return self.to_picture(features[..., : seen.shape[-2], :], seen, mix)[..., :height, :width]
+        if torch.is_grad_enabled() or image.device.type != "cpu" or COLOURED % self.STRIDE:
+            return self.to_picture(features, self._padded(image), mix)[..., :height, :width]
+        # Some rows at a time, or there would be a padded copy of the photo beside it.
+        found = torch.empty_like(image, dtype=at_least_float32(image).dtype, memory_format=torch.channels_last)
+        for top in range(0, max(1, height - COLOURED + 1), COLOURED):  # the last rows belong to the part before
+            bottom = top + COLOURED if top + 2 * COLOURED <= height else height
+            seen = self._padded(image[:, :, top:bottom])
+            painted = self.to_picture(features[:, :, top : top + seen.shape[2]], seen, mix)
+            found[:, :, top:bottom] = painted[:, :, : bottom - top, :width]
+        return found
+
+    def _padded(self, image: Tensor) -> Tensor:
+        return pad_to_multiple(image, self.STRIDE, self.SMALLEST)
