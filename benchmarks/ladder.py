@@ -23,9 +23,9 @@ from impasto import load
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.tensors import to_tensor
 from impasto.evaluation import Distances, PresetContender, measure
-from impasto.stylizer.route import QUALITIES, UNIVERSAL
+from impasto.stylizer.route import UNIVERSAL
 
-CHOICES = ("draft", *QUALITIES)
+CHOICES = ("draft", "quick", "good", "balanced", "best")
 
 
 def painter(name: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -33,7 +33,7 @@ def painter(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     if name == "draft":
         network = load(UNIVERSAL)
         return lambda photo, style: to_tensor(network.paint(photo, style).rgb)
-    contender = PresetContender(QUALITIES[name]["preset"], backbone=QUALITIES[name].get("backbone"))
+    contender = PresetContender(name)
     return lambda photo, style: contender.paint(("", photo), ("", style))
 
 
@@ -54,7 +54,7 @@ def main() -> None:
     o = p.parse_args()
     need_shared()
     reuse_large_blocks()
-    eyes = [judge("vgg16_dev"), judge("vgg16_edges")]
+    eyes = [judge("vgg16_dev"), judge("vgg16_edges"), judge("vgg19_caffe")]
     for size in o.sizes:
         pictures, rows, means = pairs(o.pairs, size), [], {}
         for name in o.only:

@@ -255,7 +255,7 @@ def test_what_is_missing(arguments: list[str], message: str) -> None:
     [
         (
             ["--preset", "gatys"],
-            "preset 'gatys' is unknown (did you mean 'gatys-code'?): use quick, good, balanced, gatys-paper",
+            "preset 'gatys' is unknown (did you mean 'gatys-code'?): use quick, good, balanced, best, gatys-paper",
         ),
         (
             ["--style-layers", "relu9_9"],

@@ -141,8 +141,20 @@ def paint(s: OptimizeSettings, backbone: nn.Module, **given: Any) -> tuple[Optim
         given.setdefault("start", photo.flip(1))
     if s.second_backbone is not None:
         given.setdefault("second", backbone)
+    given.setdefault("repaint", lambda image: 1 - image)
     optimization = Optimization(photo, given.pop("styles", [(STYLE, 1.0)]), s, backbone, **given)
     return optimization, list(optimization.run())
+
+
+class Over:
+    """Paints pictures white, and remembers their sizes."""
+
+    def __init__(self) -> None:
+        self.sizes: list[tuple[int, int]] = []
+
+    def __call__(self, image: Tensor) -> Tensor:
+        self.sizes.append((image.shape[2], image.shape[3]))
+        return torch.ones_like(image)
 
 
 # -- it paints ----------------------------------------------------------------------------------------------------
@@ -274,6 +286,66 @@ def test_a_resumed_run_ends_in_the_same_picture(toy, way, data) -> None:
         assert resumed.step == state["step"]
         assert [record.losses for record in resumed.run()] == losses[stop:]
         assert torch.equal(resumed.image(), whole.image())
+
+
+@pytest.mark.parametrize("way", ["pixels, adam", "pyramid, adam", "pyramid, lbfgs"])
+def test_what_is_there_is_painted_over_as_the_last_scale_begins(toy, way) -> None:
+    over, s = Over(), settings(way, repaint=0.75, lr=1e-6, lr_end=0.5, content_weight=0.0)
+    optimization, records = paint(s, toy, repaint=over)
+    assert over.sizes == [(34, 43)]
+    assert (optimization.image() > 0.74).all()
+    plain, _ = paint(replace(s, repaint=0.0), toy)
+    expected = torch.lerp(plain.image(), torch.ones(1), 0.75)
+    torch.testing.assert_close(optimization.image(), expected, atol=0.01, rtol=0)
+    assert len(records) == optimization.steps
+
+
+def test_what_is_painted_over_stays_grey_where_luminance_is_painted(toy) -> None:
+    tinted = torch.tensor([0.9, 0.5, 0.1]).view(1, 3, 1, 1)
+    s = settings("pyramid, adam", repaint=0.75, keep_colors="luminance", lr=1e-6)
+    optimization, _ = paint(s, toy, repaint=lambda image: tinted.expand_as(image))
+    red, green, blue = optimization.canvas.whole()[0]
+    torch.testing.assert_close(red, green, atol=1e-4, rtol=0)
+    torch.testing.assert_close(red, blue, atol=1e-4, rtol=0)
+
+
+def test_the_rate_begins_anew_on_what_is_painted_over(toy) -> None:
+    s = settings("pyramid, adam", lr=0.05, lr_end=0.2, repaint=0.5)
+    optimization = Optimization(PHOTO, [(STYLE, 1.0)], s, toy, repaint=Over())
+    rates = [optimization.optimizer.param_groups[0]["lr"] for _ in optimization.run()]
+    first = sum(steps for _, steps in optimization.scales[:-1])
+    last = optimization.steps - first
+    expected = [0.05 * (1 - 0.8 * i / n) for n in (first, last) for i in range(n)]
+    assert rates == pytest.approx(expected)
+
+
+def test_large_scales_are_painted_over_one_by_one(toy, monkeypatch) -> None:
+    monkeypatch.setattr(optimize, "PAINTED_OVER", 22)
+    over = Over()
+    optimization, _ = paint(settings("pyramid, adam", start=11, repaint=0.5), toy, repaint=over)
+    assert [size for size, _ in optimization.scales][-len(over.sizes) :] == over.sizes == [(17, 22), (34, 43)]
+
+
+def test_what_is_given_to_begin_with_is_not_painted_over(toy) -> None:
+    over, s = Over(), settings("pyramid, adam", repaint=0.5)
+    paint(s, toy, repaint=over, start=PHOTO.flip(1))
+    assert not over.sizes
+    with pytest.raises(ValueError, match="`repaint`"):
+        Optimization(PHOTO, [(STYLE, 1.0)], s, toy)
+
+
+@pytest.mark.parametrize("stop", [3, 4, 6])
+def test_a_run_that_is_painted_over_is_resumed_exactly(toy, stop) -> None:
+    given_to_all: Any = (PHOTO, [(STYLE, 1.0)], settings("pyramid, adam", repaint=0.5), toy)
+    whole = Optimization(*given_to_all, repaint=Over())
+    steps = whole.run()
+    for _ in range(stop):
+        next(steps)
+    resumed = Optimization(*given_to_all, repaint=Over())
+    resumed.load_state_dict(stored(whole.state_dict()))
+    for one in (steps, resumed.run()):
+        list(one)
+    assert torch.equal(resumed.image(), whole.image())
 
 
 def test_a_state_stays_what_it_was_while_the_run_goes_on(toy) -> None:

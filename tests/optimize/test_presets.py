@@ -162,27 +162,32 @@ def test_the_constants_of_a_classic(name) -> None:
 
 
 def test_there_are_these_presets_and_balanced_is_the_default() -> None:
-    assert list(PRESETS) == ["quick", "good", "balanced", *CLASSICS]
+    assert list(PRESETS) == ["quick", "good", "balanced", "best", *CLASSICS]
     assert DEFAULT_PRESET == "balanced"
     assert preset() == PRESETS["balanced"]
 
 
-OURS = ("quick", "good", "balanced")
+OURS = ("quick", "good", "balanced", "best")
 BEFORE = {  # what was painted before these names meant something else, as recipes of then mean it
     "quick-1": ("content", 256, 13, 8, 16.0, 0.019, 0.3, (0.5, 0.9)),
     "good-1": ("draft", 256, 8, 10, 10.0, 0.012, 0.3, (0.5, 0.9)),
+    "balanced-1": ("content", 128, 60, 40, 40.0, 0.015, 0.1, (0.6, 0.95)),
 }
 
 
 def test_ours_as_they_were_stay_at_hand() -> None:
-    assert list(EARLIER) == [*BEFORE]
+    assert list(EARLIER) == ["best-1", *BEFORE]
+    assert EARLIER["best-1"] == replace(PRESETS["multiscale"], backbone="compact")
     for name, constants in BEFORE.items():
         s = preset(name)
         found = (s.init, s.start, s.steps, s.later_steps, s.style_weight, s.lr, s.lr_end, s.betas)
         assert found == constants
         assert s.style_layers == FIFTH
-        assert (s.falling, s.second_backbone) == (0, None)
-    assert [earlier(name) for name in (*OURS, "coursera")] == ["quick-1", "good-1", "balanced", "coursera"]
+        assert (s.falling, s.second_backbone, s.repaint) == (0, None, 0)
+    names = (*OURS, "coursera")
+    assert [earlier(name, 1) for name in names] == ["quick-1", "good-1", "balanced-1", "best-1", "coursera"]
+    assert [earlier(name, 2) for name in names] == ["quick", "good", "balanced-1", "best-1", "coursera"]
+    assert [earlier(name, 3) for name in names] == list(names)
     assert preset("good-1", steps=2) == replace(EARLIER["good-1"], steps=2)
 
 
@@ -198,11 +203,12 @@ def test_a_second_network_goes_where_it_cannot_see_with_the_first(monkeypatch: p
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_ours_run_on_what_is_shipped_with_losses_that_know_no_scale(name) -> None:
+def test_ours_run_on_what_is_shipped(name) -> None:
     settings = PRESETS[name]
     assert settings.backbone == "compact"
     assert settings.activations == "as-they-are"
-    assert (settings.content_reduction, settings.style_reduction) == ("relative", "relative")
+    if name != "best":  # which is a classic's losses, sooner
+        assert (settings.content_reduction, settings.style_reduction) == ("relative", "relative")
     assert settings.size == 512
     # What `compact` has: a VGG-16 up to its fifth block's first layer.
     layers = [row[0] for row in TOPOLOGIES["vgg16"].layers]
@@ -230,7 +236,7 @@ def test_changes_go_over_the_preset_and_none_means_unchanged() -> None:
 def test_an_unknown_preset_lists_the_names() -> None:
     with pytest.raises(OptionError) as caught:
         preset("monet")
-    names = "quick, good, balanced, gatys-paper, gatys-code, neural-style, coursera, tf-tutorial, multiscale"
+    names = "quick, good, balanced, best, gatys-paper, gatys-code, neural-style, coursera, tf-tutorial, multiscale"
     assert str(caught.value) == f"preset 'monet' is unknown: use {names}"
 
 

@@ -257,8 +257,7 @@ def test_optimisation_without_more_words_is_the_default_preset(monkeypatch: pyte
 
 def test_qualities_are_presets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert captured(monkeypatch, quality="good")["settings"] == PRESETS["good"]
-    best = captured(monkeypatch, quality="best")["settings"]
-    assert best == replace(PRESETS["multiscale"], backbone="compact")
+    assert captured(monkeypatch, quality="best")["settings"] == PRESETS["best"]
     assert captured(monkeypatch, quality="best", backbone="vgg16")["settings"].backbone == "vgg16"
 
 
@@ -336,7 +335,7 @@ def test_layers_in_another_form() -> None:
         (
             {"preset": "gatys"},
             OptionError,
-            r"preset 'gatys' is unknown .*: use quick, good, balanced, gatys-paper",
+            r"preset 'gatys' is unknown .*: use quick, good, balanced, best, gatys-paper",
         ),
         ({"stile_weight": 2}, OptionError, r"^`stile_weight` is no option \(did you mean 'style_weight'\?\)$"),
         ({"style_weight": float("nan")}, OptionError, "^`style_weight` is nan, need a number from 0 up$"),

@@ -242,8 +242,9 @@ def test_an_option_given_beside_it_wins_and_is_told(way: str, changes: dict[str,
     [
         ({"quality": "good"}, "good-1"),
         ({"preset": "quick"}, "quick-1"),
-        ({"method": "optimize"}, "balanced"),
+        ({"method": "optimize"}, "balanced-1"),
         ({"preset": "coursera"}, "coursera"),
+        ({"quality": "best"}, "best-1"),
     ],
 )
 def test_recipes_of_before_mean_the_presets_of_before(asked: dict[str, Any], meant: str) -> None:

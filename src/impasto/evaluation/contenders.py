@@ -121,17 +121,26 @@ class PresetContender(_OfAnyStyle):
             for eye in (s.backbone, s.second_backbone)
             if eye is not None
         ]
-        begins = self._settings.init == "draft"
-        self._draft = default_engine().torch_model(UNIVERSAL, device=device, precision=precision) if begins else None
+        paints = self._settings.init == "draft" or self._settings.repaint > 0
+        self._network = default_engine().torch_model(UNIVERSAL, device=device, precision=precision) if paints else None
 
     def paint(self, photo: tuple[str, Tensor], style: tuple[str, Tensor]) -> Tensor:
         """See `Contender.paint`."""
-        start = None
-        if self._draft is not None:
-            start = to_tensor(self._draft.paint(photo[1], _as_style(style[1])).rgb).to(photo[1])
+
+        def drafted(picture: Tensor) -> Tensor:
+            if self._network is None:
+                raise RuntimeError("this preset has nothing painted by a network")
+            return to_tensor(self._network.paint(picture, _as_style(style[1])).rgb).to(picture)
+
         first, *second = self._eyes
         optimization = Optimization(
-            photo[1], [(style[1], 1.0)], self._settings, first, start, second=second[0] if second else None
+            photo[1],
+            [(style[1], 1.0)],
+            self._settings,
+            first,
+            drafted(photo[1]) if self._settings.init == "draft" else None,
+            second=second[0] if second else None,
+            repaint=drafted,
         )
         for _ in optimization.run():
             pass

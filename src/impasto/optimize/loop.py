@@ -33,11 +33,13 @@ from impasto.optimize.presets import OptimizeSettings
 
 __all__ = ["Optimization", "StepProgress", "scales_of"]
 
+Repaint = Callable[[Tensor], Tensor]
 RESTARTS = 6  # halvings of the step before a diverging run is given up
 BLOW_UP = 20.0  # times the best loss so far
 REMEMBER_EVERY = 10  # steps between copies of an iterate known to be good
 JUDGED_EVERY = 50  # steps between looks at the picture as it would be written: each costs a third of a step
 PROOF = 512  # px of long side above which `falling` counts
+PAINTED_OVER = 384  # px of long side from which on a scale begins with strokes of a network, see `repaint`
 SMALLEST = 16  # px on the short side of a coarse scale: what four pools still leave a pixel of
 
 
@@ -70,6 +72,9 @@ class Optimization:
     looked at as a whole within it, it is looked at by blocks, with the same result. What blocks are compared with
     goes to a temporary file if there is no room for that either.
 
+    `repaint` paints a picture (1, 3, h, w) in the styles, for settings that want it painted over. What begins with a
+    picture that is given is not painted over.
+
     `anchor` is what the painting is to stay near, of the size of the result. `second` is the other network that sees,
     where `settings.second_backbone` names one: its turn is every `settings.second_every`-th step.
 
@@ -88,12 +93,15 @@ class Optimization:
         room: int | None = None,
         anchor: Anchor | None = None,
         second: VGG | None = None,
+        repaint: Repaint | None = None,
     ) -> None:
         missing = not styles and settings.style_weight > 0
         if missing or any(not (w > 0 and math.isfinite(w)) for _, w in styles):
             raise OptionError("painting needs at least one style, each with a weight above 0")
         if (second is None) != (settings.second_backbone is None):
             raise ValueError("a second network that sees is given exactly where the settings name one")
+        if settings.repaint and repaint is None and start is None:
+            raise ValueError("these settings want something that paints over: give it as `repaint`")
         self.eyes = (backbone,) if second is None else (backbone, second)
         for eye in self.eyes:
             eye.check([*settings.content_layers, *settings.style_layers])
@@ -103,6 +111,7 @@ class Optimization:
         self.content, self.styles = _recolour(photo, styles, settings)
         self.scales = scales_of((photo.shape[2], photo.shape[3]), settings)
         self.steps = sum(steps for _, steps in self.scales)
+        self.repaint = repaint if start is None and settings.repaint else None
         self.step = 0
         self.restarts = 0
         self.start, self.room, self.anchor = start, room, anchor
@@ -202,7 +211,10 @@ class Optimization:
         full = (self.content.shape[2], self.content.shape[3])
         size = full if s.parameterisation == "pyramid" else size
         content = resize(self.content, size)
-        image = _initial(content, s) if self.start is None else resize(self.start, size)
+        return self._canvas_of(_initial(content, s) if self.start is None else resize(self.start, size), index)
+
+    def _canvas_of(self, image: Tensor, index: int) -> Canvas:
+        s = self.settings
         if s.parameterisation == "pyramid":
             return Pyramid(image, levels=max(6, len(self.scales)), halvings=len(self.scales) - 1 - index)
         return Fourier(image) if s.parameterisation == "fourier" else Pixels(image, s.levels)
@@ -217,9 +229,31 @@ class Optimization:
             image = self.canvas.image() if self.average is None else self.average / self.average_weight
             self.canvas = Pixels(_enlarge(image.detach(), size), self.settings.levels)
             self.average, self.average_weight = None, 0.0
+        painted_over = self._paint_over(index)
         before, self.optimizer = self.optimizer, self._new_optimizer()
-        if before is not None:
+        if before is not None and not painted_over:
             _carry_over(before, self.optimizer)
+
+    @torch.no_grad()
+    def _paint_over(self, index: int) -> bool:
+        """Have a scale begin with strokes of the network, if it is to."""
+        if self.repaint is None or index < self._first_painted_over:
+            return False
+        size, whole = self.scales[index][0], self.canvas.whole().clamp(0, 1)
+        full, image = (whole.shape[2], whole.shape[3]), resize(whole, size)
+        painted = torch.lerp(image, self.repaint(image).to(image), self.settings.repaint)
+        if self.settings.keep_colors == "luminance":
+            painted = luminance(painted).expand_as(painted)
+        # Of a pyramid the finer levels are there already, with the photo's detail.
+        whole = painted if size == full else whole + resize(painted - image, full)
+        self.canvas, self.average, self.average_weight = self._canvas_of(whole, index), None, 0.0
+        return True
+
+    @property
+    def _first_painted_over(self) -> int:
+        """The first scale that may be painted over: the last, or one that is large enough before."""
+        large = (i for i, (size, _) in enumerate(self.scales) if max(size) >= PAINTED_OVER)
+        return next(large, len(self.scales) - 1)
 
     def _turn(self) -> int:
         """Which of the eyes sees the step that comes."""
@@ -270,11 +304,14 @@ class Optimization:
         )
 
     def _rate(self) -> float:
-        """It falls in a straight line over the whole run; every restart has halved it."""
-        s = self.settings
+        """It falls in a straight line, and again once something is painted over; every restart has halved it."""
+        s, first, end = self.settings, 0, self.steps
+        if self.repaint is not None:
+            before = sum(steps for _, steps in self.scales[: self._first_painted_over])
+            first, end = (before, end) if self.step >= before else (0, before)
         # Adam's steps are in units of what it moves, and only pixels are counted in grey levels.
         unit = s.levels if s.optimizer == "adam" and s.parameterisation != "pixels" else 1.0
-        return s.lr / unit * (1 - (1 - s.lr_end) * self.step / self.steps) * 0.5**self.restarts
+        return s.lr / unit * (1 - (1 - s.lr_end) * (self.step - first) / (end - first)) * 0.5**self.restarts
 
     def _set_rate(self) -> None:
         if self.optimizer is not None:

@@ -79,6 +79,10 @@ class OptimizeSettings:
     steps: int = 30  # on the first scale
     later_steps: int = 30  # on each later one
     falling: float = 0.0  # above 512 px a scale has fewer steps by this power of its size: 0 no fewer, 1 in proportion
+    repaint: float = (
+        0.0  # how far the network of any style paints over what is there, as the last scale begins and each
+    )
+    # of 384 px and more; the rate begins anew then
     total_steps: int | None = None  # if given, shared among the scales in the proportion of the two above
     style_scale: float = 1.0  # the style picture's long side as a factor of the result's
     keep_colors: KeepColors = "no"
@@ -112,6 +116,7 @@ class OptimizeSettings:
             _require(0 <= weight < float("inf"), f"the weight of {layer} must be a number from 0 up, got {weight}")
         _require(0 <= self.falling < float("inf"), f"`falling` must be a number from 0 up, got {self.falling}")
         _require(self.factor > 1, f"`factor` must be above 1, got {self.factor}")
+        _require(0 <= self.repaint <= 1, f"`repaint` must be from 0 to 1, got {self.repaint}")
         for value in (self.averaging, *self.betas):
             _require(0 <= value < 1, f"`averaging` and `betas` must be from 0 up and below 1, got {value}")
         _require(0 <= self.seed < 2**63, f"`seed` must be from 0 up and below 2**63, got {self.seed}")
@@ -198,20 +203,40 @@ _CLASSIC: dict[str, Any] = {
     "lr_end": 1.0,
     "tv_mean": False,
 }
+_CROWSON: dict[str, Any] = {
+    **{key: value for key, value in _CLASSIC.items() if key not in ("range_weight", "lr_end")},
+    "tv_mean": True,
+    "style_loss": "wasserstein",
+    "style_layers": MappingProxyType(
+        {n: w / sum(_CROWSON_WEIGHTS) for n, w in zip(_RELU_STYLE.split(), _CROWSON_WEIGHTS, strict=True)}
+    ),
+    "content_weight": 0.015,
+    "style_weight": 1.0,
+    "tv_weight": 2.0,
+    "tv_kind": "nine-point",
+}
 
 PRESETS: Mapping[str, OptimizeSettings] = MappingProxyType(
     {
         # Ours: relative losses, a pyramid, coarse strokes first.
         "quick": OptimizeSettings(**_OURS, start=256, steps=4, later_steps=4, style_weight=20.0, lr=0.016, lr_end=0.15),
         "good": OptimizeSettings(**_OURS, start=256, steps=8, later_steps=9, style_weight=24.0, lr=0.016),
+        # Large forms come of small sizes and of the photo alone: a draft has its strokes there already. Then a network
+        # lays crisp strokes over them, which other networks see too, and few steps are left to be made.
         "balanced": OptimizeSettings(
-            **_ALONE | {"betas": (0.6, 0.95)},
-            start=128,
-            steps=60,
-            later_steps=40,
-            style_weight=40.0,
-            lr=0.015,
+            **_OURS | {"init": "content"}, start=128, steps=40, later_steps=12, repaint=0.6, style_weight=34.0, lr=0.015
+        ),
+        # What `multiscale` below looks for, on a pyramid and with the rate falling: a sixteenth of its steps' work.
+        "best": OptimizeSettings(
+            **_CROWSON | {"parameterisation": "pyramid"},
+            range_weight=5.0,
+            lr=0.02,
             lr_end=0.1,
+            averaging=0.9,
+            start=128,
+            steps=150,
+            later_steps=40,
+            falling=1.0,
         ),
         # Gatys, Ecker & Bethge 2016 (CVPR), sections 2 and 3, with the larger of the ratios that they publish, 1e-3 and
         # 1e-4; the number of steps is our choice. They say that their network was rescaled to a mean activation of 1
@@ -306,16 +331,10 @@ PRESETS: Mapping[str, OptimizeSettings] = MappingProxyType(
         ),
         # Katherine Crowson's style-transfer-pytorch.
         "multiscale": OptimizeSettings(
-            **_CLASSIC | {"tv_mean": True},
+            **_CROWSON,
+            range_weight=0.0,
+            lr_end=1.0,
             backbone="vgg19",
-            style_loss="wasserstein",
-            style_layers=MappingProxyType(
-                {n: w / sum(_CROWSON_WEIGHTS) for n, w in zip(_RELU_STYLE.split(), _CROWSON_WEIGHTS, strict=True)}
-            ),
-            content_weight=0.015,
-            style_weight=1.0,
-            tv_weight=2.0,
-            tv_kind="nine-point",
             lr=0.02,
             clamp=True,
             averaging=0.99,
@@ -328,20 +347,32 @@ PRESETS: Mapping[str, OptimizeSettings] = MappingProxyType(
 )
 EARLIER: Mapping[str, OptimizeSettings] = MappingProxyType(
     {
+        "best-1": replace(PRESETS["multiscale"], backbone="compact"),
         "quick-1": OptimizeSettings(**_ALONE, start=256, steps=13, later_steps=8, style_weight=16.0, lr=0.019),
         "good-1": OptimizeSettings(
             **_ALONE, init="draft", start=256, steps=8, later_steps=10, style_weight=10.0, lr=0.012
         ),
+        "balanced-1": OptimizeSettings(
+            **_ALONE | {"betas": (0.6, 0.95)},
+            start=128,
+            steps=60,
+            later_steps=40,
+            style_weight=40.0,
+            lr=0.015,
+            lr_end=0.1,
+        ),
     }
 )
-"""`quick` and `good` as they were when they saw style at five layers: what recipes of that time mean."""
+"""Ours as they were: what recipes of that time mean."""
+_LASTED: Mapping[str, int] = MappingProxyType({"quick-1": 1, "good-1": 1, "balanced-1": 2, "best-1": 2})
+"""Until which of `recipe.PRESETS`."""
 
 DEFAULT_PRESET = "balanced"
 
 
-def earlier(name: str) -> str:
-    """What a preset or a quality was called before its name was given to something else."""
-    return f"{name}-1" if f"{name}-1" in EARLIER else name
+def earlier(name: str, presets: int) -> str:
+    """What is called now what a preset's name stood for when recipes said this number of `recipe.PRESETS`."""
+    return f"{name}-1" if presets <= _LASTED.get(f"{name}-1", 0) else name
 
 
 def preset(name: str = DEFAULT_PRESET, **changes: Any) -> OptimizeSettings:

@@ -6,11 +6,11 @@ import functools
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from impasto.core.host import our_settings, step_by_step
 from impasto.core.memory import room_within
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from impasto.stylizer.optimize_job import OptimizeJob
     from impasto.types import PictureSource
 
-__all__ = ["Job", "JobPlan", "Output", "Phase", "Progress", "Steps"]
+__all__ = ["Job", "JobPlan", "Kept", "Output", "Phase", "Progress", "Steps"]
 
+T = TypeVar("T")
 Phase = Literal["reading", "draft", "painting", "writing"]
 
 
@@ -63,6 +64,22 @@ class Progress:
     def share(self) -> float:
         """How much of the phase is done, from 0 to 1."""
         return self.done / self.total if self.total else 1.0
+
+
+class Kept(Generic[T]):
+    """Goes through steps and keeps what they give back at their end.
+
+    Attributes:
+        value: that.
+    """
+
+    value: T
+
+    def __init__(self, steps: Generator[Progress, None, T]) -> None:
+        self._steps = steps
+
+    def __iter__(self) -> Iterator[Progress]:
+        self.value = yield from self._steps
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from impasto.optimize.loop import Optimization, scales_of
 from impasto.optimize.objective import Anchor
 from impasto.optimize.presets import OptimizeSettings
 from impasto.stylizer.finishing import read_masks
-from impasto.stylizer.job import Job, JobPlan, Output, Phase, Progress, Steps
+from impasto.stylizer.job import Job, JobPlan, Kept, Output, Phase, Progress, Steps
 from impasto.stylizer.network_job import NetworkJob, computed_by
 from impasto.stylizer.recipe import PRESETS
 from impasto.stylizer.request import StylizeRequest
@@ -168,7 +168,7 @@ class OptimizeJob(Job):
         used = {"backbone": self.engine.backbone_hash(self.settings.backbone)}
         if self.settings.second_backbone is not None:
             used["second backbone"] = self.engine.backbone_hash(self.settings.second_backbone)
-        return used | {"model": self._draft_model().sha256} if self._wants_draft else used
+        return used | {"model": self._draft_model().sha256} if self._wants_network else used
 
     def computed_by(self) -> dict[str, str]:
         """See `Job.computed_by`."""
@@ -221,7 +221,8 @@ class OptimizeJob(Job):
             None if first is None else trainable(first.to(self.device)),
             room,
             self._anchor(),
-            *self._eyes()[1:],
+            second=next(iter(self._eyes()[1:]), None),
+            repaint=lambda image: self._painted_over(image, styles, room),
         )
         _check_styles([style for style, _ in styles], optimization.scales[0][0], settings)
         masks = read_masks(request.mask, size, max_megapixels=largest, budget=limit, by=bicubic_rows)
@@ -245,6 +246,8 @@ class OptimizeJob(Job):
     def _need(self) -> int:
         *_, memory = self._planned()
         need = memory - held_memory()
+        if self.settings.repaint and self._wants_network:
+            return max(need, self._draft_bytes() + state_bytes(self.settings, self._size()))
         return max(need, self._draft_bytes()) if self._wants_draft and not self._begun else need
 
     def _forget(self) -> None:
@@ -303,6 +306,11 @@ class OptimizeJob(Job):
         """Whether it begins with what a network paints."""
         return self.settings.init == "draft" and self.beginning is None
 
+    @property
+    def _wants_network(self) -> bool:
+        """Whether a network paints some of it: what it begins with, or over what is there."""
+        return self._wants_draft or (self.settings.repaint > 0 and self.beginning is None)
+
     def _draft(
         self, picture: Picture, styles: Sequence[tuple[Picture, float]], room: int
     ) -> Generator[Progress, None, Picture]:
@@ -315,6 +323,12 @@ class OptimizeJob(Job):
         )
         with NetworkJob(self.engine, picture, request, self._draft_model()) as job:
             return (yield from job.paint_phase("draft", room))
+
+    def _painted_over(self, image: Tensor, styles: Sequence[tuple[Picture, float]], room: int) -> Tensor:
+        """A picture (1, 3, h, w) of the optimisation's, as the network paints it."""
+        for _ in (steps := Kept(self._draft(Picture(to_array(image)), styles, room))):
+            pass
+        return to_tensor(steps.value.rgb)
 
     def _draft_model(self) -> TorchModel:
         return self.engine.torch_model(UNIVERSAL, device=self.request.device, precision=self.request.precision)

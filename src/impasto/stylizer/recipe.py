@@ -46,8 +46,9 @@ REPLACED: Final = MappingProxyType(
 """Options of a recipe that go where another is given beside it."""
 BEFORE_CHOICES: Final = MappingProxyType({"engine": "torch", "style_scale": 1.0})
 """What a network's pictures were made with before there was something else; recipes have said it since."""
-PRESETS: Final = {"presets": "2"}
-"""What `quick` and `good` are since both begin with a draft; recipes of optimisations have said it since."""
+PRESETS: Final = {"presets": "3"}
+"""Of recipes of optimisations: 2 since `quick` and `good` begin with a draft, 3 since `balanced` is painted over and
+`best` is a preset of ours."""
 NOT_OURS: Final = ("max_memory", "max_megapixels")  # say nothing of the picture
 
 
@@ -160,8 +161,10 @@ class Recipe:
         return "model" in self.used and "backbone" not in self.used
 
     @property
-    def _by_earlier_presets(self) -> bool:
-        return "backbone" in self.used and not self.made_by.keys() >= PRESETS.keys()
+    def _presets(self) -> int:
+        """The number of `PRESETS` that it was made by."""
+        told = self.made_by.get("presets", "1")
+        return int(told) if told.isdecimal() else int(PRESETS["presets"])
 
     @property
     def _asked_for(self) -> dict[str, Any]:
@@ -169,13 +172,11 @@ class Recipe:
         if self._by_network:
             return {**BEFORE_CHOICES, **self.request}
         asked = dict(self.request)
-        if self._by_earlier_presets:
+        if "backbone" in self.used and self._presets < int(PRESETS["presets"]):
             from impasto.optimize.presets import DEFAULT_PRESET, earlier
 
-            if asked.get("quality") == "good":
-                asked["preset"] = asked.pop("quality")
-            if "quality" not in asked:
-                asked["preset"] = earlier(asked.get("preset", DEFAULT_PRESET))
+            name = asked.pop("quality", asked.get("preset", DEFAULT_PRESET))
+            asked["preset"] = earlier(name, self._presets)
         return asked
 
     def _identified(self, role: str, value: Any) -> Any:

@@ -209,7 +209,7 @@ class StylizeRequest(_Options):
     # What counts
     preset: str | None = option(
         None, "What counts", OPTIMIZE,
-        "Optimise; what is not said comes from balanced (used if none is named), quick, good, or a classic: "
+        "Optimise; what is not said comes from balanced (used if none is named), quick, good, best, or a classic: "
         "gatys-paper, gatys-code, neural-style, coursera, tf-tutorial, multiscale.", "NAME",
     )  # fmt: skip
     quality: Quality | None = option(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
 from impasto.core.metadata import read_metadata
@@ -21,14 +20,10 @@ if TYPE_CHECKING:
     from impasto.optimize.presets import OptimizeSettings
     from impasto.types import PictureSource
 
-__all__ = ["GALLERY", "QUALITIES", "UNIVERSAL", "Route", "gallery_styles", "route"]
+__all__ = ["GALLERY", "UNIVERSAL", "Route", "gallery_styles", "route"]
 
 GALLERY = "gallery"
 UNIVERSAL = "universal"
-QUALITIES: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {"good": {"preset": "good"}, "best": {"preset": "multiscale", "backbone": "compact"}}
-)
-"""What paints a picture as style at each quality but ``draft``, which is `UNIVERSAL` alone."""
 
 _SAME_NAME = (  # of a request and of the settings of an optimisation
     *("size", "content_weight", "style_weight", "tv_weight", "style_loss", "content_layers", "style_layers"),
@@ -105,7 +100,7 @@ def _by_optimisation(request: StylizeRequest) -> Route:
             raise OptionError(f"`{name}` is for networks{instead}")
     if len(request.mask) > 1:
         raise OptionError(f"optimisation takes one `mask` for all styles, got {len(request.mask)}: give one")
-    meant = _quality_means(request)
+    name = _preset_for(request) or DEFAULT_PRESET
     init, beginning = split_init(request.init)
     changes: dict[str, Any] = {name: getattr(request, name) for name in _SAME_NAME if name in request.given}
     if request.size == 0:  # the photo's own
@@ -113,25 +108,24 @@ def _by_optimisation(request: StylizeRequest) -> Route:
     changes |= {
         "init": init,
         "keep_colors": request.colors_by or ("luminance" if request.keep_colors else None),
-        "backbone": request.backbone if request.backbone is not None else meant.get("backbone"),
+        "backbone": request.backbone,
         "style_scale": None if request.style_scale in (None, AUTO) else factor_for_optimisation(request.style_scale),
         "total_steps": request.steps,
         "start": request.start_size,
     }
     if changes["backbone"] is not None:
         changes["backbone"] = os.fspath(changes["backbone"])
-    name = meant.get("preset", DEFAULT_PRESET)
     changes = {name: value for name, value in changes.items() if value is not None}
     return Route(settings=settings_of(name, **{**request.settings, **changes}), beginning=beginning)
 
 
-def _quality_means(request: StylizeRequest) -> Mapping[str, str]:
-    """The preset and the backbone of a quality above ``draft``, or the preset that was asked for."""
+def _preset_for(request: StylizeRequest) -> str | None:
+    """The preset of the quality, or the one that was asked for."""
     if request.quality is None:
-        return {} if request.preset is None else {"preset": request.preset}
+        return request.preset
     if request.preset is not None:
         raise OptionError(f"`quality` {request.quality} is a preset of its own: leave out `preset`", "preset")
-    return QUALITIES[request.quality]
+    return request.quality
 
 
 def split_init(init: PictureSource | None) -> tuple[str | None, PictureSource | None]:

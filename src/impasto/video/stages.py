@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from impasto.stylizer.job import Progress
+from impasto.stylizer.job import Kept, Progress
 from impasto.video.film import Bytes, FilmFacts, Frame, Sound
 from impasto.video.following import Followed
 from impasto.video.painters import FilmPainter, Painting
@@ -78,7 +78,7 @@ class FrameStages:
         """The painting of a frame, without progress; None where there is none to be made."""
         if not isinstance(item, Followed) or self._repeats(item):
             return None
-        for _ in (steps := _Result(self._painting(item, self._room // self._painter.workers))):
+        for _ in (steps := Kept(self._painting(item, self._room // self._painter.workers))):
             pass
         return steps.value
 
@@ -96,7 +96,7 @@ class FrameStages:
         if steadier is not None and self._repeats(one):
             return steadier.repeat(one)
         if painting is None:
-            for record in (steps := _Result(self._painting(one, self._room))):
+            for record in (steps := Kept(self._painting(one, self._room))):
                 if record.losses:
                     yield record
             painting = steps.value
@@ -105,18 +105,6 @@ class FrameStages:
     def _as_written(self, frame: Frame, painted: Bytes) -> Frame:
         alpha = None if frame.alpha is None else _at_size(frame.alpha, (painted.shape[0], painted.shape[1]))
         return replace(frame, rgb=painted, duration=frame.duration * self._every, alpha=alpha)
-
-
-class _Result:
-    """Goes through a painting and keeps what it gives back."""
-
-    value: Bytes
-
-    def __init__(self, steps: Painting) -> None:
-        self._steps = steps
-
-    def __iter__(self) -> Iterator[Progress]:
-        self.value = yield from self._steps
 
 
 def _at_size(alpha: Bytes, size: tuple[int, int]) -> Bytes:
