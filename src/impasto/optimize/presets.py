@@ -236,7 +236,7 @@ PRESETS: Mapping[str, OptimizeSettings] = MappingProxyType(
             start=128,
             steps=150,
             later_steps=50,
-            falling=1.0,
+            falling=0.25,
         ),
         # Gatys, Ecker & Bethge 2016 (CVPR), sections 2 and 3, with the larger of the ratios that they publish, 1e-3 and
         # 1e-4; the number of steps is our choice. They say that their network was rescaled to a mean activation of 1
