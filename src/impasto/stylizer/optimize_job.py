@@ -325,7 +325,8 @@ class OptimizeJob(Job):
             return (yield from job.paint_phase("draft", room))
 
     def _painted_over(self, image: Tensor, styles: Sequence[tuple[Picture, float]], room: int) -> Tensor:
-        """A picture (1, 3, h, w) of the optimisation's, as the network paints it."""
+        """A picture (1, 3, h, w) of the optimisation's, as the network paints it, beside what that moves."""
+        room = max(0, room - state_bytes(self.settings, self._size()))
         for _ in (steps := Kept(self._draft(Picture(to_array(image)), styles, room))):
             pass
         return to_tensor(steps.value.rgb)
