@@ -30,7 +30,7 @@ LEVELS = [
 ]
 LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}
 APART = {("imaging", "core"), ("core", "imaging")}  # on one level, and strangers to each other
-TORCH = {"torch", "safetensors"}  # what these parts compute with: whatever calls them asks for the extra before
+TORCH = {"torch", "safetensors", "filelock"}  # what these compute with: whatever calls them asks for the extra before
 WITH_TORCH = {"core", "networks", "optimize", "tiling", "stylizer", "training", "evaluation", "lab", "export"}
 WEB = {"fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_client"}  # so do these with the extra studio
 WITH_WEB = {f"impasto.studio.{name}" for name in ("app", "form", "guard", "metrics", "server")}

@@ -108,8 +108,11 @@ def test_only_one_style(desk: Path) -> None:
         (["--model", "two.safetensors", "--styles", "empty"], "no style pictures found"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(desk: Path, arguments: list[str], told: str) -> None:
+def test_what_makes_no_sense_is_one_line(
+    desk: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+) -> None:
     (desk / "empty").mkdir()
+    monkeypatch.setenv("TORCH_HOME", str(desk / "empty"))  # whatever was fetched on this machine
     done = run(*arguments)
     assert done.exit_code == 2
     assert done.stderr.startswith("error: ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -116,7 +116,10 @@ def _by_optimisation(request: StylizeRequest) -> Route:
     if changes["backbone"] is not None:
         changes["backbone"] = os.fspath(changes["backbone"])
     changes = {name: value for name, value in changes.items() if value is not None}
-    return Route(settings=settings_of(name, **{**request.settings, **changes}), beginning=beginning)
+    settings = settings_of(name, **{**request.settings, **changes})
+    if settings.repaint and UNIVERSAL not in shipped_models():  # then nothing paints over
+        settings = replace(settings, repaint=0.0)
+    return Route(settings=settings, beginning=beginning)
 
 
 def _preset_for(request: StylizeRequest) -> str | None:
