@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from impasto.errors import OptionError
-from impasto.networks.fast_cpu import add_narrow_, at_least_float32
+from impasto.networks.fast_cpu import at_least_float32
 from impasto.networks.layers import ReflectConv
 from impasto.networks.norms import ConditionalInstanceNorm
 from impasto.networks.palette import ConditionalPalette, colour_map
@@ -178,4 +178,4 @@ class Brisk(StyledNetwork):
             return at_least_float32(features).sigmoid_()
         if mix is None:
             raise ValueError("a network of several styles needs their weights")
-        return add_narrow_(self.palette(image, mix), features).sigmoid_()
+        return self.palette(image, mix).add_(features).sigmoid_()  # type: ignore[no-any-return]

@@ -19,7 +19,6 @@ from impasto.core import winograd
 from impasto.networks.pixel_shuffle import depth_to_space, space_to_depth
 
 __all__ = [
-    "add_narrow_",
     "at_least_float32",
     "convolve_by_winograd",
     "convolve_doubled",
@@ -31,24 +30,10 @@ __all__ = [
     "normalise_in_training",
 ]
 
-ROWS = 64  # that are added to at a time
-
 
 def at_least_float32(x: Tensor) -> Tensor:
     """x, or x in float32 where its type is narrower."""
     return x if x.dtype in (torch.float32, torch.float64) else x.float()
-
-
-def add_narrow_(out: Tensor, x: Tensor) -> Tensor:
-    """`out` + `x`, both (B, C, h, w), in place; x may be of a narrower type.
-
-    A processor makes a copy of such an x in the wider type: here some rows at a time, which stay in its cache.
-    """
-    if out.dtype == x.dtype or out.device.type != "cpu" or out.requires_grad or x.requires_grad:
-        return out.add_(x)
-    for some, more in zip(torch.split(out, ROWS, 2), torch.split(x, ROWS, 2), strict=True):
-        some.add_(more)
-    return out
 
 
 def moments_of_parts(x: Tensor, parts: int, eps: float) -> tuple[Tensor, Tensor]:
