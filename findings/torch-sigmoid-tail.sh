@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # torch's sigmoid, and silu, of one and the same float32 value have another last bit at the end of a tensor than within it:
 # the last values, which do not fill two vectors of the processor (of 8 with AVX2, of 16 with AVX-512), go another way. The
-# ends of threads' shares are such ends too. exp, tanh and gelu are the same everywhere. So an element-wise operation on a part of
-# a picture need not give that part of the whole, and a network that is run on bands of rows is not run the same to the bit.
+# ends of threads' shares are such ends too. exp, tanh and gelu are the same everywhere. So an element-wise operation on a
+# part of a picture need not give that part of the whole, nor a network on bands of rows the same to the bit.
 # torch 2.13.0 (CPU), one thread. Where the processor has no vectors there is nothing to be seen.
 # What we do: rows are padded to multiples of 16 before they get their colours, also where the photo is at hand unpadded
 # (networks/staged.py), and parts begin at multiples of 128 rows.

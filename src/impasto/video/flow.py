@@ -20,6 +20,7 @@ __all__ = [
     "FlowFinder",
     "consistent",
     "doubled",
+    "enlarged",
     "motion_edges",
     "on_one_thread",
     "warp",
@@ -100,15 +101,7 @@ class Flow:
         (top, bottom), (left, right), (height, width) = rows, columns, part.shape[:2]
         if (height, width) == size:
             return part[top:bottom, left:right]
-        cv2, down, across = load_cv2(), size[0] / height, size[1] / width
-        place = np.array(
-            [[1 / across, 0, (left + 0.5) / across - 0.5], [0, 1 / down, (top + 0.5) / down - 0.5]], np.float32
-        )
-        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        found: Floats = cv2.warpAffine(
-            part, place, (right - left, bottom - top), flags=how, borderMode=cv2.BORDER_REPLICATE
-        )
-        return found
+        return enlarged(part, (size[0] / height, size[1] / width), (top, left), (bottom - top, right - left))
 
     def trusted(self, size: tuple[int, int], top: int, bottom: int) -> tuple[int, int] | None:
         """Of some rows of a picture of this size the columns, from and to, beside which nothing is trusted."""
@@ -117,6 +110,17 @@ class Flow:
         if not len(near):
             return None
         return max(0, int((near[0] - 1) * across)), min(size[1], int((near[-1] + 2) * across) + 1)
+
+
+def enlarged(part: Floats, times: tuple[float, float], at: tuple[int, int], size: tuple[int, int]) -> Floats:
+    """So much (height, width) of a map, made so many `times` (down, across) as large, from a place (row, column) on."""
+    cv2, (down, across), (top, left) = load_cv2(), times, at
+    place = np.array(
+        [[1 / across, 0, (left + 0.5) / across - 0.5], [0, 1 / down, (top + 0.5) / down - 0.5]], np.float32
+    )
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    found: Floats = cv2.warpAffine(part, place, size[::-1], flags=how, borderMode=cv2.BORDER_REPLICATE)
+    return found
 
 
 _lock = threading.Lock()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from impasto.core.threads import usable_cores
 from impasto.video.film import Bytes, as_bytes, load_cv2
-from impasto.video.flow import HALFWAY, Flow, doubled, warp, warp_doubled
+from impasto.video.flow import HALFWAY, Flow, doubled, enlarged, warp, warp_doubled
 from impasto.video.following import Followed, Seen
 from impasto.video.past import Past
 from impasto.video.threads import side_by_side
@@ -385,8 +385,10 @@ def _crisped(parts: Iterable[_Part]) -> Iterator[Bytes]:
             cv2.GaussianBlur(np.concatenate(areas), (0, 0), 1) + FAINT
             for areas in zip(*((one.wanted, one.found) for one in (above, here, below)), strict=True)
         )
+        height, width, _ = here.rows.shape
         softer = 1 - ((wanted / found) ** SHARE).clip(*CRISPER)
-        yield as_bytes(_towards(soft, here.rows, _enlarged(softer, least, here.rows.shape)), 1)
+        share = enlarged(softer, (AREA, width / softer.shape[1]), (AREA * least, 0), (height, width))
+        yield as_bytes(_towards(soft, here.rows, share), 1)
 
 
 def _with_neighbours(parts: Iterable[_Part]) -> Iterator[tuple[_Part, _Part, _Part]]:
@@ -396,16 +398,6 @@ def _with_neighbours(parts: Iterable[_Part]) -> Iterator[tuple[_Part, _Part, _Pa
         if here is not None:
             yield above or here.empty(), here, below or here.empty()
         above, here = here, below
-
-
-def _enlarged(areas: Floats, first: int, shape: tuple[int, ...]) -> Floats:
-    """Of what is known of areas, the pixels (h, w) from an area's row on."""
-    cv2, (height, width) = load_cv2(), shape[:2]
-    across = width / areas.shape[1]
-    place = np.array([[1 / across, 0, 0.5 / across - 0.5], [0, 1 / AREA, first + 0.5 / AREA - 0.5]], np.float32)
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    found: Floats = cv2.warpAffine(areas, place, (width, height), flags=how, borderMode=cv2.BORDER_REPLICATE)
-    return found
 
 
 def _detail(rows: Floats) -> Floats:
