@@ -27,6 +27,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 # A terminal that colours nothing and is wide enough, whatever the tests run in.
 PLAIN = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "120", "FORCE_COLOR": None, "GITHUB_ACTIONS": None}
+PLAIN_ALONE = {name: value for name, value in PLAIN.items() if value is not None}
 COMMANDS = sorted(str(one.name) for one in [*app.registered_commands, *app.registered_groups])
 
 
@@ -72,6 +73,20 @@ def test_version() -> None:
 
     result = run("--version")
     assert (result.exit_code, result.stdout) == (0, f"impasto {version('impasto')}\n")
+
+
+def test_the_package_runs_as_a_program() -> None:
+    """Where the script is not on the path, as after ``pip install --user``."""
+    result = subprocess.run(
+        [sys.executable, "-m", "impasto", "stylize", "--help"],
+        env=os.environ | PLAIN_ALONE,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+    assert result.returncode == 0
+    assert "python -m impasto stylize" in result.stdout
 
 
 @pytest.mark.parametrize("arguments", [["--bogus"], ["bogus"], ["info", "--bogus"], ["info", "--precision", "x"]])

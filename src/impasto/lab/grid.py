@@ -29,13 +29,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from impasto.core.backbones import BACKBONES
 from impasto.errors import DataError, ImpastoError, nearest
 from impasto.files import sha256
-from impasto.networks.shipped import MODELS
 from impasto.optimize.presets import DEFAULT_PRESET, OptimizeSettings, preset
 from impasto.stylizer.request import parse_layers
 from impasto.training.recipe import PLACES as TRAINING_PLACES
+from impasto.training.recipe import anchored
 from impasto.training.settings import FAMILIES, TrainSettings, settings_class
 
 __all__ = ["OPTIMIZE", "Cell", "Grid", "optimize_settings", "read_grid", "shown_value", "train_settings"]
@@ -103,7 +102,7 @@ def read_grid(path: Path) -> Grid:
         names = [", ".join(f"{key} {shown_value(value)}" for key, value in one.items()) for one in varied]
     else:
         varied, names = _listed(path, rows, known)
-    judge = _anchored("backbone", table.get("judge", "compact"), path.parent)
+    judge = anchored(table.get("judge", "compact"), path.parent)
     cells = tuple(
         _cell(path, number, name, one, base | one, method, judge)
         for number, (name, one) in enumerate(zip(names, varied, strict=True), 1)
@@ -165,7 +164,7 @@ def _table(path: Path, table: Mapping[str, Any], name: str, known: tuple[str, ..
         raise DataError(f"{path}: {name} is no table: write [{name}] and its keys below")
     found = {key.replace("-", "_"): value for key, value in found.items()}
     _refuse_strangers(path, found, known, f"in [{name}]")
-    return {key: _anchored(key, value, path.parent) for key, value in found.items()}
+    return _all_anchored(found, path.parent)
 
 
 def _axis(path: Path, name: str, values: Any) -> tuple[Any, ...]:
@@ -182,7 +181,7 @@ def _listed(path: Path, rows: Any, known: tuple[str, ...]) -> tuple[list[dict[st
     for number, row in enumerate(rows, 1):
         values = {key.replace("-", "_"): value for key, value in row.items() if key != "name"}
         _refuse_strangers(path, values, known, f"in cell {number}")
-        varied.append({key: _anchored(key, value, path.parent) for key, value in values.items()})
+        varied.append(_all_anchored(values, path.parent))
         names.append(str(row.get("name", number)))
     return varied, names
 
@@ -209,12 +208,6 @@ def _digests(values: Mapping[str, Any]) -> dict[str, str]:
     return {text: sha256(Path(text)) for text in (values["photo"], *styles) if Path(text).is_file()}
 
 
-def _anchored(key: str, value: Any, folder: Path) -> Any:
-    """Paths are meant from the grid's own folder; names of backbones and of shipped networks stay names."""
-    if key not in PLACES:
-        return value
-    if isinstance(value, list):
-        return [_anchored(key, one, folder) for one in value]
-    if not isinstance(value, str) or not value or value in BACKBONES or value in MODELS:
-        return value
-    return str((folder / Path(value).expanduser()).resolve())
+def _all_anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Paths are meant from the grid's own folder."""
+    return {key: anchored(value, folder) if key in PLACES else value for key, value in values.items()}

@@ -35,9 +35,8 @@ class OptimizeSettings:
 
     # What sees
     backbone: str = "compact"
-    second_backbone: str | None = (
-        None  # the name of another that sees in turns with it: of no one network's taste alone
-    )
+    # The name of another that sees in turns with it: of no one network's taste alone
+    second_backbone: str | None = None
     second_every: int = 2  # its turn is every so many steps
     pool: Pool = "max"
     rescale_pool: bool = False
@@ -68,9 +67,8 @@ class OptimizeSettings:
     eps: float = 1e-8
     history: int = 100  # of L-BFGS
     clamp: bool = False  # to [0, 1] after every step
-    sees_clamped: bool = (
-        False  # losses, but for `range_weight`'s, are of the picture clamped to [0, 1], as it is written
-    )
+    # Losses, but for `range_weight`'s, are of the picture clamped to [0, 1], as it is written
+    sees_clamped: bool = False
     averaging: float = 0.0  # exponential average of the iterates
     # How large, how long
     size: int = 512
@@ -79,10 +77,9 @@ class OptimizeSettings:
     steps: int = 30  # on the first scale
     later_steps: int = 30  # on each later one
     falling: float = 0.0  # above 512 px a scale has fewer steps by this power of its size: 0 no fewer, 1 in proportion
-    repaint: float = (
-        0.0  # how far the network of any style paints over what is there, as the last scale begins and each
-    )
-    # of 384 px and more; the rate begins anew then
+    # How far the network of any style paints over what is there, as the last scale begins and each of 384 px and more;
+    # the rate begins anew then
+    repaint: float = 0.0
     total_steps: int | None = None  # if given, shared among the scales in the proportion of the two above
     style_scale: float = 1.0  # the style picture's long side as a factor of the result's
     keep_colors: KeepColors = "no"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from impasto.errors import DataError, OptionError, load_library
 from impasto.networks.shipped import MODELS, find_model
 from impasto.training.settings import EXCLUSIVE, TrainSettings, settings_class
 
-__all__ = ["PLACES", "changes", "fill", "from_table", "inherited", "read_recipe", "to_table", "to_toml"]
+__all__ = ["PLACES", "anchored", "changes", "fill", "from_table", "inherited", "read_recipe", "to_table", "to_toml"]
 
 PLACES = (
     "photos",
@@ -44,7 +44,7 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a recipe: {error}") from error
     values = {key.replace("-", "_"): value for key, value in table.items()}
-    return _anchored(values, path.parent)
+    return _all_anchored(values, path.parent)
 
 
 def fill(family: str, flags: Mapping[str, Any], recipe: Mapping[str, Any], source: object = "") -> TrainSettings:
@@ -72,7 +72,7 @@ def fill(family: str, flags: Mapping[str, Any], recipe: Mapping[str, Any], sourc
 
 def to_table(settings: TrainSettings) -> dict[str, Any]:
     """The settings as a table for TOML, with absolute paths, so that it means the same everywhere."""
-    return {"train": settings.FAMILY, **_anchored(settings.values(), Path.cwd())}
+    return {"train": settings.FAMILY, **_all_anchored(settings.values(), Path.cwd())}
 
 
 def from_table(table: Mapping[str, Any], source: object) -> TrainSettings:
@@ -117,22 +117,20 @@ def _shown(value: Any) -> str:
     return "not given" if value is None else str(value)
 
 
-def _anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The same with absolute paths; names of backbones and of shipped networks stay names."""
+def anchored(place: Any, folder: Path) -> Any:
+    """A value of one of `PLACES`, or a list of them, as absolute paths.
 
-    def absolute(text: Any) -> Any:
-        if not isinstance(text, str) or not text or text in BACKBONES or text in MODELS:
-            return text
-        return os.path.abspath(folder / Path(text).expanduser())  # noqa: PTH100  keeps links and patterns as they are
+    Names of backbones and of shipped networks stay names, and so do links and patterns.
+    """
+    if isinstance(place, list | tuple):
+        return [anchored(one, folder) for one in place]
+    if not isinstance(place, str) or not place or place in BACKBONES or place in MODELS:
+        return place
+    return os.path.abspath(folder / Path(place).expanduser())  # noqa: PTH100  keeps links and patterns as they are
 
-    def place(value: Any) -> Any:
-        return (
-            [absolute(text) for text in value]
-            if isinstance(value, Iterable) and not isinstance(value, str)
-            else (absolute(value))
-        )
 
-    return {key: place(value) if key in PLACES else value for key, value in values.items()}
+def _all_anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    return {key: anchored(value, folder) if key in PLACES else value for key, value in values.items()}
 
 
 INHERITED = (
