@@ -217,7 +217,7 @@ def test_pieces_make_the_graph_again(tmp_path: Path) -> None:
     (file,) = export_onnx(source, tmp_path / "mine.onnx")
     pieces = tmp_path / f"mine{PIECES}"
     about = about_session(session_of(str(file), file))
-    pieces.write_bytes(split(file.read_bytes(), [source], about))
+    pieces.write_bytes(split(file.read_bytes(), [source], about, tmp_path))
     assert pieces.stat().st_size < file.stat().st_size / 2
     assert join(pieces) == (file.read_bytes(), about)
     at_once, awaited = Loaded(file), Loaded(pieces)

@@ -23,6 +23,13 @@ _Folder = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Th
 _Precision = Annotated[
     Stored, typer.Option(help="How weights are stored; float16 is half the size. Computed is in float32.")
 ]
+_Winograd = Annotated[
+    bool,
+    typer.Option(
+        "--winograd",
+        help="3x3 convolutions with half the multiplications and more memory: quicker in WebAssembly, mostly not elsewhere.",
+    ),
+]
 _Check = Annotated[bool, typer.Option("--check", help="Paint with the network and with the file, and compare.")]
 
 
@@ -31,6 +38,7 @@ def onnx(
     model: _Model,
     output: _Output,
     precision: _Precision = "float32",
+    winograd: _Winograd = False,
     check: _Check = False,
     force: ForceOption = False,
 ) -> None:
@@ -42,7 +50,7 @@ def onnx(
     from impasto.export.check import differences
     from impasto.export.onnx_file import export_onnx
 
-    files = export_onnx(model, output, stored=precision, force=force)
+    files = export_onnx(model, output, stored=precision, winograd=winograd, force=force)
     for file in files:
         show_note(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
     if check:

@@ -44,11 +44,13 @@ class Graph:
     Args:
         stored: how weights are kept; those that float16 cannot hold stay float32. Computed is in float32 always: not
             every runtime has float16 that works.
+        winograd: whether 3x3 convolutions are made with half the multiplications, see `export.winograd`.
     """
 
-    def __init__(self, stored: Stored = "float32") -> None:
+    def __init__(self, stored: Stored = "float32", *, winograd: bool = False) -> None:
         self._onnx = onnx_library()
         self._stored = stored
+        self.winograd = winograd
         self._initializers: list[Any] = []
         self._known: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._nodes: list[Any] = []
@@ -66,6 +68,12 @@ class Graph:
         """One operator with two outputs, of which the first is wanted."""
         out = self._name(kind.lower())
         self._nodes.append(self._onnx.helper.make_node(kind, list(inputs), [out, self._name("rest")], **attributes))
+        return out
+
+    def all_of(self, kind: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
+        """One operator with so many outputs, which it is told as ``num_outputs``."""
+        out = [self._name(kind.lower()) for _ in range(count)]
+        self._nodes.append(self._onnx.helper.make_node(kind, list(inputs), out, num_outputs=count, **attributes))
         return out
 
     def constant(self, value: NDArray[Any]) -> str:

@@ -34,6 +34,7 @@ __all__ = ["Part", "Parts", "parts_of"]
 Shape = Sequence[int | str]
 PICTURE: Shape = (1, 3, "height", "width")
 STYLE: Mapping[str, Shape] = {"style": (1, 4, "height", "width")}
+WINOGRAD = 2  # times as much memory for features, see `export.winograd`
 PICTURES = 6  # channels at full size that wait meanwhile: the picture, and the picture padded
 
 
@@ -86,7 +87,7 @@ def _with_strength(g: Graph, style: Mapping[str, Shape], painted: str, stages: S
     """A share of the painting over the photo."""
     inputs = {"image": PICTURE, **style, "strength": ()}
     outputs = {"painting": (g.blend("image", painted, "strength"), PICTURE)}
-    return Part(g, inputs, outputs, _bytes_per_pixel(stages))
+    return Part(g, inputs, outputs, _bytes_per_pixel(stages) * (WINOGRAD if g.winograd else 1))
 
 
 def _bytes_per_pixel(stages: Sequence[Stage], area: float = 1.0) -> int:

@@ -31,7 +31,12 @@ Role = Literal["paint", "look"]
 
 @in_our_settings
 def export_onnx(
-    model: str | PathLike[str], output: str | PathLike[str], *, stored: Stored = "float32", force: bool = False
+    model: str | PathLike[str],
+    output: str | PathLike[str],
+    *,
+    stored: Stored = "float32",
+    winograd: bool = False,
+    force: bool = False,
 ) -> tuple[Path, ...]:
     """Write a trained network as ONNX; gives the files, the one that paints first.
 
@@ -43,6 +48,7 @@ def export_onnx(
         model: a shipped network by name, or a file that `load_model` reads.
         output: the file, which ends in .onnx.
         stored: in which numbers the weights are kept; computed is in float32.
+        winograd: make 3x3 convolutions with half the multiplications, see `export.winograd`: for WebAssembly.
         force: replace files that exist.
 
     Raises:
@@ -57,7 +63,7 @@ def export_onnx(
         _checked(look_path(path), force)
     facts: dict[str, Any] = {name: description[name] for name in TOLD if name in description}
     facts |= {"kind": "onnx", "format": FORMAT, "stored": stored, "made_from": sha256(source)}
-    parts = parts_of(network, partial(Graph, stored))
+    parts = parts_of(network, partial(Graph, stored, winograd=winograd))
     contents = {path: _content(parts.paint, facts, "paint")}
     if parts.look is not None:
         contents[look_path(path)] = _content(parts.look, facts, "look")

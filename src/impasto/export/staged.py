@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from impasto.export import winograd
 from impasto.export.graph import Graph
+from impasto.export.winograd import Maps
 from impasto.networks.chain import Chain, ChainConv, ChainNorm
 from impasto.networks.norms import EPS, ConditionalInstanceNorm
 from impasto.networks.palette import ConditionalPalette
@@ -32,23 +35,26 @@ def paint_staged(g: Graph, network: StagedNetwork, rows: Rows) -> str:
     x = g.op("Sub", padded, g.mean(padded))  # changes the rounding alone: see `StagedNetwork.centre`
     if network.INPUT_SCALE != 1:
         x = g.op("Mul", x, g.number(network.INPUT_SCALE))
-    features = run_stages(g, network.stages(), x, rows)
+    features = run_stages(g, network.stages(), x, rows, network.STRIDE)
     return _to_picture(g, network, g.crop(features, "image"), "image", rows)  # so that nobody keeps what is padded
 
 
-def run_stages(g: Graph, stages: Sequence[Stage], x: str, rows: Rows | None = None) -> str:
-    """See `staged.run_stages`; no `rows` where no stage is conditional."""
+def run_stages(g: Graph, stages: Sequence[Stage], x: str, rows: Rows | None = None, multiple: int = 1) -> str:
+    """See `staged.run_stages`; no `rows` where no stage is conditional; x is a `multiple` high."""
     kept, waits = x, None  # a stage whose shuffle was left to the next one
+    maps, scale = Maps(multiple), Fraction(1)
     for stage, after in zip(stages, (*stages[1:], None), strict=True):
         if waits is not None:
-            x, waits = _convolved_in_phases(g, x, waits, stage), None
+            x, waits = _convolved_in_phases(g, x, waits, stage, maps, scale), None
             continue
         kept = x if stage.opens else kept
-        x, phases = _until_shuffle(g, x, stage), 1
+        scale *= Fraction(stage.upsample, stage.unshuffle * stage.conv.conv2d.stride[0])
+        x, phases = _until_shuffle(g, x, stage, maps, scale), 1
         if after is not None and _shuffles_late(stage, after):
             waits, phases = stage, stage.shuffle**2
         elif stage.shuffle > 1:
             x = g.op("DepthToSpace", x, blocksize=stage.shuffle, mode="DCR")
+            scale *= stage.shuffle
         if stage.norm is not None:
             eps = stage.norm.eps if isinstance(stage.norm, ChainNorm) else EPS
             x = g.instance_norm(x, *_affine(g, stage.norm, rows), eps, phases)
@@ -56,13 +62,13 @@ def run_stages(g: Graph, stages: Sequence[Stage], x: str, rows: Rows | None = No
     return x
 
 
-def _until_shuffle(g: Graph, x: str, stage: Stage) -> str:
+def _until_shuffle(g: Graph, x: str, stage: Stage, maps: Maps, scale: Fraction) -> str:
     x = g.pad(x, stage.extend, "reflect")
     if stage.unshuffle > 1:
         x = g.op("SpaceToDepth", x, blocksize=stage.unshuffle)
     if stage.upsample > 1:
         x = _enlarge(g, x, stage.upsample)
-    x = _convolved(g, x, stage)
+    x = _convolved(g, x, stage, maps, scale)
     return g.op("Relu", x) if stage.relu_first else x
 
 
@@ -86,14 +92,18 @@ def _shuffles_late(stage: Stage, after: Stage) -> bool:
     return stage.shuffle == 2 and not (stage.closes or stage.relu_sum) and after.border == 1 and alone and small
 
 
-def _convolved_in_phases(g: Graph, x: str, waits: Stage, stage: Stage) -> str:
+def _convolved_in_phases(g: Graph, x: str, waits: Stage, stage: Stage, maps: Maps, scale: Fraction) -> str:
     """A stage on what `waits` gave unshuffled; both shuffles at once follow.
 
     A border reflected by one pixel is here the outermost cells repeated: beyond row 0 lies row 1, of the same cell.
     """
     conv = stage.conv.conv2d
     bias = None if conv.bias is None else as_array(conv.bias)
-    x = g.convolution(g.pad(x, 1, "edge"), *in_phases(as_array(conv.weight), bias, waits.shuffle, stage.shuffle))
+    kernel, biases = in_phases(as_array(conv.weight), bias, waits.shuffle, stage.shuffle)
+    if g.winograd and winograd.suits(kernel, 1):
+        x = winograd.convolution(g, x, kernel, biases, "edge", maps, scale)
+    else:
+        x = g.convolution(g.pad(x, 1, "edge"), kernel, biases)
     x = g.op("DepthToSpace", x, blocksize=waits.shuffle * stage.shuffle, mode="DCR")
     return g.op("Relu", x) if stage.relu else x
 
@@ -154,12 +164,14 @@ def _median_of_nine(g: Graph, x: str) -> str:
     return g.op("Slice", values, g.integers(4), g.integers(5), g.integers(0))
 
 
-def _convolved(g: Graph, x: str, stage: Stage) -> str:
+def _convolved(g: Graph, x: str, stage: Stage, maps: Maps, scale: Fraction) -> str:
     """The convolution of a stage, its border included."""
     conv = stage.conv.conv2d
     weight, stride = as_array(conv.weight), conv.stride[0]
     bias = None if conv.bias is None else as_array(conv.bias)
     if not isinstance(stage.conv, ChainConv):
+        if g.winograd and winograd.suits(weight, stride):
+            return winograd.convolution(g, x, weight, bias, "reflect", maps, scale)
         return g.convolution(g.pad(x, stage.conv.halo, "reflect"), weight, bias, stride=stride)
     if stage.conv.padding == "same":
         return g.convolution_same(x, weight, bias, stride)

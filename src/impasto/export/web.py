@@ -23,7 +23,14 @@ __all__ = ["FACTS", "WebFolder", "export_web", "policy"]
 
 PAGE: Final = Path(__file__).resolve().parent / "page"
 WEIGHTS: Final = Path(__file__).resolve().parents[1] / "weights"
-NETWORKS: Final = ("gallery", "universal", "universal-style")
+NETWORKS: Final = {
+    "gallery": WEIGHTS / f"gallery{PIECES}",
+    "gallery-wasm": WEIGHTS / "web" / f"gallery{PIECES}",
+    "universal": WEIGHTS / f"universal{PIECES}",
+    "universal-wasm": WEIGHTS / "web" / f"universal{PIECES}",
+    "universal-style": WEIGHTS / f"universal-style{PIECES}",
+}
+"""The graphs that the page has, and where: those for WebAssembly are made by `export.winograd`."""
 FACTS: Final = "gallery.json"
 WORKER: Final = "sw.js"
 
@@ -113,9 +120,9 @@ def _content(runtime: dict[str, bytes]) -> dict[str, bytes]:
     """All files: name within the folder -> content."""
     page = {path.name: path.read_bytes() for path in sorted(PAGE.iterdir()) if path.is_file()}
     worker = page.pop(WORKER).decode()
-    networks = {f"networks/{name}.onnx": _network(name) for name in NETWORKS}
+    networks = {f"networks/{name}.onnx": _network(path) for name, path in NETWORKS.items()}
     served = {f"runtime/{name}": content for name, content in runtime.items()}
-    description = Graph(WEIGHTS / f"gallery{PIECES}").description
+    description = Graph(NETWORKS["gallery"]).description
     pictures = {f"styles/{row['name']}.jpg": _thumbnail(row["name"]) for row in description["styles"]}
     own = [f"runtime/{name}{PACKED if name.endswith('.wasm') else ''}" for name in WASM]
     facts = {
@@ -128,7 +135,7 @@ def _content(runtime: dict[str, bytes]) -> dict[str, bytes]:
             for row in description["styles"]
         ],
         "page": sorted([*page, FACTS]),
-        "gallery": sorted([*pictures, "networks/gallery.onnx", *own]),
+        "gallery": sorted([*pictures, "networks/gallery-wasm.onnx", *own]),
         "keep": sorted([*pictures, *networks, *own]),
     }
     page[FACTS] = json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False).encode()
@@ -147,8 +154,7 @@ def policy() -> str:
     return found[1] if found else "default-src 'none'"
 
 
-def _network(name: str) -> bytes:
-    path = WEIGHTS / f"{name}{PIECES}"
+def _network(path: Path) -> bytes:
     if not path.is_file():
         raise WeightsError(f"{path.name} belongs to the package, but {path} is missing: install impasto again")
     return join(path)[0]

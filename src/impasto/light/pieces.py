@@ -1,13 +1,14 @@
 """Graphs of the package, without the weights that its networks' files hold: a wheel carries each weight once.
 
 A file of pieces begins with a line of JSON: ``about`` the graph, which is so known before it is loaded; ``crc32`` of
-the whole graph, and its ``pieces`` in order. A piece is a list of file name (in the same folder), first byte and number
-of bytes; or a number: so many of the bytes that follow the line.
+the whole graph, and its ``pieces`` in order. A piece is a list of file name (as seen from its folder), first byte and
+number of bytes; or a number: so many of the bytes that follow the line.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -39,7 +40,7 @@ def join(path: Path) -> tuple[bytes, Any]:
             else:
                 name, start, length = piece
                 if name not in files:
-                    files[name] = memoryview(path.with_name(name).read_bytes())
+                    files[name] = memoryview((path.parent / name).read_bytes())
                 found.append(files[name][start : start + length])
         content = b"".join(found)
         whole = zlib.crc32(content) == told["crc32"]
@@ -50,17 +51,18 @@ def join(path: Path) -> tuple[bytes, Any]:
     return content, told["about"]
 
 
-def split(content: bytes, sources: Iterable[Path], about: Any) -> bytes:
+def split(content: bytes, sources: Iterable[Path], about: Any, folder: Path) -> bytes:
     """A file of pieces for a graph; its weights are looked for, byte for byte, in safetensors files.
 
     Args:
         content: the graph.
+        sources: those files.
         about: what `join` tells of it, in terms of JSON.
-        sources: files of the folder where the pieces will lie.
+        folder: where the pieces will lie: beside the sources or below.
     """
     found: list[tuple[int, str, int, int]] = []  # where in the graph, file, first byte there, length
     for source in sources:
-        data = source.read_bytes()
+        data, told = source.read_bytes(), Path(os.path.relpath(source, folder)).as_posix()
         begin = 8 + int.from_bytes(data[:8], "little")
         header = json.loads(data[8:begin])
         for name, row in header.items():
@@ -68,7 +70,7 @@ def split(content: bytes, sources: Iterable[Path], about: Any) -> bytes:
                 start, end = (begin + offset for offset in row["data_offsets"])
                 place = content.find(data[start:end]) if end - start >= WORTH else -1
                 if place >= 0:
-                    found.append((place, source.name, start, end - start))
+                    found.append((place, told, start, end - start))
     pieces: list[int | list[str | int]] = []
     rest, done = b"", 0
     for place, name, start, length in sorted(found):

@@ -11,7 +11,7 @@ const RUNTIMES = {
 const LARGE = 4e6; // px from which on a session is let go of after it painted, and nothing else is kept
 
 /** Bytes of WebAssembly's memory that painting takes: so many, and so many for each pixel that a network sees (measured). */
-const WASM_BYTES = { base: 60e6, gallery: 105, universal: 130 };
+const WASM_BYTES = { base: 60e6, gallery: 105, universal: 130, "gallery-wasm": 175, "universal-wasm": 175 };
 const WASM_LIMIT = 4e9;
 const MEMORY_SHARE = 0.45e9; // of each gigabyte that the device says to have (8 at most)
 
@@ -51,7 +51,14 @@ export class Engine {
     ort.env.logLevel = "error";
     this.#ort = ort;
     this.kind = kind;
-    await this.#session("gallery");
+    await this.#session(this.#graphFor("gallery", 0));
+  }
+
+  /** The graph of a network for so many pixels: WebAssembly has one that is quicker and takes more memory. */
+  #graphFor(network, pixels) {
+    const quick = `${network}-wasm`;
+    const fits = WASM_BYTES.base + WASM_BYTES[quick] * pixels <= memoryLimit();
+    return this.kind === "wasm" && pixels <= LARGE && fits ? quick : network;
   }
 
   async #session(name) {
@@ -76,8 +83,7 @@ export class Engine {
 
   /** The largest number of pixels that may be seen here by the network that a style is for. */
   mostPixels(style) {
-    const memory = (navigator.deviceMemory ?? 8) * MEMORY_SHARE;
-    return Math.floor((Math.min(WASM_LIMIT, memory) - WASM_BYTES.base) / WASM_BYTES[networkOf(style)]);
+    return Math.floor((memoryLimit() - WASM_BYTES.base) / WASM_BYTES[networkOf(style)]);
   }
 
   /** How long painting so many pixels will take, in seconds; null where nothing was painted yet. */
@@ -110,8 +116,8 @@ export class Engine {
   async paint(planes, [height, width], style) {
     const { Tensor } = this.#ort;
     const large = height * width > LARGE;
-    const name = networkOf(style);
-    if (large) await this.#release(style.mix ? "universal" : "gallery");
+    const name = this.#graphFor(networkOf(style), height * width);
+    if (large) for (const other of [...this.#sessions.keys()]) if (other !== name) await this.#release(other);
     const feeds = {
       image: new Tensor("float32", planes, [1, 3, height, width]),
       strength: new Tensor("float32", [1], []),
@@ -128,6 +134,11 @@ export class Engine {
     if (large) await this.#release(name);
     return found;
   }
+}
+
+/** Bytes of WebAssembly's memory that may be taken here. */
+function memoryLimit() {
+  return Math.min(WASM_LIMIT, (navigator.deviceMemory ?? 8) * MEMORY_SHARE);
 }
 
 function networkOf({ mix }) {
