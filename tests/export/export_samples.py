@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ Array = NDArray[np.float32]
 Weighted = list[tuple[Any, float]]
 
 STYLES = ("a", "b", "c")
+WINOGRAD = " by winograd"
 NAMED: dict[str, Config] = {
     "johnson sigmoid": JohnsonConfig("sigmoid", width=8, blocks=2),
     "johnson linear": JohnsonConfig("linear", width=5, blocks=1),
@@ -37,6 +38,8 @@ NAMED: dict[str, Config] = {
     "brisk": BriskConfig(STYLES, channels=20, blocks=3, detail=24),  # so many that its last convolution comes sooner
     "brisk with reach": BriskConfig(STYLES, channels=20, blocks=3, detail=12, reach=24),
     "brisk without a palette": BriskConfig(STYLES, channels=32, blocks=1, detail=16, palette=False),
+    "johnson by winograd": JohnsonConfig("sigmoid", width=24, blocks=1),
+    "brisk by winograd": BriskConfig(STYLES, channels=32, blocks=1, detail=24, reach=24),
 }
 CONFIGS = (*NAMED, "adain", "adain, plain", "universal", "universal, caffe")
 
@@ -138,7 +141,7 @@ class Exported:
 
 @cache
 def exported(name: str) -> Exported:
-    made = parts_of(network(name), Graph)
+    made = parts_of(network(name), partial(Graph, winograd=name.endswith(WINOGRAD)))
     files = tuple(model_bytes(part) for part in (made.paint, made.look) if part is not None)
     return Exported(network(name), files, *map(session, files))
 

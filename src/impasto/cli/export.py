@@ -27,7 +27,7 @@ _Winograd = Annotated[
     bool,
     typer.Option(
         "--winograd",
-        help="3x3 convolutions with half the multiplications and more memory: quicker in WebAssembly, mostly not elsewhere.",
+        help="3x3 convolutions with half the multiplications: quicker in WebAssembly, with more memory.",
     ),
 ]
 _Check = Annotated[bool, typer.Option("--check", help="Paint with the network and with the file, and compare.")]

@@ -1,9 +1,9 @@
 """3x3 convolutions with half the multiplications, for runtimes that multiply slowly, such as WebAssembly's.
 
 Winograd's F(4, 3) along the columns (Lavin and Gray 2016, arXiv:1509.09308), at the points 0, 1, -1, 2, -2 and ∞, as
-operators of the graph: of six rows of the input six others are made, each is convolved with a kernel of one row, and the
-six results are mixed into four rows. Kernels are made of the weights as the graph is loaded, so a file holds the same
-weights. Relative to the result some 1e-6 is lost, and the maps of a convolution take three times the memory.
+operators of the graph: of six rows of the input six others are made, each is convolved with a kernel of one row, and
+the six results are mixed into four rows. Kernels are made of the weights as the graph is loaded, so a file holds the
+same weights. Relative to the result some 1e-6 is lost, and features take twice the memory.
 `core.winograd` does the same for tensors.
 """
 
@@ -68,7 +68,7 @@ class Maps:
 def convolution(
     g: Graph, x: str, weight: Floats, bias: Floats | None, border: Border, maps: Maps, scale: Fraction
 ) -> str:
-    """(1, I, h, w) by (O, I, 3, 3) and (O,) -> (1, O, h, w); x is continued by one pixel, by reflection or repetition."""
+    """(1, I, h, w) by (O, I, 3, 3) and (O,) -> (1, O, h, w); x is continued by one pixel, reflected or repeated."""
     height, width = g.side(x, 2), g.side(x, 3)
     wide = g.op("Pad", x, g.integers(0, 0, 0, 1, 0, 0, 0, 1), mode=border)
     rows = [g.op("Gather", wide, one, axis=2) for one in maps.rows(g, height, border, scale)]

@@ -434,6 +434,8 @@ def _store(
     pictures = [to_tensor(read(path).seen()) for path in judges]
     pictures = [resize(x, fit_long_side((x.shape[2], x.shape[3]), 384)) for x in pictures]
     errors = layer_errors(teacher, student, pictures)
+    if not all(math.isfinite(value) for row in errors.values() for value in row.values()):
+        raise DataError(f"{recipe.teacher}: its features are too large for the float16 that {student.name} is kept in")
     metadata = {
         "kind": "backbone",
         "name": student.name,
