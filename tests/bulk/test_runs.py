@@ -466,3 +466,11 @@ def test_films_go_through_the_same_run(photos: Path, tmp_path: Path, paint, task
     assert verified(tmp_path / "out").good == 7
     run, _ = paint(photos, task_for(tmp_path / "out"), retry_failed=0)
     assert run.left.to_paint == 0
+
+
+def test_options_that_would_not_be_obeyed_are_errors(photos: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    for more, said in ((("--shard-size", "10MB"), "add --tar"), (("--json",), "give --json-progress")):
+        _, told = start(photos, target, *more).communicate(timeout=120)
+        assert said in told
+        assert not target.exists()

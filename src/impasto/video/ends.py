@@ -23,7 +23,8 @@ class Ends:
     """
 
     def __init__(self, container: Any, stream: Any) -> None:
-        self._container, self._stream = container, stream
+        self._stream = stream
+        self._told, self._by_picture = _told(container, stream)  # now: FFmpeg takes some of it back at the end
         self._read_to: dict[int, Fraction] = {}
 
     def read(self, packet: Any) -> None:
@@ -38,27 +39,28 @@ class Ends:
 
         What lies after `stop` is not missed.
         """
-        told, found = self._both()
-        if told is None or found is None:
+        found = self._read_to.get(self._stream.index)
+        if found is not None and not self._by_picture:
+            found = max(self._read_to.values())
+        if self._told is None or found is None:
             return None
-        wanted = told if stop is None else min(told, stop)
+        wanted = self._told if stop is None else min(self._told, stop)
         frame = 1 / (self._stream.average_rate or Fraction(25))  # of the last one, how long it lasts may not be known
         less = max(min(CLEARLY[0], CLEARLY[1] * float(wanted)), 2 * float(frame))
-        return (found, told) if wanted - found > less else None
+        return (found, self._told) if wanted - found > less else None
 
-    def _both(self) -> tuple[Fraction | None, Fraction | None]:
-        """When the film should end, where that is told, and when it did; of its picture alone, where that is told."""
-        stream, container = self._stream, self._container
-        kind, found = container.format.name.partition(",")[0], self._read_to.get(stream.index)
-        if kind not in TOLD:
-            return None, None
-        if stream.duration:
-            seconds = Fraction(stream.duration * stream.time_base)
-            if kind == "avi" and stream.frames and stream.average_rate:  # FFmpeg goes by the file's size
-                seconds = max(seconds, stream.frames / stream.average_rate)
-            return (stream.start_time or 0) * stream.time_base + seconds, found
-        whole = Fraction(container.duration, MICRO) if container.duration else None
-        said = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
-        if said is None or whole is None:
-            return whole, max(self._read_to.values(), default=None)
-        return min(whole, int(said[1]) * 3600 + int(said[2]) * 60 + Fraction(said[3])), found
+
+def _told(container: Any, stream: Any) -> tuple[Fraction | None, bool]:
+    """When a film should end, in seconds; and whether that is told of its picture, or of the longest of its streams."""
+    kind = container.format.name.partition(",")[0]
+    if kind not in TOLD:
+        return None, False
+    whole = Fraction(container.duration, MICRO) if container.duration else None
+    if kind == "avi" and stream.frames and stream.average_rate:
+        return stream.frames / Fraction(stream.average_rate), True
+    if kind == "mov" and stream.frames and stream.duration:  # one in fragments tells the number of no frames
+        return Fraction(((stream.start_time or 0) + stream.duration) * stream.time_base), True
+    said = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    if said is None or whole is None:
+        return whole, False
+    return min(whole, int(said[1]) * 3600 + int(said[2]) * 60 + Fraction(said[3])), True

@@ -51,7 +51,7 @@ def check_target(output: Output, films: Sequence[str], others: Sequence[str] = (
     if paths.folder.is_dir():
         check_output(paths.path(1), force=output.force)
         return
-    above = next(one for one in paths.folder.absolute().parents if one.exists())
+    above = next(one for one in (paths.folder, *paths.folder.absolute().parents) if one.exists())
     if not above.is_dir():
         raise OutputError(f"{shown(output.path)}: {shown(above)} is no folder; write elsewhere")
     if not os.access(above, os.W_OK | os.X_OK):
