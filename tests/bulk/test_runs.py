@@ -466,3 +466,27 @@ def test_films_go_through_the_same_run(photos: Path, tmp_path: Path, paint, task
     assert verified(tmp_path / "out").good == 7
     run, _ = paint(photos, task_for(tmp_path / "out"), retry_failed=0)
     assert run.left.to_paint == 0
+
+
+def test_options_that_would_not_be_obeyed_are_errors(photos: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    for more, said in ((("--shard-size", "10MB"), "add --tar"), (("--json",), "give --json-progress")):
+        _, told = start(photos, target, *more).communicate(timeout=120)
+        assert said in told
+        assert not target.exists()
+
+
+def test_no_source_is_replaced(photos: Path, tmp_path: Path, paint, task_for) -> None:
+    """Not by its own painting, nor by that of another."""
+    before = {path: path.read_bytes() for path in photos.glob("*.*")}
+    (tmp_path / "link").symlink_to(photos)
+    rows = f"path,id\n{photos}/a.jpg,d.jpg\n{photos}/d.jpg,a.jpg\n"
+    (tmp_path / "crosswise.csv").write_text(rows)
+    (tmp_path / "linked.csv").write_text(rows.replace("photos", "link"))
+    for source in (tmp_path / "crosswise.csv", tmp_path / "linked.csv", f"{photos}/*.jpg"):
+        with pytest.raises(OptionError, match="would take the place of the source"):
+            paint(source, task_for(photos), force=True)
+    assert {path: path.read_bytes() for path in before} == before
+    run, _ = paint(f"{photos}/*.jpg", task_for(photos, format="webp"), new_recipe=True)
+    assert run.tally.done == 2
+    assert {path: path.read_bytes() for path in before} == before

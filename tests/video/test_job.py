@@ -227,6 +227,46 @@ def test_steady_takes_flicker_out_of_foreign_frames(engine: Engine, tmp_path: Pa
     assert asked(tmp_path / "c.mp4")["sound"] == asked(tmp_path / "a.mp4")["sound"]
 
 
+@pytest.mark.parametrize(("painted", "like"), [(6, 10), (10, 6)])
+def test_the_longer_film_is_told(engine: Engine, tmp_path: Path, painted: int, like: int) -> None:
+    for name, count in (("painted", painted), ("like", like)):
+        make_film(tmp_path / f"{name}.mp4", TIMES[:count])
+    films = [str(tmp_path / f"{name}.mp4") for name in ("painted", "like")]
+    with SteadyJob(engine, *films, Output(str(tmp_path / "out.mp4"))) as job:
+        list(job.run())
+    longer, shorter = films if painted > like else films[::-1]
+    assert job.painted == 6
+    assert job.notes == [f"{longer}: has more frames than {shorter}: the steadied film ends with that"]
+
+
+def test_a_painted_film_that_is_cut_short_is_told(engine: Engine, tmp_path: Path) -> None:
+    for name in ("painted", "like"):
+        make_film(tmp_path / f"{name}.mkv", [24 * number for number in range(40)])
+    whole = (tmp_path / "painted.mkv").read_bytes()
+    (tmp_path / "painted.mkv").write_bytes(whole[: len(whole) // 2])
+    films = [str(tmp_path / f"{name}.mkv") for name in ("painted", "like")]
+    with SteadyJob(engine, *films, Output(str(tmp_path / "out.mp4"))) as job:
+        list(job.run())
+    assert any(note.startswith(f"{films[0]}: is cut short") for note in job.notes)
+
+
+@pytest.mark.parametrize(("options", "seconds"), [({}, 0.4), ({"end": Fraction(3, 10)}, 0.3)])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".gif"])
+def test_a_film_of_few_frames_lasts_as_long(
+    engine: Engine, tmp_path: Path, suffix: str, options: dict[str, Any], seconds: float
+) -> None:
+    clip, out = tmp_path / "clip.mp4", tmp_path / f"out{suffix}"
+    make_film(clip, TIMES, picture=blobs)
+    for every, painted in ((4, 3 if seconds > 0.35 else 2), (1000, 1)):
+        if painted == 1 and suffix == ".gif":
+            continue  # one frame is no animation
+        job = paint(engine, clip, out, every=every, **options)
+        out.rename(tmp_path / f"{every}{suffix}")
+        assert job.painted == painted
+        with open_film(tmp_path / f"{every}{suffix}") as film:
+            assert film.facts.seconds == pytest.approx(seconds, abs=0.011)
+
+
 def packets(path: Path) -> list[tuple[int, int, bytes]]:
     with av.open(str(path)) as film:
         return [(one.pts, one.dts, bytes(one)) for one in film.demux() if one.size]
@@ -282,6 +322,49 @@ def test_what_is_wrong_is_told_before_the_work(engine: Engine, clip: Path, tmp_p
     ):
         list(job.run())
     assert not (tmp_path / "a.mp4").exists()
+    for target, more in (("new/", {}), ("a.mp4", {"run": tmp_path / "new"})):
+        with pytest.raises(ImageError, match="has no frames from 9 s"):
+            paint(engine, clip, f"{tmp_path}/{target}", begin=Fraction(9), **more)
+        assert not (tmp_path / "new").exists()
+
+
+def test_options_that_would_not_be_obeyed_are_errors(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="say by `run`"):
+        FilmOptions(resume=True)
+    for target, options, said in (
+        ("a.gif", {"codec": "vp9"}, "`codec` is for films"), ("a.webp", {"crf": 30}, "`crf` is for films"),
+        ("a/", {"codec": "hevc"}, "`codec` is for films"), ("a/", {"run": tmp_path / "run"}, "a run is kept of films"),
+        ("a.mp4", {"rate": Fraction(10)}, "`rate` is for numbered pictures"),
+    ):  # fmt: skip
+        for make in (
+            lambda output, asked: FilmJob(engine, str(clip), GALLERY, output, asked),
+            lambda output, asked: SteadyJob(engine, str(clip), str(clip), output, asked),
+        ):
+            with pytest.raises(OptionError, match=said):
+                make(Output(f"{tmp_path}/{target}"), FilmOptions(**options))
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_pictures_that_are_read_stay(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    paint(engine, clip, f"{tmp_path}/nums/%03d.png", kept=0.0)
+    films, output = [str(tmp_path / "nums"), str(clip)], Output(f"{tmp_path}/nums/%03d.png", force=True)
+    with pytest.raises(OutputError, match=r"001\.png: is an input"):
+        FilmJob(engine, films[0], GALLERY, output)
+    for painted, like in (films, films[::-1]):
+        with pytest.raises(OutputError, match=r"001\.png: is an input"):
+            SteadyJob(engine, painted, like, output)
+
+
+def test_a_photo_is_no_film(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    """And is sent to what paints it where something is to be painted alone."""
+    photo, output = str(tmp_path / "a.jpg"), Output(str(tmp_path / "b.mp4"))
+    Image.fromarray(ramp(0)).save(photo)
+    with pytest.raises(ImageError, match=r"still picture.*`impasto stylize`"):
+        FilmJob(engine, photo, GALLERY, output)
+    for films in ((photo, str(clip)), (str(clip), photo)):
+        with pytest.raises(ImageError, match="still picture") as caught:
+            SteadyJob(engine, *films, output)
+        assert "stylize" not in str(caught.value)
 
 
 def test_command_line(clip: Path, tmp_path: Path) -> None:
@@ -309,5 +392,9 @@ def test_command_line(clip: Path, tmp_path: Path) -> None:
     done = run(*words, "0.2@0s", "--strength", "1@0.1s", "--style-scale", "1.5")
     assert done.exit_code == 0, done.output
     assert "--strength is '1.x'" in run(*words, "1.x@0s").output
+    words = ["video", str(clip), "-s", "great-wave", "-o", str(tmp_path / "q.mp4")]
+    assert "leave out --run" in run(*words, "--preview", "0.2", "--run", str(tmp_path / "run")).output
+    assert "say by --run" in run(*words, "--resume").output
+    assert "--fps is for numbered pictures" in run(*words, "--fps", "10").output
     done = run("steady", str(clip), "--like", str(clip), "-o", str(tmp_path / "s.mp4"))
     assert done.exit_code == 0, done.output

@@ -17,10 +17,14 @@ from av.subtitles.subtitle import SubtitleSet
 from PIL import Image
 
 from impasto.errors import ImageError, OptionError, OutputError
+from impasto.stylizer.job import Output
 from impasto.video.animated_writing import AnimationWriter, PicturesWriter
 from impasto.video.codecs import codec_for, output_kind
 from impasto.video.colours import upright
 from impasto.video.film import FilmFacts, Frame, Sound, parse_time
+from impasto.video.following import chosen
+from impasto.video.frame_times import FrameTimes
+from impasto.video.outputs import check_target
 from impasto.video.reading import open_film
 from impasto.video.threads import REAL_TIME, scheduled_as_before
 from impasto.video.writing import AvWriter
@@ -284,6 +288,7 @@ def test_an_edit_list_is_obeyed(tmp_path: Path) -> None:
         found = asked(tmp_path / f"b{suffix}")
         assert len(found["times"]) == 15
         assert found["times"][0] == pytest.approx(0, abs=1e-3)
+    assert read_notes(tmp_path / "cut.mp4") == ""
     with open_film(tmp_path / "cut.mp4") as film:
         assert film.facts.frames == 15
         assert apart(next(film.frames()).rgb, ramp(5)) < 3
@@ -428,6 +433,79 @@ def test_numbered_pictures_in_and_out(tmp_path: Path) -> None:
         assert film.facts.frames == 2
 
 
+def test_numbered_pictures_are_read_by_the_pattern_that_wrote_them(tmp_path: Path) -> None:
+    """Those of its width, in the order of its number, not of the last one in their names."""
+    writer = PicturesWriter(f"{tmp_path}/out/a%02d_x2.png", FilmFacts("a", SIZE, Fraction(1, 25)))
+    assert not (tmp_path / "out").exists(), "before there is a picture"
+    for number in range(101):
+        writer.write(Frame(ramp(number, (32, 32)), number, 1))
+    for other in ("a1_x2.png", "b01_x2.png", "a01_x2.jpg"):
+        Image.fromarray(ramp(0)).save(tmp_path / "out" / other)
+    with open_film(tmp_path / "out" / "a%02d_x2.png") as film:
+        assert film.facts.frames == 101
+        assert np.array_equal([frame.rgb for frame in film.frames()][100], ramp(100, (32, 32)))
+    with pytest.raises(ImageError, match="no pictures are there"):
+        open_film(tmp_path / "out" / "c%02d.png")
+    for wrong in ("a%02d_%d.png", "100%_%d.png", "%s.png"):
+        with pytest.raises(OptionError, match="%05d"):
+            check_target(Output(str(tmp_path / wrong)), [])
+
+
+@pytest.mark.parametrize("source", ["nums", "nums/*.png", "nums/%03d.png", "link"])
+@pytest.mark.parametrize("target", ["nums/%03d.png", "link/%03d.png", "nums/002.png", "out/%d.png"])
+def test_no_picture_of_the_input_is_replaced(tmp_path: Path, source: str, target: str) -> None:
+    (tmp_path / "nums").mkdir()
+    for number in range(5):
+        Image.fromarray(ramp(number)).save(tmp_path / "nums" / f"{number:03d}.png")
+    (tmp_path / "link").symlink_to("nums")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "4.png").symlink_to("../nums/004.png")
+    with pytest.raises(OutputError, match=r"is (the|an) input"):
+        check_target(Output(str(tmp_path / target), force=True), [str(tmp_path / source)])
+    check_target(Output(str(tmp_path / "nums" / "painted%03d.png"), force=True), [str(tmp_path / source)])
+    others = [str(tmp_path / "nums" / "003.png")]
+    with pytest.raises(OutputError, match=r"003\.png: is an input"):
+        check_target(Output(str(tmp_path / "nums" / "%03d.png"), force=True), [], others)
+
+
+def test_pictures_that_cannot_be_written_leave_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("no folder")
+    for name, said in (("new/x%d.txt", r"as \.txt"), ("a.txt/x%d.png", "is no folder"), ("a.txt/", "is no folder")):
+        with pytest.raises(OutputError, match=said):
+            check_target(Output(f"{tmp_path}/{name}"), [])
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_frame_that_stands_for_others_lasts_until_the_next(tmp_path: Path) -> None:
+    """The last one until the film ends, or the part of it."""
+    frames = [replace(_frame(number), pts=10 * number, duration=10) for number in range(25)]
+
+    def spans(every: int, **more: Any) -> list[tuple[int, int]]:
+        found = (item for item in chosen(iter(frames), every, **more) if isinstance(item, Frame))
+        return [(frame.pts, frame.duration) for frame in found]
+
+    assert spans(10) == [(0, 100), (100, 100), (200, 50)]
+    assert spans(1000) == [(0, 250)]
+    assert spans(10, stop=245) == [(0, 100), (100, 100), (200, 45)]
+    assert spans(1, stop=245)[-2:] == [(230, 10), (240, 5)]
+    frames[-1] = replace(frames[-1], duration=0)
+    assert spans(8, usual=7)[-1] == (240, 7)
+
+
+def test_times_of_frames_tell_how_long_others_take() -> None:
+    """A start of 9 s and slow first frames, then .1 s for each."""
+    now = 0.0
+    times = FrameTimes(lambda: now)
+    assert times.per_frame is None
+    for number in range(1, 21):
+        now += 9 if number == 1 else 1 if number < 5 else 0.1
+        times.see(number)
+        times.see(number)
+    assert times.enough
+    assert times.before_first == 9
+    assert times.per_frame == pytest.approx(0.1)
+
+
 def test_bad_films_are_told_in_a_sentence(tmp_path: Path) -> None:
     make_film(tmp_path / "a.mp4", EVEN, sound="aac")
     whole = (tmp_path / "a.mp4").read_bytes()
@@ -436,6 +514,7 @@ def test_bad_films_are_told_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "noise.mp4").write_bytes(bytes(range(256)) * 40)
     Image.fromarray(ramp(0)).save(tmp_path / "still.png")
     Image.fromarray(ramp(0)).save(tmp_path / "still.jpg")
+    (tmp_path / "text.jpg").write_text("no picture")
     with av.open(str(tmp_path / "heard.m4a"), "w") as file:
         stream = file.add_stream("aac", rate=44100)
         block = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
@@ -448,8 +527,8 @@ def test_bad_films_are_told_in_a_sentence(tmp_path: Path) -> None:
     for name, said in (
         ("absent.mp4", "no such film"), ("cut.mp4", "cannot be read as a film"), ("empty.mp4", "is empty"),
         ("noise.mp4", "cannot be read as a film"), ("still.png", "is a still picture"),
-        ("still.jpg", "is a still picture"), ("heard.m4a", "holds no moving picture"), ("nothing", "no pictures"),
-        ("locked.mp4", "is encrypted"),
+        ("still.jpg", "is a still picture"), ("text.jpg", "cannot be read as a film"),
+        ("heard.m4a", "holds no moving picture"), ("nothing", "no pictures"), ("locked.mp4", "is encrypted"),
     ):  # fmt: skip
         with pytest.raises(ImageError, match=said) as caught:
             open_film(tmp_path / name)
@@ -473,6 +552,56 @@ def test_a_truncated_film_gives_what_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 2 // 3])
     with open_film(tmp_path / "cut.mkv") as film:
         assert 5 < len(list(film.frames())) < 40
+
+
+def read_notes(path: Path, begin: str = "0", end: str | None = None) -> str:
+    """What is told of a film when all of it, or a part, is read."""
+    with open_film(path) as film:
+        for _ in film.items(Fraction(begin), None if end is None else Fraction(end)):
+            pass
+        return " ".join(film.notes)
+
+
+@pytest.mark.parametrize("sound", [None, "aac"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm", ".avi", ".flv"])
+def test_a_film_that_is_cut_short_is_told(tmp_path: Path, suffix: str, sound: str | None) -> None:
+    """By its header's time; not where the part that is wanted is there."""
+    plain, source = tmp_path / "plain.mp4", tmp_path / f"a{suffix}"
+    make_film(plain, [24 * number for number in range(75)], sound=sound)
+    if suffix == ".avi":
+        make_film(source, list(range(75)), time_base=Fraction(1, 25), codec="mpeg4", sound=sound and "libmp3lame")
+    elif suffix == ".webm":
+        copy(plain, source, crf=5)
+    else:
+        remux(plain, source)
+    whole = source.read_bytes()
+    (tmp_path / f"cut{suffix}").write_bytes(whole[: len(whole) // 2])
+    assert "is cut short: it should last 3.0" in read_notes(tmp_path / f"cut{suffix}")
+    assert "is cut short" in read_notes(tmp_path / f"cut{suffix}", "1/5", "14/5")
+    for path, begin, end in ((source, "0", None), (source, "1/2", None), (tmp_path / f"cut{suffix}", "0", "1/5")):
+        assert "is cut short" not in read_notes(path, begin, end)
+
+
+def remux(source: Path, target: Path) -> None:
+    """The same packets, with what the header tells before them."""
+    with av.open(str(source)) as film, av.open(str(target), "w", options={"movflags": "+faststart"}) as file:
+        targets = [file.add_stream_from_template(stream) for stream in film.streams]
+        for packet in film.demux():
+            if packet.size:
+                packet.stream = targets[packet.stream_index]
+                file.mux(packet)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov", ".ts", ".flv"])
+@pytest.mark.parametrize("times", [EVEN, UNEVEN, [0, 3000, 6000], [0]], ids=["even", "uneven", "slow", "one"])
+def test_a_whole_film_is_not_called_short(tmp_path: Path, suffix: str, times: list[int]) -> None:
+    """Whatever its rate, and with sound that goes on for two seconds, or begins late."""
+    for name, start in (("a", 0), ("late", 600)):
+        make_film(
+            tmp_path / f"{name}{suffix}", times, sound="aac", start=start,
+            heard=lambda rate, seconds: tone(rate, seconds + 2),
+        )  # fmt: skip
+        assert "is cut short" not in read_notes(tmp_path / f"{name}{suffix}")
 
 
 @pytest.mark.parametrize(("trc", "white"), [(18, 0.75), (16, 0.58069)], ids=["HLG", "PQ"])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from typing import Any, Final, Protocol
 
@@ -16,7 +18,7 @@ from impasto.bulk.lock import TargetLock
 from impasto.bulk.manifest import HOME, Ledger, Rows, compact, load_ledger
 from impasto.bulk.report import Tally, write_report
 from impasto.bulk.sources import Source, open_source
-from impasto.bulk.stores import Store, reaching, without_secrets
+from impasto.bulk.stores import Store, is_url, reaching, without_secrets
 from impasto.bulk.targets import FolderTarget, open_target
 from impasto.bulk.work import FORMAT, Item, Row, Task, digest, recipe_key
 from impasto.bulk.worker import Hello, task_key
@@ -264,12 +266,14 @@ def survey(source: Source, ledger: Ledger, task: Task, key: str, *, retries: int
     """What of a source is left to paint.
 
     Raises:
-        OptionError: two items would have the same output, or one was painted with other options and `new_recipe` is not
-            given.
+        OptionError: two items would have the same output, one would take the place of a source, or one was painted with
+            other options and `new_recipe` is not given.
         DataError: the source cannot be read.
     """
     ids: list[Any] = []
     names: list[Any] = []
+    inside: list[Any] = []  # names of sources that lie in the target
+    target = None if source.store is not None or task.layout == "tar" else Store(task.target)
     total = done = given_up = failed = 0
     for items in _batches(source):
         keys = [recipe_key(key, item.options) for item in items]
@@ -287,9 +291,15 @@ def survey(source: Source, ledger: Ledger, task: Task, key: str, *, retries: int
             )
         ids.append(np.frombuffer(digests, np.uint64))
         names.append(np.frombuffer(b"".join(digest(_output(item, task)) for item in items), np.uint64))
+        if target is not None and (found := [name for item in items if (name := _name_within(target, item))]):
+            inside.append(np.frombuffer(b"".join(map(digest, found)), np.uint64))
     if (twice := _twice(ids)) is not None:
         name = next(item.id for item in source.items() if digest(item.id) == twice)
         raise OptionError(f"{name!r} is the id of two pictures: leave one out, or give each an `id` of its own")
+    if (lost := _in_both(names, inside)) is not None:
+        item = next(item for item in source.items() if digest(_output(item, task)) == lost)
+        place = Store(task.target).shown(_output(item, task))
+        raise OptionError(f"{item.id}: its painting would take the place of the source {place}; give another target")
     if (twice := _twice(names)) is not None:
         both = [item for item in source.items() if digest(_output(item, task)) == twice]
         raise OptionError(
@@ -321,11 +331,36 @@ def _twice(parts: list[Any]) -> bytes | None:
     return bytes(ordered[same[0]].tobytes()) if len(same) else None
 
 
+def _in_both(parts: list[Any], others: list[Any]) -> bytes | None:
+    """A digest that is among both, if any."""
+    if not others:
+        return None
+    one, other = (np.concatenate(digests).view("u8,u8") for digests in (parts, others))
+    same: Any = np.intersect1d(one, other)
+    return bytes(same[0].tobytes()) if len(same) else None
+
+
 def _output(item: Item, task: Task) -> str:
     with suppress(DataError):  # told when its turn comes
         if item.fault is None:
             return item.output_name(task)
     return f"\0{item.id}"
+
+
+def _name_within(target: Store, item: Item) -> str | None:
+    """What a source is called in the target, if it lies there."""
+    folder, slash, name = item.source.rpartition("/")
+    if target.is_local:
+        place, folder = _real(target.root), folder if is_url(item.source) else _real(folder or slash or ".")
+    else:
+        place = target.url
+    within = f"{folder}/{name}"
+    return within[len(place) + 1 :] if within.startswith(f"{place}/") else None
+
+
+@cache
+def _real(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def _batches(source: Source) -> Iterator[list[Item]]:

@@ -93,6 +93,10 @@ def bulk(ctx: typer.Context, **_options: Any) -> None:
         raise OptionError("where should the paintings go? impasto bulk SOURCE TARGET --style NAME", "target")
     if not {"style", "model"} & given.keys():
         raise OptionError("a style is needed: impasto bulk SOURCE TARGET --style NAME|PICTURE", "style")
+    if "json" in given:
+        raise OptionError("`json` is for `status` and `verify`: give `json_progress` for a run", "json")
+    if "shard_size" in given and "tar" not in given:
+        raise OptionError("`shard_size` is for tar shards: add `tar`, or leave it out", "shard_size")
     run = _run_of(given)
     with _stopping(run), _lines_of_our_own(asked=given.get("json_progress", False)) as lines:
         _carry_out(run, lines)

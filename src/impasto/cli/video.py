@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from contextlib import closing
@@ -17,6 +18,8 @@ from impasto.stylizer.request import StylizeRequest
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
+    from impasto.stylizer.job import Output
+    from impasto.video.frame_times import FrameTimes
     from impasto.video.job import FilmJob
     from impasto.video.options import FilmOptions
 
@@ -26,12 +29,13 @@ _OUTPUT = (
     "Where the film goes: .mp4, .mov, .mkv, .webm, .gif, .webp, .apng, or a folder (painted/, painted/%05d.jpg) for "
     "numbered pictures."
 )
+SHORT, LONG = 5.0, 30.0  # seconds for which frames of the whole size are painted, to tell how long the whole takes
 # Name, type, default, flag, value in help, panel, help.
 _FILM: tuple[tuple[str, Any, Any, str, str | None, str], ...] = (
     ("begin", str | None, None, "--from", "TIME", "Begin here: 12.5, 12.5s or 1:02.5."),
     ("end", str | None, None, "--to", "TIME", "End here."),
     ("every", int | None, None, "--every", "N", "Paint every N-th frame alone; the film lasts as long."),
-    ("fps", str | None, None, "--fps", "N|N/D", "Frames a second of numbered pictures, 25 if not said."),
+    ("rate", str | None, None, "--fps", "N|N/D", "Frames a second of numbered pictures, 25 if not said."),
     ("codec", str | None, None, "--codec", "NAME", "h264, hevc, av1 or vp9; else what the format is best known with."),
     ("crf", int | None, None, "--crf", "N", "Quality of the film as the codec counts it: 0 is best, 17 is very good."),
     (
@@ -109,7 +113,8 @@ def video(ctx: typer.Context, **_options: Any) -> None:
     if "preview" in given:
         _paint_cut(engine, given["clip"], request, output, options, given["preview"])
         return
-    _carry_out(FilmJob(engine, given["clip"], request, output, options))
+    with FilmJob(engine, given["clip"], request, output, options) as job:
+        _carry_out(job)
 
 
 @command_of(
@@ -138,7 +143,8 @@ def steady(ctx: typer.Context, **_options: Any) -> None:
 
     given = given_on(ctx)
     output = Output(given["output"], force=given.get("force", False))
-    _carry_out(SteadyJob(Engine(), given["painted"], given["like"], output, _film_options(given)))
+    with SteadyJob(Engine(), given["painted"], given["like"], output, _film_options(given)) as job:
+        _carry_out(job)
 
 
 def _film_options(given: dict[str, Any], **more: Any) -> FilmOptions:
@@ -152,8 +158,8 @@ def _film_options(given: dict[str, Any], **more: Any) -> FilmOptions:
     if found.get("codec", "auto") not in ("auto", *CODECS):
         raise OptionError(f"`codec` is {found['codec']!r}, need one of {', '.join(CODECS)}", "codec")
     found |= {name: parse_time(given[name], name) for name in ("begin", "end") if name in given}
-    if "fps" in given:
-        found["rate"] = _rate(given["fps"])
+    if "rate" in given:
+        found["rate"] = _rate(given["rate"])
     return FilmOptions(**found, **more)
 
 
@@ -161,67 +167,86 @@ def _rate(text: str) -> Any:
     from fractions import Fraction
 
     if not re.fullmatch(r"\d+(\.\d+)?|\d+/[1-9]\d*", text) or not Fraction(text):
-        raise OptionError(f"`fps` is {text!r}: give a number such as 25, 29.97 or 30000/1001", "fps")
+        raise OptionError(f"`rate` is {text!r}: give a number such as 25, 29.97 or 30000/1001", "rate")
     return Fraction(text)
 
 
-def _paint_cut(engine: Engine, clip: str, request: Any, output: Any, options: FilmOptions, seconds: float) -> None:
+def _paint_cut(
+    engine: Engine, clip: str, request: StylizeRequest, output: Output, options: FilmOptions, seconds: float
+) -> None:
     """A short cut at half the size, and how long the whole will take."""
     from dataclasses import replace
     from fractions import Fraction
+    from tempfile import TemporaryDirectory
 
     from impasto.core.memory import shown_seconds
     from impasto.video.job import FilmJob
-    from impasto.video.reading import open_film
+    from impasto.video.outputs import beside
 
     if seconds <= 0:
         raise OptionError("`preview` needs seconds above 0", "preview")
-    with open_film(clip, rate=options.rate) as film:
-        long, whole = max(film.facts.size), film.facts.seconds
-    whole = whole if options.end is None else min(whole or float(options.end), float(options.end))
-    end = options.begin + Fraction(seconds).limit_denominator(1000)
-    long = request.size or long
-    job = FilmJob(
-        engine,
-        clip,
-        request.model_copy(update={"size": max(32, long // 4 * 2)}),
-        output,
-        replace(options, end=end if whole is None else min(end, Fraction(whole).limit_denominator(1000))),
-    )
+    if options.run is not None:
+        raise OptionError("`preview` paints a cut, of which no run is kept: leave out `run`", "run")
     began = time.perf_counter()
-    _carry_out(job)
-    taken = time.perf_counter() - began
-    if whole is not None:
-        length = max(seconds, whole - float(options.begin))
-        left = 4 * taken * length / min(seconds, length)  # four times the pixels
-        show_note(f"the whole at {long} px will take {shown_seconds(left)}")
+    with (
+        TemporaryDirectory(prefix="impasto-") as folder,
+        FilmJob(engine, clip, request, beside(output, folder), options) as whole,
+    ):
+        long = request.size or max(whole.facts.size)
+        end = options.begin + Fraction(seconds).limit_denominator(1000)
+        end = end if options.end is None else min(end, options.end)
+        half = request.model_copy(update={"size": max(32, long // 4 * 2)})
+        with FilmJob(engine, clip, half, output, replace(options, end=end)) as cut:
+            started = time.perf_counter() - began
+            of_cut = _carry_out(cut)
+            larger = math.prod(whole.plan().size) / math.prod(cut.plan().size)
+        if whole.frames is not None:
+            of_whole = _time(whole, min(LONG, max(SHORT, of_cut.seconds / 2)))
+            each = of_whole.per_frame or larger * (of_cut.per_frame or of_cut.before_first)
+            left = started + of_cut.before_first + each * whole.frames
+            show_note(f"the whole at {long} px will take {shown_seconds(left)}")
 
 
-def _carry_out(job: FilmJob) -> None:
-    with job:
-        began, told = time.perf_counter(), set[str]()
+def _time(job: FilmJob, most: float) -> FrameTimes:
+    """When the first frames are painted, within about so many seconds; nothing is kept of them."""
+    from impasto.video.frame_times import FrameTimes
 
-        def tell(note: str | None) -> None:
-            if note and note not in told:
-                told.add(note)
-                show_note(note)
+    times = FrameTimes()
+    with bar() as show, closing(job.run()) as records:
+        for _ in records:
+            times.see(job.painted)
+            show(job.painted, None, "timing")
+            if times.enough or times.seconds > most:
+                break
+    return times
 
-        for note in job.notes:
-            tell(note)
-        try:
-            with bar() as show, closing(job.run()) as records:
-                for record in records:
-                    tell(record.note)
-                    seconds = time.perf_counter() - began
-                    rate = record.done / seconds if seconds else 0
-                    height, width = record.size or job.facts.size
-                    show(record.done, record.total, f"{record.phase} {width}x{height}", f"{rate:.1f} frames/s")
-        except KeyboardInterrupt:
-            goes_on = "add --resume to go on" if job.options.run is not None else "nothing was written"
-            show_note(f"stopped after {job.painted} frames; {goes_on}")
-            raise
-        for note in job.notes:
-            tell(note)
-        seconds = time.perf_counter() - began
-        shown = job.output.shown if job.output else ""
-        show_note(f"{shown}: {job.summary()}, {job.painted / max(seconds, 1e-9):.1f} frames/s")
+
+def _carry_out(job: FilmJob) -> FrameTimes:
+    from impasto.video.frame_times import FrameTimes
+
+    times, told = FrameTimes(), set[str]()
+
+    def tell(note: str | None) -> None:
+        if note and note not in told:
+            told.add(note)
+            show_note(note)
+
+    for note in job.notes:
+        tell(note)
+    try:
+        with bar() as show, closing(job.run()) as records:
+            for record in records:
+                tell(record.note)
+                times.see(job.painted)
+                rate = record.done / times.seconds if times.seconds else 0
+                height, width = record.size or job.facts.size
+                show(record.done, record.total, f"{record.phase} {width}x{height}", f"{rate:.1f} frames/s")
+    except KeyboardInterrupt:
+        goes_on = "add --resume to go on" if job.options.run is not None else "nothing was written"
+        show_note(f"stopped after {job.painted} frames; {goes_on}")
+        raise
+    for note in job.notes:
+        tell(note)
+    shown = job.output.shown if job.output else ""
+    show_note(f"{shown}: {job.summary()}, {job.painted / max(times.seconds, 1e-9):.1f} frames/s")
+    return times

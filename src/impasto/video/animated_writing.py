@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +11,12 @@ from PIL import Image, PngImagePlugin
 
 from impasto.core.memory import available_memory
 from impasto.errors import OptionError
-from impasto.files import shown
-from impasto.imaging import Picture, check_output, write
+from impasto.files import output_error, shown
+from impasto.imaging import Picture, write
 from impasto.imaging.embedded import KEYWORD, recipe_xmp
 from impasto.imaging.xmp import stored
 from impasto.video.film import FilmFacts, Frame, as_floats
+from impasto.video.numbered import NumberedPaths
 from impasto.video.writing import FilmWriter
 
 __all__ = ["AnimationWriter", "PicturesWriter"]
@@ -109,7 +109,10 @@ class AnimationWriter(FilmWriter):
 
 
 class PicturesWriter(FilmWriter):
-    """Pictures in a folder (``painted/``) or by a pattern (``painted/%05d.jpg``), numbered from 1."""
+    """Pictures in a folder (``painted/``) or by a pattern (``painted/%05d.jpg``), numbered from 1.
+
+    The folder is made with the first of them.
+    """
 
     def __init__(
         self,
@@ -122,19 +125,21 @@ class PicturesWriter(FilmWriter):
     ) -> None:
         super().__init__()
         self._recipe = recipe
-        self._pattern = path if "%" in Path(path).name else str(Path(path) / "%06d.png")
-        if not re.search(r"%0?\d*d", Path(self._pattern).name):
-            raise OptionError(f"{shown(path)}: write the number's place as %05d", "output")
+        self._paths = NumberedPaths.of_output(path)
         self._force, self._inputs, self._count = force, inputs, 0
-        Path(self._pattern).parent.mkdir(parents=True, exist_ok=True)
-        check_output(self._pattern % 1, force=force, inputs=inputs)
 
     def write(self, frame: Frame) -> None:
         """See `FilmWriter`."""
         self._count += 1
+        path = self._paths.path(self._count)
+        if self._count == 1:
+            try:
+                self._paths.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise output_error(path, error) from error
         alpha = None if frame.alpha is None else as_floats(frame.alpha)
         picture = Picture(as_floats(frame.rgb), alpha)
-        write(picture, self._pattern % self._count, force=self._force, inputs=self._inputs, recipe=self._recipe)
+        write(picture, path, force=self._force, inputs=self._inputs, recipe=self._recipe)
 
     def finish(self) -> None:
         """See `FilmWriter`; each picture is whole already."""

@@ -12,7 +12,7 @@ from PIL import Image
 
 from impasto.errors import ImageError
 from impasto.files import shown
-from impasto.video.film import FilmFacts, FilmReader, Frame, Sound
+from impasto.video.film import FilmFacts, FilmReader, Frame, Sound, StillPictureError
 
 __all__ = ["ANIMATED", "AnimationReader"]
 
@@ -31,7 +31,7 @@ class AnimationReader(FilmReader):
             count = int(getattr(image, "n_frames", 1))
             if count < 2:
                 image.close()
-                raise ImageError(f"{self.name}: is a still picture, need a film: paint it with `impasto stylize`")
+                raise StillPictureError(self.name)
             self._durations = [self._duration(number) for number in range(count)]
             image.seek(0)
             image.load()

@@ -14,9 +14,20 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.errors import OptionError, load_library
+from impasto.errors import ImageError, OptionError, load_library
 
-__all__ = ["FilmFacts", "FilmReader", "Frame", "Sound", "as_bytes", "as_floats", "load_av", "load_cv2", "parse_time"]
+__all__ = [
+    "FilmFacts",
+    "FilmReader",
+    "Frame",
+    "Sound",
+    "StillPictureError",
+    "as_bytes",
+    "as_floats",
+    "load_av",
+    "load_cv2",
+    "parse_time",
+]
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -75,6 +86,13 @@ class FilmFacts:
     loops: int | None = None
     pixel: Fraction = Fraction(1)
     notes: tuple[str, ...] = field(default=(), compare=False)
+
+
+class StillPictureError(ImageError):
+    """A photo is where a film should be."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name}: is a still picture, need a film, an animation or numbered pictures")
 
 
 class FilmReader(ABC):

@@ -13,7 +13,7 @@ from impasto.video.film import Bytes, Frame, Sound
 from impasto.video.flow import Flow, FlowFinder
 from impasto.video.recalling import Older, Recall
 
-__all__ = ["Followed", "Seen", "followed"]
+__all__ = ["Followed", "Seen", "chosen", "followed"]
 
 Floats = NDArray[np.float32]
 
@@ -49,32 +49,57 @@ class Followed:
     seen: Seen | None = None
 
 
-def followed(
-    items: Iterator[Frame | Sound],
-    finder: FlowFinder | None,
-    *,
-    every: int = 1,
-    after: int | None = None,
-    seen: Seen | None = None,
-) -> Iterator[Followed | Sound | None]:
-    """Every so many frames with the way back to those before them, and all that is between.
+def chosen(
+    items: Iterator[Frame | Sound], every: int, *, stop: int | None = None, usual: int = 0
+) -> Iterator[Frame | Sound]:
+    """Every so many frames, each as long as until the next one, the last as long as the film; and all that is between.
 
     Args:
         items: of a film.
-        finder: of the flow; None where nothing is to be carried on.
         every: how many frames are gone on by.
-        after: the time of the last frame that is painted already: frames up to it are passed over, and None stands for
-            each.
-        seen: of that frame, as it was.
+        stop: where the part that is wanted ends, in time bases; no frame lasts longer.
+        usual: how long a frame lasts of which that is not known, in time bases.
     """
-    way_back = None if finder is None else _WayBack(finder, seen or Seen())
-    number = -1
+    held: Frame | None = None
+    number, ends = -1, 0
     for item in items:
         if isinstance(item, Sound):
             yield item
             continue
         number += 1
+        ends = item.pts + (item.duration or usual)
         if number % every:
+            continue
+        if held is not None:
+            yield replace(held, duration=item.pts - held.pts)
+        held = item
+        if every == 1:  # nothing is waited for
+            held = None
+            yield item if stop is None or ends <= stop else replace(item, duration=max(1, stop - item.pts))
+    if held is not None:
+        yield replace(held, duration=max(1, (ends if stop is None else min(ends, stop)) - held.pts))
+
+
+def followed(
+    items: Iterator[Frame | Sound],
+    finder: FlowFinder | None,
+    *,
+    after: int | None = None,
+    seen: Seen | None = None,
+) -> Iterator[Followed | Sound | None]:
+    """Frames with the way back to those before them, and all that is between.
+
+    Args:
+        items: of a film.
+        finder: of the flow; None where nothing is to be carried on.
+        after: the time of the last frame that is painted already: frames up to it are passed over, and None stands for
+            each.
+        seen: of that frame, as it was.
+    """
+    way_back = None if finder is None else _WayBack(finder, seen or Seen())
+    for item in items:
+        if isinstance(item, Sound):
+            yield item
             continue
         painted = after is not None and item.pts <= after
         if painted and way_back is not None:

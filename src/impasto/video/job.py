@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
@@ -19,9 +20,9 @@ from impasto.imaging import Picture
 from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
 from impasto.stylizer.request import StylizeRequest
 from impasto.video.codecs import codec_for, output_kind
-from impasto.video.film import Bytes, FilmFacts, FilmReader, Sound, as_floats
+from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, Sound, StillPictureError, as_floats
 from impasto.video.flow import FlowFinder, on_one_thread
-from impasto.video.following import followed
+from impasto.video.following import chosen, followed
 from impasto.video.numbered import find_pictures
 from impasto.video.options import FilmOptions
 from impasto.video.outputs import check_target, opened
@@ -66,11 +67,8 @@ class FilmJob(Job):
         self.options = options or FilmOptions()
         self._reader: FilmReader | None = None
         super().__init__(engine, film, request, output)
-        if self.kind == "film":
-            codec_for(output.path, self.options.codec, self.options.crf)
-        elif self.options.run is not None:
-            raise OptionError("a run is kept of films such as .mp4 alone: leave out `run`", "run")
-        self._reader = open_film(film, rate=self.options.rate)
+        self._check_options()
+        self._reader = self._open_film()
         self.facts = self._reader.facts
         self.painted = 0
         self._last: Bytes | None = None
@@ -95,14 +93,7 @@ class FilmJob(Job):
     @property
     def frames(self) -> int | None:
         """How many frames there are to be painted, as far as that is known."""
-        facts, options = self.facts, self.options
-        if facts.frames is None:
-            return None
-        count = float(facts.frames)
-        if facts.seconds and (options.begin or options.end is not None):
-            end = facts.seconds if options.end is None else min(facts.seconds, float(options.end))
-            count *= max(0.0, end - float(options.begin)) / facts.seconds
-        return max(1, math.ceil(round(count) / options.every))
+        return self.options.frames(self.facts)
 
     def plan(self) -> JobPlan:
         """See `Job.plan`; its pieces are frames."""
@@ -149,6 +140,23 @@ class FilmJob(Job):
         return self.facts.size
 
     # -- the work -------------------------------------------------------------------------------------------
+
+    def _check_options(self) -> None:
+        """Refuse what would not be obeyed."""
+        options = self.options
+        if self.kind == "film":
+            codec_for(self._target, options.codec, options.crf)
+            return
+        given = {"codec": options.codec != "auto", "crf": options.crf is not None, "run": options.run is not None}
+        for name in (name for name, is_given in given.items() if is_given):
+            what = "a run is kept of" if name == "run" else f"`{name}` is for"
+            raise OptionError(f"{what} films such as .mp4 alone: leave out `{name}`", name)
+
+    def _open_film(self) -> FilmReader:
+        try:
+            return open_film(self.photo_path, rate=self.options.rate)
+        except StillPictureError as error:
+            raise ImageError(f"{error}; photos are painted by `impasto stylize`") from error
 
     def _make_painter(self) -> FilmPainter:
         return RequestPainter(self.engine, self.request, self.facts, self.frames or 250, self.options.changes)
@@ -226,10 +234,8 @@ class FilmJob(Job):
         """Paint and write everything after a time, with progress after each frame."""
         options, began, before = self.options, time.perf_counter(), self.painted
         finder, seen = (None, None) if steadier is None else (FlowFinder(), steadier.seen)
-        items = followed(reader.items(options.begin, options.end), finder, every=options.every, after=after, seen=seen)
-        stages = FrameStages(
-            self._painter, steadier, self.facts, begin=options.begin, every=options.every, room=self._room
-        )
+        items = followed(self._chosen(reader), finder, after=after, seen=seen)
+        stages = FrameStages(self._painter, steadier, self.facts, begin=options.begin, room=self._room)
         with closing(stages(items)) as done:
             for item in done:
                 if isinstance(item, Progress):
@@ -242,12 +248,18 @@ class FilmJob(Job):
                     self.painted += 1
                     total, size = max(self.frames or 0, self.painted), (item.rgb.shape[0], item.rgb.shape[1])
                     yield self._told(Progress("painting", self.painted, total, size=size), began, before)
-        if self._painter.ended:
-            self._note(f"{self.facts.name}: has more frames than the painted film: it ends with that")
+        self._note(*self._painter.ending(self.facts.name))
         if not self.painted:
             begin = float(options.begin)
             lasts = f"lasts {self.facts.seconds:.2f} s" if self.facts.seconds else "is shorter"
             raise ImageError(f"{self.facts.name}: has no frames{f' from {begin:g} s' if begin else ''}, and {lasts}")
+
+    def _chosen(self, reader: FilmReader) -> Iterator[Frame | Sound]:
+        """What is painted of the film, and what is between."""
+        options, facts = self.options, self.facts
+        stop = None if options.end is None else round((options.end - options.begin) / facts.time_base)
+        usual = round(1 / (facts.rate * facts.time_base)) if facts.rate else 0
+        return chosen(reader.items(options.begin, options.end), options.every, stop=stop, usual=usual)
 
     def _told(self, record: Progress, began: float, before: int) -> Progress:
         seconds, done = time.perf_counter() - began, record.done - before
@@ -306,4 +318,9 @@ class FilmJob(Job):
         """See `Job`: a film's suffix is none of a picture's."""
         if self.photo == "-" or self._target == "-":
             raise OptionError("a film is read from a file and written to one: give its path instead of -")
-        check_target(self._output, self.inputs)
+        check_target(self._output, self._films, self.request.file_names)
+
+    @property
+    def _films(self) -> tuple[str, ...]:
+        """Whose frames are read."""
+        return (self.photo_path,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.strokes import parse_scale
 from impasto.stylizer.styles import Style
 from impasto.video.codecs import CodecName
-from impasto.video.film import parse_time
+from impasto.video.film import FilmFacts, parse_time
 from impasto.video.steady import KEPT
 
 __all__ = ["Changes", "FilmOptions", "split_numbers", "split_times"]
@@ -140,8 +141,8 @@ class FilmOptions:
     Attributes:
         begin, end: the part that is painted, in seconds; None is the end of the film.
         every: paint every so many frames; the film lasts as long, with fewer of them.
-        rate: frames a second of numbered pictures.
-        codec, crf: see `codecs.codec_for`.
+        rate: frames a second of numbered pictures, 25 if not said.
+        codec, crf: of films such as .mp4, see `codecs.codec_for`.
         kept: how much of the last painting goes on where it can be seen, in [0, 1); 0 paints frame by frame.
         changes: options of painting that change over time.
         run: a folder that keeps what is finished, in segments of two seconds.
@@ -173,7 +174,19 @@ class FilmOptions:
         }
         return {name: value for name, value in found.items() if value not in (None, [])}
 
+    def frames(self, facts: FilmFacts) -> int | None:
+        """How many frames of a film there are to be painted, as far as that is known."""
+        if facts.frames is None:
+            return None
+        count = float(facts.frames)
+        if facts.seconds and (self.begin or self.end is not None):
+            end = facts.seconds if self.end is None else min(facts.seconds, float(self.end))
+            count *= max(0.0, end - float(self.begin)) / facts.seconds
+        return max(1, math.ceil(round(count) / self.every))
+
     def __post_init__(self) -> None:
+        if self.resume and self.run is None:
+            raise OptionError("`resume` goes on with a run: say by `run` in which folder that is", "resume")
         if self.end is not None and self.end <= self.begin:
             raise OptionError("`end` must be later than `begin`")
         if self.every < 1:

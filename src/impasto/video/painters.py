@@ -65,6 +65,10 @@ class FilmPainter(ABC):
     def size(self, facts: FilmFacts) -> tuple[int, int]:
         """(height, width) of a painted frame."""
 
+    def ending(self, film: str) -> tuple[str, ...]:
+        """What is to be told when all frames of the film of this name are painted."""
+        return ()
+
     def skip(self) -> None:  # noqa: B027  only who reads along has anything to do
         """Pass over a frame that is painted already."""
 
@@ -199,6 +203,15 @@ class OtherFilm(FilmPainter):
     def skip(self) -> None:
         """See `FilmPainter`."""
         next(self._frames, None)
+
+    def ending(self, film: str) -> tuple[str, ...]:
+        """See `FilmPainter`."""
+        name, told = self._film.facts.name, list[str]()
+        if self.ended:
+            told.append(f"{film}: has more frames than {name}: the steadied film ends with that")
+        elif next(self._frames, None) is not None:
+            told.append(f"{name}: has more frames than {film}: the steadied film ends with that")
+        return (*told, *self._film.notes)
 
     def size(self, facts: FilmFacts) -> tuple[int, int]:
         """See `FilmPainter`."""

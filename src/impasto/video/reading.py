@@ -11,16 +11,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from impasto.errors import ImageError
-from impasto.files import is_pattern, shown
+from impasto.errors import ImageError, OptionError
+from impasto.files import shown
+from impasto.imaging.reading import read_header
 from impasto.video import colours
 from impasto.video.animations import ANIMATED, AnimationReader
-from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, Sound, load_av
-from impasto.video.numbered import PicturesReader, find_pictures
+from impasto.video.ends import MICRO, Ends
+from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, Sound, StillPictureError, load_av
+from impasto.video.numbered import PicturesReader, find_pictures, is_numbered
 
 __all__ = ["AvReader", "open_film"]
 
-MICRO: Final = 1_000_000  # a second, of containers
 STILL: Final = frozenset({"image2", "png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe"})
 
 
@@ -33,13 +34,17 @@ def open_film(source: str | os.PathLike[str], *, rate: Fraction | None = None) -
 
     Raises:
         ImageError: there is no such film, it cannot be read, or it holds no moving picture.
+        OptionError: a rate is given of what has one of its own.
         MissingExtraError: PyAV is not installed.
     """
     path = Path(source)
-    if path.is_dir() or is_pattern(source):
+    if is_numbered(source):
         return PicturesReader(find_pictures(source), rate or Fraction(25), shown(source))
     if not path.is_file():
         raise ImageError(f"{shown(source)}: no such film")
+    if rate is not None:
+        name = shown(source)
+        raise OptionError(f"`rate` is for numbered pictures, and {name} has times of its own: leave it out", "rate")
     if path.stat().st_size == 0:
         raise ImageError(f"{shown(source)}: is empty, need a film")
     if path.suffix.lower() in ANIMATED:
@@ -103,11 +108,16 @@ class AvReader(FilmReader):
             raise ImageError(f"{self.name}: holds no moving picture ({kinds} alone), need a film")
         self.stream = stream = pictures[0]
         if container.format.name in STILL or container.format.name.endswith("_pipe"):
-            raise ImageError(f"{self.name}: is a still picture, need a film: paint it with `impasto stylize`")
+            try:
+                read_header(self.path)
+            except ImageError as error:  # only its name is that of a picture
+                raise ImageError(f"{self.name}: cannot be read as a film") from error
+            raise StillPictureError(self.name)
         if stream.codec_context is None or stream.time_base is None:
             raise ImageError(f"{self.name}: its picture is coded in a way that is not known here, or encrypted")
         stream.codec_context.thread_count = 1  # it is read ahead, by a thread of its own; more hold more frames
         self._decoder = self._decoder_of(stream)
+        self._ends = Ends(container, stream)
 
     def _again(self) -> None:
         """Open it anew: not every film can be wound back."""
@@ -153,7 +163,8 @@ class AvReader(FilmReader):
                     return
                 continue
             last = pts
-            yield self._frame(item, max(0, pts - offset) if begin else pts - offset)
+            yield self._frame(item, pts - offset, max(0, offset - pts) if begin else 0)
+        self._tell_missing(stop)
 
     # -- what is inside -------------------------------------------------------------------------------------
 
@@ -190,6 +201,7 @@ class AvReader(FilmReader):
             except av.FFmpegError as error:
                 self._tell(f"{self.name}: ends in a damaged place ({_reason(error)}); what could be read is painted")
                 break
+            self._ends.read(packet)
             if packet.stream_index != self.stream.index:
                 if packet.size and packet.dts is not None:
                     yield Sound(packet)
@@ -210,7 +222,8 @@ class AvReader(FilmReader):
         with suppress(av.FFmpegError, EOFError):
             yield from self._decoder.decode(None)
 
-    def _frame(self, frame: Any, pts: int) -> Frame:
+    def _frame(self, frame: Any, pts: int, early: int) -> Frame:
+        """A frame, of which so much is left out at its beginning."""
         rgb, alpha = self._to_rgb(frame), None
         if self._has_alpha:
             alpha = _alpha_of(frame)
@@ -219,13 +232,19 @@ class AvReader(FilmReader):
         if rgb.shape[:2] != size:
             self._tell(f"{self.name}: its frames change their size; all are brought to {size[1]}x{size[0]} px")
             rgb, alpha = _brought_to(rgb, size), None if alpha is None else _brought_to(alpha, size)
-        return Frame(rgb, pts, int(frame.duration or 0), None if alpha is None else colours.upright(alpha, self.matrix))
+        alpha = None if alpha is None else colours.upright(alpha, self.matrix)
+        return Frame(rgb, pts + early, max(0, int(frame.duration or 0) - early), alpha)
 
     def _seconds(self) -> float | None:
         stream, container = self.stream, self._container
         if stream.duration:
             return float(stream.duration * stream.time_base)
         return container.duration / MICRO if container.duration else None
+
+    def _tell_missing(self, stop: Fraction | None) -> None:
+        if (missing := self._ends.missing(stop)) is not None:
+            found, told = (float(end - self.start) for end in missing)
+            self._tell(f"{self.name}: is cut short: it should last {told:.2f} s, and ends after {found:.2f} s")
 
     def _notes_of(self, frame: Any) -> None:
         bits = colours.bit_depth(frame)

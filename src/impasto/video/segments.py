@@ -39,7 +39,7 @@ class FilmRun:
     """A run's folder.
 
     Args:
-        folder: made if need be.
+        folder: made with the first segment if need be.
         what: what is painted and how, as text; a run goes on as it began alone.
         resume: go on with what is there.
 
@@ -57,7 +57,6 @@ class FilmRun:
         if not state.is_file():
             if resume:
                 raise DataError(f"{shown(folder)}: no run of a film is there: leave out `resume` to begin one")
-            folder.mkdir(parents=True, exist_ok=True)
             return
         if not resume:
             raise DataError(f"{shown(folder)}: a run of a film is there: add `resume`, or give another folder")
@@ -126,7 +125,8 @@ class SegmentWriter(FilmWriter):
     def write(self, frame: Frame) -> None:
         """See `FilmWriter`."""
         if self._part is None:
-            path = self._opened.enter_context(atomic_path(self._run.path(len(self._run.segments) + 1)))
+            path = self._run.path(len(self._run.segments) + 1)
+            path = self._opened.enter_context(atomic_path(path, make_folders=True))
             made = AvWriter(path, self._facts, self._codec, self._crf, name="the film", repeatable=True)
             self._part, self._first, self._count = self._opened.enter_context(made), frame.pts, 0
         # Its own times begin at 0: MP4 keeps where a film begins in thousandths alone.

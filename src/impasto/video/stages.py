@@ -31,7 +31,6 @@ class FrameStages:
         steadier: what keeps them steady; None paints frame by frame.
         facts: of the film.
         begin: when the first frame is shown, in seconds of the film.
-        every: how many frames each painted one is shown for.
         room: bytes that painting may take.
     """
 
@@ -42,11 +41,10 @@ class FrameStages:
         facts: FilmFacts,
         *,
         begin: Fraction = Fraction(0),
-        every: int = 1,
         room: int,
     ) -> None:
         self._painter, self._steadier, self._facts = painter, steadier, facts
-        self._begin, self._every, self._room = begin, every, room
+        self._begin, self._room = begin, room
 
     def __call__(self, items: Iterator[Item]) -> Generator[Frame | Sound | Progress, None, None]:
         """Frames as they are written and what is between them; of an optimisation, a record after each step as well.
@@ -63,7 +61,7 @@ class FrameStages:
                     painted = yield from self._steadied(item, painting)
                     if self._painter.ended:
                         return
-                    yield self._as_written(item.frame, painted)
+                    yield _as_written(item.frame, painted)
 
     def _in_advance(self, items: Iterator[Item]) -> Painted:
         """The items; each with its painting where one is painted while those before are being kept steady."""
@@ -102,9 +100,10 @@ class FrameStages:
             painting = steps.value
         return painting if steadier is None else steadier(painting, one)
 
-    def _as_written(self, frame: Frame, painted: Bytes) -> Frame:
-        alpha = None if frame.alpha is None else _at_size(frame.alpha, (painted.shape[0], painted.shape[1]))
-        return replace(frame, rgb=painted, duration=frame.duration * self._every, alpha=alpha)
+
+def _as_written(frame: Frame, painted: Bytes) -> Frame:
+    alpha = None if frame.alpha is None else _at_size(frame.alpha, (painted.shape[0], painted.shape[1]))
+    return replace(frame, rgb=painted, alpha=alpha)
 
 
 def _at_size(alpha: Bytes, size: tuple[int, int]) -> Bytes:

@@ -40,8 +40,11 @@ class SteadyJob(FilmJob):
         super().__init__(engine, like, StylizeRequest(), output, options)
 
     def _make_painter(self) -> FilmPainter:
-        self._other = open_film(self._painted_path, rate=self.options.rate)
+        self._other = open_film(self._painted_path)  # its frames are taken in their order, whatever their times
         return OtherFilm(self._other)
+
+    def _open_film(self) -> FilmReader:
+        return open_film(self.photo_path, rate=self.options.rate)
 
     def _plan_of_one(self) -> JobPlan:
         size = self._size()
@@ -66,6 +69,10 @@ class SteadyJob(FilmJob):
     def inputs(self) -> tuple[str, ...]:
         """See `Job.inputs`."""
         return (*super().inputs, self._painted_path)
+
+    @property
+    def _films(self) -> tuple[str, ...]:
+        return (*super()._films, self._painted_path)
 
     def _forget(self) -> None:
         super()._forget()
