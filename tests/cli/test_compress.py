@@ -127,7 +127,7 @@ def replaced(old: str, new: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "arguments", "message"),
     [
-        (lambda here: (here / "recipe.toml").unlink(), [], "recipe.toml: cannot be read as a recipe"),
+        (lambda here: (here / "recipe.toml").unlink(), [], "recipe.toml: no such file, need a recipe"),
         (lambda here: (here / "recipe.toml").write_bytes(b"a = ["), [], "recipe.toml: cannot be read as a recipe"),
         (
             replaced("crops", "crop"),

@@ -120,11 +120,18 @@ def test_what_makes_no_sense_is_one_line(
     assert told in done.stderr
 
 
-def test_a_photo_that_is_none_is_told_by_its_name(desk: Path) -> None:
-    (desk / "photos" / "bad.png").write_bytes(b"no picture")
+@pytest.mark.parametrize("folder", ["photos", "styles"])
+def test_a_picture_that_is_none_is_left_out_and_told(desk: Path, folder: str) -> None:
+    (desk / folder / "bad.png").write_bytes(b"")
+    done = run("--model", "two.safetensors", "--json", "-")
+    assert done.exit_code == 0
+    assert f"{folder}/bad.png: empty (0 bytes), need a picture; copy or download it again; left out" in done.stderr
+    assert "bad" not in {name for row in json.loads(done.stdout)["pictures"] for name in (row["photo"], row["style"])}
+    for path in (desk / folder).iterdir():
+        path.write_bytes(b"")
     done = run("--model", "two.safetensors")
     assert done.exit_code == 2
-    assert "bad.png" in done.stderr
+    assert f"error: {folder}/" in done.stderr
 
 
 def test_an_output_that_is_there_is_left_alone(desk: Path) -> None:

@@ -144,7 +144,7 @@ def test_the_recipe_of_a_run_must_not_change(root: Path) -> None:
         (["johnson", "--photos", "{root}/photos", "--out", "{root}/x"], "--style is needed"),
         (["johnson", "--style", "{root}/a.png", "--out", "{root}/x"], "--photos is needed"),
         (["johnson", "--photos", "{root}/nowhere", "--style", "{root}/a.png", "--out", "{root}/x"], "no such folder"),
-        (["multistyle", "--recipe", "{root}/nowhere.toml", "--out", "{root}/x"], "cannot be read as a recipe"),
+        (["multistyle", "--recipe", "{root}/nowhere.toml", "--out", "{root}/x"], "nowhere.toml: no such file"),
         (["adain", "--epochs", "2", "--steps", "3", "--out", "{root}/x"], "exclude each other"),
         (["johnson", "--style-balance", "2", "--style-weight", "3", "--out", "{root}/x"], "exclude each other"),
         (["johnson", "--lr", "0", "--out", "{root}/x"], "--lr is 0.0, need a number above 0"),
@@ -164,6 +164,23 @@ def test_errors_are_one_line(root: Path, arguments: list[str], message: str) -> 
     assert result.stderr.count("\n") == 1
     assert message in result.stderr
     assert not (root / "x").exists()
+
+
+@pytest.mark.parametrize(("name", "told"), [("photos", "there is no such folder"), ("style", "no such file")])
+def test_what_is_not_there_is_told_before_torch_is_loaded(root: Path, name: str, told: str) -> None:
+    given = flags(johnson(root, **{name: [str(root / "gone.png")]}))
+    code = "import sys\nfrom impasto.cli.app import main\ntry: main()\nexcept SystemExit: print('torch' in sys.modules)"
+    words = ["train", "johnson", *map(str, given), "--out", str(root / "run")]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout == "False\n"
+    assert f"gone.png: {told}" in done.stderr
+
+
+def test_libraries_are_silent(root: Path) -> None:
+    words = [*map(str, flags(johnson(root, steps=1, precision="bfloat16"))), "--out", str(root / "run")]
+    command = [sys.executable, "-m", "impasto", "train", "johnson", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["Look", "Blots,", "step"]
 
 
 def test_out_is_needed() -> None:

@@ -369,6 +369,11 @@ def test_keys_never_decide_the_input(tmp_path: Path) -> None:
         load_backbone(path, input="bgr")  # type: ignore[arg-type]
 
 
+def test_no_input_is_asked_for_what_is_no_backbone(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"has the key 'decoder\.weight'"):
+        load_backbone(written(tmp_path / "other.pth", {"decoder.weight": torch.ones(3)}))
+
+
 def test_the_table_decides_by_hash_whatever_the_file_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "renamed.bin", small())
     row = replace(BACKBONES["vgg16-caffe"], sha256=("0000", sha256(path)[:8]))

@@ -55,6 +55,16 @@ def test_all_pairs_photo_after_photo(photos: str, styles: str) -> None:
     assert what.possible == 9
 
 
+def test_photos_that_cannot_be_read_have_no_place_in_a_sample(photos: str, styles: str) -> None:
+    Path(photos, "two.png").write_bytes(Path(photos, "two.png").read_bytes()[:60])
+    for limit in (None, 5):
+        what = make_plan(photos, styles, limit=limit)
+        assert {photo for photo, _ in named(what)} == {"one", "three-3"}
+        assert (len(what.pairs), what.possible) == (limit or 6, 6)
+        (note,) = what.notes
+        assert note.startswith(f"{photos}/two.png: ")
+
+
 def test_a_sample_takes_photos_and_styles_evenly(photos: str, styles: str) -> None:
     found = set()
     for seed in range(4):

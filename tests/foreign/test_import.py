@@ -10,13 +10,16 @@ from typer.testing import CliRunner
 
 from impasto.cli.app import app
 from impasto.core.metadata import read_metadata
+from impasto.core.weights import load_backbone
+from impasto.errors import WeightsError
 from impasto.files import sha256
 from impasto.networks.checkpoint import load_model
 
-from .foreign_samples import Johnson7, picture, write_first_version
+from .foreign_samples import Johnson7, Lengstrom, picture, write_first_version
 from .test_kinds import magenta_variables
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+INSTEAD = "give an -o/--output that ends in .safetensors, of which `impasto export onnx` makes one"
 
 
 def run(*arguments: object) -> tuple[int, str]:
@@ -79,6 +82,11 @@ def test_styles_of_magenta_s(tmp_path) -> None:
         (["-o", "mine.safetensors", "--kind", "jcjonson"], "did you mean 'jcjohnson'"),
         (["-o", "mine.safetensors", "--channels", "gbr"], "rgb or bgr"),
         (["-o", "mine.safetensors", "--kind", "onnx"], "no ONNX"),
+        (["-o", "mine.safetensors", "--channels", "bgr"], "--channels is for files of kind onnx"),
+        (["--explain", "--values", "255"], "--values is for files of kind onnx"),
+        (["--explain", "--values", "0"], "--values is 1 or 255"),
+        (["--explain", "--style-names", "a,b"], "--style-names is for files of kind magenta"),
+        (["-o", "mine.onnx"], "candy.t7: only an .onnx file becomes .onnx as it is"),
     ],
 )
 def test_what_is_refused(arguments, words, candy, tmp_path, monkeypatch) -> None:
@@ -87,6 +95,44 @@ def test_what_is_refused(arguments, words, candy, tmp_path, monkeypatch) -> None
     assert code == 2
     assert words in told
     assert list(tmp_path.iterdir()) == [candy]
+
+
+def test_folders(candy, tmp_path) -> None:
+    Lengstrom().write(tmp_path / "wave")
+    told = run("import", tmp_path / "wave", "-o", tmp_path / "mine.onnx")
+    assert told == (2, f"error: {tmp_path}/wave: only an .onnx file becomes .onnx as it is: {INSTEAD}\n")
+    for command in (["import", tmp_path, "--explain"], ["import", tmp_path, "-o", tmp_path / "mine.onnx"]):
+        assert run(*command) == (2, f"error: {tmp_path}: is a folder, name the file in it that paints: candy.t7\n")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "my_predict.tflite").touch()
+    for command in (["import", tmp_path / "empty", "--explain"], ["styles", "--model", tmp_path / "empty"]):
+        assert "is a folder, and none that is read as a network" in run(*command)[1]
+    assert run("import", tmp_path / "gone", "--explain") == (2, f"error: {tmp_path}/gone: no such file\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "is empty"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "is a JPEG picture"),
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "is a WebP picture"),
+        (b"\n<!DOCTYPE html><html>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.pth", "a.onnx", "a.tflite"])
+def test_what_is_no_network(content, told, name, tmp_path) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert f"{tmp_path}/{name}: {told}" in run("import", tmp_path / name, "--explain")[1]
+    with pytest.raises(WeightsError, match=told):
+        load_backbone(tmp_path / name)
+
+
+def test_options_of_what_takes_none(candy, tmp_path) -> None:
+    assert run("import", candy, "-o", tmp_path / "ours.safetensors")[0] == 0
+    assert "leave --median out" in run("import", tmp_path / "ours.safetensors", "--explain", "--median")[1]
+    (tmp_path / "a.tflite").write_bytes(b"\x1c\0\0\0TFL3" + bytes(40))
+    assert "leave --values out" in run("import", tmp_path / "a.tflite", "--explain", "--values", 1)[1]
 
 
 def test_files_are_not_written_over(candy, tmp_path) -> None:

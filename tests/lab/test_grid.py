@@ -106,9 +106,14 @@ def test_what_is_refused(text: str, told: str) -> None:
     assert str(caught.value).startswith("grid.toml: ")
 
 
-def test_a_file_that_is_not_there() -> None:
-    with pytest.raises(DataError, match=r"none\.toml: cannot be read"):
-        read_grid(Path("none.toml"))
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    for path, told in (
+        (tmp_path / "gone.toml", "no such file"),
+        (tmp_path, "cannot be read as a grid of experiments: "),
+    ):
+        with pytest.raises(DataError, match=f"^{path}: {told}") as caught:
+            read_grid(path)
+        assert "Errno" not in str(caught.value)
 
 
 def test_values_in_short() -> None:

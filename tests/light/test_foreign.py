@@ -205,8 +205,10 @@ def test_any_style(tmp_path, predicts) -> None:
         (tmp_path / "my_predict.onnx").rename(look_path(path))
         assert ForeignGraph(path).look is not None
         look_path(path).unlink()
-        with pytest.raises(WeightsError, match=r"named paint-style\.onnx"):
+        with pytest.raises(WeightsError, match=r"paint\.onnx: .* named paint-style\.onnx"):
             ForeignGraph(path)
+        with pytest.raises(WeightsError, match=r"paint\.onnx: .* named paint-style\.onnx"):
+            adopt(path, tmp_path / "mine.onnx", Declared())
     else:
         with pytest.raises(OptionError, match="one style picture"):
             model.stylize(photo(), [(red, 1.0), (dim, 1.0)])
@@ -251,8 +253,31 @@ def test_import_of_such_a_graph(tmp_path) -> None:
         assert words in told
     assert run("import", path, "-o", out, "--values", 255, "--channels", "bgr")[0] == 0
     assert impasto.load(out).description["value_range"] == "BGR, 0 to 255"
-    assert run("import", path, "-o", tmp_path / "mine.safetensors")[0] == 2
+    assert "an -o/--output .onnx is a copy" in run("import", path, "-o", tmp_path / "mine.safetensors")[1]
     assert "rgb or bgr" in run("import", path, "-o", out, "--channels", "gbr", "--force")[1]
+    assert "leave --median out" in run("import", path, "-o", out, "--median", "--force")[1]
+    assert "graphs of several styles" in run("import", path, "-o", out, "--style-names", "a,b", "--force")[1]
+    assert f"{out}: a graph for onnxruntime, RGB, 0 to 1: mine" in run("import", path, "-o", out, "--force")[1]
+    (tmp_path / "broken.onnx").write_bytes(path.read_bytes()[:99])
+    for words in (("-o", out, "--force"), ("-o", tmp_path / "mine.safetensors"), ("--explain",)):
+        code, told = run("import", tmp_path / "broken.onnx", *words)
+        assert (code, told.startswith(f"error: {tmp_path}/broken.onnx: ")) == (2, True)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_copy_takes_what_looks_at_styles_along(tmp_path, own) -> None:
+    (tmp_path / "theirs").mkdir()
+    path = any_style(tmp_path / "theirs", predicts=True)
+    if own:
+        (tmp_path / "theirs" / "my_predict.onnx").rename(look_path(path))
+    adopt(path, tmp_path / "mine.onnx", Declared())
+    style = np.full((50, 50, 3), (255, 0, 0), np.uint8)
+    copied = impasto.stylize(photo(), style, model=tmp_path / "mine.onnx")
+    assert np.array_equal(np.asarray(copied), np.asarray(impasto.stylize(photo(), style, model=path)))
+    with pytest.raises(OptionError, match="exists already"):
+        adopt(path, tmp_path / "mine.onnx", Declared())
+    adopt(path, path.with_name("again.onnx"), Declared())
+    assert look_path(path.with_name("again.onnx")).exists() is own  # one that serves all is not copied beside itself
 
 
 def test_declarations_alone_change(tmp_path) -> None:

@@ -187,8 +187,11 @@ def test_unknown_styles_and_none_at_all() -> None:
         model.stylize(photo())
     with pytest.raises(OptionError, match="give a name"):
         model.stylize(photo(), photo())
-    with pytest.raises(OptionError, match="give pictures"):
-        ENGINE.light_model("universal").stylize(photo())
+    for model in (ENGINE.light_model("universal"), ENGINE.torch_model("universal")):
+        with pytest.raises(OptionError, match=r"^universal paints in the manner of any picture: give one as `style`$"):
+            model.stylize(photo())
+        with pytest.raises(OptionError, match="takes pictures as styles, and 'great-wave' is a style of the gallery"):
+            model.stylize(photo(), "great-wave")
 
 
 def test_damaged_and_foreign_graphs(tmp_path: Path) -> None:

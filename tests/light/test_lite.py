@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -121,6 +123,25 @@ def test_any_style(tmp_path) -> None:
     style = np.full((50, 60, 3), (255, 128, 0), np.uint8)
     wanted = photo((61, 83)) * np.array([1, 128 / 255, 0])
     assert np.abs(painted(tmp_path / "b.tflite", (61, 83), style) - wanted).max() < 1
+
+
+def test_the_library_is_silent(tmp_path) -> None:
+    """What others write to standard error meanwhile stays."""
+    one_style(tmp_path / "a.tflite")
+    code = (
+        "import os\n"
+        "from pathlib import Path\n"
+        "from ai_edge_litert import interpreter\n"
+        "from impasto.light.litert import LiteSession\n"
+        "real = interpreter.Interpreter.allocate_tensors\n"
+        "def allocate(self):\n"
+        "    os.write(2, b'mine ')\n"
+        "    real(self)\n"
+        "interpreter.Interpreter.allocate_tensors = allocate\n"
+        f"for _ in range(2): LiteSession(Path({str(tmp_path / 'a.tflite')!r}))\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert told.stderr == "mine mine "
 
 
 def test_what_is_refused(tmp_path) -> None:

@@ -227,7 +227,7 @@ def test_foreign_files(tmp_path) -> None:
         assert one_sentence(caught.value)
     with pytest.raises(WeightsError, match="no such file"):
         load_model(tmp_path / "nothing.safetensors")
-    with pytest.raises(WeightsError, match="no such file"):
+    with pytest.raises(WeightsError, match="is a folder"):
         load_model(tmp_path)
 
 

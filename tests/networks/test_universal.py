@@ -347,7 +347,7 @@ def test_strength_0_is_the_photo(network: Universal) -> None:
         ({"styles": [(picture(), 1.0)], "alpha": 0.5}, r"alpha is for networks that decode features \(adain\)"),
         ({"styles": [("wave", 1.0)]}, "any picture: give pictures as styles, not names"),
         ({"styles": [("wave", 1.0), (picture(), 1.0)]}, "any picture: give pictures as styles, not names"),
-        ({}, "any picture: give pictures as styles"),
+        ({}, "any picture: give one as `style`"),
         ({"styles": [(picture(), -1.0)]}, "weight of style '1' is -1.0, but must be 0 or more"),
         ({"styles": [(picture(), 0.0)]}, "no style has a weight above 0"),
     ],

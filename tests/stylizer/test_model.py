@@ -146,6 +146,7 @@ def test_a_picture_of_which_nothing_shows_is_told(any_style: TorchModel, which: 
         ("fog", {}, "no style 'fog' in this network; it has great-wave, night"),
         (None, {}, "which style"),
         (Path("night.png"), {}, "knows its own styles alone: give a name such as 'great-wave', no picture"),
+        ("night.png", {}, "knows its own styles alone: give a name such as 'great-wave', no picture"),
         ("night", {"strength": 1.1}, "`strength` is 1.1, need a number from 0 to 1"),
         ("night", {"alpha": 0.5}, "`alpha` is for networks that decode features"),
         ("night", {"style_scale": 101}, "`style_scale` is 101, need a number from 0.1 to 100"),

@@ -84,7 +84,7 @@ def test_a_wrong_recipe_is_refused(tmp_path: Path, text: str, message: str) -> N
 
 
 def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone\.toml: cannot be read"):
+    with pytest.raises(DataError, match=r"gone\.toml: no such file, need a recipe"):
         read_recipe(tmp_path / "gone.toml")
 
 

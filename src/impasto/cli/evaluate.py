@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -20,6 +21,9 @@ from impasto.cli.common import (
 )
 from impasto.cli.options import takes
 from impasto.errors import OptionError, require
+
+if TYPE_CHECKING:
+    from impasto.training.sources import StyleSource
 
 __all__ = ["evaluate"]
 
@@ -70,15 +74,16 @@ def evaluate(options: EvaluateOptions) -> None:
     painting is low in both columns at once.
     """
     require("torch safetensors torchmetrics", "train", "evaluating")
-    # Here, because torch takes a second that --help does not have.
-    from impasto import evaluation
-    from impasto.imaging import check_output, write
     from impasto.training.photos import open_photos
-    from impasto.training.sources import gather_styles
 
     if not (options.model or options.preset or options.results):
         raise OptionError("what should be evaluated? give --model, --preset or --results")
-    photos, pictures = open_photos(options.photos), gather_styles(options.styles)
+    photos = open_photos(options.photos)
+    # Here, because torch takes a second that --help does not have.
+    from impasto import evaluation
+    from impasto.imaging import check_output, write
+
+    pictures = _styles(options.styles)
     inputs = [*options.photos, *options.styles, *options.model, *map(photos.name, range(len(photos)))]
     inputs += [str(style.file) for style in pictures if style.file is not None]
     if options.sheet is not None:
@@ -108,3 +113,14 @@ def evaluate(options: EvaluateOptions) -> None:
         evaluation.write_json(comparison.facts(), options.json)
     for table in comparison.tables():
         print_table(table.columns, table.rows, title=table.title, controls=table.controls)
+
+
+def _styles(places: list[str]) -> list[StyleSource]:
+    """The style pictures that can be read; those that cannot are told."""
+    from impasto.training.sources import gather_styles
+
+    unreadable: list[str] = []
+    pictures = gather_styles(places, unreadable=unreadable)
+    for told in unreadable:
+        show_note(f"{told}; left out")
+    return pictures

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from impasto.cli.common import ForceOption, print_facts, print_table, show_note
 from impasto.errors import OptionError, WeightsError, require
+
+if TYPE_CHECKING:
+    from impasto.light.foreign import ForeignGraph
 
 __all__ = ["import_"]
 
@@ -31,7 +35,9 @@ _Names = Annotated[
 _Channels = Annotated[
     str, typer.Option("--channels", metavar="rgb|bgr", help="That an ONNX file takes, where it does not say.")
 ]
-_Values = Annotated[int, typer.Option("--values", metavar="1|255", help="What white is to an ONNX file.")]
+_Values = Annotated[
+    int | None, typer.Option("--values", metavar="1|255", help="What white is to an ONNX file.", show_default=False)
+]
 
 _Median = Annotated[bool, typer.Option("--median", help="Smooth what it paints by 3x3, as jcjohnson's program does.")]
 
@@ -43,7 +49,7 @@ def import_(
     explain: _Explain = False,
     style_names: _Names = None,
     channels: _Channels = "",
-    values: _Values = 0,
+    values: _Values = None,
     median: _Median = False,
     force: ForceOption = False,
 ) -> None:
@@ -51,50 +57,73 @@ def import_(
 
     `impasto stylize --model FILE` paints with such a file as it is.
     """
-    names = tuple(name.strip() for name in style_names.split(",")) if style_names else ()
     if output is None and not explain:
         raise OptionError("say where it goes by `output`, or ask for `explain`", "output")
+    if values not in (None, 1, 255):
+        raise OptionError(f"`values` is 1 or 255, got {values!r}", "values")
+    names = tuple(name.strip() for name in style_names.split(",")) if style_names else ()
+    given = {"style_names": names, "channels": channels, "values": values or 0, "median": median}
     if file.suffix.casefold() == ".tflite":
-        if output is not None:
-            raise OptionError("TensorFlow Lite's files are painted with as they are: leave `output` out", "output")
+        _refuse("TensorFlow Lite's files are painted with as they are", given | {"kind": kind, "output": output})
         print_facts(_facts_of_graph(file, "TensorFlow Lite's files are run by LiteRT"))
-        return
-    if output is not None and output.suffix.casefold() == ".onnx":
-        _adopt(file, output, names, channels, values, force)
-        return
+    elif output is not None and output.suffix.casefold() == ".onnx":
+        _refuse("an ONNX file stays as it is in an `output` .onnx", {"median": median, "kind": kind})
+        _adopt(file, output, given, explain=explain, force=force)
+    else:
+        _rebuild(file, output, kind, given, explain=explain, force=force)
+
+
+def _refuse(why: str, given: Mapping[str, Any]) -> None:
+    """OptionError for the first of these that was given."""
+    if idle := next((name for name, value in given.items() if value), None):
+        raise OptionError(f"{why}: leave `{idle}` out", idle)
+
+
+def _rebuild(
+    file: Path, output: Path | None, kind: str | None, given: Mapping[str, Any], *, explain: bool, force: bool
+) -> None:
+    """A network of ours, told or written."""
     require("torch safetensors", "torch", "opening other people's networks")
+    from impasto.light.graphs import is_foreign
     from impasto.networks.foreign.explaining import explain as look
     from impasto.networks.foreign.importing import import_network
     from impasto.networks.foreign.source import Options
 
-    options = Options(names, channels, values, median)
-    if explain:
-        from impasto.light.graphs import is_foreign
-
-        try:
-            found = look(file, kind=kind, options=options)
-        except WeightsError as error:
-            if output is not None or not is_foreign(str(file)):
-                raise
-            print_facts(_facts_of_graph(file, str(error)))
-            return
+    options = Options(**given)
+    try:
+        found = look(file, kind=kind, options=options) if explain else None
+        description = None if output is None else import_network(file, output, kind=kind, options=options, force=force)
+    except WeightsError as error:
+        if not is_foreign(str(file)):
+            raise
+        facts = _facts_of_graph(file, str(error))
+        if output is not None:
+            raise WeightsError(
+                f"{error}; it is painted with as it is, and an `output` .onnx is a copy that says what it takes"
+            ) from error
+        print_facts(facts)
+        return
+    if found is not None:
         print_facts(found.facts.items())
         print_table(("before", "convolution", "after"), found.layers, whole=("convolution",))
-    if output is not None:
-        description = import_network(file, output, kind=kind, options=options, force=force)
+    if description is not None:
         styles = ", ".join(row["name"] for row in description["styles"]) or "any picture"
         show_note(f"{output}: {description['came_from']['kind']}, now {description['method']}: {styles}")
 
 
-def _adopt(file: Path, output: Path, names: tuple[str, ...], channels: str, values: int, force: bool) -> None:
+def _adopt(file: Path, output: Path, given: Mapping[str, Any], *, explain: bool, force: bool) -> None:
     """A graph of others that says what it takes."""
     from impasto.light.foreign import Declared, adopt
+    from impasto.networks.foreign.places import no_file, place_of
 
+    channels, values, names = given["channels"], given["values"], given["style_names"]
     if channels not in ("", "rgb", "bgr"):
         raise OptionError(f"`channels` is rgb or bgr, got {channels!r}", "channels")
-    if values not in (0, 1, 255):
-        raise OptionError(f"`values` is 1 or 255, got {values!r}", "values")
+    if not place_of(file).is_file():
+        raise WeightsError(no_file(file))
     graph = adopt(file, output, Declared("bgr" if channels == "bgr" else "rgb", values, names), force=force)
+    if explain:
+        print_facts(_facts_of(graph, "an output .onnx keeps it as it is"))
     styles = ", ".join(row["name"] for row in graph.description["styles"]) or "any picture"
     show_note(f"{output}: a graph for onnxruntime, {graph.description['value_range']}: {styles}")
 
@@ -102,9 +131,15 @@ def _adopt(file: Path, output: Path, names: tuple[str, ...], channels: str, valu
 def _facts_of_graph(file: Path, why: str) -> list[tuple[str, str]]:
     """What there is to tell of a graph that is no chain of a known kind."""
     from impasto.light.foreign import ForeignGraph
+    from impasto.networks.foreign.places import no_file
 
-    graph = ForeignGraph(file)
-    told = graph.description
+    if not file.is_file():
+        raise WeightsError(no_file(file))
+    return _facts_of(ForeignGraph(file), why)
+
+
+def _facts_of(graph: ForeignGraph, why: str) -> list[tuple[str, str]]:
+    told, file = graph.description, graph.path
     return [
         ("kind", f"{file.suffix[1:].casefold()}, run as it is"),
         ("why", why),

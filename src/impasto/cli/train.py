@@ -95,6 +95,9 @@ for _kind, _about in COMMANDS.items():
 
 
 def _run(settings: TrainSettings, out: Path, *, resume: bool) -> None:
+    from impasto.training.photos import check_places
+
+    check_places(settings)  # before torch is loaded
     from rich.console import Console
 
     from impasto.training.advice import advice

@@ -36,6 +36,7 @@ from impasto.core.store import (
     matches,
     verify,
 )
+from impasto.core.strangers import stranger
 from impasto.core.vgg import NORMALISATIONS, TOPOLOGIES, VGG, Normalisation, Padding, Pool
 from impasto.errors import OptionError, WeightsError, nearest
 
@@ -91,6 +92,11 @@ def load_backbone(
     facts, tensors = _facts_and_tensors(path, row, input)
     found = convolutions(tensors, path, facts.topology)
     wanted = facts.normalisation
+    if wanted is None:  # told last: what is no VGG wants nothing
+        raise WeightsError(
+            f"{path}: nothing says what input it wants, and its keys cannot:"
+            " give `backbone_input`: torchvision, caffe or none"
+        )
     with torch.device("meta"):  # no memory and no random numbers for what is replaced at once
         vgg = VGG(
             found.topology,
@@ -139,11 +145,11 @@ def inventory() -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class _Facts:
-    """What cannot be read off the tensors; a topology of None can."""
+    """What cannot be read off the tensors; a topology of None can. A normalisation of None is not known."""
 
     name: str
     topology: str | None
-    normalisation: Input | Normalisation
+    normalisation: Input | Normalisation | None
     padding: Padding = "zeros"
 
 
@@ -169,6 +175,8 @@ def _find(name_or_path: str | PathLike[str]) -> tuple[Path, Backbone | None]:
 
 def _facts_and_tensors(path: Path, row: Backbone | None, given: Input | None) -> tuple[_Facts, dict[str, Tensor]]:
     """What a file says, or the user, and what is in it."""
+    if told := stranger(path):
+        raise WeightsError(f"{path}: {told}, need weights of a VGG (safetensors, .pth, .h5, .caffemodel or .mat)")
     if is_matlab(path):
         if given is not None:
             raise WeightsError(f"{path}: says itself what input it wants: leave `backbone_input` out")
@@ -185,13 +193,8 @@ def _facts(path: Path, row: Backbone | None, given: Input | None) -> _Facts:
         facts = _told(metadata, path)
     elif row is not None and row.normalisation is not None:
         facts = _Facts(row.name, row.topology, row.normalisation)
-    elif given is not None:
-        facts = _Facts(path.stem, None, given)
     else:
-        raise WeightsError(
-            f"{path}: nothing says what input it wants, and its keys cannot:"
-            " give `backbone_input`: torchvision, caffe or none"
-        )
+        facts = _Facts(path.stem, None, given)
     if given not in (None, facts.normalisation):
         raise WeightsError(
             f"{path}: this is {facts.name}, whose input is {facts.normalisation}, not {given}:"
@@ -208,7 +211,7 @@ def _told(metadata: dict[str, Any], path: Path) -> _Facts:
     facts = _Facts(
         str(metadata.get("name", path.stem)),
         metadata.get("topology"),
-        metadata.get("normalisation"),  # type: ignore[arg-type]  # checked below
+        metadata.get("normalisation"),  # checked below
         metadata.get("padding", "zeros"),
     )
     known = (

@@ -19,12 +19,12 @@ from impasto.core.host import in_our_settings
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.resizing import resize
 from impasto.core.tensors import to_tensor
-from impasto.errors import OptionError, load_library, nearest
+from impasto.errors import ImageError, ImpastoError, OptionError, load_library, nearest
 from impasto.evaluation.contenders import Contender, Copied, Pasted
 from impasto.evaluation.distances import Distances, Judge, Look, check_names
 from impasto.imaging import Picture, fit_long_side, read
 from impasto.training.photos import PhotoSource
-from impasto.training.sources import StyleSource
+from impasto.training.sources import StyleSource, with_path
 from impasto.training.styles import unique_names
 
 __all__ = ["CONTROLS", "Painted", "Pair", "Plan", "Scored", "evaluate", "plan", "ssim"]
@@ -61,9 +61,7 @@ class Plan:
 
     def photo(self, index: int) -> Picture:
         """A photo, full size; ImageError if it cannot be read."""
-        stream = io.BytesIO(self.photos.read(index))
-        stream.name = self.photos.name(index)  # for messages
-        return read(stream)
+        return _read(self.photos, index)
 
 
 @dataclass(frozen=True)
@@ -100,9 +98,10 @@ def plan(
     """The pairs that all contenders can paint, or a sample of `limit` of them.
 
     A sample takes photos and styles as evenly as it can: photo i + k meets style i, in an order drawn from `seed`,
-    for k = 0, 1, 2 ... until there are enough.
+    for k = 0, 1, 2 ... until there are enough. Photos that cannot be read are left out, and told.
 
     OptionError where `only` names a style that is not there, two contenders have one name, or no pair is left.
+    ImageError where none of the photos can be read.
     """
     check_names([contender.name for contender in (*contenders, *CONTROLS)])
     names = tuple(unique_names([PurePath(photos.name(i)).stem for i in range(len(photos))]))
@@ -121,7 +120,36 @@ def plan(
     if not able:
         raise OptionError(_nothing_in_common(names, [offered[i] for i in sorted(order_s)], contenders))
     notes = [note for c in contenders if (note := _left_out(c, offered, only))]
-    return Plan(photos, tuple(styles), names, tuple(sorted(able[:limit])), len(able), tuple(notes))
+    readable: dict[int, str] = {}  # photo -> why it cannot be read, or nothing
+    pairs: list[Pair] = []
+    for pair in able:
+        if limit is not None and len(pairs) == limit:
+            break
+        if pair.photo not in readable:
+            readable[pair.photo] = _unreadable(photos, pair.photo)
+        if not readable[pair.photo]:
+            pairs.append(pair)
+    bad = [told for told in readable.values() if told]
+    if not pairs:
+        raise ImageError(bad[0])
+    possible = sum(not readable.get(pair.photo) for pair in able)
+    notes += [f"{told}; left out" for told in bad]
+    return Plan(photos, tuple(styles), names, tuple(sorted(pairs)), possible, tuple(notes))
+
+
+def _unreadable(photos: PhotoSource, index: int) -> str:
+    """Why a photo cannot be read, or nothing."""
+    try:
+        _read(photos, index)
+    except ImpastoError as error:
+        return with_path(photos.name(index), error)
+    return ""
+
+
+def _read(photos: PhotoSource, index: int) -> Picture:
+    stream = io.BytesIO(photos.read(index))
+    stream.name = photos.name(index)  # for messages
+    return read(stream)
 
 
 def _left_out(contender: Contender, offered: Sequence[str], only: Sequence[str]) -> str | None:

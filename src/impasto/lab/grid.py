@@ -23,7 +23,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -34,7 +33,7 @@ from impasto.files import sha256
 from impasto.optimize.presets import DEFAULT_PRESET, OptimizeSettings, preset
 from impasto.stylizer.request import parse_layers
 from impasto.training.recipe import PLACES as TRAINING_PLACES
-from impasto.training.recipe import anchored
+from impasto.training.recipe import anchored, read_toml
 from impasto.training.settings import FAMILIES, TrainSettings, settings_class
 
 __all__ = ["OPTIMIZE", "Cell", "Grid", "optimize_settings", "read_grid", "shown_value", "train_settings"]
@@ -83,10 +82,7 @@ def read_grid(path: Path) -> Grid:
         DataError: the file cannot be read, has an unknown key, in which case those there are are listed, or a
             cell's settings make no sense.
     """
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a grid of experiments: {error}") from error
+    table = read_toml(path, "a grid of experiments")
     _refuse_strangers(path, table, TOP, "at the top")
     method = table.get("method", OPTIMIZE)
     if method not in METHODS:
@@ -128,7 +124,7 @@ def optimize_settings(values: Mapping[str, Any]) -> OptimizeSettings:
     for name in ("content_layers", "style_layers"):
         if name in given:
             given[name] = parse_layers(given[name])
-    if "betas" in given:
+    if isinstance(given.get("betas"), list):
         given["betas"] = tuple(given["betas"])
     return preset(values.get("preset", DEFAULT_PRESET), **given)
 

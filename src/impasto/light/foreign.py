@@ -9,6 +9,7 @@ that `adopt` wrote.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto.core.strangers import stranger
 from impasto.errors import OptionError, WeightsError
 from impasto.files import atomic_path, sha256
 from impasto.imaging import resize
@@ -33,6 +35,7 @@ Floats = NDArray[np.float32]
 TRIED: Final = ((65, 98), (67, 97), (66, 99))  # sides with all remainders by 4
 MULTIPLES: Final = (4, 8, 16, 32, 64)
 LARGEST: Final = 2**31  # bytes of a file
+ONNX: Final = ".onnx"
 GUESSED: Final = 1200  # bytes per pixel that features take: graphs do not tell
 SMALLEST: Final = 16  # px
 SLACK: Final = 64  # px by which a painting may be larger than its photo
@@ -92,16 +95,23 @@ def _inputs_of(session: Any, path: Path) -> list[_Input]:
     return found
 
 
-def _open(path: Path) -> tuple[Any, list[_Input]]:
+def _open(path: Path, content: bytes | None = None) -> tuple[Any, list[_Input]]:
     """A session that takes pictures of any size as far as declarations go, and the inputs as they were declared."""
-    if path.stat().st_size > LARGEST:
-        raise WeightsError(f"{path}: has {path.stat().st_size:,} bytes, more than an ONNX file can have")
     if path.suffix.casefold() == SUFFIX:
-        session = LiteSession(path)
+        session = LiteSession(_checked(path))
         return session, _inputs_of(session, path)
-    data = path.read_bytes()
+    data = _checked(path).read_bytes() if content is None else content
     declared = _inputs_of(session_of(data, path), path)
     return session_of(without_sizes(data), path), declared
+
+
+def _checked(path: Path) -> Path:
+    """The path of a file that may be a graph."""
+    if path.stat().st_size > LARGEST:
+        raise WeightsError(f"{path}: has {path.stat().st_size:,} bytes, more than an ONNX file can have")
+    if told := stranger(path):
+        raise WeightsError(f"{path}: {told}, need a graph of ONNX or TensorFlow Lite")
+    return path
 
 
 class ForeignGraph:
@@ -109,14 +119,15 @@ class ForeignGraph:
 
     Args:
         path: the file.
+        content: of an ONNX file that is to be there; None reads what is.
 
     Raises:
         WeightsError: onnxruntime cannot read it, or its inputs are not those of a network that paints.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._session, inputs = _open(path)
+    def __init__(self, path: Path, content: bytes | None = None) -> None:
+        self.path, self._content = path, content
+        self._session, inputs = _open(path, content)
         self.declared = _declared(self._session)
         pictures = [row for row in inputs if row.first is not None]
         others = [row for row in inputs if row.first is None]
@@ -157,15 +168,14 @@ class ForeignGraph:
         if self._style is None:
             return None
         if self._style.first is not None:
-            return ForeignLook(self._style, None, self.declared)
-        beside = [look_path(self.path), *sorted(self.path.parent.glob(f"*predict*{self.path.suffix}"))]
-        for path in beside:
+            return ForeignLook(self._style, None, self.declared, None)
+        for path in _beside(self.path):
             if path.is_file() and path != self.path:
                 session, inputs = _open(path)
                 given = session.get_outputs()
                 told = math.prod(side if isinstance(side, int) else 1 for side in given[0].shape)
                 if len(inputs) == 1 and inputs[0].first is not None and len(given) == 1 and told == self._count:
-                    return ForeignLook(inputs[0], session, self.declared)
+                    return ForeignLook(inputs[0], session, self.declared, path)
         return None
 
     def _describe(self) -> dict[str, Any]:
@@ -184,7 +194,7 @@ class ForeignGraph:
             "styles": [{"name": name} for name in names],
             "value_range": f"{self.declared.channels.upper()}, 0 to {self._top:g}",
             "licence": self.declared.licence,
-            "made_from": sha256(self.path),
+            "made_from": sha256(self.path) if self._content is None else hashlib.sha256(self._content).hexdigest(),
         }
 
     @property
@@ -283,10 +293,11 @@ class ForeignLook:
         picture: how it is taken.
         session: the other graph; None where the picture is the graph's own input.
         declared: of the graph that paints.
+        path: of the other graph.
     """
 
-    def __init__(self, picture: _Input, session: Any, declared: Declared) -> None:
-        self._picture, self._session, self._declared = picture, session, declared
+    def __init__(self, picture: _Input, session: Any, declared: Declared, path: Path | None) -> None:
+        self._picture, self._session, self._declared, self.path = picture, session, declared, path
 
     def run(self, **inputs: Floats) -> Floats:
         """``style`` (1, 4, h, w), of which the fourth channel is left out -> (1, P), or a picture (1, 3, h', w')."""
@@ -306,16 +317,40 @@ class ForeignLook:
 def adopt(path: Path, output: Path, declared: Declared, *, force: bool = False) -> ForeignGraph:
     """Write a copy of a graph that says what it takes, and gives it as it will be read.
 
+    A graph beside it that looks at style pictures is copied as well.
+
     Raises:
         WeightsError, OptionError: as of `ForeignGraph`.
-        OptionError: the output exists.
+        OptionError: the file is no ONNX, the output exists, or styles are named and there are none to be chosen.
     """
-    if output.exists() and not force:
-        raise OptionError(f"{output}: exists already: give another name or `force`", "output")
+    if path.suffix.casefold() != ONNX:
+        raise OptionError(
+            f"{path}: only an {ONNX} file becomes {ONNX} as it is: give an `output` that ends in .safetensors, of which"
+            " `impasto export onnx` makes one",
+            "output",
+        )
     told = {"kind": ADOPTED, "format": FORMAT, **asdict(declared)}
+    content = with_entry(_checked(path).read_bytes(), ENTRY, json.dumps(told, sort_keys=True))
+    given = ForeignGraph(path, content)  # so that what is wrong is said of the file that was given
+    if declared.style_names and "mix" not in given.inputs:
+        raise OptionError(f"`style_names` is for graphs of several styles, and {path} is none: leave it out")
+    looks = None if given.look is None else given.look.path
+    if looks is not None and looks.resolve() in [place.resolve() for place in _beside(output)]:
+        looks = None  # it is there already
+    for place in (output, *([] if looks is None else [look_path(output)])):
+        if place.exists() and not force:
+            raise OptionError(f"{place}: exists already: give another name or `force`", "output")
+    if looks is not None:
+        with atomic_path(look_path(output), make_folders=True) as temporary:
+            temporary.write_bytes(looks.read_bytes())
     with atomic_path(output, make_folders=True) as temporary:
-        temporary.write_bytes(with_entry(path.read_bytes(), ENTRY, json.dumps(told, sort_keys=True)))
-        return ForeignGraph(temporary)
+        temporary.write_bytes(content)
+        return ForeignGraph(output, content)
+
+
+def _beside(path: Path) -> list[Path]:
+    """Where the graph may lie that looks at style pictures for this one."""
+    return [look_path(path), *sorted(path.parent.glob(f"*predict*{path.suffix}"))]
 
 
 def _declared(session: Any) -> Declared:

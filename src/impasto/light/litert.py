@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +19,9 @@ from impasto.errors import WeightsError, load_library
 __all__ = ["SUFFIX", "LiteSession"]
 
 SUFFIX = ".tflite"
+_GREETING = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n"
+_greets = threading.Lock()
+_greeted = threading.Event()
 _TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "uint8": "tensor(uint8)"}
 
 
@@ -41,8 +47,10 @@ class LiteSession:
         library = load_library("ai_edge_litert.interpreter", "tflite", "painting with a .tflite file")
         self._lock = threading.Lock()
         try:
-            self._interpreter = library.Interpreter(model_content=path.read_bytes(), num_threads=usable_cores())
-            self._interpreter.allocate_tensors()
+            content = path.read_bytes()
+            with _without_greeting():
+                self._interpreter = library.Interpreter(model_content=content, num_threads=usable_cores())
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise WeightsError(
                 f"{path}: cannot be read as TensorFlow Lite: {str(error).splitlines()[0][:200]}"
@@ -72,6 +80,35 @@ class LiteSession:
             self._interpreter.invoke()
             rows = self._interpreter.get_output_details()
             return [np.array(self._interpreter.get_tensor(row["index"])) for row in rows]
+
+
+@contextmanager
+def _without_greeting() -> Iterator[None]:
+    """Leave out what LiteRT writes to standard error once in a process; all else that is written there stays.
+
+    Its C++ could be asked to be silent (``LoggerOptions::SetMinimumLogSeverity``), but neither Python nor the shared
+    library lets anybody in (2.3), and the variable TF_CPP_MIN_LOG_LEVEL is not obeyed.
+    """
+    if _greeted.is_set():
+        yield
+        return
+    with _greets, tempfile.TemporaryFile(buffering=0) as file:
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is no standard error
+            yield
+            return
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            written = file.read()
+            if _GREETING in written:
+                _greeted.set()
+            os.write(2, written.replace(_GREETING, b""))
 
 
 def _told(row: Mapping[str, Any]) -> _Tensor:

@@ -92,10 +92,9 @@ class LightModel(Model):
 
     def bind(self, styles: Sequence[Style], max_megapixels: float, limit: int | None = None) -> LightStyle:
         """What the graph is given for these styles; arguments and errors as of `TorchModel.bind`."""
+        self.check_styles(styles)
         weights = tuple(row.weight for row in styles) or (1.0,)
         if self.any_style:
-            if not styles:
-                raise OptionError("this network paints in the manner of any picture: give pictures as styles")
             if len(styles) > 1 and isinstance(self.graph, ForeignGraph) and not self.graph.blends:
                 raise OptionError("this network looks at one style picture: give one")
             rows = [self._encode(row, max_megapixels, limit) for row in styles]
@@ -110,8 +109,6 @@ class LightModel(Model):
 
     def _by_name(self, styles: Sequence[Style], weights: tuple[float, ...]) -> LightStyle:
         names = [row.name for row in self.styles]
-        if any(not isinstance(row.image, str) for row in styles):
-            raise OptionError(f"{self.name} knows its own styles alone: give a name such as {names[0]!r}, no picture")
         named = [(str(row.image), row.weight) for row in styles]
         if not named and len(names) > 1:
             raise OptionError(f"which style? this network has {', '.join(names)}")

@@ -234,8 +234,10 @@ def names_alone(styles: WeightedStyles, known: Sequence[str]) -> list[tuple[str,
 
 def pictures_alone(styles: WeightedStyles) -> list[tuple[EncodedStyle | Tensor, float]]:
     """The styles of a network of any style; OptionError where one is a name, or there is none."""
+    if not styles:
+        raise OptionError("this network paints in the manner of any picture: give one as `style`")
     shown = [(style, weight) for style, weight in styles if not isinstance(style, str)]
-    if not shown or len(shown) < len(styles):
+    if len(shown) < len(styles):
         raise OptionError("this network paints in the manner of any picture: give pictures as styles, not names")
     return shown
 

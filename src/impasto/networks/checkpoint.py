@@ -24,7 +24,7 @@ from impasto.core.weights import load_backbone
 from impasto.errors import OptionError, WeightsError
 from impasto.files import sha256
 from impasto.networks.foreign.kinds import read_foreign
-from impasto.networks.foreign.places import MANIFEST, place_of
+from impasto.networks.foreign.places import MANIFEST, no_file, place_of
 from impasto.networks.foreign.source import Options
 from impasto.networks.layers import state_dict_mismatch
 from impasto.networks.registry import Config, Network, build, config_from, kind_of, with_encoder
@@ -106,16 +106,18 @@ def load_model(
         options: what other people's file leaves out.
 
     Raises:
-        OptionError: no such kind.
+        OptionError: no such kind, or options that mean nothing to this file.
         WeightsError: the file is missing, damaged, foreign, or has values that are infinite or no numbers;
             or the encoder it names is not here.
     """
     path = place_of(Path(path))
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file")
+        raise WeightsError(no_file(path))
     description = read_metadata(path) if is_safetensors(path) else {}
     if kind is not None or not description:
         return _load_foreign(path, kind, options or Options())
+    if options is not None and options.given:
+        raise OptionError(f"{path}: is a model of ours, which tells all of itself: leave `{options.given[0]}` out")
     tensors = {key: value.float() for key, value in read_tensors(path).items()}
     _check_finite(tensors, f"{path}")
     try:

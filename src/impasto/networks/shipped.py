@@ -10,7 +10,7 @@ from typing import Literal
 
 from impasto.core.metadata import SHIPPED, read_manifest
 from impasto.errors import WeightsError, nearest
-from impasto.networks.foreign.places import place_of
+from impasto.networks.foreign.places import no_file, place_of
 
 __all__ = ["MODELS", "find_model", "place_of_picture", "shipped_models"]
 
@@ -47,6 +47,8 @@ def find_model(model: str | PathLike[str]) -> Path:
             raise WeightsError(f"{model} belongs to the package, but {path} is missing: install impasto again")
         raise WeightsError(f"{model} is not part of this version yet: give a file that `impasto train` wrote")
     path = place_of(Path(model).expanduser())
+    if path.is_dir():
+        raise WeightsError(no_file(path))
     if not path.is_file():
         names = ", ".join(shipped_models()) or "none"
         raise WeightsError(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from impasto.errors import OptionError
 from impasto.imaging import Picture, to_pil
 from impasto.stylizer.request import EngineName, StylizeRequest
+from impasto.stylizer.route import gallery_styles
 from impasto.stylizer.strokes import COARSE_TO_FINE
-from impasto.stylizer.styles import records
+from impasto.stylizer.styles import Style, records
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -88,6 +91,29 @@ class Model(ABC):
         """How a photo would be painted; arguments and errors as of `paint`."""
         with self.engine.job(image, self._request(style, options), model=self) as job:
             return job.plan()
+
+    def check_styles(self, styles: Sequence[Style]) -> None:
+        """OptionError where names are given, or nothing, to a network of any style, or pictures to one of its own.
+
+        What names are known is told by `bind`.
+        """
+        if self.any_style and not styles:
+            raise OptionError(f"{self.name} paints in the manner of any picture: give one as `style`")
+        names = [record.name for record in self.styles]
+        for image in (row.image for row in styles):
+            is_file = not isinstance(image, str) or os.path.exists(image)  # noqa: PTH110  Path raises for long names
+            if self.any_style and not is_file and image in [record.name for record in gallery_styles()]:
+                raise OptionError(
+                    f"{self.name} takes pictures as styles, and {image!r} is a style of the gallery: leave `model` out,"
+                    " or give a picture",
+                    "style",
+                )
+            if not self.any_style and is_file and image not in names:
+                if len(names) == 1:
+                    raise OptionError(f"{self.name} has a single style: leave `style` out")
+                raise OptionError(
+                    f"{self.name} knows its own styles alone: give a name such as {names[0]!r}, no picture", "style"
+                )
 
     def _request(self, style: Styles | None, options: Mapping[str, Any]) -> StylizeRequest:
         return StylizeRequest.of(**{**options, "style": style, "model": self.name})

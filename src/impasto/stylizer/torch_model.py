@@ -17,7 +17,6 @@ from impasto.core.memory import room_within
 from impasto.core.precision import Precision
 from impasto.core.resizing import bicubic_rows, resize
 from impasto.core.tensors import to_tensor
-from impasto.errors import OptionError
 from impasto.files import sha256
 from impasto.imaging import fit_long_side
 from impasto.imaging.reduced import read_reduced, reading_bytes
@@ -88,13 +87,10 @@ class TorchModel(Model):
             OptionError: a style that it does not know, or none where it knows several.
             ImageError: a picture that cannot be read.
         """
+        self.check_styles(styles)
         if self.any_style:
             return bind(self.network, [(self._encode(row, max_megapixels, limit), row.weight) for row in styles])
-        named = [(row.image, row.weight) for row in styles if isinstance(row.image, str)]
-        if len(named) < len(styles):
-            name = self.styles[0].name
-            raise OptionError(f"{self.name} knows its own styles alone: give a name such as {name!r}, no picture")
-        return bind(self.network, named)
+        return bind(self.network, [(str(row.image), row.weight) for row in styles])
 
     def _encode(self, style: Style, max_megapixels: float, limit: int | None) -> EncodedStyle:
         """What the network keeps of a style picture, remembered by the file or the picture's content."""

@@ -10,7 +10,6 @@ are what an optimiser will show the network, and what it would otherwise learn t
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -31,6 +30,7 @@ from impasto.core.weights import load_backbone
 from impasto.errors import DataError, nearest
 from impasto.files import sha256
 from impasto.imaging import fit_long_side, read
+from impasto.training.recipe import read_toml
 
 __all__ = [
     "CompressProgress",
@@ -381,10 +381,7 @@ class CompressRecipe:
 
 def read_recipe(path: Path) -> CompressRecipe:
     """Read a TOML recipe. DataError names what is missing, unknown or unreadable."""
-    try:
-        found = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a recipe: {error}") from error
+    found = read_toml(path, "a recipe")
     for kind, values in ((CompressRecipe, found), (CompressSettings, found.get("settings", {}))):
         known = {f.name for f in fields(kind)}
         if unknown := sorted(values.keys() - known):

@@ -10,17 +10,19 @@ import tarfile
 import zipfile
 import zlib
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
 
-from impasto.errors import DataError
-from impasto.files import expand_pattern, split_pattern
+from impasto.errors import DataError, ImageError, OptionError
+from impasto.files import expand_pattern, is_pattern, shown, split_pattern
 from impasto.imaging.naming import PHOTOS, is_photo
 from impasto.training.archives import ARCHIVES, Files, Parquet, Part, Tar, Zip
+from impasto.training.settings import TrainSettings
 
-__all__ = ["PhotoSource", "open_photos"]
+__all__ = ["PhotoSource", "check_places", "open_photos"]
 
 # What the standard library and pyarrow raise over damaged archives; RuntimeError stands for a password.
 DAMAGED = (
@@ -64,7 +66,7 @@ class PhotoSource:
         try:
             return part.read(place)
         except DAMAGED as error:
-            raise DataError(f"{part.names[place]}: cannot be read: {error}") from error
+            raise DataError(f"{part.names[place]}: cannot be read: {_reason(error)}") from error
 
 
 class _Chosen:
@@ -122,6 +124,28 @@ def _open(pattern: str) -> Iterator[Part]:
                 yield _open_file(found)
 
 
+def check_places(settings: TrainSettings) -> None:
+    """See that photos and styles are there, without opening them, so that it is told before anything slow is loaded.
+
+    Raises:
+        OptionError: there are to be no photos.
+        DataError: no such photos.
+        ImageError: no such style picture.
+    """
+    if not settings.photos:
+        raise OptionError("`photos` is needed: a folder, archive or file of photos")
+    for path in (Path(name).expanduser() for name in settings.photos):
+        if not path.exists():
+            deque(_match(path), maxlen=0)
+    for name in settings.style:
+        if not Path(name).expanduser().exists() and not is_pattern(name):
+            raise ImageError(f"{shown(name)}: no such file; check the name and the folder")
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 def _match(pattern: Path) -> Iterator[Path]:
     """Expand the braces of shard names, then wildcards; each must stand for something.
 
@@ -176,7 +200,7 @@ def _open_file(path: Path) -> Part:
         if name.endswith(ARCHIVES):
             return Tar(path)
     except DAMAGED as error:
-        raise DataError(f"{path}: cannot be opened, perhaps it is damaged or cut short: {error}") from error
+        raise DataError(f"{path}: cannot be opened, perhaps it is damaged or cut short: {_reason(error)}") from error
     if is_photo(path.name):
         return Files([str(path)])
     raise DataError(f"{path}: neither a photo nor a folder, zip, tar or parquet file of photos")

@@ -55,7 +55,6 @@ def running(settings: TrainSettings) -> Iterator[Place]:
             "any order: use `device` cpu"
         )
     precision = choose_precision(device, "float32" if settings.deterministic else settings.precision)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it says, we say
     fabric: Fabric = _fabric(device, precision)
     try:
         fabric.launch()
@@ -77,6 +76,7 @@ def running(settings: TrainSettings) -> Iterator[Place]:
 
 def _fabric(device: torch.device, precision: Precision) -> Any:
     lightning = load_library("lightning_fabric", "train", "training")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # what it says, we say; loading it sets its own
     mixed = precision.dtype == torch.bfloat16
     options: dict[str, Any] = {"accelerator": device.type, "precision": "bf16-mixed" if mixed else "32-true"}
     if not dist.is_torchelastic_launched():

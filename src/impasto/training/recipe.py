@@ -13,7 +13,18 @@ from impasto.errors import DataError, OptionError, load_library
 from impasto.networks.shipped import MODELS, find_model
 from impasto.training.settings import EXCLUSIVE, TrainSettings, settings_class
 
-__all__ = ["PLACES", "anchored", "changes", "fill", "from_table", "inherited", "read_recipe", "to_table", "to_toml"]
+__all__ = [
+    "PLACES",
+    "anchored",
+    "changes",
+    "fill",
+    "from_table",
+    "inherited",
+    "read_recipe",
+    "read_toml",
+    "to_table",
+    "to_toml",
+]
 
 PLACES = (
     "photos",
@@ -29,6 +40,18 @@ PLACES = (
 )  # fields that hold paths
 
 
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The table in a TOML file, which is `what`, such as ``a recipe``; DataError where there is none to read."""
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file, need {what} in TOML") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as {what}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: cannot be read as {what}: {error}") from error
+
+
 def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The table in a TOML file, keys with underscores, relative paths meant from the file's own folder.
 
@@ -39,11 +62,7 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
         DataError: the file cannot be read or is no TOML.
     """
     path = Path(path)
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as a recipe: {error}") from error
-    values = {key.replace("-", "_"): value for key, value in table.items()}
+    values = {key.replace("-", "_"): value for key, value in read_toml(path, "a recipe").items()}
     return _all_anchored(values, path.parent)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from impasto.core.statistics import Divisor
 from impasto.core.vgg import VGG
-from impasto.errors import DataError, OptionError
+from impasto.errors import DataError, ImageError, ImpastoError, OptionError
 from impasto.files import sha256
 from impasto.imaging import Picture, read
 from impasto.imaging.naming import is_photo
@@ -21,7 +22,7 @@ from impasto.training.photos import PhotoSource, open_photos
 from impasto.training.styles import ABOUT, StyleSet, read_list, unique_names
 from impasto.training.targets import backbone_identity, style_targets
 
-__all__ = ["StyleSource", "gather_styles", "gram_targets", "names_digest", "open_styles"]
+__all__ = ["StyleSource", "gather_styles", "gram_targets", "names_digest", "open_styles", "with_path"]
 
 SET = ".safetensors"
 LIST = ".tsv"
@@ -52,16 +53,19 @@ class StyleSource:
         return read(self.file)
 
 
-def gather_styles(paths: Sequence[str], taken: Sequence[str] = ()) -> list[StyleSource]:
+def gather_styles(
+    paths: Sequence[str], taken: Sequence[str] = (), *, unreadable: list[str] | None = None
+) -> list[StyleSource]:
     """The styles in pictures, folders of pictures, style sets and lists, in that order, with names none of `taken` has.
 
     A list is a TSV file with the columns file (relative to the list's folder), name, title, artist and year, of
-    which only the first is needed.
+    which only the first is needed. Where `unreadable` is given, pictures that cannot be read are left out, and it gets
+    a sentence about each.
 
     Raises:
         OptionError: there is none.
         DataError: a path that does not exist, a folder without pictures, a file that is no style set.
-        ImageError: a picture that cannot be read.
+        ImageError: a picture that cannot be read, or, with `unreadable`, none that can.
     """
     found: list[tuple[str, StyleSource]] = []
     for path in map(Path, paths):
@@ -70,13 +74,17 @@ def gather_styles(paths: Sequence[str], taken: Sequence[str] = ()) -> list[Style
             for name, style in styles.styles.items():
                 record = {key: value for key in ABOUT if (value := getattr(style, key))}
                 found.append((name, StyleSource(name, style.sha256, record, entry=(styles, name))))
-        elif path.suffix == LIST and path.is_file():
-            for file, about in read_list(path).items():
-                record = {key: about[key] for key in ABOUT if key in about}
-                source = _from_file(path.parent / file, record)
-                found.append((about.get("name", source.name), source))
-        else:
-            found += [(file.stem, _from_file(file)) for file in _files(path)]
+            continue
+        for file, about in _files(path).items():
+            try:
+                source = _from_file(file, {key: about[key] for key in ABOUT if key in about})
+                found.append((about.get("name", file.stem), source))
+            except ImageError as error:
+                if unreadable is None:
+                    raise
+                unreadable.append(str(error))
+    if not found and unreadable:
+        raise ImageError(unreadable[0])
     if not found:
         raise OptionError("`style` is needed: a picture, a folder of pictures, a style set or a list of styles")
     names = unique_names([*taken, *(name for name, _ in found)])[len(taken) :]
@@ -86,18 +94,30 @@ def gather_styles(paths: Sequence[str], taken: Sequence[str] = ()) -> list[Style
     ]
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path) -> dict[Path, dict[str, str]]:
+    """The pictures in a list, a folder or a file, and what a list says of each."""
+    if path.suffix == LIST and path.is_file():
+        return {path.parent / file: about for file, about in read_list(path).items()}
     if not path.is_dir():
-        return [path]
+        return {path: {}}
     files = sorted(file for file in path.iterdir() if file.is_file() and is_photo(file.name))
     if not files:
         raise DataError(f"{path}: no style pictures found, need at least one")
-    return files
+    return {file: {} for file in files}
 
 
-def _from_file(path: Path, record: dict[str, Any] | None = None) -> StyleSource:
-    read(path).cleared()  # so that a picture that cannot be read, or shows nothing, is told before anything slow begins
-    return StyleSource(path.stem, sha256(path), record or {}, file=path)
+def _from_file(path: Path, record: dict[str, Any]) -> StyleSource:
+    try:  # so that a picture that cannot be read, or shows nothing, is told before anything slow begins
+        read(path).cleared()
+    except ImageError as error:
+        raise ImageError(with_path(path, error)) from error
+    return StyleSource(path.stem, sha256(path), record, file=path)
+
+
+def with_path(path: str | PathLike[str], error: ImpastoError) -> str:
+    """What is wrong with a picture, told by its whole path: pictures in memory have but the last part as a name."""
+    told = str(error).removeprefix(f"{path}: ").removeprefix(f"{Path(path).name}: ")
+    return f"{path}: {told}"
 
 
 def gram_targets(

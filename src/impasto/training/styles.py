@@ -22,7 +22,7 @@ from impasto.core.host import in_our_settings
 from impasto.core.metadata import read_metadata, save
 from impasto.core.statistics import Divisor, gram, mean_std
 from impasto.core.vgg import VGG
-from impasto.errors import DataError, LayerError, OutputError, nearest
+from impasto.errors import DataError, LayerError, OutputError, WeightsError, nearest
 from impasto.imaging import Picture, encode, read
 from impasto.imaging.naming import is_photo
 from impasto.training.targets import backbone_identity, style_features, style_shares
@@ -161,14 +161,20 @@ def read_list(path: Path) -> dict[str, dict[str, str]]:
     """
     try:
         text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DataError(f"{path}: cannot be read: it is no text in UTF-8") from error
+    try:
         if path.suffix == ".json":
             rows = dict(json.loads(text))
         else:
             rows = {row["file"]: row for row in csv.DictReader(io.StringIO(text), delimiter="\t")}
         return {file: {key: str(row[key]) for key in ("name", *ABOUT) if row.get(key)} for file, row in rows.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise DataError(
-            f"{path}: cannot be read ({error!r}), need columns file, name, title, artist, year, or JSON by file name"
+            f"{path}: cannot be read as a list of styles: need columns file, name, title, artist, year, or JSON by file"
+            " name"
         ) from error
 
 
@@ -191,6 +197,9 @@ class StyleSet:
             WeightsError: it is missing or no whole safetensors file.
             DataError: it is no style set, or one by a later version.
         """
+        if not Path(path).is_file():
+            told = "is a folder" if Path(path).is_dir() else "no such file"
+            raise WeightsError(f"{path}: {told}, need a style set, which `impasto dataset styles` writes")
         metadata = read_metadata(path)
         if metadata.get("kind") != KIND:
             raise DataError(f"{path}: not a style set, which `impasto dataset styles` writes")
@@ -253,6 +262,8 @@ class StyleSet:
         try:
             with safetensors.safe_open(self.path, framework="pt") as file:
                 tensor: Tensor = file.get_tensor(key)
-        except (OSError, safetensors.SafetensorError) as error:
+        except OSError as error:
+            raise DataError(f"{self.path}: {key} cannot be read: {error.strerror or error}") from error
+        except safetensors.SafetensorError as error:
             raise DataError(f"{self.path}: {key} cannot be read: {error}") from error
         return tensor

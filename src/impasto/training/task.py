@@ -18,12 +18,13 @@ from impasto.core.resizing import resize
 from impasto.core.tensors import to_tensor
 from impasto.core.threads import usable_cores
 from impasto.core.vgg import VGG
-from impasto.errors import DataError, ImpastoError, OptionError
+from impasto.errors import DataError, ImpastoError
 from impasto.imaging import Picture, read
 from impasto.networks.registry import Network, build, config_from
 from impasto.training.crops import Crop
 from impasto.training.data import BadPhotos, BatchPlan, PhotoSource, open_photos, photo_batches, photos_of
 from impasto.training.objectives import Terms
+from impasto.training.photos import check_places
 from impasto.training.settings import TrainSettings
 from impasto.training.sources import names_digest
 
@@ -80,8 +81,7 @@ class Task(ABC):
     trained: nn.Module
 
     def __init__(self, settings: TrainSettings, device: torch.device, precision: Precision) -> None:
-        if not settings.photos:
-            raise OptionError("`photos` is needed: a folder, archive or file of photos")
+        check_places(settings)
         self.settings, self.device, self.precision = settings, device, precision
         self.photos = open_photos(settings.photos, settings.leave_out)
         self.contents: dict[str, Any] = {"photos": {"count": len(self.photos), "names": names_digest(self.photos)}}

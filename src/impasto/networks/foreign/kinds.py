@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from impasto.core.host import in_our_settings
+from impasto.core.strangers import stranger
 from impasto.errors import ImpastoError, OptionError, WeightsError, nearest
 from impasto.networks.foreign import (
     adain_tf,
@@ -43,12 +44,14 @@ class ForeignKind:
         what: it is, for people.
         matches: whether a file is one, told by its content; WeightsError where that is damaged.
         read: the network in it; WeightsError says in one sentence what is wrong.
+        takes: fields of `Options` that mean something to it, beside the median.
     """
 
     name: str
     what: str
     matches: Callable[[Source], bool]
     read: Callable[[Source, Options], Found]
+    takes: tuple[str, ...] = ()
 
 
 KINDS: tuple[ForeignKind, ...] = (
@@ -64,7 +67,13 @@ KINDS: tuple[ForeignKind, ...] = (
     ForeignKind("naoto-adain", "naoto0804/pytorch-AdaIN (decoder.pth)", naoto.matches, naoto.read),
     ForeignKind("msg-net", "MSG-Net, PyTorch-Multi-Style-Transfer (21styles.model)", msgnet.matches, msgnet.read),
     ForeignKind("jcjohnson", "jcjohnson/fast-neural-style (.t7)", jcjohnson.matches, jcjohnson.read),
-    ForeignKind("onnx", "one style as ONNX: model zoo, Windows ML, torch.onnx", onnx_chain.matches, onnx_chain.read),
+    ForeignKind(
+        "onnx",
+        "one style as ONNX: model zoo, Windows ML, torch.onnx",
+        onnx_chain.matches,
+        onnx_chain.read,
+        ("channels", "values"),
+    ),
     ForeignKind(
         "lengstrom-raw", "lengstrom's, for deeplearn.js and ml5 (manifest.json)", lengstrom.matches, lengstrom.read
     ),
@@ -75,7 +84,13 @@ KINDS: tuple[ForeignKind, ...] = (
         lengstrom.read_of_checkpoint,
     ),
     ForeignKind("titu1994", "titu1994/Fast-Neural-Style, Keras 1 (.h5)", titu.matches, titu.read),
-    ForeignKind("magenta", "Magenta's N styles, multistyle-pastiche-generator (.ckpt)", magenta.matches, magenta.read),
+    ForeignKind(
+        "magenta",
+        "Magenta's N styles, multistyle-pastiche-generator (.ckpt)",
+        magenta.matches,
+        magenta.read,
+        ("style_names",),
+    ),
     ForeignKind("adain-tf", "eridgd/AdaIN-TF, elleryqueenhomels' AdaIN (.ckpt)", adain_tf.matches, adain_tf.read),
     ForeignKind(
         "magenta-any",
@@ -127,13 +142,16 @@ def read_foreign(path: Path, kind: str | None = None, options: Options | None = 
         options: what the file leaves out.
 
     Raises:
-        OptionError: no such kind.
+        OptionError: no such kind, or options that mean nothing to it.
         WeightsError: of no kind, damaged, or a network that cannot be rebuilt; in one sentence.
     """
     source = Source(place_of(path))
     row: ForeignKind | None = None
     try:
+        if told := stranger(source.path):
+            raise WeightsError(f"{source.path}: {told}, need a network of a kind that can be read: {_names()}")
         row = kind_of_file(source, kind)
+        _refuse_idle(options or Options(), row)
         with np.errstate(all="ignore"):  # what is not finite is found when all of it is there
             found = row.read(source, options or Options())
         if options is not None and options.median:
@@ -151,6 +169,15 @@ def read_foreign(path: Path, kind: str | None = None, options: Options | None = 
     except Exception as error:  # a damaged file can fail in any way whatever
         what = "a network" if row is None else row.what
         raise WeightsError(_one_line(f"{path}: looks like {what}, but is damaged: {type(error).__name__}")) from error
+
+
+def _refuse_idle(options: Options, row: ForeignKind) -> None:
+    for name in options.given:
+        if name not in (*row.takes, "median"):
+            whose = ", ".join(kind.name for kind in KINDS if name in kind.takes)
+            raise OptionError(
+                f"`{name}` is for files of kind {whose}, and this one is of kind {row.name}: leave it out"
+            )
 
 
 def _smooth(found: Found, row: ForeignKind) -> None:

@@ -1,15 +1,19 @@
-"""Which file is meant where a folder or the prefix of a checkpoint is named; loads no torch."""
+"""Which file is meant where a folder or a checkpoint's prefix is named, and what to say of none; loads no torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
-__all__ = ["MANIFEST", "MODEL_JSON", "SAVED_MODEL", "place_of"]
+__all__ = ["MANIFEST", "MODEL_JSON", "SAVED_MODEL", "no_file", "place_of"]
 
 MANIFEST: Final = "manifest.json"
 MODEL_JSON: Final = "model.json"  # of TensorFlow.js
 SAVED_MODEL: Final = "saved_model.pb"
+_NETWORKS: Final = (
+    ".safetensors", ".onnx", ".tflite", ".pth", ".pt", ".pth.tar", ".model", ".t7", ".ckpt", ".h5", ".pb",
+)  # fmt: skip
+_NAMED: Final = 3  # files of a folder
 
 
 def place_of(path: Path) -> Path:
@@ -24,3 +28,22 @@ def place_of(path: Path) -> Path:
     if not path.exists() and path.name and path.with_name(f"{path.name}.index").is_file():
         return path.with_name(f"{path.name}.index")
     return path
+
+
+def no_file(path: Path) -> str:
+    """The sentence about a path that is no file: that it is not there, or a folder, and what of it can be named."""
+    if not path.is_dir():
+        return f"{path}: no such file"
+    files = [file.name for file in sorted(path.glob("*")) if file.name.casefold().endswith(_NETWORKS) and _paints(file)]
+    if files:
+        more = " ..." if len(files) > _NAMED else ""
+        return f"{path}: is a folder, name the file in it that paints: {' or '.join(files[:_NAMED])}{more}"
+    return (
+        f"{path}: is a folder, and none that is read as a network: those hold {MANIFEST}, {MODEL_JSON}, {SAVED_MODEL},"
+        " one decoder*.pth or one *.index"
+    )
+
+
+def _paints(file: Path) -> bool:
+    """Whether it may paint, by its name, and does not look at style pictures for a file beside it."""
+    return "predict" not in file.name and not file.stem.endswith("-style")

@@ -44,6 +44,11 @@ class Options:
         if self.values not in (0, 1, 255):
             raise OptionError(f"`values` is 1 or 255, got {self.values!r}", "values")
 
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The names of those that say something."""
+        return tuple(name for name, value in vars(self).items() if value)
+
 
 @dataclass(frozen=True)
 class Found:
