@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from impasto.imaging import Picture, to_pil
+from impasto.stylizer.job import check_progress
 from impasto.stylizer.request import EngineName, StylizeRequest
 from impasto.stylizer.strokes import COARSE_TO_FINE
 from impasto.stylizer.styles import records
@@ -78,6 +79,7 @@ class Model(ABC):
                 networks, or too little memory.
         """
         progress = options.pop("progress", None)
+        check_progress(progress)
         with self.engine.job(image, self._request(style, options), model=self) as job:
             for record in job.run():
                 if progress is not None:
