@@ -702,7 +702,7 @@ def test_names_that_clash_stop_none_of_the_others(folder: Path) -> None:
 # -- sentences ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["-dash.jpg", "-odd", "--dash.jpg"])
+@pytest.mark.parametrize("name", ["-dash.jpg", "-zoo", "--dash.jpg"])
 def test_a_file_that_begins_with_a_dash(name: str, folder: Path) -> None:
     (folder / name).write_bytes((folder / "photo.png").read_bytes())
     told = f"impasto stylize has no option {name}: if that is a file, write ./{name}"
