@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from impasto.batch import Done, Work, paint_all
-from impasto.errors import ImageError
+from impasto.batch import Done, Work, gather, is_folder, is_many, paint_all
+from impasto.errors import ImageError, OptionError
 
 WORKS = [Work(f"{name}.jpg", f"out/{name}.jpg") for name in "abcd"]
 
@@ -40,3 +42,35 @@ def test_ctrl_c_is_no_error_of_a_photo() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         list(paint_all(WORKS, paint))
+
+
+def test_every_photo_has_a_name_of_its_own_whatever_the_order(tmp_path: Path) -> None:
+    photos = [tmp_path / name for name in ("anim.gif", "anim.png", "one.gif", "two.bmp", "two.gif")]
+    for photo in photos:
+        photo.touch()
+    wanted = ["anim.gif.png", "anim.png", "one.png", "two.bmp.png", "two.gif.png"]
+    for order in (photos, photos[::-1], [tmp_path], [*photos, tmp_path]):
+        works = gather([str(photo) for photo in order], str(tmp_path / "out"))
+        assert sorted(Path(work.output).name for work in works) == wanted
+        assert {work.problem for work in works} == {None}
+
+
+def test_the_second_of_one_name_is_told_of_and_not_painted(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.png").touch()
+    works = gather([str(tmp_path / "a"), str(tmp_path / "b")], str(tmp_path / "out"))
+    first, second = paint_all(works, lambda work: work.photo)
+    assert first.told == str(tmp_path / "a" / "x.png")
+    assert second.reason.startswith(
+        f"{tmp_path}/b/x.png: would become {tmp_path}/out/x.png, as {tmp_path}/a/x.png does"
+    )
+
+
+def test_a_dash_is_a_stream_also_where_a_folder_has_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-").mkdir()
+    assert not is_many(["-"])
+    assert not is_folder("-")
+    with pytest.raises(OptionError, match="several photos need a folder as `output`, got -"):
+        gather(["a.png", "b.png"], "-")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from impasto.errors import ImageError, ImpastoError, OptionError, OutputError
 from impasto.files import expand_pattern, is_pattern, output_error, shown
 from impasto.imaging.formats import find_format
-from impasto.imaging.naming import is_photo
+from impasto.imaging.naming import PHOTOS, is_photo
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -22,10 +23,11 @@ __all__ = ["Done", "Work", "gather", "is_folder", "is_many", "paint_all"]
 
 @dataclass(frozen=True)
 class Work:
-    """A photo, and where its painting goes."""
+    """A photo, and where its painting goes; or `problem`, why it cannot go anywhere."""
 
     photo: str
     output: str
+    problem: ImpastoError | None = None
 
 
 @dataclass(frozen=True)
@@ -49,32 +51,42 @@ class Done:
 
 def is_many(photos: Sequence[str]) -> bool:
     """Whether these are more than the name of one picture: several, a folder, or a pattern such as ``*.jpg``."""
-    return len(photos) > 1 or any(photo and (Path(photo).is_dir() or is_pattern(photo)) for photo in photos)
+    named = [photo for photo in photos if photo not in ("", "-")]
+    return len(photos) > 1 or any(Path(photo).is_dir() or is_pattern(photo) for photo in named)
 
 
 def is_folder(output: str) -> bool:
     """Whether an output is meant as a folder, that is there or is to be made: its name ends like one."""
-    return output.endswith(("/", os.sep)) or Path(output).is_dir()
+    return output.endswith(("/", os.sep)) or (output != "-" and Path(output).is_dir())
 
 
 def gather(photos: Sequence[str], folder: str) -> list[Work]:
     """The photos in files, folders (not those below) and patterns, each with its output in `folder`.
 
-    Outputs have the photos' names; a format that cannot be written becomes PNG. The folder is made if need be.
+    Outputs have the photos' names; a format that cannot be written becomes PNG: ``anim.gif`` is ``anim.png``, or
+    ``anim.gif.png`` where another photo would be ``anim.png`` as well. Of photos of the same name in several folders
+    the first is painted. One that is named twice is painted once. The folder is made if need be.
 
     Raises:
         ImageError: nothing is there.
-        OptionError: two outputs would have the same name, or a photo is standard input.
+        OptionError: `folder` is the name of a picture, or a photo is standard input.
         OutputError: `folder` is a file, or cannot be made.
     """
-    files = [file for photo in photos for file in _files(photo)]
+    files = list(dict.fromkeys(file for photo in photos for file in _files(photo)))
     place = Path(folder)
+    if folder == "-" or (Path(folder).suffix.lower() in PHOTOS and not is_folder(folder) and not place.exists()):
+        raise OptionError(f"several photos need a folder as `output`, got {folder}: give one, such as painted/")
+    usual = Counter(_writable(file) for file in files)
     works: dict[str, Work] = {}
     for file in files:
-        output = str(place / _writable(file))
-        if output in works:
-            raise OptionError(f"{works[output].photo} and {file} would both become {output}: paint them separately")
-        works[output] = Work(str(file), output)
+        name = _writable(file)
+        name = name if name == file.name or usual[name] == 1 else f"{file.name}.png"
+        output = str(place / name)
+        if (first := works.get(output)) is None:
+            works[output] = Work(str(file), output)
+        else:
+            told = f"{file}: would become {output}, as {first.photo} does: paint it into another folder"
+            works[str(file)] = Work(str(file), output, OptionError(told))
     if place.exists() and not place.is_dir():
         raise OutputError(f"{folder}: a file, need a folder for {len(files)} photos")
     try:
@@ -99,7 +111,7 @@ def paint_all(works: Sequence[Work], paint: Callable[[Work], str], jobs: int = 1
         try:
             while True:
                 # No more than are worked on: what has not begun when we are closed never does.
-                waiting |= {pool.submit(paint, work): work for work in islice(left, jobs - len(waiting))}
+                waiting |= {pool.submit(_painted, paint, work): work for work in islice(left, jobs - len(waiting))}
                 if not waiting:
                     return
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
@@ -108,6 +120,12 @@ def paint_all(works: Sequence[Work], paint: Callable[[Work], str], jobs: int = 1
                     yield _told(future, work, done, total)
         finally:
             wait(waiting)
+
+
+def _painted(paint: Callable[[Work], str], work: Work) -> str:
+    if work.problem is not None:
+        raise work.problem
+    return paint(work)
 
 
 def _told(future: Future[str], work: Work, done: int, total: int) -> Done:

@@ -202,8 +202,10 @@ def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return OutputError(f"{name}: no room on the disk ({reason}); free some space or write elsewhere")
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    if error.errno in (errno.ENOENT, errno.ENOTDIR) and not Path(path).parent.is_dir():
         return OutputError(f"{name}: the folder {folder} does not exist; create it first")
+    if error.errno == errno.ENOENT:  # in /proc and its like
+        return OutputError(f"{name}: the folder {folder} takes no files; write elsewhere")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return OutputError(f"{name}: the folder {folder} cannot be written ({reason}); write elsewhere")
     return OutputError(f"{name}: cannot be written ({reason}); give the path of a plain file")

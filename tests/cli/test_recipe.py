@@ -64,12 +64,14 @@ def test_a_recipe_is_shown(painted: Path) -> None:
         ("photo.png", "photo.png: carries no recipe; it was painted by another program, or without one"),
         ("none.png", "none.png: no such file"),
         ("none.json", "none.json: cannot be read"),
-        ("bad.json", "bad.json: the recipe is damaged"),
+        ("bad.json", "bad.json: the recipe is damaged (it lacks 'impasto'); it cannot be used"),
+        ("list.json", "list.json: the recipe is damaged (it is no object); it cannot be used"),
         ("bad.png", "bad.png: not a picture"),
     ],
 )
 def test_what_has_no_recipe_is_one_line(name: str, message: str) -> None:
     Path("bad.json").write_text("{}")
+    Path("list.json").write_text("[1]")
     Path("bad.png").write_text("no picture")
     for arguments in (["recipe", name], ["stylize", "photo.png", "--recipe", name, "-o", "out.png"]):
         result = impasto(*arguments)
@@ -129,9 +131,20 @@ def test_no_recipe_leaves_it_out(few: list[str]) -> None:
 def test_standard_input_has_no_name_in_a_recipe(few: list[str]) -> None:
     arguments = ["stylize", "photo.png", "-s", "-", *few, "-o", "out.png"]
     assert CliRunner(env=PLAIN).invoke(app, arguments, input=Path("night.png").read_bytes()).exit_code == 0
-    assert "-, weight 1 (SHA-256 not known)\n" in done("recipe", "out.png").stdout
+    digest = sha256(Path("night.png"))
+    assert f"picture, weight 1 (SHA-256 {digest})\n" in done("recipe", "out.png").stdout
     told = impasto("stylize", "photo.png", "--recipe", "out.png", "-o", "x.png").stderr
-    assert "the recipe needs the style '-': give its file as --style" in told
+    assert f"the recipe needs the style 'picture' (SHA-256 {digest}): give its file as --style" in told
+
+
+def test_an_option_that_only_the_recipe_has_is_said_to_be_its(few: list[str]) -> None:
+    done("stylize", "photo.png", "-s", "night.png", *few, "--start-size", "38", "-o", "painted.png")
+    given = ["--recipe", "painted.png", "-s", "night.png", "--backbone", few[1], "--size", "36", "-o", "out.png"]
+    told = impasto("stylize", "photo.png", *given).stderr
+    assert "--start-size 38 is larger than the painting, which has 36 px" in told
+    assert told.endswith("; it is the recipe that says --start-size\n")
+    assert "the recipe that says" not in impasto("stylize", "photo.png", *given, "--start-size", "37").stderr
+    done("stylize", "photo.png", *given, "--start-size", "36")
 
 
 @pytest.mark.parametrize("by", ["network", "optimisation"])

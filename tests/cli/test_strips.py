@@ -180,7 +180,7 @@ def test_a_run_goes_on_where_it_stopped(stopping: Any, monkeypatch: pytest.Monke
     stylize("--resume", "../run", "-o", "other.tif")
     assert Path("other.tif").exists()
     monkeypatch.chdir(tmp_path)
-    assert "holds no run to resume" in stylize("--resume", "run", code=2)
+    assert "run: no such folder" in stylize("--resume", "run", code=2)
     stopping(30)
     begin()
     stopping(10**6)

@@ -379,7 +379,8 @@ def test_standard_input_and_output(paint: Run) -> None:
     ("arguments", "photo", "message"),
     [
         (["-o", "out.png", "-s", "-"], "-", "standard input, which holds one picture"),
-        (["-o", "-", "--run", "run"], "photo.png", "--run needs files"),
+        (["-o", "-", "--run", "run"], "photo.png", "--run needs a file as -o/--output"),
+        (["-o", "out.png", "--run", "run", "-s", "-"], "photo.png", "--run needs files"),
         (["-o", "out.png", "--run", "run"], "-", "--run needs files"),
         (["-o", "-", "--save-every", "1"], "photo.png", "--save-every needs -o/--output or --run"),
         (["-o", "-", "--log", "-"], "photo.png", "--log -: give the name of a file that ends in .csv"),
@@ -638,3 +639,78 @@ def test_a_photo_comes_through_a_pipe_that_has_a_name() -> None:
     assert result.exit_code == 0, result.stderr
     with Image.open("out.png") as found:
         assert found.size == (40, 36)
+
+
+@pytest.mark.parametrize("option", ["-s", "--mask"])
+def test_a_style_and_a_mask_for_a_network_come_from_standard_input(option: str) -> None:
+    style = [] if option == "-s" else ["-s", "night.png"]
+    given = [*style, "--size", "36"]
+    assert impasto("photo.png", *given, option, "wave.png", "-o", "file.png").exit_code == 0
+    result = impasto("photo.png", *given, option, "-", "-o", "stream.png", stdin=Path("wave.png").read_bytes())
+    assert result.exit_code == 0, result.stderr
+    assert np.array_equal(read("stream.png").rgb, read("file.png").rgb)
+    many = impasto("photo.png", "night.png", *given, option, "-", "-o", "out", stdin=Path("wave.png").read_bytes())
+    assert many.exit_code == 0, many.stderr
+    assert np.array_equal(read("out/photo.png").rgb, read("file.png").rgb)
+
+
+# -- several photos, and where they go ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("output", ["-", "one.png", "one.JPEG", "one.gif", "new/one.tif"])
+@pytest.mark.parametrize("photos", [["photo.png", "wave.png"], ["folder"], ["p*.png"]])
+def test_several_photos_need_a_folder(output: str, photos: list[str], folder: Path) -> None:
+    (folder / "folder").mkdir()
+    (folder / "folder" / "a.png").write_bytes((folder / "photo.png").read_bytes())
+    before = names(folder)
+    refused(impasto(*photos, "-s", "great-wave", "-o", output), "several photos need a folder as -o/--output, got")
+    assert names(folder) == before
+
+
+def test_a_folder_with_the_name_of_a_picture_is_one_if_it_is_there_or_meant(folder: Path) -> None:
+    (folder / "there.png").mkdir()
+    for output in ("there.png", "new.png/"):
+        assert impasto("photo.png", "wave.png", "-s", "great-wave", "--size", "36", "-o", output).exit_code == 0
+        assert names(folder / output) == ["photo.png", "wave.png"]
+
+
+def test_a_folder_called_dash_is_not_standard_input(folder: Path) -> None:
+    (folder / "-").mkdir()
+    photo = (folder / "photo.png").read_bytes()
+    result = impasto("-", "-s", "great-wave", "--size", "36", "-o", "-", stdin=photo)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout_bytes.startswith(b"\x89PNG")
+    assert names(folder / "-") == []
+
+
+def test_names_that_clash_stop_none_of_the_others(folder: Path) -> None:
+    for name in ("a/anim.gif", "a/anim.png", "a/one.bmp", "a/two.bmp", "a/two.gif", "b/anim.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.open("photo.png").save(folder / name)
+    given = ["a", "b", "a/anim.png", "-s", "great-wave", "--size", "36", "-o", "out"]
+    result = impasto(*given)
+    assert result.exit_code == 1
+    assert names(folder / "out") == ["anim.gif.png", "anim.png", "one.png", "two.bmp.png", "two.gif.png"]
+    assert "error: b/anim.png: would become out/anim.png, as a/anim.png does: paint it into another folder" in (
+        result.stderr.splitlines()
+    )
+    assert "5 of 6 photos are painted" in result.stderr
+    assert "5 of 6 photos are painted" in impasto(*given, "--force").stderr
+    assert len(names(folder / "out")) == 5
+
+
+# -- sentences ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["-dash.jpg", "-zoo", "--dash.jpg"])
+def test_a_file_that_begins_with_a_dash(name: str, folder: Path) -> None:
+    (folder / name).write_bytes((folder / "photo.png").read_bytes())
+    told = f"impasto stylize has no option {name}: if that is a file, write ./{name}"
+    refused(impasto(name, "-s", "great-wave", "-o", "x.png"), told)
+    assert impasto(f"./{name}", "-s", "great-wave", "--size", "36", "-o", "x.png").exit_code == 0
+
+
+@pytest.mark.parametrize("amount", ["500", "foo", "2000000000"])
+def test_memory_has_its_unit(amount: str) -> None:
+    told = f"memory '{amount}': write a number with its unit, such as 600MB"
+    refused(impasto("photo.png", "-s", "great-wave", "-o", "x.png", "--max-memory", amount), told)

@@ -279,7 +279,6 @@ def test_what_fails_is_told_at_the_end_and_the_others_are_painted(photo: Path, t
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["photo.png", "photo.png", "-o", "out"], "would both become"),
         (["photo.png", "-", "-o", "out"], "standard input"),
         (["*.jpg", "-o", "out"], "*.jpg: no file is called like that"),
         (["empty", "-o", "out"], "empty: a folder without pictures"),

@@ -22,7 +22,10 @@ from PIL import Image, ImageFile
 
 from impasto.errors import ImageError
 from impasto.imaging import as_picture, read
+from impasto.imaging.embedded import read_recipe
 from impasto.imaging.guards import QUIET
+from impasto.imaging.reading import read_header
+from impasto.imaging.reduced import read_reduced
 
 from .corpus import CORPUS
 from .imaging_samples import gradient, gradient16, orientation_exif, plain_tiff, png16, saved, tiff
@@ -91,6 +94,24 @@ def test_empty(tmp_path: Path) -> None:
 def test_not_an_image(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(data)
     assert "a.jpg: not a picture of a kind read here, or badly damaged; give JPEG, " in refusal(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"\0\0\0\x20ftyp" + brand + b"\0\0\2\0isomiso2" for brand in (b"isom", b"mp42", b"qt  ", b"M4V ", b"3gp5")),
+        b"\0\0\0\x08wide\0\0\0\x10mdat",
+        b"\x1aE\xdf\xa3\x9fB\x86",
+        b"RIFF\0\0\0\0AVI LIST",
+        b"OggS\0\2",
+    ],
+)
+def test_a_film_is_told_what_paints_it(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(data + bytes(64))
+    for look in (read, read_header, read_reduced, read_recipe):
+        with pytest.raises(ImageError) as caught:
+            look(tmp_path / "a.jpg")
+        assert str(caught.value) == f"{tmp_path}/a.jpg: is a film, need a picture: `impasto video` paints films"
 
 
 def test_formats_that_run_programs_are_not_opened(tmp_path: Path) -> None:

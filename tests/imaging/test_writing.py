@@ -272,3 +272,10 @@ def test_standard_output_is_never_refused_for_existing(tmp_path: Path, monkeypat
     Path("-").touch()
     monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
     check_output("-")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="this system has no /proc")
+def test_a_folder_that_takes_no_files() -> None:
+    picture = as_picture(gradient())
+    with pytest.raises(OutputError, match=r"^/proc/x.png: the folder /proc (takes no files|cannot be written)"):
+        write(picture, "/proc/x.png")

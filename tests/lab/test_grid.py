@@ -90,7 +90,7 @@ def test_the_key_changes_with_whatever_decides_the_result(folder: Path) -> None:
         (BASE + "[axes]\nsize = [64]\n[[cells]]\nsize = 32\n", r"give either \[axes\] or \[\[cells\]\]"),
         (BASE + "[axes]\nsize = 64\n", r"the axis size is 64, need a list of values"),
         (BASE + "[axes]\nsize = []\n", r"the axis size is \[\], need a list"),
-        (BASE + '[axes]\npool = ["median"]\n', r"cell 'pool median' makes no sense: pool 'median' is unknown"),
+        (BASE + '[axes]\npool = ["median"]\n', r"cell 'pool median' makes no sense: `pool` 'median' is unknown"),
         (BASE + '[axes]\nlr = ["fast"]\n', r"cell 'lr fast' makes no sense"),
         (BASE + '[axes]\npreset = ["none"]\n', r"preset 'none' is unknown: use quick"),
         ("[axes]\nsize = [64]\n", r"cell 'size 64' has no photo: add photo = \.\.\. to \[settings\]"),

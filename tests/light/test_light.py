@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from functools import cache
@@ -364,3 +365,28 @@ def test_the_program_ends_at_once_with_its_output_and_its_code(tmp_path: Path) -
     code, listed, _ = end("styles")
     assert code == 0
     assert "woman-with-hat" in listed  # the last of them
+
+
+def test_onnxruntime_tells_nobody_and_prints_nothing(tmp_path: Path) -> None:
+    chelsea, out = str(EXAMPLES / "photos" / "chelsea.jpg"), str(tmp_path / "out.png")
+    arguments = [sys.executable, "-m", "impasto", "stylize", chelsea, "-s", "great-wave", "--size", "64", "-o", out]
+    homeless = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")} | {
+        "HOME": "/dev/null"
+    }
+    homeless.pop("ORT_DISABLE_TELEMETRY", None)
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, env=homeless)
+    assert (done.returncode, done.stderr) == (0, f"{out}: 64x43 px, by gallery\n")
+
+
+def test_onnxruntime_of_the_program_around_is_left_as_it_is() -> None:
+    text = "import os, onnxruntime\nfrom impasto.light.graphs import load_onnxruntime\n"
+    text += "assert load_onnxruntime() is onnxruntime\nprint(os.environ.get('ORT_DISABLE_TELEMETRY'))"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout) == (0, "None\n"), done.stderr
+
+
+def test_sessions_are_made_in_one_place() -> None:
+    sources = Path(impasto.__file__).parent
+    found = [path for path in sources.rglob("*.py") if "import onnxruntime" in path.read_text("utf-8")]
+    assert found == [sources / "light" / "graphs.py"]

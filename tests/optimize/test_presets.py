@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, fields, replace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from impasto.core.vgg import TOPOLOGIES
@@ -282,19 +284,19 @@ BAD = [
         "frequencies are painted at one size: leave `start` out or choose another `parameterisation`",
     ),
     ({"clamp": True}, "only pixels can be clamped, not a pyramid: set `clamp` to False"),
-    ({"init": "white"}, "init 'white' is unknown: use content, noise, faint-noise, coursera, draft"),
-    ({"keep_colors": True}, "keep_colors True is unknown: use no, luminance, histogram"),
-    ({"parameterisation": "wavelets"}, "parameterisation 'wavelets' is unknown: use pixels, pyramid, fourier"),
-    ({"optimizer": "sgd"}, "optimizer 'sgd' is unknown: use adam, lbfgs"),
-    ({"pool": "min"}, "pool 'min' is unknown: use max, average, l2"),
-    ({"style_loss": "mmd"}, "style_loss 'mmd' is unknown: use gram, wasserstein"),
-    ({"style_divisor": "channels"}, "style_divisor 'channels' is unknown: use none, positions, all"),
+    ({"init": "white"}, "`init` 'white' is unknown: use content, noise, faint-noise, coursera, draft"),
+    ({"keep_colors": True}, "`keep_colors` True is unknown: use no, luminance, histogram"),
+    ({"parameterisation": "wavelets"}, "`parameterisation` 'wavelets' is unknown: use pixels, pyramid, fourier"),
+    ({"optimizer": "sgd"}, "`optimizer` 'sgd' is unknown: use adam, lbfgs"),
+    ({"pool": "min"}, "`pool` 'min' is unknown: use max, average, l2"),
+    ({"style_loss": "mmd"}, "`style_loss` 'mmd' is unknown: use gram, wasserstein"),
+    ({"style_divisor": "channels"}, "`style_divisor` 'channels' is unknown: use none, positions, all"),
     (
         {"style_reduction": "median"},
-        "style_reduction 'median' is unknown (did you mean 'mean'?): use sum, mean, relative",
+        "`style_reduction` 'median' is unknown (did you mean 'mean'?): use sum, mean, relative",
     ),
-    ({"content_reduction": "l1"}, "content_reduction 'l1' is unknown: use sum, mean, relative"),
-    ({"tv_kind": "l3"}, "tv_kind 'l3' is unknown: use l1, l2, nine-point"),
+    ({"content_reduction": "l1"}, "`content_reduction` 'l1' is unknown: use sum, mean, relative"),
+    ({"tv_kind": "l3"}, "`tv_kind` 'l3' is unknown: use l1, l2, nine-point"),
     (
         {"second_backbone": "compakt"},
         "`second_backbone` 'compakt' is unknown (did you mean 'compact'?): use "
@@ -310,7 +312,7 @@ BAD = [
     ),
     ({"falling": -1.0}, "`falling` must be a number from 0 up, got -1.0"),
     ({"second_every": 0}, "`second_every` must be at least 1, got 0"),
-    ({"activations": "torch"}, "activations 'torch' is unknown: use as-they-are, unit, caffe"),
+    ({"activations": "torch"}, "`activations` 'torch' is unknown: use as-they-are, unit, caffe"),
 ]
 
 
@@ -319,6 +321,35 @@ def test_bad_settings_are_told_in_a_sentence(settings, sentence) -> None:
     with pytest.raises(OptionError) as caught:
         OptimizeSettings(**settings)
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "needed"),
+    [
+        ("float", ["x", None, True, 1j], "a number"),
+        ("int", ["x", None, True, 1.5], "a whole number"),
+        ("int | None", ["x", False, 1.5], "a whole number"),
+        ("bool", ["x", None, 1], "True or False"),
+        ("str", [3, None, True], "a text"),
+        ("str | None", [3, True], "a text"),
+        ("Layers", ["relu1_1", None, {"relu1_1": "x"}, {1: 1.0}], "a mapping of layers to numbers"),
+        ("tuple[float, float]", [3, None, (0.5,), ("a", "b"), (True, 0.9)], "two numbers"),
+    ],
+)
+def test_a_value_of_another_kind_is_told_for_every_setting(kind: str, wrong: list[Any], needed: str) -> None:
+    names = [field.name for field in fields(OptimizeSettings) if field.type == kind]
+    assert names
+    for name in names:
+        for value in wrong:
+            with pytest.raises(OptionError) as caught:
+                OptimizeSettings(**{name: value})
+            assert str(caught.value) == f"`{name}` is {value!r}, need {needed}"
+            assert caught.value.option == name
+
+
+def test_numbers_of_numpy_and_lists_are_numbers() -> None:
+    settings = OptimizeSettings(lr=np.float32(0.5), steps=np.int64(3), betas=[0.5, 0.9], content_weight=2)
+    assert (settings.lr, settings.steps, settings.content_weight) == (0.5, 3, 2)
 
 
 def test_no_weight_needs_no_layer() -> None:

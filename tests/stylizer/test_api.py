@@ -132,7 +132,6 @@ def test_a_style_too_thin_is_one_sentence(paint: Paint) -> None:
         ("photo.png", np.zeros((8, 8, 3), np.uint8), "array: 8x8 px, need at least 32x32"),
         (torch.zeros(2, 3, 40, 40), "night.png", r"tensor: shape \(2, 3, 40, 40\)"),
         (7, "night.png", "int: not a picture"),
-        ("photo.png", [7], "int: not a picture"),
     ],
 )
 def test_bad_pictures(paint: Paint, photo: Any, style: Any, message: str) -> None:
@@ -419,6 +418,13 @@ class Closed(io.BytesIO):
         (lambda: stylize(Image.new("RGB", (48, 48)), "great-wave", output=5), "`output` must be a path, got int"),
         (lambda: stylize("a.jpg", "great-wave", run=5), "`run` must be a path, got int"),
         (lambda: resume(None), "`run` must be a path, got NoneType"),
+        (lambda: resume("none", progress=5), "`progress` is 5, need a function"),
+        (lambda: stylize("photo.png", "great-wave", progress=5), "`progress` is 5, need a function"),
+        (lambda: load().stylize("photo.png", "great-wave", progress=5), "`progress` is 5, need a function"),
+        (lambda: stylize("photo.png", "night.png", preset="quick", betas=3), "`betas` is 3, need two numbers"),
+        (lambda: stylize("photo.png", "great-wave", size=True), "`size` is True, need a whole number"),
+        (lambda: stylize("photo.png", "great-wave", jpeg_quality=9), "`jpeg_quality` .*: give `output` as well"),
+        (lambda: load().stylize("photo.png", "great-wave", jpeg_quality=9), "`jpeg_quality` .* to impasto.stylize"),
         (lambda: load(3), "`model`"),
         (lambda: load(None), "`model` is None"),
         (lambda: Engine(at_once=0), "`at_once` must be a whole number from 1 up, got 0"),
@@ -436,6 +442,33 @@ def test_a_file_opened_as_text_is_one_sentence(tmp_path: Path) -> None:
     Image.new("RGB", (48, 48), "red").save(tmp_path / "a.jpg")
     with (tmp_path / "a.jpg").open(encoding="utf-8") as file, pytest.raises(ImpastoError, match="'rb'"):
         stylize(file, "great-wave")  # type: ignore[arg-type]
+
+
+def test_an_output_is_written_as_asked(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    exif = Image.Exif()
+    exif[0x010E] = "a wave"
+    Image.open("photo.png").convert("RGB").save(photo, exif=exif)
+    for name, options in {"usual": {}, "coarse": {"jpeg_quality": 5, "keep_metadata": True}}.items():
+        stylize(photo, "great-wave", output=tmp_path / f"{name}.jpg", **options)
+    stylize(photo, "great-wave", output=tmp_path / "flat.png", png_compression=0)
+    stylize(photo, "great-wave", output=tmp_path / "usual.png")
+    assert (tmp_path / "coarse.jpg").stat().st_size < (tmp_path / "usual.jpg").stat().st_size
+    assert (tmp_path / "flat.png").stat().st_size > (tmp_path / "usual.png").stat().st_size
+    with Image.open(tmp_path / "coarse.jpg") as coarse, Image.open(tmp_path / "usual.jpg") as usual:
+        assert (coarse.getexif().get(0x010E), usual.getexif().get(0x010E)) == ("a wave", None)
+
+
+def test_pictures_that_can_be_read_but_once() -> None:
+    expected = stylize("photo.png", "night.png", mask="wave.png")
+    photo, style, mask = (io.BytesIO(Path(f"{name}.png").read_bytes()) for name in ("photo", "night", "wave"))
+    for engine in ("light", "torch"):
+        for file in (photo, style, mask):
+            file.seek(0)
+        assert stylize(photo, style, mask=mask, engine=engine, precision="float32").size == expected.size
+    for options in ({"photo": photo}, {"style": style}, {"mask": mask}):
+        with pytest.raises(OptionError, match="`run` needs"):
+            stylize(**{"photo": "photo.png", "style": "night.png", "preset": "quick", "run": "run", **options})
 
 
 def test_an_output_that_exists_is_replaced_where_asked(tmp_path: Path) -> None:

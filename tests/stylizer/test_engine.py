@@ -177,6 +177,15 @@ def test_a_request_may_ask_for_less_than_the_engine_has() -> None:
         Engine(max_memory="much")
 
 
+@pytest.mark.parametrize(("amount", "bytes_"), [(500, 500), ("500b", 500), ("20kB", 20_000)])
+def test_memory_for_nothing_is_told_as_it_was_given(amount: int | str, bytes_: int) -> None:
+    told = f"`max_memory` is {bytes_} bytes, in which nothing can be painted: give it with its unit"
+    with pytest.raises(OptionError, match=told):
+        Engine(max_memory=amount)
+    with pytest.raises(OptionError, match=told):
+        Engine().limit(StylizeRequest.of(style="a", max_memory=amount))
+
+
 CHILD = textwrap.dedent("""
     import sys
     from concurrent.futures import ThreadPoolExecutor

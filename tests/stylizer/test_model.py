@@ -242,7 +242,10 @@ def test_a_file_counts_before_a_name(folder: Path) -> None:
         (["-s", "great-wave", "-s", "wave.png"], "great-wave is a style of the gallery and wave.png is none"),
         (["-s", "grate-wave"], "'grate-wave': no picture and no style of the gallery (did you mean 'great-wave'?)"),
         (["-s", "gone.png"], "gone.png: no such file"),
-        (["-s", "great-wave", "--preset", "quick"], "a network paints in one pass: leave out --preset"),
+        (
+            ["-s", "great-wave", "--preset", "quick"],
+            "gallery are painted in one pass: leave out --preset",
+        ),
         (["-s", "great-wave", "--method", "optimize"], "--method optimize paints in the manner of pictures"),
         (["-s", "wave.png", "--method", "network"], "universal is not part of this version yet"),
         (["-s", "wave.png", "--quality", "draft", "--method", "optimize"], "--quality draft is painted by a network"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import io
 import json
 import shutil
 import socket
@@ -220,9 +221,9 @@ def test_others_in_their_place_are_taken_and_told() -> None:
     ("way", "changes", "told"),
     [
         ("gallery", {"strength": 0.5}, ("`strength` is 0.5, and was 0.8",)),
-        ("gallery", {"size": 36, "strength": 0.8}, ("`size` is 36, and was None",)),
+        ("gallery", {"size": 36, "strength": 0.8}, ("`size` is 36, and was not given",)),
         ("gallery", {"max_memory": "9GB"}, ()),
-        ("universal", {"keep_colors": False}, ("`keep_colors` is False, and was True",)),
+        ("universal", {"keep_colors": False}, ("`keep_colors` is false, and was true",)),
         ("good", {"steps": 1}, ("`steps` is 1, and was 2",)),
         ("preset", {"preset": "balanced"}, ("`preset` is balanced, and was quick",)),
     ],
@@ -235,6 +236,59 @@ def test_an_option_given_beside_it_wins_and_is_told(way: str, changes: dict[str,
         assert getattr(request, name) == value
     with ENGINE.job("photo.png", request) as job:
         assert recipe.differences(job) == told
+
+
+@pytest.mark.parametrize(
+    ("way", "style", "changes"),
+    [
+        ("preset", "great-wave", {}),
+        ("good", "great-wave", {}),
+        ("good", "wave.png", {"quality": "draft"}),
+        ("good", "wave.png", {"method": "network"}),
+    ],
+)
+def test_options_of_the_recipe_alone_give_way_to_a_network(way: str, style: str, changes: dict[str, Any]) -> None:
+    paint(WAYS[way])
+    recipe = read_recipe("out.png")
+    request = recipe.to_request({"style": style}, **changes)
+    assert route(request).model in ("gallery", "universal")
+    assert not {"preset", "steps", "settings", "style_layers", "init"} & {*request.given}
+    with ENGINE.job("photo.png", request) as job:
+        assert any("is not given, and was" in told for told in recipe.differences(job))
+    given = {"style": style, "init": "night.png"}
+    with pytest.raises(OptionError, match=r"in one pass: leave out `(init|preset)`"):
+        route(recipe.to_request(given, **{**changes, "preset": "quick"}))
+
+
+def test_options_of_the_recipe_alone_give_way_to_an_optimisation() -> None:
+    paint({"style": "wave.png", "ground": 0.5, "tile": 64, "method": "network"})
+    request = read_recipe("out.png").to_request({"style": "wave.png"}, preset="quick")
+    assert request.given == ("style", "preset", "style_scale", "precision")
+    assert route(request).settings == preset("quick")
+
+
+def test_a_recipe_of_before_may_upscale_to_nothing() -> None:
+    made = {"request": {"style": GREAT_WAVE, "upscale": True}, "used": {"model": "", "photo": ""}, "made_by": {}}
+    recipe = Recipe(**made)
+    assert "upscale" not in recipe.to_request().given
+    assert recipe.to_request(size=99).upscale
+
+
+def test_a_photo_from_a_stream_is_the_file_that_it_was() -> None:
+    for photo in ("photo.png", io.BytesIO(Path("photo.png").read_bytes())):
+        paint({"style": io.BytesIO(Path("wave.png").read_bytes())}, photo=photo)
+        recipe = read_recipe("out.png")
+        assert recipe.used["photo"] == sha256(Path("photo.png"))
+        assert recipe.used["style 1"] == sha256(Path("wave.png"))
+        with ENGINE.job("photo.png", recipe.to_request({"style": "wave.png"})) as job:
+            assert recipe.differences(job) == ()
+
+
+def test_a_picture_that_was_changed_is_not_the_file() -> None:
+    picture = impasto.imaging.read(io.BytesIO(Path("photo.png").read_bytes()))
+    assert picture.digest == sha256(Path("photo.png"))
+    for other in (picture.with_rgb(1 - picture.rgb), picture.resized((20, 20)), impasto.imaging.read("photo.png")):
+        assert other.digest == ""
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import numpy as np
 import pytest
 import typer
 from hypothesis import given
@@ -23,7 +24,7 @@ from impasto.stylizer.route import route
 from impasto.stylizer.styles import Style
 
 # Arguments of `stylize` that no request has.
-PHOTO_AND_PLACES = {"force", "photo", "output", "run", "progress", "settings"}
+PHOTO_AND_PLACES = {"force", "photo", "output", "run", "progress", "settings", *OutputOptions.model_fields}
 
 
 # -- one definition -------------------------------------------------------------------------------------------
@@ -118,7 +119,8 @@ def test_a_request_comes_back_from_json(values: dict[str, Any]) -> None:
 def test_json_of_another_version_or_of_pictures_in_memory() -> None:
     with pytest.raises(OptionError, match="of format 2, and this version of impasto reads 1"):
         StylizeRequest.from_json({"format": 2, "style": "a"})
-    for options in ({"style": object()}, {"mask": object()}, {"init": object()}):
+    picture = np.zeros((40, 40, 3), np.uint8)
+    for options in ({"style": picture}, {"mask": picture}, {"init": picture}):
         with pytest.raises(OptionError, match=r"a picture in memory .* give the path of a file"):
             StylizeRequest.of(**options).to_json()
 
@@ -153,6 +155,11 @@ def test_a_request_means_the_same_anywhere(folder: Path) -> None:
         ({"total_steps": 2}, "`total_steps` is called `steps` here"),
         ({"keep_colors": False, "colors_by": "histogram"}, "`colors_by` says how to keep colours"),
         ({"style": ("a", 0)}, "the weight of a style must be a number above 0, got 0"),
+        ({"style": 5}, "`style` is of type int, need a path, PIL image, array, tensor or open file"),
+        ({"style": [("a", 1), (True, 1)]}, "`style` is of type bool, need"),
+        ({"mask": ["a.png", 5]}, "`mask` is of type int, need"),
+        ({"init": 5}, "`init` is of type int, need"),
+        ({"jpeg_quality": 80}, "`jpeg_quality` says how a file is written: give it to impasto.stylize, or to"),
         ({"content_layers": 3}, "layers are NAME:WEIGHT,... or a mapping"),
     ],
 )
@@ -161,6 +168,18 @@ def test_what_makes_no_sense_is_one_sentence(options: dict[str, Any], told: str)
         StylizeRequest.of(**options)
     assert str(caught.value).startswith(told)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [StylizeRequest, OutputOptions])
+def test_true_is_no_number(kind: type[StylizeRequest | OutputOptions]) -> None:
+    names = []
+    for name, field in kind.model_fields.items():
+        kinds = {field.annotation, *get_args(field.annotation)}
+        if kinds & {int, float}:
+            names.append(name)
+            with pytest.raises(OptionError, match=f"^`{name}` is True, need a"):
+                kind.of(**{name: True})
+    assert names
 
 
 def test_an_error_carries_the_name_of_its_option() -> None:

@@ -62,7 +62,16 @@ def test_who_paints(styles: list[str], wishes: dict[str, Any], network: str | No
         (["great-wave", "picture.jpg"], {}, "give names alone or pictures alone"),
         (["graet-wave"], {}, "no picture and no style of the gallery"),
         (["picture.jpg"], {"quality": "draft", "steps": 5}, "one pass: leave out `steps`"),
+        (["picture.jpg"], {"quality": "draft", "preset": "quick"}, "^`quality` draft paints .*, or `quality`$"),
+        (["picture.jpg"], {"method": "network", "preset": "quick"}, "^`method` network paints .*, or `method`$"),
+        (["picture.jpg"], {"model": "own", "preset": "quick"}, "^`model` own paints .*, or give .* no `model`$"),
+        (["great-wave"], {"preset": "quick"}, "^styles of the gallery are painted .*, or give a picture as `style`$"),
         (["great-wave"], {"factor": 2.0}, "one pass: leave out `factor`"),
+        (["great-wave"], {"upscale": True}, "^`upscale` enlarges a photo to `size`: give that as well"),
+        (["great-wave"], {"upscale": True, "size": 0}, "^`upscale` enlarges a photo to `size`"),
+        (["picture.jpg"], {"upscale": True, "size": 0, "steps": 5}, "^`upscale` enlarges a photo to `size`"),
+        (["picture.jpg"], {"start_size": 5000, "size": 64}, "`start_size` 5000 is larger .*, which has 64 px: give"),
+        (["picture.jpg"], {"start_size": 513}, "`start_size` 513 is larger than the painting, which has 512 px"),
         (["great-wave"], {"keep_colors": "histogram"}, "one pass: leave out `colors_by`"),
         (["picture.jpg"], {"steps": 5, "tile": 16}, "^`tile` is for networks, which paint in one pass: leave it out$"),
         (["picture.jpg"], {"steps": 5, "alpha": 0.5}, "^`alpha` is for networks: use `strength`$"),
@@ -72,6 +81,14 @@ def test_who_paints(styles: list[str], wishes: dict[str, Any], network: str | No
 def test_wishes_that_do_not_go_together(styles: list[str], wishes: dict[str, Any], says: str) -> None:
     with pytest.raises(OptionError, match=says):
         network_for(styles, **wishes)
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [{"upscale": True, "steps": 5}, {"upscale": True, "size": 99}, {"start_size": 64, "size": 64}, {"start_size": 64}],
+)
+def test_wishes_that_go_together(wishes: dict[str, Any]) -> None:
+    network_for(["picture.jpg"], **wishes)
 
 
 def test_a_file_counts_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

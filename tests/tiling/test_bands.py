@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import subprocess
 import sys
 import weakref
@@ -258,13 +259,16 @@ def test_senseless_options_are_refused(values) -> None:
         plan_staged(random_network("brisk"), (64, 64), torch.float32, TilingOptions(**values))
 
 
-@pytest.mark.parametrize(("text", "count"), [("2GB", 2 * 10**9), ("1.5 GiB", 3 << 29), ("600m", 6 * 10**8), ("9", 9)])
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("2GB", 2 * 10**9), ("1.5 GiB", 3 << 29), ("600m", 6 * 10**8), ("9b", 9), (9, 9), (2e9, 2 * 10**9)],
+)
 def test_amounts_of_memory(text, count) -> None:
     assert parse_memory(text) == count
     assert shown_bytes(count)
 
 
-@pytest.mark.parametrize("text", ["", "much", "-2GB", "0", "2 PB", "nan"])
+@pytest.mark.parametrize("text", ["", "much", "-2GB", "0", "2 PB", "nan", "500", 0, -1, True, math.inf])
 def test_other_amounts_are_refused(text) -> None:
     with pytest.raises(OptionError):
         parse_memory(text)

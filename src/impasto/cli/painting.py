@@ -76,9 +76,11 @@ class Painter:
         What is wrong for every photo is told once, before anything is painted.
         """
         from impasto.stylizer.route import route
+        from impasto.stylizer.streams import read_streams
 
         works = gather(photos, folder)
         route(self.request)
+        self.request = read_streams(self.request)  # for all of them
         self.engine.pictures = len(works)
         failed: list[Done] = []
         done = 0

@@ -13,6 +13,7 @@ from impasto.stylizer.request import OutputOptions, StylizeRequest
 
 if TYPE_CHECKING:
     from impasto.cli.painting import Painter
+    from impasto.stylizer.recorder import Records
 
 __all__ = ["stylize"]
 
@@ -73,7 +74,6 @@ def stylize(ctx: typer.Context, **_options: Any) -> None:
     Ctrl-C keeps the picture so far.
     """
     # Here, because torch takes a second that --help does not have.
-    from impasto.batch import gather, is_folder, is_many
     from impasto.cli.painting import resume_one
     from impasto.stylizer.engine import Engine
     from impasto.stylizer.recorder import Records
@@ -89,7 +89,19 @@ def stylize(ctx: typer.Context, **_options: Any) -> None:
         raise OptionError("a photo and at least one style are needed: impasto stylize PHOTO --style PICTURE -o FILE")
     if not output and not given.get("dry_run"):
         raise OptionError("where should the painting go? add -o FILE, or -o - for standard output")
-    painter, place = _painter(given), output or NOWHERE
+    painter = _painter(given)
+    try:
+        _paint(painter, given, photos, output, records)
+    except OptionError as error:
+        if painter.recipe is None or error.option in given or error.option not in painter.recipe.request:
+            raise
+        raise OptionError(f"{error}; it is the recipe that says `{error.option}`", error.option) from error
+
+
+def _paint(painter: Painter, given: dict[str, Any], photos: list[str], output: str | None, records: Records) -> None:
+    from impasto.batch import gather, is_folder, is_many
+
+    place = output or NOWHERE
     if output and not is_many(photos) and is_folder(output):
         if photos == ["-"]:
             raise OptionError(f"{output} is a folder, and standard input has no name: give `output` a file name")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from impasto.errors import OptionError, nearest
 
 __all__ = ["Commands"]
 
+_TYPED = "impasto.typed"  # where a context keeps the arguments of the command
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # of click, or of the copy that typer brings along
 
 
@@ -35,6 +37,7 @@ class Commands(TyperGroup):
             path = _path(ctx)
             near = nearest(name, self.list_commands(ctx))
             raise OptionError(f"{path} has no command {name!r}{near}: see `{path} --help`")
+        ctx.meta[_TYPED] = args[1:]
         found = super().resolve_command(ctx, args)
         if found[1] is not None:
             options_of(found[1])
@@ -70,9 +73,19 @@ def _usage_error(error: Any, group: Any) -> OptionError:
         options = [option for parameter in error.ctx.command.params for option in _long(parameter.opts)]
         near = nearest(error.option_name, [*options, *_long(error.ctx.help_option_names)])
         said = f"{path} has no option {error.option_name}{near}"
+        if file := _file_like(error.option_name, error.ctx.meta.get(_TYPED, ())):
+            return OptionError(f"{path} has no option {file}: if that is a file, write ./{file}")
     else:
         said = f"{path}: {_said(error)}"
     return OptionError(f"{said}: see `{path} --help`")
+
+
+def _file_like(option: str, typed: Iterable[str]) -> str | None:
+    """What was typed that click read as this option, if it is the name of a file, or of a picture."""
+    from impasto.imaging.naming import is_photo
+
+    words = (word for word in typed if word.startswith(option))
+    return next((word for word in words if is_photo(word) or os.path.exists(word)), None)  # noqa: PTH110
 
 
 def _said(error: Any) -> str:
@@ -100,4 +113,7 @@ def _long(options: Iterable[str]) -> list[str]:
 
 def _path(ctx: Any) -> str:
     """The command as it is typed, whatever file it was started from."""
-    return " ".join(["impasto", *(ctx.command_path.split()[1:] if ctx else [])])
+    names: list[str] = []
+    while ctx is not None and ctx.parent is not None:
+        names, ctx = [str(ctx.info_name), *names], ctx.parent
+    return " ".join(["impasto", *names])

@@ -14,6 +14,7 @@ import os
 import re
 import sys
 from contextlib import suppress
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
@@ -77,7 +78,7 @@ def parse_memory(amount: None) -> None: ...
 @overload
 def parse_memory(amount: str | int | None) -> int | None: ...
 def parse_memory(amount: str | int | None) -> int | None:
-    """``2GB``, ``600M``, ``1.5GiB`` or a number of bytes -> bytes; None stays None.
+    """``2GB``, ``600M``, ``1.5GiB``, or bytes as a number, which is no text -> bytes; None stays None.
 
     >>> parse_memory("2GB"), parse_memory("1.5 GiB"), parse_memory(1000)
     (2000000000, 1610612736, 1000)
@@ -87,8 +88,12 @@ def parse_memory(amount: str | int | None) -> int | None:
     """
     if amount is None:
         return None
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]i?|)b?\s*", str(amount).lower())
-    count = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+    count = 0
+    if isinstance(amount, str):
+        if match := re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*(?:([kmgt]i?)b?|b)\s*", amount.lower()):
+            count = int(float(match[1]) * _UNITS[match[2] or ""])
+    elif isinstance(amount, Real) and not isinstance(amount, bool) and math.isfinite(amount):
+        count = int(amount)
     if count < 1:
         raise OptionError(f"memory {amount!r}: write a number with its unit, such as 600MB, 2GB or 1.5GiB")
     return count

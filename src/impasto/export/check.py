@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from impasto.core.host import in_our_settings
+from impasto.light.graphs import load_onnxruntime
 from impasto.networks.checkpoint import load_model
 from impasto.networks.inference import bind
 from impasto.networks.registry import kind_of
@@ -83,9 +84,7 @@ def difference(what: str, wanted: Array, found: Array) -> Difference:
 
 def open_session(file: Path | bytes) -> Any:
     """A file, or what stands in it, in onnxruntime on the processor."""
-    import onnxruntime
-
-    return onnxruntime.InferenceSession(
+    return load_onnxruntime().InferenceSession(
         file if isinstance(file, bytes) else str(file), providers=["CPUExecutionProvider"]
     )
 

@@ -10,7 +10,16 @@ from typing import Any
 from impasto.errors import OutputError, load_library
 from impasto.files import shown
 
-__all__ = ["FORMATS", "Format", "find_format", "is_heif", "is_tiff", "load_imagecodecs", "load_pillow_heif"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "find_format",
+    "is_film",
+    "is_heif",
+    "is_tiff",
+    "load_imagecodecs",
+    "load_pillow_heif",
+]
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ FORMATS = {
 
 _BY_SUFFIX = {suffix: key for key, row in FORMATS.items() for suffix in row.suffixes}
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+_FILM_BRANDS = (b"iso", b"mp4", b"avc", b"qt  ", b"M4V", b"MSNV", b"XAVC", b"3gp", b"3g2", b"dash", b"f4v")
+_FILM_STARTS = (b"\x1aE\xdf\xa3", b"OggS", b"FLV\1", b"\0\0\1\xba", b"\0\0\1\xb3", b"0&\xb2u\x8ef\xcf\x11")
 
 
 def find_format(path: str | os.PathLike[str], wanted: str | None = None) -> str:
@@ -61,6 +72,16 @@ def is_heif(head: bytes) -> bool:
     end = min(int.from_bytes(head[:4], "big"), len(head))
     brands = {head[8:12], *(head[at : at + 4] for at in range(16, end, 4))}
     return bool(brands & _HEIC_BRANDS)
+
+
+def is_film(head: bytes) -> bool:
+    """Whether a file begins as films do: MP4, MOV and their like, Matroska, WebM, AVI, Ogg, FLV, MPEG, WMV."""
+    kind, brand = head[4:8], head[8:12]
+    if kind == b"ftyp":
+        return brand.startswith(_FILM_BRANDS)
+    return (
+        kind in (b"moov", b"mdat", b"wide") or head.startswith(_FILM_STARTS) or (head[:4], brand) == (b"RIFF", b"AVI ")
+    )
 
 
 def is_tiff(head: bytes) -> bool:

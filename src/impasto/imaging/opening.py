@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from impasto.errors import ImageError
 from impasto.files import shown
+from impasto.imaging.formats import is_film
 
 __all__ = ["first_bytes", "is_stream", "open_source"]
 
@@ -67,9 +68,11 @@ def is_stream(source: str | os.PathLike[str]) -> bool:
 
 
 def first_bytes(file: BinaryIO, label: str) -> bytes:
-    """Enough to tell what kind of file it is, which is then at its beginning again; ImageError for an empty one."""
+    """Enough to tell what kind of file it is, which is then at its beginning again; ImageError if empty, or a film."""
     head = file.read(256)
     file.seek(0)
     if not head:
         raise ImageError(f"{label}: empty (0 bytes), need a picture; copy or download it again")
+    if is_film(head):
+        raise ImageError(f"{label}: is a film, need a picture: `impasto video` paints films")
     return head

@@ -35,6 +35,7 @@ class Picture:
         name: the file's name without folders, or a word for where it came from.
         ground: what continues the colours where alpha hides them; None where it hides none, or before `cleared`.
         metadata: what its file said besides; of which `imaging.write` takes the resolution, and more if asked to.
+        digest: SHA-256 of the bytes that it was read from where they can be read but once; empty otherwise.
     """
 
     rgb: Floats
@@ -43,6 +44,7 @@ class Picture:
     name: str = "picture"
     ground: Ground | None = None
     metadata: Metadata = field(default_factory=Metadata)
+    digest: str = field(default="", init=False)  # of this very picture: `replace` leaves it behind
 
     def __post_init__(self) -> None:
         for part in (self.rgb, self.alpha):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -26,7 +28,7 @@ from impasto.imaging.png16 import is_png16, read_png16
 if TYPE_CHECKING:
     from impasto.types import PictureSource
 
-__all__ = ["Header", "as_picture", "decode", "header_of", "identified", "read", "read_header"]
+__all__ = ["Header", "as_picture", "decode", "header_of", "identified", "is_source", "read", "read_header"]
 
 _PILLOW = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
@@ -58,7 +60,10 @@ def read(
         pixels = decode(file, label, Limits(max_megapixels, min_side))
         rgb, alpha = pixels.develop()
         metadata = find_metadata(file)
-    return Picture(rgb, alpha, pixels.bits, name, metadata=metadata)
+        digest = hashlib.sha256(file.getbuffer()).hexdigest() if isinstance(file, io.BytesIO) else ""
+    picture = Picture(rgb, alpha, pixels.bits, name, metadata=metadata)
+    object.__setattr__(picture, "digest", digest)
+    return picture
 
 
 def read_header(
@@ -145,6 +150,12 @@ def as_picture(
     if isinstance(image, str | os.PathLike) or hasattr(image, "read"):
         return read(cast("str | BinaryIO", image), max_megapixels=max_megapixels, min_side=min_side)
     raise ImageError(f"{type(image).__name__}: not a picture; give a path, a PIL image, an array or a tensor")
+
+
+def is_source(value: object) -> bool:
+    """Whether it is of a kind that `as_picture` takes."""
+    kinds = (str, os.PathLike, Image.Image, np.ndarray, Picture)
+    return isinstance(value, kinds) or is_tensor(value) or hasattr(value, "read")
 
 
 def _from_image(image: Image.Image, limits: Limits) -> Picture:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +27,7 @@ __all__ = [
     "about_session",
     "graph_of",
     "is_foreign",
+    "load_onnxruntime",
     "look_path",
     "only_as_it_is",
     "session_of",
@@ -88,14 +91,29 @@ def about_session(session: Any) -> dict[str, Any]:
     return {"inputs": inputs} | {name: entries[name] for name in (ENTRY,) if name in entries}
 
 
+def load_onnxruntime() -> Any:
+    """The library, which tells nobody of what it does here, and prints nothing; another program's is left as it is.
+
+    Its official builds report to Microsoft unless they are told not to before they are loaded.
+    """
+    ours = "onnxruntime" not in sys.modules
+    if ours:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    if ours:
+        onnxruntime.set_default_logger_severity(_FATAL_ONLY)
+        onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
 def session_of(source: str | bytes, path: Path) -> Any:
     """A file, or what stands in it, in onnxruntime on the processor.
 
     Raises:
         WeightsError: it cannot be read.
     """
-    import onnxruntime
-
+    onnxruntime = load_onnxruntime()
     options = onnxruntime.SessionOptions()
     if waiting().policy == "passive":  # where others work, as our threads do elsewhere
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")

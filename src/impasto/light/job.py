@@ -18,6 +18,7 @@ from impasto.imaging.colour import transfer_luminance
 from impasto.imaging.noise import on_ground
 from impasto.imaging.reduced import reading_bytes
 from impasto.imaging.sizes import bicubic
+from impasto.light.graphs import load_onnxruntime
 from impasto.light.model import STYLE_SIZE, LightModel, LightStyle, planes
 from impasto.stylizer.by_network import InMemory
 from impasto.stylizer.finishing import read_masks
@@ -68,10 +69,8 @@ class LightJob(InMemory[LightModel]):
 
     def computed_by(self) -> dict[str, str]:
         """See `Job.computed_by`."""
-        import onnxruntime
-
         return {
-            "onnxruntime": onnxruntime.__version__,
+            "onnxruntime": load_onnxruntime().__version__,
             "device": "cpu",
             "precision": "float32",
             "threads": str(usable_cores()),

@@ -12,10 +12,10 @@ from impasto.core.host import in_our_settings
 from impasto.errors import OptionError
 from impasto.imaging import to_pil
 from impasto.stylizer.engine import default_engine
-from impasto.stylizer.job import Output, Progress
+from impasto.stylizer.job import Output, Progress, check_progress
 from impasto.stylizer.model import Model
 from impasto.stylizer.recorder import Recorder, begin_run, resume_run
-from impasto.stylizer.request import EngineName, Method, Quality, StylizeRequest
+from impasto.stylizer.request import EngineName, Method, OutputOptions, Quality, StylizeRequest
 from impasto.stylizer.run_folder import RunFolder
 from impasto.types import BackboneInput, PrecisionName, Statistics
 
@@ -69,6 +69,9 @@ def stylize(
     tile: int | None = None,
     statistics: Statistics | None = None,
     output: str | PathLike[str] | None = None,
+    jpeg_quality: int | None = None,
+    png_compression: int | None = None,
+    keep_metadata: bool | None = None,
     force: bool = False,
     run: str | PathLike[str] | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -85,6 +88,7 @@ def stylize(
         style: a style's name, or a picture; or a list of such, or of `Style` with weights, or of
             ``(picture, weight)``. A string may be ``PATH:WEIGHT`` or ``NAME:WEIGHT``.
         output: a file that the painting is written to as well, with its recipe; one that exists is an error.
+        jpeg_quality, png_compression, keep_metadata: how it is written, see `OutputOptions`.
         force: replace a file that exists, but never an input.
         run: a folder that keeps what it takes to go on after an interruption, see `resume`.
         progress: called with a record after every piece of the work; it does not change what is painted.
@@ -95,17 +99,20 @@ def stylize(
     """
     options = locals()
     named = [name for name in StylizeRequest.model_fields if name != "settings"]
+    check_progress(progress)
     request = StylizeRequest.of(**settings, **{name: options[name] for name in named})
+    written = OutputOptions.of(**{name: options[name] for name in OutputOptions.model_fields})
     shared = default_engine()
     if run is None:
-        place = None if output is None else Output(_path("output", output), force=force)
+        if output is None and written.given:
+            raise OptionError(f"`{written.given[0]}` says how a file is written: give `output` as well")
+        place = None if output is None else Output(_path("output", output), written, force=force)
         recorder = Recorder(shared.job(photo, request, output=place), force=force)
     else:
         folder = RunFolder(_path("run", run))
         with folder.making():
-            place = Output(
-                str(folder.folder / "painting.png") if output is None else _path("output", output), force=force
-            )
+            path = str(folder.folder / "painting.png") if output is None else _path("output", output)
+            place = Output(path, written, force=force)
             recorder = begin_run(shared, photo, request, place, folder)
     return _painted(recorder, progress)
 
@@ -128,6 +135,7 @@ def resume(
     Raises:
         DataError: there is no run, it is damaged, or its files are gone or changed.
     """
+    check_progress(progress)
     place = None if output is None else _path("output", output)
     return _painted(resume_run(default_engine(), RunFolder(_path("run", run)), output=place, force=force), progress)
 

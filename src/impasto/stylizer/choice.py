@@ -12,7 +12,6 @@ from os import PathLike
 from typing import TYPE_CHECKING, Final, Literal
 
 from impasto.errors import MissingExtraError, OptionError
-from impasto.imaging.opening import is_stream
 from impasto.imaging.reading import read_header
 from impasto.light.graphs import graph_of, is_foreign
 from impasto.stylizer.request import EngineName, StylizeRequest
@@ -119,7 +118,7 @@ class Choice:
 
     def _pixels(self, photo: PictureSource) -> float:
         """Of a file, from its header; of others what is usual."""
-        if isinstance(photo, str | PathLike) and not is_stream(photo):
+        if isinstance(photo, str | PathLike):
             size = read_header(photo, max_megapixels=self.megapixels).size
             return float(sum(math.prod(one) for one in (size, *(coarse_sizes(size) if self.coarse_to_fine else ()))))
         return 1e6

@@ -22,6 +22,7 @@ from impasto.stylizer.choice import Choice, has_torch
 from impasto.stylizer.job import Job, Output
 from impasto.stylizer.request import EngineName, StylizeRequest
 from impasto.stylizer.route import route
+from impasto.stylizer.streams import check_one, read_once, read_streams, refuse_streams
 from impasto.types import BackboneInput, PrecisionName
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "as_light", "as_torch", "default_engine"]
 
+LEAST = 1_000_000  # bytes: what is less was meant in another unit
 KEPT = 6  # models, and as many backbones
 T = TypeVar("T")
 
@@ -54,7 +56,7 @@ class Engine:
         if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
             raise OptionError(f"`at_once` must be a whole number from 1 up, got {at_once!r}", "at_once")
         reuse_large_blocks()
-        self.max_memory = parse_memory(max_memory)
+        self.max_memory = _limit(max_memory)
         self.budget = MemoryBudget()
         self.pictures = 1
         self._turns = threading.BoundedSemaphore(at_once)
@@ -78,7 +80,7 @@ class Engine:
         """The job that paints this photo as the request says.
 
         Args:
-            photo: a path, PIL image, array or tensor.
+            photo: a path, PIL image, array or tensor; what can be read but once is read now, as of the request's.
             request: what is asked for.
             output: where the painting goes; a photo too large for memory needs one.
             model: the network that paints, if it is loaded already.
@@ -87,6 +89,11 @@ class Engine:
         Raises:
             ImpastoError: whatever can be known to be wrong before anything is painted.
         """
+        if folder is not None:
+            refuse_streams(photo, request)
+        check_one([photo, *request.file_names])
+        request = read_streams(request)
+        photo = read_once(photo, request.max_megapixels)
         if not request.style and request.model is None:
             raise OptionError("a photo and at least one `style` are needed: a name of the gallery, or a picture")
         found = route(request, keeps_run=folder is not None)
@@ -277,7 +284,7 @@ class Engine:
 
     def limit(self, request: StylizeRequest) -> int | None:
         """Bytes that the process may need at most while this is carried out; None is what is free."""
-        asked = [limit for limit in (self.max_memory, parse_memory(request.max_memory)) if limit is not None]
+        asked = [limit for limit in (self.max_memory, _limit(request.max_memory)) if limit is not None]
         return min(asked, default=None)
 
     @contextmanager
@@ -303,6 +310,15 @@ def as_torch(model: Model) -> TorchModel:
     if not isinstance(model, TorchModel):
         raise TypeError(f"{model.name} is of onnxruntime")
     return model
+
+
+def _limit(max_memory: str | int | None) -> int | None:
+    """What the process may need at most, in bytes."""
+    limit = parse_memory(max_memory)
+    if limit is not None and limit < LEAST:
+        told = f"`max_memory` is {limit} bytes, in which nothing can be painted: give it with its unit"
+        raise OptionError(f"{told}, such as 2GB")
+    return limit
 
 
 def _need_torch(what: str) -> None:

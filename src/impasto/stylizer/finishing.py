@@ -29,8 +29,6 @@ def mask_notes(
     Other arguments are those of `read_masks`, which tells what is wrong with a mask that cannot be read.
     """
     for mask in masks:
-        if isinstance(mask, str) and mask == "-":  # can be read but once
-            continue
         with suppress(ImageError, OptionError):
             picture = read_reduced(
                 mask, long_side=LOOKED_AT, max_megapixels=max_megapixels, min_side=1, room=room_within(budget)

@@ -17,7 +17,6 @@ from impasto.core.memory import room_within
 from impasto.errors import OptionError
 from impasto.files import sha256
 from impasto.imaging import Picture, as_picture, check_output, format_warnings, write
-from impasto.imaging.opening import is_stream
 from impasto.imaging.reading import read_header
 from impasto.imaging.reduced import read_reduced
 from impasto.imaging.sizes import Bicubic, bicubic
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from impasto.stylizer.optimize_job import OptimizeJob
     from impasto.types import PictureSource
 
-__all__ = ["Job", "JobPlan", "Kept", "Output", "Phase", "Progress", "Steps"]
+__all__ = ["Job", "JobPlan", "Kept", "Output", "Phase", "Progress", "Steps", "check_progress"]
 
 T = TypeVar("T")
 Phase = Literal["reading", "draft", "painting", "writing"]
@@ -64,6 +63,12 @@ class Progress:
     def share(self) -> float:
         """How much of the phase is done, from 0 to 1."""
         return self.done / self.total if self.total else 1.0
+
+
+def check_progress(function: object) -> None:
+    """OptionError for what cannot be called with a `Progress`."""
+    if function is not None and not callable(function):
+        raise OptionError(f"`progress` is {function!r}, need a function that takes a record of progress")
 
 
 class Kept(Generic[T]):
@@ -133,7 +138,7 @@ class Job(ABC):
 
     Attributes:
         engine: whose models and memory it uses.
-        photo: as it was given.
+        photo: as it was given, or as a `Picture` where that can be read but once.
         request: what is asked for.
         output: where the painting goes; None leaves it in memory.
         notes: sentences about the result that should be told, such as what of the photo the output's format cannot
@@ -146,7 +151,7 @@ class Job(ABC):
         self.engine, self.photo, self.request, self.output = engine, photo, request, output
         self.notes: list[str] = []
         self._check_output()
-        is_file = isinstance(photo, str | os.PathLike) and not is_stream(photo)
+        is_file = isinstance(photo, str | os.PathLike)
         self._original = None if is_file else as_picture(photo, max_megapixels=request.max_megapixels)
         self._grant: Grant | None = None
         self._running: Steps | None = None
@@ -309,7 +314,7 @@ class Job(ABC):
 
     @functools.cached_property
     def photo_hash(self) -> str:
-        """SHA-256 of the photo's file, or of its pixels if it is in memory."""
+        """SHA-256 of the photo's file, also of one that was read from a stream, or of its pixels if it is in memory."""
         return sha256(Path(self.photo_path)) if self._original is None else picture_hash(self._original)
 
     @property
@@ -361,7 +366,5 @@ class Job(ABC):
 
     def _check_output(self) -> None:
         """Refuse now what would fail after the work."""
-        if [*self.inputs].count("-") > 1:
-            raise OptionError("- stands for standard input, which holds one picture: name a file for the others")
         if self.output is not None:
             check_output(self.output.path, force=self.output.force, inputs=self.inputs)

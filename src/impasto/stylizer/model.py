@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from impasto.errors import OptionError
 from impasto.imaging import Picture, to_pil
+from impasto.stylizer.job import check_progress
 from impasto.stylizer.request import EngineName, StylizeRequest
 from impasto.stylizer.route import gallery_styles
 from impasto.stylizer.strokes import COARSE_TO_FINE
@@ -81,6 +82,7 @@ class Model(ABC):
                 networks, or too little memory.
         """
         progress = options.pop("progress", None)
+        check_progress(progress)
         with self.engine.job(image, self._request(style, options), model=self) as job:
             for record in job.run():
                 if progress is not None:

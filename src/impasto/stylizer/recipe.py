@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,8 @@ from impasto.imaging.embedded import read_recipe as embedded_recipe
 from impasto.networks.shipped import MODELS
 from impasto.stylizer.choice import has_torch
 from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.route import named_in_gallery
+from impasto.stylizer.sentences import reason_of
 from impasto.stylizer.strokes import AUTO
 from impasto.stylizer.styles import Style, as_styles
 from impasto.types import Init
@@ -93,11 +95,13 @@ class Recipe:
         """The recipe that `to_text` wrote; DataError for a damaged one, or one of a later version."""
         try:
             found = json.loads(text)
+            if not isinstance(found, dict):
+                raise TypeError("it is no object")
             if found["impasto"] != FORMAT:
                 raise DataError(f"{where}: its recipe is of format {found['impasto']!r}, this version reads {FORMAT}")
             parts = [dict(found[name]) for name in ("request", "used", "made_by")]
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{where}: the recipe is damaged ({error}); it cannot be used") from error
+            raise DataError(f"{where}: the recipe is damaged ({reason_of(error)}); it cannot be used") from error
         return cls(*parts)
 
     def to_request(self, pictures: Mapping[str, Any] | None = None, **changes: Any) -> StylizeRequest:
@@ -115,21 +119,32 @@ class Recipe:
         """
         given = {name: value for name, value in (pictures or {}).items() if value is not None}
         values, changes = self._asked_for, {name: value for name, value in changes.items() if value is not None}
-        for role in ROLES:
-            if role in changes or (role not in values and role not in given):
-                continue
-            try:
-                values[role] = self._for_role(role, given.get(role))
-            except (TypeError, KeyError, AttributeError) as error:
-                raise DataError(f"the recipe's {role} is damaged ({error}); give another as `{role}`") from error
         for name in changes:
             for other in REPLACED.get(name, ()):
                 values.pop(other, None)
-        if self._by_network and not _optimises(changes):
+        self._fill(values, "style", given, changes)
+        network, optimises = _asks_network({**values, **given, **changes}, {*given, *changes}), _optimises(changes)
+        if network != optimises:  # else both are asked for, or neither: the recipe's own way
+            values = {name: value for name, value in values.items() if name in given or _fits(name, value, network)}
+        for role in ROLES[1:]:
+            self._fill(values, role, given, changes)
+        if self._by_network and not optimises:
             values["engine"] = values["engine"] if has_torch() else "auto"  # where torch is not here, another has to do
         else:
             values.pop("engine", None)
+        if (network or self._by_network) and not (values | changes).get("size"):
+            values.pop("upscale", None)  # recipes have had it for nothing
         return StylizeRequest.of(**{**values, **changes})
+
+    def _fill(self, values: dict[str, Any], role: str, given: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+        """Put what is used in this role among the values of a request; errors as of `to_request`."""
+        if role in changes or (role not in values and role not in given):
+            return
+        try:
+            values[role] = self._for_role(role, given.get(role))
+        except (TypeError, KeyError, AttributeError) as error:
+            reason = reason_of(error)
+            raise DataError(f"the recipe's {role} is damaged ({reason}); give another as `{role}`") from error
 
     def differences(self, job: Job) -> tuple[str, ...]:
         """What is not as it was when the picture was made, a sentence each; empty where the same picture comes."""
@@ -154,7 +169,7 @@ class Recipe:
                 if self._identified(name, before) != now._identified(name, found):
                     yield f"`{name}` is another"
             elif before != found:
-                yield f"`{name}` is {found}, and was {before}"
+                yield f"`{name}` {_compared(found, before)}"
 
     @property
     def _by_network(self) -> bool:
@@ -269,6 +284,25 @@ def _optimises(changes: Mapping[str, Any]) -> bool:
     return any(StylizeRequest.obeyed_by(name) == ("optimize",) for name in known)
 
 
+def _asks_network(values: Mapping[str, Any], given: Collection[str]) -> bool:
+    """Whether options, of which these were `given` beside a recipe, mean that a network paints what was optimised."""
+    if any(
+        values.get(name) == value and name in given for name, value in (("quality", "draft"), ("method", "network"))
+    ):
+        return True
+    if values.get("model") is not None:
+        return "model" in given
+    return named_in_gallery(row.image for row in StylizeRequest.of(style=values.get("style")).style)
+
+
+def _fits(name: str, value: Any, network: bool) -> bool:
+    """Whether a recipe's option goes with what paints now, a network or optimisation."""
+    method = "network" if network else "optimize"
+    if name == "method":
+        return bool(value == method)
+    return method in StylizeRequest.obeyed_by(name) and (name != "quality" or (not network and value != "draft"))
+
+
 def _by_name(request: StylizeRequest) -> tuple[dict[str, Any], dict[str, str]]:
     """A request's JSON with names in place of paths, and the hashes of what they name."""
     used: dict[str, str] = {}
@@ -303,9 +337,7 @@ def _named(value: Any, role: str, used: dict[str, str]) -> str:
     if not _is_foreign(role, text):
         return text
     path = Path(text).expanduser()
-    if text == "-":
-        used[role] = ""  # it is gone
-    elif _exists(path):
+    if _exists(path):
         used[role] = sha256(path)
     return path.name or text
 
@@ -339,12 +371,20 @@ def _hash(picture: Any) -> str:
 
 
 def picture_hash(picture: Picture) -> str:
-    """SHA-256 of the pixels of a picture in memory."""
+    """SHA-256 of the bytes that a picture in memory was read from, if that is known, else of its pixels."""
+    if picture.digest:
+        return picture.digest
     digest = hashlib.sha256(f"{picture.height}x{picture.width}".encode())
     digest.update(picture.rgb.transpose(2, 0, 1).tobytes())
     if picture.alpha is not None:
         digest.update(picture.alpha.tobytes())
     return digest.hexdigest()
+
+
+def _compared(found: Any, before: Any) -> str:
+    """``is 6, and was not given``."""
+    now, then = (_said(value) if value not in (None, (), [], {}) else "not given" for value in (found, before))
+    return f"is {now}, and was {then}"
 
 
 def _said(value: Any) -> str:

@@ -88,8 +88,8 @@ class Recorder:
         self.records.check(job.output, force=force, inputs=job.inputs)
         if self.records.save_every and folder is None and (job.output is None or job.output.path == "-"):
             raise OptionError("`save_every` needs `output` or `run` to know where to")
-        if folder is not None:
-            _check_files([*job.inputs, job.output.path if job.output else ""])
+        if folder is not None and job.output is not None:
+            _check_output(job.output)
 
     def run(self) -> Steps:
         """Run the job to its end, recording it. Closing the generator stops, and keeps what can be resumed."""
@@ -188,9 +188,9 @@ class Recorder:
         return str(path.with_name(f"{path.stem}-{step:06d}{path.suffix}"))
 
 
-def _check_files(names: Sequence[str]) -> None:
-    if "-" in names:
-        raise OptionError("`run` needs files: standard input and output are gone when it is resumed")
+def _check_output(output: Output) -> None:
+    if output.path == "-":
+        raise OptionError("`run` needs a file as `output`: standard output is gone when it is resumed")
 
 
 def begin_run(
@@ -213,7 +213,7 @@ def begin_run(
     folder.check_free()
     if not isinstance(photo, str | os.PathLike):
         raise OptionError("`run` needs the photo's file: a picture in memory is gone when it is resumed")
-    _check_files([os.fspath(photo), *request.file_names, output.path])
+    _check_output(output)
     job = engine.job(os.fspath(photo), request, output=output, folder=folder.folder)
     recorder = Recorder(job, records, folder, force=output.force)
     optimisation = job.as_optimisation()

@@ -26,8 +26,8 @@ from pydantic import (
 )
 
 from impasto.errors import OptionError, nearest
-from impasto.stylizer.sentences import sentence_of
-from impasto.stylizer.styles import Style, as_styles
+from impasto.stylizer.sentences import refusal, sentence_of, takes_numbers
+from impasto.stylizer.styles import Style, as_styles, check_picture
 from impasto.types import MAX_MEGAPIXELS, BackboneInput, Init, PrecisionName, Statistics
 
 __all__ = ["FORMAT", "EngineName", "Method", "OutputOptions", "Quality", "StylizeRequest", "parse_layers"]
@@ -85,7 +85,16 @@ def _style(value: Any) -> tuple[Style, ...]:
 def _masks(value: Any) -> tuple[Any, ...]:
     if value is None:
         return ()
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
+    masks = tuple(value) if isinstance(value, list | tuple) else (value,)
+    for mask in masks:
+        check_picture("mask", mask)
+    return masks
+
+
+def _beginning(value: Any) -> Any:
+    if value is not None:
+        check_picture("init", value)
+    return value
 
 
 def _plain(picture: Any) -> str:
@@ -116,7 +125,9 @@ _Styles = Annotated[tuple[InstanceOf[Style], ...], BeforeValidator(_style), Plai
 _Masks = Annotated[tuple[Any, ...], BeforeValidator(_masks), PlainSerializer(_plain_masks)]
 _Layers = Annotated[Mapping[str, float] | None, BeforeValidator(parse_layers)]
 _Settings = Annotated[Mapping[str, Any], BeforeValidator(_settings)]
-_Picture = Annotated[Any, PlainSerializer(lambda value: None if value is None else _plain(value))]
+_Picture = Annotated[
+    Any, BeforeValidator(_beginning), PlainSerializer(lambda value: None if value is None else _plain(value))
+]
 
 
 def option(default: Any, group: str, obeyed_by: tuple[Obeyed, ...], help: str, metavar: str = "", **limits: Any) -> Any:  # noqa: A002
@@ -145,6 +156,15 @@ class _Options(BaseModel):
             return cls(**given)
         except ValidationError as error:
             raise sentence_of(error, cls.model_fields) from error
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Refuse True where there is to be a number: pydantic takes it for 1."""
+        for name, value in values.items():
+            if isinstance(value, bool) and name in cls.model_fields and takes_numbers(cls.model_fields[name]):
+                raise refusal(name, value, cls.model_fields[name])
+        return values
 
     @classmethod
     def _known_names(cls) -> Iterable[str]:
@@ -328,6 +348,10 @@ class StylizeRequest(_Options):
             finer = finer_settings()
             for name in RENAMED.keys() & unknown:
                 raise OptionError(f"`{name}` is called `{RENAMED[name]}` here", name)
+            for name in OutputOptions.model_fields.keys() & unknown:
+                raise OptionError(
+                    f"`{name}` says how a file is written: give it to impasto.stylize, or to OutputOptions", name
+                )
             settings = {name: values.pop(name) for name in unknown if name in finer}
             if settings := {name: value for name, value in settings.items() if value is not None}:
                 values["settings"] = {**(values.get("settings") or {}), **settings}

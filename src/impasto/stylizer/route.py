@@ -59,15 +59,27 @@ def route(request: StylizeRequest, *, keeps_run: bool = False) -> Route:
     """
     tuned = keeps_run or any(request.obeyed_by(name) == ("optimize",) for name in request.given)
     model = _network_for(request, tuned=tuned)
-    if model is not None:
-        for name in request.given:
-            if "network" not in request.obeyed_by(name):
-                said = next(iter(request.settings), name) if name == "settings" else name
-                raise OptionError(
-                    f"a network paints in one pass: leave out `{said}`, or give a picture as style and no `model`", said
-                )
-        return Route(model)
-    return _by_optimisation(request)
+    if request.upscale and not (request.size or (request.size is None and model is None)):
+        raise OptionError("`upscale` enlarges a photo to `size`: give that as well, in px", "upscale")
+    if model is None:
+        return _by_optimisation(request)
+    for name in request.given:
+        if "network" not in request.obeyed_by(name):
+            said = next(iter(request.settings), name) if name == "settings" else name
+            what, instead = _why_network(request)
+            raise OptionError(f"{what} in one pass: leave out `{said}`, or {instead}", said)
+    return Route(model)
+
+
+def _why_network(request: StylizeRequest) -> tuple[str, str]:
+    """What made a network paint, and what to do for another method."""
+    if request.model is not None:
+        return f"`model` {os.fspath(request.model)} paints", "give a picture as style and no `model`"
+    if named_in_gallery(row.image for row in request.style):
+        return "styles of the gallery are painted", "give a picture as `style`"
+    if request.method == "network":
+        return "`method` network paints", "`method`"
+    return "`quality` draft paints", "`quality`"
 
 
 def _network_for(request: StylizeRequest, *, tuned: bool) -> str | PathLike[str] | None:
@@ -117,6 +129,12 @@ def _by_optimisation(request: StylizeRequest) -> Route:
         changes["backbone"] = os.fspath(changes["backbone"])
     changes = {name: value for name, value in changes.items() if value is not None}
     settings = settings_of(name, **{**request.settings, **changes})
+    if request.start_size is not None and request.size != 0 and request.start_size > settings.size:
+        raise OptionError(
+            f"`start_size` {request.start_size} is larger than the painting, which has {settings.size} px: give a "
+            "smaller one, or a larger `size`",
+            "start_size",
+        )
     if settings.repaint and UNIVERSAL not in shipped_models():  # then nothing paints over
         settings = replace(settings, repaint=0.0)
     return Route(settings=settings, beginning=beginning)

@@ -15,6 +15,7 @@ from impasto.files import atomic_path, output_error
 from impasto.imaging import Picture, write
 from impasto.stylizer.run_description import FORMAT, RunDescription
 from impasto.stylizer.run_format_1 import is_format_1, upgraded
+from impasto.stylizer.sentences import reason_of
 
 __all__ = ["RunFolder", "damaged_state"]
 
@@ -93,14 +94,14 @@ class RunFolder:
         try:
             return read(known, self.folder)
         except (KeyError, TypeError, ValueError, AttributeError, OptionError) as error:
-            reason = f"the description of the run is damaged ({error}); start a new run"
+            reason = f"the description of the run is damaged ({reason_of(error)}); start a new run"
             raise DataError(f"{self.folder}: {reason}") from error
 
     def _why_not(self) -> str:
         """Why there is no run here, and which command goes on."""
         found = f"holds no run to resume (no {_DESCRIPTION})"
         if not self.folder.exists():
-            return f"{found}, it is not there; if the run was moved: impasto stylize --resume NEW_FOLDER"
+            return "no such folder; if the run was moved: impasto stylize --resume NEW_FOLDER"
         if (self.folder / "recipe.toml").exists():
             return f"{found}, but a training; go on with impasto train --resume {self.folder}"
         return f"{found}; name the folder that `run` was given"
@@ -145,6 +146,6 @@ class RunFolder:
 
 def damaged_state(run: RunFolder | None, error: Exception) -> DataError:
     """The error of a state that makes no sense, kept in a run's folder if there is one."""
-    reason = str(error).partition("\n")[0][:200] or type(error).__name__
+    reason = reason_of(error).partition("\n")[0][:200] or type(error).__name__
     where = "the state" if run is None else str(run.folder / _STATE)
     return DataError(f"{where}: is damaged or of another run ({reason}); start a new run")

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from impasto.errors import OptionError, nearest
 
-__all__ = ["sentence_of"]
+__all__ = ["reason_of", "refusal", "sentence_of", "takes_numbers"]
 
 _KINDS: Final[Mapping[Any, str]] = {
     bool: "True or False",
@@ -35,11 +35,26 @@ def sentence_of(error: ValidationError, fields: Mapping[str, FieldInfo]) -> Opti
     name = str(first["loc"][0]) if first["loc"] else ""
     if name not in fields:
         return OptionError(f"`{name}` is no option{nearest(name, fields)}", name)
-    choices, value = _choices(fields[name].annotation), first["input"]
+    return refusal(name, first["input"], fields[name])
+
+
+def refusal(name: str, value: object, field: FieldInfo) -> OptionError:
+    """That a field cannot have this value, and what it may be."""
+    choices = _choices(field.annotation)
     if choices and isinstance(value, str):
         return OptionError(f"`{name}` {value!r} is unknown{nearest(value, choices)}: use {_listed(choices)}", name)
-    wanted = _listed(choices) if choices else _wanted(fields[name])
-    return OptionError(f"`{name}` is {value!r}, need {wanted}", name)
+    return OptionError(f"`{name}` is {value!r}, need {_listed(choices) if choices else _wanted(field)}", name)
+
+
+def takes_numbers(field: FieldInfo) -> bool:
+    """Whether a field has numbers, and no truth values."""
+    kinds = _kinds(field.annotation)
+    return bool not in kinds and bool({int, float} & {*kinds})
+
+
+def reason_of(error: Exception) -> str:
+    """Why what was read makes no sense; of a KeyError, which tells a name alone, that it is missing."""
+    return f"it lacks {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _wanted(field: FieldInfo) -> str:

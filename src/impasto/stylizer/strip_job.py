@@ -24,7 +24,6 @@ from impasto.errors import DataError, OptionError
 from impasto.imaging import Picture, as_picture, fit_long_side, luminance
 from impasto.imaging.formats import FORMATS, find_format
 from impasto.imaging.guards import MAX_MEGAPIXELS
-from impasto.imaging.opening import is_stream
 from impasto.imaging.pixelfile import PixelFile, Strips
 from impasto.imaging.reading import read_header
 from impasto.imaging.reduced import read_reduced
@@ -61,7 +60,7 @@ _CHANGE, _CHANGE_BEGUN = "coarse.rows", "coarse.part"
 
 def needs_strips(model: TorchModel, photo: PictureSource, request: StylizeRequest, limit: int | None) -> bool:
     """Whether photo and painting do not fit into memory together with what paints them; no pixel is decoded."""
-    if not isinstance(photo, str | os.PathLike) or is_stream(photo):
+    if not isinstance(photo, str | os.PathLike):
         return False
     header = read_header(photo, max_megapixels=request.max_megapixels)
     sizes, budget = sizes_of(header.size, request, coarse_to_fine=model.coarse_to_fine), _budget(limit)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from impasto.types import PictureSource, Styles
 
-__all__ = ["Style", "StyleRecord", "as_styles", "parse_style", "records", "records_in"]
+__all__ = ["Style", "StyleRecord", "as_styles", "check_picture", "parse_style", "records", "records_in"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,20 @@ class Style:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
+        check_picture("style", self.image)
         if not (isinstance(self.weight, Real) and 0 < self.weight < math.inf):
             raise OptionError(f"the weight of a style must be a number above 0, got {self.weight!r}")
+
+
+def check_picture(name: str, value: object) -> None:
+    """OptionError for what can be no picture in the option of this name; what is in a file is seen when it is read."""
+    if isinstance(value, str | os.PathLike):
+        return
+    from impasto.imaging.reading import is_source  # here: help needs no numpy
+
+    if not is_source(value):
+        got = type(value).__name__
+        raise OptionError(f"`{name}` is of type {got}, need a path, PIL image, array, tensor or open file", name)
 
 
 def parse_style(text: str) -> tuple[str, float]:
