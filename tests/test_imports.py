@@ -27,6 +27,7 @@ LEVELS = [
     {"stylizer", "light"},
     {"training", "evaluation", "lab", "export", "video", "batch", "bulk"},
     {"studio", "cli"},
+    {"__main__"},
 ]
 LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}
 APART = {("imaging", "core"), ("core", "imaging")}  # on one level, and strangers to each other

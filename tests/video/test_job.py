@@ -210,6 +210,15 @@ def test_strength_and_strokes_change(engine: Engine, clip: Path, tmp_path: Path)
             split_numbers("strength", wrong)
 
 
+def test_a_style_that_is_read_once_is_for_all_frames(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    Image.fromarray(ramp(0, (48, 64))).save(tmp_path / "style.png")
+    with (tmp_path / "style.png").open("rb") as style:
+        request = StylizeRequest.of(style=style)
+        with pytest.raises(OptionError, match="`run` needs files"):
+            paint(engine, clip, tmp_path / "out.mp4", request, run=str(tmp_path / "run"))
+        assert paint(engine, clip, tmp_path / "out.mp4", request, end=Fraction(1, 8)).painted == 3
+
+
 def test_steady_takes_flicker_out_of_foreign_frames(engine: Engine, tmp_path: Path) -> None:
     def flickering(number: int, size: tuple[int, int]) -> np.ndarray:
         noise = np.random.default_rng(number).normal(0, 20, (*size, 3))

@@ -19,6 +19,7 @@ from impasto.files import atomic_path, sha256, shown
 from impasto.imaging import Picture
 from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
 from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.streams import read_streams, refuse_streams
 from impasto.video.codecs import codec_for, output_kind
 from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, Sound, StillPictureError, as_floats
 from impasto.video.flow import FlowFinder, on_one_thread
@@ -66,7 +67,9 @@ class FilmJob(Job):
     ) -> None:
         self.options = options or FilmOptions()
         self._reader: FilmReader | None = None
-        super().__init__(engine, film, request, output)
+        if self.options.run is not None:
+            refuse_streams(film, request)
+        super().__init__(engine, film, read_streams(request), output)
         self._check_options()
         self._reader = self._open_film()
         self.facts = self._reader.facts
