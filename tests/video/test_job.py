@@ -216,7 +216,7 @@ def test_a_style_that_is_read_once_is_for_all_frames(engine: Engine, clip: Path,
         request = StylizeRequest.of(style=style)
         with pytest.raises(OptionError, match="`run` needs files"):
             paint(engine, clip, tmp_path / "out.mp4", request, run=str(tmp_path / "run"))
-        assert paint(engine, clip, tmp_path / "out.mp4", request, end=Fraction(1, 8)).painted == 3
+        assert paint(engine, clip, tmp_path / "out.mp4", request, end=Fraction(1, 8)).painted == 4
 
 
 def test_steady_takes_flicker_out_of_foreign_frames(engine: Engine, tmp_path: Path) -> None:
