@@ -419,6 +419,16 @@ def test_a_recipe_is_run_into_the_same_bytes_twice(recipe, tmp_path) -> None:
     assert 0 < metadata["errors"]["relu2_1"]["features"] < 1
 
 
+def test_features_that_float16_cannot_hold_are_told(recipe, teacher, tmp_path) -> None:
+    tensors = {key: value * (1e7 if key.endswith("weight") else 1) for key, value in teacher.state_dict().items()}
+    about = {"kind": "backbone", "name": "toy", "topology": "vgg16", "normalisation": "torchvision"}
+    save(tmp_path / "teacher.safetensors", {key: value.contiguous() for key, value in tensors.items()}, about)
+    job = read_recipe(recipe)
+    with pytest.raises(DataError, match="kept in float16, its features are no finite numbers"):
+        list(run_recipe(job, job.output))
+    assert not job.output.exists()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -432,7 +432,8 @@ def _store(
     pictures = [resize(x, fit_long_side((x.shape[2], x.shape[3]), 384)) for x in pictures]
     errors = layer_errors(teacher, student, pictures)
     if not all(math.isfinite(value) for row in errors.values() for value in row.values()):
-        raise DataError(f"{recipe.teacher}: its features are too large for the float16 that {student.name} is kept in")
+        told = "compressed, and kept in float16, its features are no finite numbers: its activations are too large"
+        raise DataError(f"{recipe.teacher}: {told}")
     metadata = {
         "kind": "backbone",
         "name": student.name,
