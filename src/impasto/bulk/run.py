@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from itertools import islice
 from typing import Any, Final, Protocol
 
@@ -358,7 +358,7 @@ def _name_within(target: Store, item: Item) -> str | None:
     return within[len(place) + 1 :] if within.startswith(f"{place}/") else None
 
 
-@cache
+@lru_cache(1024)  # of millions of folders not all are kept
 def _real(folder: str) -> str:
     return os.path.realpath(folder)
 

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from impasto.export import winograd
 from impasto.export.graph import Graph
-from impasto.export.winograd import Maps
+from impasto.export.winograd import Border, Maps, convolution, suits
 from impasto.networks.chain import Chain, ChainConv, ChainNorm
 from impasto.networks.norms import EPS, ConditionalInstanceNorm
 from impasto.networks.palette import ConditionalPalette
@@ -100,10 +99,7 @@ def _convolved_in_phases(g: Graph, x: str, waits: Stage, stage: Stage, maps: Map
     conv = stage.conv.conv2d
     bias = None if conv.bias is None else as_array(conv.bias)
     kernel, biases = in_phases(as_array(conv.weight), bias, waits.shuffle, stage.shuffle)
-    if g.winograd and winograd.suits(kernel, 1):
-        x = winograd.convolution(g, x, kernel, biases, "edge", maps, scale)
-    else:
-        x = g.convolution(g.pad(x, 1, "edge"), kernel, biases)
+    x = _bordered_convolution(g, x, kernel, biases, "edge", maps, scale)
     x = g.op("DepthToSpace", x, blocksize=waits.shuffle * stage.shuffle, mode="DCR")
     return g.op("Relu", x) if stage.relu else x
 
@@ -170,9 +166,7 @@ def _convolved(g: Graph, x: str, stage: Stage, maps: Maps, scale: Fraction) -> s
     weight, stride = as_array(conv.weight), conv.stride[0]
     bias = None if conv.bias is None else as_array(conv.bias)
     if not isinstance(stage.conv, ChainConv):
-        if g.winograd and winograd.suits(weight, stride):
-            return winograd.convolution(g, x, weight, bias, "reflect", maps, scale)
-        return g.convolution(g.pad(x, stage.conv.halo, "reflect"), weight, bias, stride=stride)
+        return _bordered_convolution(g, x, weight, bias, "reflect", maps, scale, stage.conv.halo, stride)
     if stage.conv.padding == "same":
         return g.convolution_same(x, weight, bias, stride)
     if stage.spread > 1:
@@ -181,6 +175,23 @@ def _convolved(g: Graph, x: str, stage: Stage, maps: Maps, scale: Fraction) -> s
     mode = "edge" if stage.conv.mode == "replicate" else mode
     before, after = stage.conv.padding
     return g.convolution(g.pad(x, before, mode, after), weight, bias, stride=stride)
+
+
+def _bordered_convolution(
+    g: Graph,
+    x: str,
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32] | None,
+    border: Border,
+    maps: Maps,
+    scale: Fraction,
+    halo: int = 1,
+    stride: int = 1,
+) -> str:
+    """A convolution of x with a border of `halo` pixels, in the way that the graph makes them."""
+    if g.winograd and suits(weight, stride):
+        return convolution(g, x, weight, bias, border, maps, scale)
+    return g.convolution(g.pad(x, halo, border), weight, bias, stride=stride)
 
 
 def as_array(tensor: Tensor) -> NDArray[np.float32]:

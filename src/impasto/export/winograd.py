@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from impasto.export.graph import Graph
 
-__all__ = ["Maps", "convolution", "suits"]
+__all__ = ["Border", "Maps", "convolution", "suits"]
 
 Floats = NDArray[np.float32]
 Border = Literal["reflect", "edge"]

@@ -33,7 +33,7 @@ from impasto.files import sha256
 from impasto.optimize.presets import DEFAULT_PRESET, OptimizeSettings, preset
 from impasto.stylizer.request import parse_layers
 from impasto.training.recipe import PLACES as TRAINING_PLACES
-from impasto.training.recipe import anchored, read_toml
+from impasto.training.recipe import all_anchored, anchored, read_toml
 from impasto.training.settings import FAMILIES, TrainSettings, settings_class
 
 __all__ = ["OPTIMIZE", "Cell", "Grid", "optimize_settings", "read_grid", "shown_value", "train_settings"]
@@ -160,7 +160,7 @@ def _table(path: Path, table: Mapping[str, Any], name: str, known: tuple[str, ..
         raise DataError(f"{path}: {name} is no table: write [{name}] and its keys below")
     found = {key.replace("-", "_"): value for key, value in found.items()}
     _refuse_strangers(path, found, known, f"in [{name}]")
-    return _all_anchored(found, path.parent)
+    return all_anchored(found, path.parent, PLACES)
 
 
 def _axis(path: Path, name: str, values: Any) -> tuple[Any, ...]:
@@ -177,7 +177,7 @@ def _listed(path: Path, rows: Any, known: tuple[str, ...]) -> tuple[list[dict[st
     for number, row in enumerate(rows, 1):
         values = {key.replace("-", "_"): value for key, value in row.items() if key != "name"}
         _refuse_strangers(path, values, known, f"in cell {number}")
-        varied.append(_all_anchored(values, path.parent))
+        varied.append(all_anchored(values, path.parent, PLACES))
         names.append(str(row.get("name", number)))
     return varied, names
 
@@ -202,8 +202,3 @@ def _digests(values: Mapping[str, Any]) -> dict[str, str]:
     """Of the pictures among the values, so that a picture that changed is painted again."""
     styles = values["style"] if isinstance(values["style"], list) else [values["style"]]
     return {text: sha256(Path(text)) for text in (values["photo"], *styles) if Path(text).is_file()}
-
-
-def _all_anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Paths are meant from the grid's own folder."""
-    return {key: anchored(value, folder) if key in PLACES else value for key, value in values.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from impasto.training.settings import EXCLUSIVE, TrainSettings, settings_class
 
 __all__ = [
     "PLACES",
+    "all_anchored",
     "anchored",
     "changes",
     "fill",
@@ -63,7 +64,7 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(path)
     values = {key.replace("-", "_"): value for key, value in read_toml(path, "a recipe").items()}
-    return _all_anchored(values, path.parent)
+    return all_anchored(values, path.parent)
 
 
 def fill(family: str, flags: Mapping[str, Any], recipe: Mapping[str, Any], source: object = "") -> TrainSettings:
@@ -91,7 +92,7 @@ def fill(family: str, flags: Mapping[str, Any], recipe: Mapping[str, Any], sourc
 
 def to_table(settings: TrainSettings) -> dict[str, Any]:
     """The settings as a table for TOML, with absolute paths, so that it means the same everywhere."""
-    return {"train": settings.FAMILY, **_all_anchored(settings.values(), Path.cwd())}
+    return {"train": settings.FAMILY, **all_anchored(settings.values(), Path.cwd())}
 
 
 def from_table(table: Mapping[str, Any], source: object) -> TrainSettings:
@@ -148,8 +149,9 @@ def anchored(place: Any, folder: Path) -> Any:
     return os.path.abspath(folder / Path(place).expanduser())  # noqa: PTH100  keeps links and patterns as they are
 
 
-def _all_anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    return {key: anchored(value, folder) if key in PLACES else value for key, value in values.items()}
+def all_anchored(values: Mapping[str, Any], folder: Path, places: Container[str] = PLACES) -> dict[str, Any]:
+    """The same with the values of these keys `anchored`."""
+    return {key: anchored(value, folder) if key in places else value for key, value in values.items()}
 
 
 INHERITED = (
