@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from impasto.stylizer.request import OutputOptions, StylizeRequest
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "painting.md"
 FOR = {("network", "optimize"): "both", ("network",): "networks", ("optimize",): "optimisation"}
-FIELDS = {name: (kind, field) for kind in (StylizeRequest, OutputOptions) for name, field in kind.model_fields.items()}
+FIELDS = {**StylizeRequest.options, **OutputOptions.options}
 ARGUMENTS = {"photo", "help"}
 
 
@@ -28,16 +27,16 @@ def command_options() -> dict[str, Any]:
 def options_table() -> str:
     """Every field of a request, by group."""
     on_command, groups = command_options(), {}
-    for name, (kind, field) in FIELDS.items():
-        option, facts = on_command.get(name), field.json_schema_extra
+    for name, field in FIELDS.items():
+        option = on_command.get(name)
         row = (
             shown(option) if option else f"`{name}` (Python)",
-            value_of(field.annotation, facts["metavar"]),
+            value_of(field.metavar, field.choices),
             default_of(field.default),
-            FOR[kind.obeyed_by(name)],
-            option.help if option else field.description,
+            FOR[field.obeyed_by],
+            option.help if option else field.help,
         )
-        groups.setdefault(facts["group"], []).append(line(*row))
+        groups.setdefault(field.group, []).append(line(*row))
     return "\n\n".join(
         "\n".join([f"### {group}", "", line("option", "value", "default", "for", ""), "|---|---|---|---|---|", *rows])
         for group, rows in groups.items()
@@ -47,7 +46,7 @@ def options_table() -> str:
 def files_table() -> str:
     """Every option of the command line that is no field."""
     others = [option for name, option in command_options().items() if name not in FIELDS]
-    rows = [line(shown(option), value_of(None, option.metavar), option.help) for option in others]
+    rows = [line(shown(option), value_of(option.metavar), option.help) for option in others]
     return "\n".join([line("option", "value", ""), "|---|---|---|", *rows])
 
 
@@ -55,10 +54,9 @@ def shown(option: Any) -> str:
     return ", ".join(f"`{flag}`" for flag in option.opts)
 
 
-def value_of(annotation: Any, metavar: str | None) -> str:
+def value_of(metavar: str | None, choices: tuple[str, ...] = ()) -> str:
     if metavar:
         return f"`{metavar}`".replace("|", "\\|")
-    choices = re.findall(r"'(\w[\w-]*)'", str(annotation)) if annotation is not bool else []
     return ", ".join(f"`{choice}`" for choice in choices)
 
 
@@ -89,7 +87,7 @@ def test_the_page_has_every_option_as_the_program_has_it() -> None:
 
 def test_the_call_has_an_argument_for_every_option() -> None:
     arguments = inspect.signature(stylize).parameters
-    for name in StylizeRequest.model_fields.keys() - {"settings"}:
+    for name in StylizeRequest.options.keys() - {"settings"}:
         assert name in arguments, name
         assert arguments[name].default is None, f"{name}: the default is told in the request alone"
 

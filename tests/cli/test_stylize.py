@@ -181,7 +181,7 @@ def test_the_defaults_are_those_of_python(asked: Any) -> None:
 
 
 FOR_FILES = {"output", "force", "save_every", "timeline", "loss_plot", "log", "run", "resume", "recipe", "no_recipe"}
-FOR_FILES |= set(OutputOptions.model_fields) | {"help"}
+FOR_FILES |= set(OutputOptions.options) | {"help"}
 
 
 def test_options_are_those_of_a_request_and_of_python() -> None:
@@ -190,13 +190,11 @@ def test_options_are_those_of_a_request_and_of_python() -> None:
     }
     on_the_line = {str(parameter.name) for parameter in STYLIZE.params}
     assert on_the_line - FOR_FILES - {"jobs", "dry_run"} <= in_python
-    assert set(StylizeRequest.model_fields) | set(OutputOptions.model_fields) <= on_the_line | {"settings"}
-    fields = StylizeRequest.model_fields | OutputOptions.model_fields
+    assert set(StylizeRequest.options) | set(OutputOptions.options) <= on_the_line | {"settings"}
+    fields = StylizeRequest.options | OutputOptions.options
     for parameter in STYLIZE.params:
         if parameter.name in fields:
-            assert re.sub(r"--[a-z-]+", "", parameter.help) == re.sub(
-                "`[a-z_]+`", "", fields[parameter.name].description
-            )
+            assert re.sub(r"--[a-z-]+", "", parameter.help) == re.sub("`[a-z_]+`", "", fields[parameter.name].help)
 
 
 def test_every_option_is_tried_here() -> None:

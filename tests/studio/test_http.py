@@ -408,21 +408,16 @@ def test_the_form_has_the_fields_of_the_request_and_few_of_its_own(server: str, 
     document = requests.get(f"{server}/openapi.json", timeout=60).json()
     operation = document["paths"]["/v1/stylize"]["post"]
     form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
-    both = {**StylizeRequest.model_fields, **OutputOptions.model_fields}
+    both = {**StylizeRequest.options, **OutputOptions.options}
     assert {*OWN} == {"photo", "weight", "format", "recipe"}
     assert not {*OWN} & {*both}
     assert {*form["properties"]} == {*FIELDS} == {*OWN} | {*both}
-    for name, field in both.items():
+    for name, option in both.items():
         found = form["properties"][name]
-        assert found["description"].startswith(field.description)
-        for row in field.metadata:
-            for bound, word in (
-                ("ge", "minimum"),
-                ("le", "maximum"),
-                ("gt", "exclusiveMinimum"),
-                ("lt", "exclusiveMaximum"),
-            ):
-                assert not hasattr(row, bound) or found[word] == getattr(row, bound), name
+        assert found["description"].startswith(option.help)
+        words = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
+        for bound, limit in option.limits.items():
+            assert found[words[bound]] == limit, name
     assert form["properties"]["style"]["items"]["anyOf"][0]["enum"] == [row.name for row in service.styles]
     assert form["properties"]["steps"]["maximum"] == service.limits.steps
     assert form["properties"]["format"]["enum"] == [*FORMATS]

@@ -257,7 +257,7 @@ def test_a_description_comes_back_and_has_no_names_of_the_command_line(folder: P
     text = (folder / "run" / "run.json").read_text("utf-8")
     assert "--" not in text
     names = json.loads(text)
-    assert set(names["request"]) - {"format"} <= set(StylizeRequest.model_fields)
+    assert set(names["request"]) - {"format"} <= set(StylizeRequest.options)
     assert {Path(row["path"]).name for row in names["files"]} == {
         "photo.png", "night.png", "wave.png", tiny_backbone.name
     }  # fmt: skip

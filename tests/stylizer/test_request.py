@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import json
 import math
+import pickle
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ from impasto.stylizer.route import route
 from impasto.stylizer.styles import Style
 
 # Arguments of `stylize` that no request has.
-PHOTO_AND_PLACES = {"force", "photo", "output", "run", "progress", "settings", *OutputOptions.model_fields}
+PHOTO_AND_PLACES = {"force", "photo", "output", "run", "progress", "settings", *OutputOptions.options}
 
 
 # -- one definition -------------------------------------------------------------------------------------------
@@ -32,18 +34,17 @@ PHOTO_AND_PLACES = {"force", "photo", "output", "run", "progress", "settings", *
 
 @pytest.mark.parametrize("kind", [StylizeRequest, OutputOptions])
 def test_every_option_says_what_it_is_for(kind: type[StylizeRequest | OutputOptions]) -> None:
-    for name, field in kind.model_fields.items():
-        assert isinstance(field.json_schema_extra, dict), name
-        assert len(field.description or "") > 15, name
-        assert field.json_schema_extra["group"]
+    for name, option in kind.options.items():
+        assert len(option.help) > 15, name
+        assert option.group
         assert set(kind.obeyed_by(name)) <= {"network", "optimize"}
 
 
 def test_python_has_every_option_by_the_same_name() -> None:
     parameters = inspect.signature(impasto.stylize).parameters
-    assert set(parameters) - PHOTO_AND_PLACES == set(StylizeRequest.model_fields) - {"settings"}
+    assert set(parameters) - PHOTO_AND_PLACES == set(StylizeRequest.options) - {"settings"}
     assert [name for name in parameters if name not in PHOTO_AND_PLACES] == [
-        name for name in StylizeRequest.model_fields if name != "settings"
+        name for name in StylizeRequest.options if name != "settings"
     ]
     for name in set(parameters) - PHOTO_AND_PLACES:
         assert parameters[name].default is None, name
@@ -52,14 +53,14 @@ def test_python_has_every_option_by_the_same_name() -> None:
 def test_the_command_line_has_every_option_with_dashes() -> None:
     command = typer.main.get_command(app).commands["stylize"]  # type: ignore[attr-defined]
     there = {flag for parameter in command.params for flag in parameter.opts}
-    fields = [*StylizeRequest.model_fields, *OutputOptions.model_fields]
+    fields = [*StylizeRequest.options, *OutputOptions.options]
     assert {"--" + name.replace("_", "-") for name in fields if name != "settings"} <= there
 
 
 def test_settings_of_an_optimisation_are_options_or_finer_ones() -> None:
     fields = set(OptimizeSettings.__dataclass_fields__)
     renamed = {"total_steps", "start"}
-    assert finer_settings() == fields - set(StylizeRequest.model_fields) - renamed
+    assert finer_settings() == fields - set(StylizeRequest.options) - renamed
     for name in finer_settings():
         assert StylizeRequest.of(style="a.jpg", **{name: 1}).settings == {name: 1}
 
@@ -79,11 +80,9 @@ NUMBERS = st.floats(0.01, 0.99)
 
 def values_of(name: str) -> st.SearchStrategy[Any]:
     """Whatever an option may be that JSON can hold."""
-    annotation = StylizeRequest.model_fields[name].annotation
-    parts = [part for part in (annotation, *get_args(annotation)) if part is not type(None)]
-    literal = next((part for part in parts if get_origin(part) is Literal), None)
-    if literal is not None:
-        return st.sampled_from(get_args(literal))
+    option = StylizeRequest.options[name]
+    if option.choices:
+        return st.sampled_from(option.choices)
     special = {
         "style": st.lists(st.builds(Style, NAMES, st.floats(0.01, 9)), min_size=1, max_size=3),
         "mask": st.lists(NAMES, min_size=1, max_size=3),
@@ -98,12 +97,12 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
     if name in special:
         return special[name]
     for kind, values in ((bool, st.booleans()), (int, st.integers(1, 999)), (float, NUMBERS), (str, NAMES)):
-        if kind in parts:
+        if kind in option.kinds:
             return values
     raise AssertionError(name)
 
 
-REQUESTS = st.fixed_dictionaries({}, optional={name: values_of(name) for name in StylizeRequest.model_fields})
+REQUESTS = st.fixed_dictionaries({}, optional={name: values_of(name) for name in StylizeRequest.options})
 
 
 @given(REQUESTS)
@@ -123,6 +122,56 @@ def test_json_of_another_version_or_of_pictures_in_memory() -> None:
     for options in ({"style": picture}, {"mask": picture}, {"init": picture}):
         with pytest.raises(OptionError, match=r"a picture in memory .* give the path of a file"):
             StylizeRequest.of(**options).to_json()
+
+
+def test_json_stays_as_it_was_first_written() -> None:
+    """Runs, films and archives that were begun with earlier versions go on."""
+    request = StylizeRequest.of(
+        strength="0.5", size=512.0, style=["night.png:2", Style(Path("wave.png"))], mask=Path("m.png"), init="noise",
+        keep_colors="histogram", content_layers="relu1_1:2,relu2_1", betas=[0.5, 0.9], max_megapixels=math.inf,
+        lr=1e-05,
+    )  # fmt: skip
+    assert json.dumps(request.to_json()) == (
+        '{"format": 1, "style": [{"style": "night.png", "weight": 2.0}, {"style": "wave.png", "weight": 1.0}], '
+        '"size": 512, "strength": 0.5, "mask": ["m.png"], "init": "noise", "keep_colors": true, '
+        '"colors_by": "histogram", "max_megapixels": Infinity, "content_layers": {"relu1_1": 2.0, "relu2_1": 1.0}, '
+        '"lr": 1e-05, "settings": {"betas": [0.5, 0.9]}}'
+    )
+    assert OutputOptions.of(png_compression="9").plain() == {
+        "jpeg_quality": 92,
+        "png_compression": 9,
+        "keep_metadata": False,
+    }
+
+
+def test_a_request_is_a_value() -> None:
+    """It never changes, is the same as one that says the same, and can be sent to other processes."""
+    request = StylizeRequest(style="a.jpg", size="512", settings={"factor": 2.0})
+    assert request == StylizeRequest.of(style=["a.jpg"], size=512, factor=2.0) != StylizeRequest.of(style="a.jpg")
+    for again in (pickle.loads(pickle.dumps(request)), copy.copy(request), copy.deepcopy(request)):
+        assert again == request
+        assert again.given == request.given == ("style", "size", "settings")
+    assert repr(request) == (
+        "StylizeRequest(style=(Style(image='a.jpg', weight=1.0),), size=512, settings={'factor': 2.0})"
+    )
+    assert len({OutputOptions(jpeg_quality=80), OutputOptions.of(jpeg_quality="80"), OutputOptions()}) == 2
+    assert OutputOptions() != request
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        request.size = 3  # type: ignore[misc]
+    with pytest.raises(AttributeError, match="cannot be changed"):
+        del request.size
+    assert StylizeRequest().settings is not StylizeRequest().settings
+
+
+def test_a_request_made_directly_is_checked_as_well() -> None:
+    assert StylizeRequest(size=None).given == ("size",)
+    for options, told in (
+        ({"strength": 3}, "`strength` is 3, need a number from 0 to 1"),
+        ({"strength": None}, "`strength` is None, need a number from 0 to 1"),
+        ({"stile": 3}, r"`stile` is no option \(did you mean 'tile'\?\)"),
+    ):
+        with pytest.raises(OptionError, match=told):
+            StylizeRequest(**options)
 
 
 def test_a_request_means_the_same_anywhere(folder: Path) -> None:
@@ -173,9 +222,8 @@ def test_what_makes_no_sense_is_one_sentence(options: dict[str, Any], told: str)
 @pytest.mark.parametrize("kind", [StylizeRequest, OutputOptions])
 def test_true_is_no_number(kind: type[StylizeRequest | OutputOptions]) -> None:
     names = []
-    for name, field in kind.model_fields.items():
-        kinds = {field.annotation, *get_args(field.annotation)}
-        if kinds & {int, float}:
+    for name, option in kind.options.items():
+        if {*option.kinds} & {int, float}:
             names.append(name)
             with pytest.raises(OptionError, match=f"^`{name}` is True, need a"):
                 kind.of(**{name: True})
@@ -191,7 +239,7 @@ def test_an_error_carries_the_name_of_its_option() -> None:
         Output("a.jpg", OutputOptions.of(jpeg_quality=200))
 
 
-@pytest.mark.parametrize("name", [name for name in StylizeRequest.model_fields if name not in ("style", "mask")])
+@pytest.mark.parametrize("name", [name for name in StylizeRequest.options if name not in ("style", "mask")])
 def test_an_option_that_would_be_ignored_is_refused(name: str) -> None:
     """Named with what to do; for networks and for optimisations."""
     value = {
@@ -201,10 +249,8 @@ def test_an_option_that_would_be_ignored_is_refused(name: str) -> None:
     }.get(name)  # fmt: skip
     obeyed = StylizeRequest.obeyed_by(name)
     if value is None:
-        annotation = StylizeRequest.model_fields[name].annotation
-        parts = [annotation, *get_args(annotation)]
-        literal = next((part for part in parts if get_origin(part) is Literal), None)
-        value = get_args(literal)[0] if literal is not None else "a" if str in parts else 0.5 if float in parts else 1
+        option = StylizeRequest.options[name]
+        value = option.choices[0] if option.choices else {str: "a", float: 0.5}.get(option.kinds[0], 1)
     if "network" not in obeyed:
         said = "factor" if name == "settings" else name
         with pytest.raises(OptionError, match=f"leave out `{said}`"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +23,7 @@ from impasto.stylizer.recipe import read_recipe
 from impasto.stylizer.request import StylizeRequest
 from impasto.video.film import FilmFacts, Frame
 from impasto.video.film_recipe import read_film_recipe
-from impasto.video.job import FilmJob
+from impasto.video.job import FilmJob, _written
 from impasto.video.options import Changes, FilmOptions, split_numbers, split_times
 from impasto.video.painters import RequestPainter
 from impasto.video.reading import open_film
@@ -407,3 +408,19 @@ def test_command_line(clip: Path, tmp_path: Path) -> None:
     assert "--fps is for numbered pictures" in run(*words, "--fps", "10").output
     done = run("steady", str(clip), "--like", str(clip), "-o", str(tmp_path / "s.mp4"))
     assert done.exit_code == 0, done.output
+
+
+def test_a_request_is_written_as_runs_that_were_begun_earlier_have_it() -> None:
+    """By pydantic, with which it was compared; a run of other options is not gone on with."""
+    request = StylizeRequest.of(
+        style=["é.png:2"], strength="0.5", lr=1.5e-05, tv_weight=1e-7, style_weight=1e22, max_megapixels=math.inf
+    )
+    assert _written(request.plain()) == (
+        '{"style":[{"style":"é.png","weight":2.0}],"model":null,"size":null,"upscale":false,"strength":0.5,"mask":[],'
+        '"init":null,"keep_colors":false,"colors_by":null,"max_megapixels":null,"preset":null,"quality":null,'
+        '"content_weight":null,"style_weight":1e+22,"tv_weight":1e-7,"style_scale":null,"ground":null,'
+        '"style_loss":null,"content_layers":null,"style_layers":null,"backbone":null,"backbone_input":null,'
+        '"pool":null,"method":null,"alpha":null,"steps":null,"start_size":null,"optimizer":null,"lr":0.000015,'
+        '"parameterisation":null,"averaging":null,"seed":null,"settings":{},"engine":"auto","device":"auto",'
+        '"precision":"auto","max_memory":null,"tile":null,"statistics":null}'
+    )

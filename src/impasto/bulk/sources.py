@@ -277,7 +277,7 @@ def _wrong_column(names: tuple[str, ...]) -> str | None:
     """What is wrong with a manifest's columns, if anything."""
     if "path" not in names:
         return f"has no `path`, but {', '.join(map(repr, names)) or 'nothing'}"
-    known = [*OWN_COLUMNS, *(name for name in StylizeRequest.model_fields if name not in NOT_PER_ROW)]
+    known = [*OWN_COLUMNS, *(name for name in StylizeRequest.options if name not in NOT_PER_ROW)]
     for name in names:
         if name not in known:
             return f"`{name}` is no option of a picture{nearest(name, known)}; leave the column out"

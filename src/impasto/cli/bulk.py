@@ -125,9 +125,9 @@ def _task(given: dict[str, Any]) -> Task:
     from impasto.bulk.work import Task, run_name
     from impasto.core.memory import parse_memory
 
-    asked = {name: value for name, value in given.items() if name in StylizeRequest.model_fields}
+    asked = {name: value for name, value in given.items() if name in StylizeRequest.options}
     memory = parse_memory(asked.pop("max_memory", None))
-    output = {name: value for name, value in given.items() if name in OutputOptions.model_fields}
+    output = {name: value for name, value in given.items() if name in OutputOptions.options}
     OutputOptions.of(**output)
     more: dict[str, Any] = {"format": given.get("format"), "recipe": not given.get("no_recipe", False)}
     if "shard_size" in given:

@@ -6,11 +6,12 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_origin, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
+    from impasto.stylizer.options import Option
     from impasto.stylizer.request import OutputOptions, StylizeRequest
 
 __all__ = ["Written", "command_of", "described_parameters", "given_on", "option_parameters", "takes"]
@@ -57,23 +58,23 @@ def _as_typed(parameter: Any) -> str:
 
 def option_parameters(*kinds: type[StylizeRequest | OutputOptions]) -> Parameters:
     """The options of a request's fields; `given_on` tells what is said from a default."""
-    dashed = Written.of_fields(name for kind in kinds for name in kind.model_fields)
+    dashed = Written.of_fields(name for kind in kinds for name in kind.options)
     found = {}
     for kind in kinds:
-        for name, field in kind.model_fields.items():
+        for name, option in kind.options.items():
             if name in NOT_HERE:
                 continue
-            facts: Mapping[str, Any] = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-            parsed, plain = _type_of(name, field.annotation), isinstance(field.default, bool | int | float | str)
+            plain = isinstance(option.default, bool | int | float | str)
             shown = typer.Option(
                 *flags(name),
-                help=dashed(field.description or ""),
-                metavar=facts["metavar"] or None,
-                rich_help_panel=facts["group"],
-                show_default=plain and field.default is not False,
-                **_limits(field.metadata),
+                help=dashed(option.help),
+                metavar=option.metavar or None,
+                rich_help_panel=option.group,
+                show_default=plain and option.default is not False,
+                min=option.limits.get("ge"),  # what a value must be above or below is told when it is given
+                max=option.limits.get("le"),
             )
-            found[name] = (Annotated[parsed, shown], field.default if plain else None)
+            found[name] = (Annotated[_type_of(name, option), shown], option.default if plain else None)
     return found
 
 
@@ -162,18 +163,11 @@ def _default(field: Field[Any]) -> Any:
     return inspect.Parameter.empty if field.default is MISSING else field.default
 
 
-def _limits(metadata: Iterable[Any]) -> dict[str, Any]:
-    """A field's bounds, for help; those that a value must be above or below are told when it is given."""
-    bounds = {"min": "ge", "max": "le"}
-    return {key: getattr(row, name) for row in metadata for key, name in bounds.items() if hasattr(row, name)}
-
-
-def _type_of(name: str, annotation: Any) -> Any:
+def _type_of(name: str, option: Option) -> Any:
     """What typer is to parse; what a request takes as text, or is checked there, is text."""
     if name in AS_LIST:
         return list[str] | None
-    kinds = [kind for kind in get_args(annotation) or (annotation,) if kind is not type(None)]
-    if annotation is bool or get_origin(annotation) is Literal:
-        return annotation
-    simple = [kind for kind in kinds if kind in (bool, int, float) or get_origin(kind) is Literal]
-    return (simple[0] if len(kinds) == 1 and simple else str) | None
+    kind = option.kinds[0]
+    if kind is bool or (option.choices and not option.may_be_none):
+        return kind
+    return (kind if len(option.kinds) == 1 and (option.choices or kind in (int, float)) else str) | None

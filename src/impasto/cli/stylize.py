@@ -122,7 +122,7 @@ def _painter(given: dict[str, Any]) -> Painter:
     from impasto.stylizer.recipe import read_recipe
 
     def among(kind: type[StylizeRequest | OutputOptions]) -> dict[str, Any]:
-        return {name: value for name, value in given.items() if name in kind.model_fields}
+        return {name: value for name, value in given.items() if name in kind.options}
 
     recipe, asked = None, among(StylizeRequest)
     if "recipe" not in given:

@@ -99,7 +99,7 @@ def video(ctx: typer.Context, **_options: Any) -> None:
     given = given_on(ctx)
     if not {"style", "model"} & given.keys():
         raise OptionError("a style is needed: impasto video CLIP --style NAME|PICTURE -o FILE", "style")
-    asked = {name: value for name, value in given.items() if name in StylizeRequest.model_fields}
+    asked = {name: value for name, value in given.items() if name in StylizeRequest.options}
     changes: dict[str, Any] = {}
     if asked.get("style"):
         asked["style"], changes["style"] = split_times(asked["style"])
@@ -195,7 +195,7 @@ def _paint_cut(
         long = request.size or max(whole.facts.size)
         end = options.begin + Fraction(seconds).limit_denominator(1000)
         end = end if options.end is None else min(end, options.end)
-        half = request.model_copy(update={"size": max(32, long // 4 * 2)})
+        half = request.with_changes(size=max(32, long // 4 * 2))
         with FilmJob(engine, clip, half, output, replace(options, end=end)) as cut:
             started = time.perf_counter() - began
             of_cut = _carry_out(cut)

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, get_args
 
-from pydantic import TypeAdapter
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
@@ -22,8 +21,10 @@ from impasto.imaging.formats import FORMATS
 from impasto.networks.shipped import shipped_models
 from impasto.studio.limits import Limits
 from impasto.studio.problems import ProblemError
+from impasto.stylizer.options import Option
 from impasto.stylizer.request import OutputOptions, StylizeRequest
 from impasto.stylizer.styles import Style, parse_style
+from impasto.stylizer.values import UnfitError, meant
 from impasto.types import Init
 
 __all__ = ["FIELDS", "OWN", "Form", "read_form", "schema", "understood"]
@@ -59,7 +60,7 @@ OWN: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
 )
 """Fields that only the form has."""
 
-FIELDS: Final = (*OWN, *StylizeRequest.model_fields, *OutputOptions.model_fields)
+FIELDS: Final = (*OWN, *StylizeRequest.options, *OutputOptions.options)
 """All names that the form may have."""
 
 
@@ -167,7 +168,7 @@ def understood(form: FormData, folder: Path) -> Form:
         if name in values:
             values[name] = _json(name, values[name])
     own = {name: values.pop(name) for name in OWN if name in values}
-    options = {name: values.pop(name) for name in OutputOptions.model_fields if name in values}
+    options = {name: values.pop(name) for name in OutputOptions.options if name in values}
     return Form(
         photos[0],
         StylizeRequest.of(**values),
@@ -227,8 +228,8 @@ def _json(name: str, text: str) -> Any:
 
 def _bool(name: str, text: str) -> bool:
     try:
-        return TypeAdapter(bool).validate_python(text)
-    except ValueError:
+        return bool(meant(text, (bool,)))
+    except UnfitError:
         raise OptionError(f"`{name}` is {text!r}, need true or false", name) from None
 
 
@@ -238,21 +239,24 @@ def _bool(name: str, text: str) -> bool:
 def schema(limits: Limits, styles: list[str]) -> dict[str, Any]:
     """JSON Schema of the form: every field with its description, range and default, and the limits of this server."""
     properties: dict[str, Any] = {}
-    for kind in (StylizeRequest, OutputOptions):
-        for name, field in kind.model_fields.items():
-            found = _field_schema(name, kind, styles)
-            facts = field.json_schema_extra
-            obeyed = " and ".join(facts["obeyed_by"]) if isinstance(facts, dict) else ""  # type: ignore[arg-type]
-            found["description"] = f"{field.description} Obeyed by: {obeyed}."
-            if isinstance(field.default, bool | int | float | str):
-                found["default"] = str(field.default).lower() if name == "keep_colors" else field.default
-            properties[name] = found
+    for name, option in {**StylizeRequest.options, **OutputOptions.options}.items():
+        found = _field_schema(name, option, styles)
+        found["description"] = f"{option.help} Obeyed by: {' and '.join(option.obeyed_by)}."
+        if isinstance(option.default, bool | int | float | str):
+            found["default"] = str(option.default).lower() if name == "keep_colors" else option.default
+        properties[name] = found
     properties["max_megapixels"] |= {"maximum": limits.megapixels, "default": limits.megapixels}
     properties["steps"]["maximum"] = limits.steps
     return {"type": "object", "required": ["photo"], "properties": {**OWN, **properties}, "additionalProperties": False}
 
 
-def _field_schema(name: str, kind: type[StylizeRequest | OutputOptions], styles: list[str]) -> dict[str, Any]:
+_TYPES: Final = MappingProxyType({bool: "boolean", int: "integer", float: "number", str: "string"})
+_LIMITS: Final = MappingProxyType(
+    {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+)
+
+
+def _field_schema(name: str, option: Option, styles: list[str]) -> dict[str, Any]:
     """The type of a field as a form can carry it."""
     file = {"type": "string", "format": "binary"}
     special: dict[str, Any] = {
@@ -273,7 +277,8 @@ def _field_schema(name: str, kind: type[StylizeRequest | OutputOptions], styles:
     if name in special:
         found: dict[str, Any] = special[name]
         return found
-    field = kind.model_fields[name]
-    found = TypeAdapter(field.rebuild_annotation()).json_schema()
-    kinds = [one for one in found.pop("anyOf", ()) if one != {"type": "null"}]
-    return found | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds} if kinds else {})
+    if option.choices:
+        return {"type": "string", "enum": [*option.choices]}
+    limits = {_LIMITS[word]: limit for word, limit in option.limits.items()}
+    kinds = [{"type": _TYPES[kind], **limits} for kind in option.kinds]
+    return kinds[0] if len(kinds) == 1 else {"anyOf": kinds}

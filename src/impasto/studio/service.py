@@ -421,7 +421,7 @@ class Service:
             "do": "paint",
             "photo": os.fspath(_in_file(photo, folder, "photo")),
             "request": request.to_json(),
-            "options": options.model_dump(include=set(options.given)),
+            "options": options.plain(options.given),
             "output": os.fspath(folder / f"painting.{format}"),
             "preview": os.fspath(folder / "preview.jpg"),
             "recipe": recipe,

@@ -98,10 +98,10 @@ def stylize(
         ImpastoError: one of its children for everything a user can mend.
     """
     options = locals()
-    named = [name for name in StylizeRequest.model_fields if name != "settings"]
+    named = [name for name in StylizeRequest.options if name != "settings"]
     check_progress(progress)
     request = StylizeRequest.of(**settings, **{name: options[name] for name in named})
-    written = OutputOptions.of(**{name: options[name] for name in OutputOptions.model_fields})
+    written = OutputOptions.of(**{name: options[name] for name in OutputOptions.options})
     shared = default_engine()
     if run is None:
         if output is None and written.given:

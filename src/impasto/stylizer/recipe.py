@@ -161,10 +161,10 @@ class Recipe:
 
     def _changed_options(self, now: Recipe) -> Iterator[str]:
         """A sentence for each option that has another value; pictures are told apart by their hash, not their name."""
-        for name, field in StylizeRequest.model_fields.items():
+        for name, option in StylizeRequest.options.items():
             if name in NOT_OURS or name in ("model", "backbone"):
                 continue
-            before, found = (recipe._asked_for.get(name, _plain_value(field.get_default())) for recipe in (self, now))
+            before, found = (recipe._asked_for.get(name, _plain_value(option.default)) for recipe in (self, now))
             if name in ("style", "mask", "init"):
                 if self._identified(name, before) != now._identified(name, found):
                     yield f"`{name}` is another"
@@ -266,7 +266,7 @@ def recipe_of(job: Job) -> Recipe:
     if job.computes_in is not None:
         request["engine"] = job.computes_in
         request.setdefault("style_scale", AUTO)
-    order = {name: number for number, name in enumerate(StylizeRequest.model_fields)}
+    order = {name: number for number, name in enumerate(StylizeRequest.options)}
     request = dict(sorted(request.items(), key=lambda row: order[row[0]]))  # whether it was said or went without saying
     used["photo"] = job.photo_hash
     used |= job.networks()
@@ -280,7 +280,7 @@ def _optimises(changes: Mapping[str, Any]) -> bool:
     """Whether options mean that what a network painted is to be optimised."""
     if changes.get("quality") in ("good", "best") or changes.get("method") == "optimize":
         return True
-    known = [name for name in changes if name in StylizeRequest.model_fields]
+    known = [name for name in changes if name in StylizeRequest.options]
     return any(StylizeRequest.obeyed_by(name) == ("optimize",) for name in known)
 
 

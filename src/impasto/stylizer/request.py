@@ -12,21 +12,10 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, Self, get_args
+from typing import Any, Final, Literal, Self, get_args
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    InstanceOf,
-    PlainSerializer,
-    ValidationError,
-    model_validator,
-)
-
-from impasto.errors import OptionError, nearest
-from impasto.stylizer.sentences import refusal, sentence_of, takes_numbers
+from impasto.errors import OptionError
+from impasto.stylizer.options import BOTH, NETWORK, OPTIMIZE, Options, option
 from impasto.stylizer.styles import Style, as_styles, check_picture
 from impasto.types import MAX_MEGAPIXELS, BackboneInput, Init, PrecisionName, Statistics
 
@@ -38,10 +27,6 @@ FORMAT: Final = 1
 Quality = Literal["draft", "good", "best"]
 EngineName = Literal["auto", "light", "torch"]
 Method = Literal["network", "optimize"]
-Obeyed = Literal["network", "optimize"]
-BOTH: Final = ("network", "optimize")
-NETWORK: Final = ("network",)
-OPTIMIZE: Final = ("optimize",)
 
 
 def parse_layers(layers: Any) -> Mapping[str, float] | None:
@@ -121,78 +106,16 @@ def _settings(value: Any) -> Any:
     return {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
 
 
-_Styles = Annotated[tuple[InstanceOf[Style], ...], BeforeValidator(_style), PlainSerializer(_plain_style)]
-_Masks = Annotated[tuple[Any, ...], BeforeValidator(_masks), PlainSerializer(_plain_masks)]
-_Layers = Annotated[Mapping[str, float] | None, BeforeValidator(parse_layers)]
-_Settings = Annotated[Mapping[str, Any], BeforeValidator(_settings)]
-_Picture = Annotated[
-    Any, BeforeValidator(_beginning), PlainSerializer(lambda value: None if value is None else _plain(value))
-]
-
-
-def option(default: Any, group: str, obeyed_by: tuple[Obeyed, ...], help: str, metavar: str = "", **limits: Any) -> Any:  # noqa: A002
-    """A field of a request; `metavar` stands for its value on the command line."""
-    facts: dict[str, Any] = {"group": group, "obeyed_by": list(obeyed_by), "metavar": metavar}
-    return Field(default, description=help, json_schema_extra=facts, **limits)
-
-
-class _Options(BaseModel):
-    """Options that are checked once, when they are given; what is wrong with them is told in one sentence."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
-
-    @classmethod
-    def of(cls, **values: Any) -> Self:
-        """The options with these values, where None means not given.
-
-        Raises:
-            OptionError: an unknown option, or a value that makes no sense.
-        """
-        given = {name: value for name, value in values.items() if value is not None}
-        for name in given:
-            if name not in cls.model_fields:
-                raise OptionError(f"`{name}` is no option{nearest(name, cls._known_names())}", name)
-        try:
-            return cls(**given)
-        except ValidationError as error:
-            raise sentence_of(error, cls.model_fields) from error
-
-    @model_validator(mode="before")
-    @classmethod
-    def _truth_is_no_number(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Refuse True where there is to be a number: pydantic takes it for 1."""
-        for name, value in values.items():
-            if isinstance(value, bool) and name in cls.model_fields and takes_numbers(cls.model_fields[name]):
-                raise refusal(name, value, cls.model_fields[name])
-        return values
-
-    @classmethod
-    def _known_names(cls) -> Iterable[str]:
-        """What `of` takes."""
-        return cls.model_fields
-
-    @property
-    def given(self) -> tuple[str, ...]:
-        """The names of the options that were given, in the order in which they are defined."""
-        return tuple(name for name in type(self).model_fields if name in self.model_fields_set)
-
-    @classmethod
-    def obeyed_by(cls, name: str) -> tuple[Obeyed, ...]:
-        """Which methods obey an option."""
-        extra = cls.model_fields[name].json_schema_extra
-        return tuple(extra["obeyed_by"]) if isinstance(extra, dict) else BOTH  # type: ignore[arg-type]
-
-
-class StylizeRequest(_Options):
+class StylizeRequest(Options):
     """How a photo, any photo, is to be painted: in which styles, how strong, how large, by which method.
 
     What is None or not given is decided by the method or the preset.
     """
 
     # Pictures
-    style: _Styles = option(
+    style: tuple[Style, ...] = option(
         (), "Pictures", BOTH, "A style of the gallery (see `impasto styles`) or a picture; several are mixed.",
-        "NAME|PICTURE[:WEIGHT]",
+        "NAME|PICTURE[:WEIGHT]", read=_style, plain=_plain_style,
     )  # fmt: skip
     model: str | os.PathLike[str] | None = option(
         None, "Pictures", NETWORK,
@@ -207,14 +130,15 @@ class StylizeRequest(_Options):
         False, "Pictures", BOTH, "Enlarge a photo that is smaller than that; else it keeps its size."
     )
     strength: float = option(1.0, "Pictures", BOTH, "From 0, the photo, to 1, the full style.", "X", ge=0, le=1)
-    mask: _Masks = option(
+    mask: tuple[Any, ...] = option(
         (), "Pictures", BOTH,
         "White: style, black: photo. One mask, or one for each of several styles of a network.", "PICTURE",
+        read=_masks, plain=_plain_masks,
     )  # fmt: skip
-    init: _Picture = option(
+    init: Any = option(
         None, "Pictures", OPTIMIZE,
         "What to begin with: content (the photo), noise, faint-noise, coursera, draft (what quality draft paints), "
-        "or a picture.", "KIND|PICTURE",
+        "or a picture.", "KIND|PICTURE", read=_beginning, plain=_plain,
     )  # fmt: skip
     keep_colors: bool = option(False, "Pictures", BOTH, "Keep the photo's colours.")
     colors_by: Literal["luminance", "histogram"] | None = option(
@@ -224,7 +148,7 @@ class StylizeRequest(_Options):
         "colours move with the strokes; the painting is never more colourful than the photo.",
     )  # fmt: skip
     max_megapixels: float = option(
-        MAX_MEGAPIXELS, "Pictures", BOTH, "Refuse to read larger pictures than this.", "N", ge=0, allow_inf_nan=True
+        MAX_MEGAPIXELS, "Pictures", BOTH, "Refuse to read larger pictures than this.", "N", ge=0, finite=False
     )
     # What counts
     preset: str | None = option(
@@ -260,11 +184,21 @@ class StylizeRequest(_Options):
     style_loss: Literal["gram", "wasserstein"] | None = option(
         None, "What counts", OPTIMIZE, "Compare Gram matrices, or means and covariances (W2)."
     )
-    content_layers: _Layers = option(
-        None, "What counts", OPTIMIZE, "Layers that see content, with weights: relu4_2.", "NAME[:W],..."
+    content_layers: Mapping[str, float] | None = option(
+        None,
+        "What counts",
+        OPTIMIZE,
+        "Layers that see content, with weights: relu4_2.",
+        "NAME[:W],...",
+        read=parse_layers,
     )
-    style_layers: _Layers = option(
-        None, "What counts", OPTIMIZE, "Layers that see style, with weights: relu1_1:0.5,relu3_1.", "NAME[:W],..."
+    style_layers: Mapping[str, float] | None = option(
+        None,
+        "What counts",
+        OPTIMIZE,
+        "Layers that see style, with weights: relu1_1:0.5,relu3_1.",
+        "NAME[:W],...",
+        read=parse_layers,
     )
     backbone: str | os.PathLike[str] | None = option(
         None, "What counts", OPTIMIZE, "Network that sees: `impasto weights list` names them.", "NAME|PATH"
@@ -299,10 +233,10 @@ class StylizeRequest(_Options):
     seed: int | None = option(
         None, "How it moves", OPTIMIZE, "Same seed, same machine: same picture.", "N", ge=0, lt=2**63
     )
-    settings: _Settings = option(
+    settings: Mapping[str, Any] = option(
         {}, "How it moves", OPTIMIZE,
         "Finer settings of an optimisation, by the names of `OptimizeSettings`: factor, betas ... (not on the command "
-        "line).",
+        "line).", read=_settings,
     )  # fmt: skip
     engine: EngineName = option(
         "auto", "How it moves", NETWORK,
@@ -323,11 +257,9 @@ class StylizeRequest(_Options):
         "sampled: nearly what a network paints, and sooner, for very large photos.",
     )  # fmt: skip
 
-    @model_validator(mode="before")
     @classmethod
-    def _how_colours_are_kept(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _put_right(cls, values: dict[str, Any]) -> dict[str, Any]:
         """``keep_colors="histogram"`` keeps them, `colors_by` that; ``"luminance"`` is what keeping them means."""
-        values = dict(values)
         way = values.get("keep_colors")
         if way in ("no", "luminance", "histogram"):
             values["keep_colors"] = way != "no"
@@ -344,11 +276,11 @@ class StylizeRequest(_Options):
         Raises:
             OptionError: an unknown option, named with the nearest one, or a value that makes no sense.
         """
-        if unknown := [name for name in values if name not in cls.model_fields]:
+        if unknown := [name for name in values if name not in cls.options]:
             finer = finer_settings()
             for name in RENAMED.keys() & unknown:
                 raise OptionError(f"`{name}` is called `{RENAMED[name]}` here", name)
-            for name in OutputOptions.model_fields.keys() & unknown:
+            for name in OutputOptions.options.keys() & unknown:
                 raise OptionError(
                     f"`{name}` says how a file is written: give it to impasto.stylize, or to OutputOptions", name
                 )
@@ -359,7 +291,7 @@ class StylizeRequest(_Options):
 
     @classmethod
     def _known_names(cls) -> Iterable[str]:
-        return (*cls.model_fields, *finer_settings())
+        return (*cls.options, *finer_settings())
 
     def with_changes(self, **changes: Any) -> StylizeRequest:
         """A copy with these options changed; None leaves one as it is. Errors as of `of`."""
@@ -368,10 +300,7 @@ class StylizeRequest(_Options):
 
     def to_json(self) -> dict[str, Any]:
         """What was given, for JSON, with the version of the format. OptionError for pictures that are in memory."""
-        for picture in (*(row.image for row in self.style), *self.mask, *([] if self.init is None else [self.init])):
-            _plain(picture)  # pydantic would hide the error
-        plain = self.model_dump(mode="json", include=set(self.given), warnings=False)
-        return {"format": FORMAT, **plain}
+        return {"format": FORMAT, **self.plain(self.given)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> StylizeRequest:
@@ -413,11 +342,11 @@ def finer_settings() -> frozenset[str]:
     """Fields of `OptimizeSettings` that are no options of their own."""
     from impasto.optimize.presets import OptimizeSettings  # here, because torch takes a second
 
-    own = {*StylizeRequest.model_fields, *RENAMED}
+    own = {*StylizeRequest.options, *RENAMED}
     return frozenset(field.name for field in dataclasses.fields(OptimizeSettings)) - own
 
 
-class OutputOptions(_Options):
+class OutputOptions(Options):
     """How a painting is written."""
 
     jpeg_quality: int = option(92, "Files and runs", BOTH, "Of JPEG, WebP and AVIF, 1 to 100.", "N", ge=1, le=100)

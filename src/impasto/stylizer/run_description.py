@@ -58,7 +58,7 @@ class RunDescription:
             "beginning": None if self.beginning is None else str(Path(self.beginning).resolve()),
             "output": {
                 "path": str(Path(self.output.path).absolute()),
-                "options": self.output.options.model_dump(mode="json"),
+                "options": self.output.options.plain(),
                 "force": self.output.force,
                 "recipe": self.output.recipe,
             },

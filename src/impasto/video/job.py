@@ -11,7 +11,9 @@ from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from impasto.core.memory import held_memory, release_blocks, shown_bytes, shown_seconds
 from impasto.errors import ImageError, OptionError
@@ -276,7 +278,7 @@ class FilmJob(Job):
         """What is painted and how, so that a run can tell whether it is the same."""
         own = {**vars(self.options), "run": None, "resume": None}
         newer = {name for name in ("ground",) if getattr(self.request, name) is None}  # runs of before know none
-        request = self.request.model_dump_json(exclude=newer)
+        request = _written({name: value for name, value in self.request.plain().items() if name not in newer})
         return f"{self.photo_hash} {request} {own} {Path(self._target).suffix}"
 
     def _recipe_text(self) -> str | None:
@@ -327,3 +329,17 @@ class FilmJob(Job):
     def _films(self) -> tuple[str, ...]:
         """Whose frames are read."""
         return (self.photo_path,)
+
+
+def _written(value: Any) -> str:
+    """JSON as runs have it since the first ones: of pydantic, which writes small numbers in ways of its own."""
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{_written(name)}:{_written(one)}' for name, one in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, float) and math.isinf(value):
+        return "null"
+    text = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float) and "e-" in text:
+        return np.format_float_positional(value) if text.endswith("e-05") else text.replace("e-0", "e-")
+    return text

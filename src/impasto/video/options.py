@@ -47,18 +47,18 @@ class Changes:
 
     def request(self, request: StylizeRequest, time: Fraction) -> StylizeRequest:
         """The request as it is at a time."""
-        update: dict[str, Any] = {}
+        changes: dict[str, Any] = {}
         if self.style:
             before, after, share = _between(self.style, time)
             mixed = (Style(before.image, 1 - share), Style(after.image, share)) if share else (before,)
-            update["style"] = mixed
+            changes["style"] = mixed
         if self.strength:
             before_strength, after_strength, share = _between(self.strength, time)
-            update["strength"] = before_strength + share * (after_strength - before_strength)
+            changes["strength"] = before_strength + share * (after_strength - before_strength)
         if self.style_scale:
             before_scale, after_scale, share = _between(self.style_scale, time)
-            update["style_scale"] = before_scale * (after_scale / before_scale) ** share
-        return request.model_copy(update=update) if update else request
+            changes["style_scale"] = before_scale * (after_scale / before_scale) ** share
+        return request.with_changes(**changes) if changes else request
 
     @property
     def heaviest(self) -> Fraction:

@@ -103,7 +103,7 @@ class RequestPainter(FilmPainter):
 
     def __post_init__(self) -> None:
         if self.request.style_scale is None:  # where each frame takes forms of its own, large ones would jump
-            self.request = self.request.model_copy(update={"style_scale": 1.0})
+            self.request = self.request.with_changes(style_scale=1.0)
         megapixels = math.prod(self.facts.size) / 1e6
         # As a choice of what computes, it counts by pictures of a megapixel.
         self.engine.pictures = max(1, math.ceil(self.frames * megapixels))
@@ -166,7 +166,7 @@ class RequestPainter(FilmPainter):
         optimise = self._first.as_optimisation()
         steps = max(1, round(LATER * (optimise.steps if optimise is not None else 1)))
         changes = {"init": Picture(before), "steps": steps, "start_size": max(before.shape[:2])}
-        with self._job(picture, request.model_copy(update=changes), self.model) as job:
+        with self._job(picture, request.with_changes(**changes), self.model) as job:
             if (optimise := job.as_optimisation()) is not None:
                 optimise.near = (before, last.trust, NEAR)
             painted = yield from job.paint_phase("painting", room)

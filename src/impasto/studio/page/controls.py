@@ -89,7 +89,7 @@ class Controls:
         options = {
             name: value
             for name, value in self.options(desk).items()
-            if name in StylizeRequest.model_fields and "network" in StylizeRequest.obeyed_by(name)
+            if name in StylizeRequest.options and "network" in StylizeRequest.obeyed_by(name)
         }
         options.pop("quality", None)
         options.pop("size", None)
