@@ -33,8 +33,15 @@ LEVEL = {part: number for number, parts in enumerate(LEVELS) for part in parts}
 APART = {("imaging", "core"), ("core", "imaging")}  # on one level, and strangers to each other
 TORCH = {"torch", "safetensors", "filelock"}  # what these compute with: whatever calls them asks for the extra before
 WITH_TORCH = {"core", "networks", "optimize", "tiling", "stylizer", "training", "evaluation", "lab", "export"}
-WEB = {"fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_client"}  # so do these with the extra studio
-WITH_WEB = {f"impasto.studio.{name}" for name in ("app", "form", "guard", "metrics", "server")}
+WEB = {
+    "fastapi",
+    "pydantic",
+    "starlette",
+    "uvicorn",
+    "python_multipart",
+    "prometheus_client",
+}  # so do these with the extra studio
+WITH_WEB = {f"impasto.studio.{name}" for name in ("app", "form", "guard", "metrics", "server", "views")}
 BROUGHT = {"starlette"}  # by fastapi, whose own types these are
 # Where they differ from the distribution's name.
 MODULE_OF = {"pillow": "PIL", "pillow-heif": "pillow_heif", "opencv-python-headless": "cv2"}
@@ -273,6 +280,27 @@ def test_painting_loads_nothing_that_compiles() -> None:
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert not told.returncode, told.stderr
     assert not told.stdout.split()
+
+
+def test_a_light_command_loads_nothing_that_is_slow_to_load(tmp_path: Path) -> None:
+    """Of pydantic and what comes with it, which typer would load to read options, a fifth of a small picture's time."""
+    slow = {"torch", "pydantic", "pydantic_core", "annotated_types", "typing_inspection"}
+    code = (
+        "import sys\n"
+        "import numpy as np\n"
+        "from impasto.cli.app import main\n"
+        "from impasto.imaging import Picture, write\n"
+        "write(Picture(np.full((64, 64, 3), 0.5, np.float32)), 'photo.png')\n"
+        "line = 'photo.png -s great-wave -s the-scream --size 64 --strength 0.5 --engine light --upscale -o out.png'\n"
+        "sys.argv = ['impasto', 'stylize', *line.split()]\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        f"    print(*{slow} & {{*sys.modules}})\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert not told.stdout.split(), told.stderr
+    assert (tmp_path / "out.png").exists(), told.stderr
 
 
 def test_only_the_command_line_prints_or_exits(package) -> None:

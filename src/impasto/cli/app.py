@@ -136,7 +136,6 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: titles and names may not fit an encoding
     apply_wait_settings()
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # or it looks through all packages for some of its own
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's products are small here: threads only spin
     first, asks_for_help = sys.argv[1] if len(sys.argv) > 1 else "", {"-h", "--help"} & {*sys.argv}
     if first == "stylize" and not asks_for_help:

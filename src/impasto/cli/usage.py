@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from impasto.cli.common import options_of
+from impasto.cli.reading import read_quickly
 from impasto.errors import OptionError, nearest
 
 __all__ = ["Commands"]
@@ -30,6 +31,12 @@ class Commands(TyperGroup):
             command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help)
         return command
 
+    def get_params(self, ctx: Any) -> Any:
+        """The options of the group, help among them."""
+        found = super().get_params(ctx)
+        read_quickly(found)
+        return found
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that the arguments name; OptionError, with the nearest name, if there is none."""
         name = args[0]
@@ -41,6 +48,7 @@ class Commands(TyperGroup):
         found = super().resolve_command(ctx, args)
         if found[1] is not None:
             options_of(found[1])
+            read_quickly(found[1].get_params(ctx))
         return found
 
     def make_context(self, info_name: Any, args: list[str], parent: Any = None, **extra: Any) -> Any:
