@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import pytest
 import typer
 
+from impasto.cli.options import given_on
 from impasto.cli.reading import read_quickly
 
 KINDS: tuple[Any, ...] = (
@@ -60,3 +62,11 @@ def test_values_are_read_as_typer_reads_them(kind: Any, tmp_path: Path, monkeypa
     Path("closed").chmod(stat.S_IWUSR)
     for line in LINES:
         assert read(kind, line, quickly=True) == read(kind, line, quickly=False), line
+
+
+def test_several_values_are_a_list_of_whichever_typer() -> None:
+    source, parameter = SimpleNamespace(name="COMMANDLINE"), SimpleNamespace(name="style")
+    ctx: Any = SimpleNamespace(
+        command=SimpleNamespace(params=[parameter]), params={"style": ("a", "b")}, get_parameter_source=lambda _: source
+    )
+    assert given_on(ctx) == {"style": ["a", "b"]}

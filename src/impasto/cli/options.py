@@ -153,7 +153,8 @@ def given_on(ctx: typer.Context) -> dict[str, Any]:
     for parameter in ctx.command.params:
         source = ctx.get_parameter_source(parameter.name or "")
         if parameter.name and source is not None and source.name == "COMMANDLINE":
-            found[parameter.name] = ctx.params[parameter.name]
+            value = ctx.params[parameter.name]
+            found[parameter.name] = list(value) if isinstance(value, tuple) else value  # as typer before 0.29 has it
     return found
 
 
