@@ -199,6 +199,8 @@ def test_a_request_means_the_same_anywhere(folder: Path) -> None:
         ({"quality": "goood"}, "`quality` 'goood' is unknown (did you mean 'good'?): use draft, good or best"),
         ({"pool": 3}, "`pool` is 3, need max, average or l2"),
         ({"model": 3}, "`model` is 3, need a text or a path"),
+        ({"keep_colors": np.array([1, 2])}, "`keep_colors` is array([1, 2]), need True or False"),
+        ({"keep_colors": "false", "colors_by": "luminance"}, "`colors_by` says how to keep colours"),
         ({"stile_weight": 2}, "`stile_weight` is no option (did you mean 'style_weight'?)"),
         ({"factr": 2}, "`factr` is no option (did you mean 'factor'?)"),
         ({"total_steps": 2}, "`total_steps` is called `steps` here"),

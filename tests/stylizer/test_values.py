@@ -58,6 +58,7 @@ class Index:
         *[(text, (str,), "max") for text in ("max", Text("max"), np.str_("max"), b"max", Word.MAX)],
         *[(text, (Pool,), "max") for text in ("max", Text("max"), np.str_("max"), Word.MAX)],
         ("5", (float, str), "5"),
+        (np.str_("5"), (float, str), "5"),
         (5, (float, str), 5.0),
         ("50%", (float, str), "50%"),
         ("5", (str, int), "5"),
@@ -77,8 +78,8 @@ def test_what_a_value_means(value: Any, kinds: tuple[Any, ...], found: Any) -> N
     ("value", "kinds"),
     [
         *[(value, (bool,)) for value in ("", " on ", "2", 2, 0.5, None, [], np.array([1, 0]))],
-        *[(value, (int,)) for value in (True, "", "5.5", "inf", "0x10", 1.5, math.inf, math.nan, Decimal("2.5"))],
-        *[(value, (int,)) for value in (None, [1], {}, 1j, Half(), np.array(2.5), np.array([1, 2]), np.float32(0.5))],
+        *[(value, (int,)) for value in (True, "", "5.5", "inf", "0x10", 1.5, 1e300, "1e300", math.inf, math.nan)],
+        *[(value, (int,)) for value in (None, [1], {}, 1j, Half(), Decimal("2.5"), np.array(2.5), np.array([1, 2]))],
         *[(value, (float,)) for value in (True, "", "x", "1e400", "nan", "inf", math.inf, -math.inf, math.nan, 1j)],
         *[(value, (float,)) for value in (None, [1.0], 10**400, Decimal("NaN"), np.array([1.0, 2.0]))],
         *[(value, (str,)) for value in (5, None, Path("a"), b"\xff", True)],

@@ -261,11 +261,11 @@ class StylizeRequest(Options):
     def _put_right(cls, values: dict[str, Any]) -> dict[str, Any]:
         """``keep_colors="histogram"`` keeps them, `colors_by` that; ``"luminance"`` is what keeping them means."""
         way = values.get("keep_colors")
-        if way in ("no", "luminance", "histogram"):
+        if isinstance(way, str) and way in ("no", "luminance", "histogram"):
             values["keep_colors"] = way != "no"
-        if way == "histogram":
-            values.setdefault("colors_by", way)
-        if values.get("colors_by") is not None and values.get("keep_colors") in (False, "false", "False"):
+            if way == "histogram":
+                values.setdefault("colors_by", way)
+        if values.get("colors_by") is not None and str(values.get("keep_colors")) in ("False", "false", "0"):
             raise OptionError("`colors_by` says how to keep colours, and `keep_colors` not to: leave out one of them")
         return values
 

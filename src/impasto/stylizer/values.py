@@ -27,21 +27,22 @@ class UnfitError(ValueError):
     """A value, its one argument, that means nothing of what is wanted."""
 
 
-def meant(value: Any, kinds: Sequence[Any], *, finite: bool = True) -> Any:
-    """The value as it is if its type is among `kinds`, else as the first of these that it can mean.
+def meant(given: Any, kinds: Sequence[Any], *, finite: bool = True) -> Any:
+    """The value that was given if its type is among `kinds`, else the first of these that it can mean.
 
     Args:
-        value: anything.
+        given: anything.
         kinds: bool, int, float, str, os.PathLike, Literal, Mapping; of others nothing is asked.
         finite: whether a number must not be infinite.
 
     Raises:
         UnfitError: it means none of them; with the one that is wrong, of a mapping's.
     """
-    if isinstance(value, Enum):
-        value = value.value
+    value = given.value if isinstance(given, Enum) else given
+    if isinstance(value, str):
+        value = str.__str__(value)  # the plain text of a numpy.str_, say
     if isinstance(value, bool) and bool not in kinds:  # Python counts with it, people do not
-        raise UnfitError(value)
+        raise UnfitError(given)
     for kind in (type(value),) if type(value) in kinds else kinds:
         try:
             return _as(kind, value, finite)
@@ -49,7 +50,7 @@ def meant(value: Any, kinds: Sequence[Any], *, finite: bool = True) -> Any:
             raise
         except (TypeError, ValueError, ArithmeticError, RuntimeError):  # whatever numbers of other libraries raise
             continue
-    raise UnfitError(value)
+    raise UnfitError(given)
 
 
 def _as(kind: Any, value: Any, finite: bool) -> Any:
@@ -89,7 +90,7 @@ def _whole(value: Any) -> int:
         except ValueError:
             value = float(value)  # "512.0"
     whole = int(value)
-    if whole != value:
+    if whole != value or abs(whole) >= 2**63:  # where a float is no number that somebody counted
         raise ValueError
     return whole
 
@@ -102,9 +103,9 @@ def _number(value: Any, finite: bool) -> float:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, bytes | bytearray):
-        return value.decode()
-    return str.__str__(value)  # of a subclass as well the plain text
+    if not isinstance(value, _TEXTS):
+        raise TypeError
+    return value if isinstance(value, str) else value.decode()
 
 
 def _mapping(value: Any, of: Any, finite: bool) -> dict[str, Any]:
