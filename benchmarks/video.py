@@ -32,7 +32,8 @@ from impasto.stylizer.request import StylizeRequest
 from impasto.video.codecs import codec_for
 from impasto.video.film import FilmFacts, Frame, Sound, as_bytes
 from impasto.video.flow import FlowFinder
-from impasto.video.following import Followed, followed
+from impasto.video.following import Followed, Seen, followed
+from impasto.video.sparing import SPARED, spared_painting, together
 from impasto.video.steady import Steadier
 from impasto.video.writing import AvWriter
 from light import Spent, spent
@@ -131,10 +132,14 @@ def painted(network: str, frames: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def steadied(frames: Sequence[np.ndarray], paintings: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """As films are: few of the paintings are looked at."""
     steadier, numbered = Steadier(), (Frame(frame, number) for number, frame in enumerate(frames))
-    for one, painting in zip(followed(numbered, FlowFinder()), paintings, strict=True):
-        assert isinstance(one, Followed)
-        yield steadier(painting, one)
+    for several in together(followed(numbered, FlowFinder()), SPARED, Seen()):
+        assert several.painted is not None
+        painting = paintings[several.painted.frame.pts]
+        for one, way in zip(several.items, several.ways, strict=True):
+            assert isinstance(one, Followed)
+            yield steadier(painting if way is None else spared_painting(painting, way), one, own=way is None)
 
 
 class StyleDistance:

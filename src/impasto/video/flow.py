@@ -48,11 +48,13 @@ class Flow:
         trust: (h, w) in [0, 1]: 0 where what is seen was not visible before, is at the edge of a motion or has another
             brightness now; it comes and goes softly. After a cut it is 0.
         cut: whether the film was cut between the two.
+        forth: (h, w, 2), the way on from the frame before to this one, not quite as fine; None where nobody looked.
     """
 
     back: Floats
     trust: Floats
     cut: bool = False
+    forth: Floats | None = None
 
     @classmethod
     def still(cls, size: tuple[int, int]) -> Flow:
@@ -198,7 +200,7 @@ class FlowFinder:
         then = warp(before.astype(np.float32), back, cubic=False)
         apart = cv2.GaussianBlur(cv2.absdiff(now.astype(np.float32), then), (0, 0), SOFT)
         trust *= np.exp(np.square(apart / OTHER) * -1)
-        return Flow(back, trust)
+        return Flow(back, trust, forth=forth)
 
     def _found(self, one: Bytes, other: Bytes, refined: int = REFINED, guess: Floats | None = None) -> Floats:
         """The flow from one to the other by itself."""

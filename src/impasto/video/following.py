@@ -24,10 +24,12 @@ class Seen(NamedTuple):
     Attributes:
         held: of `Recall`.
         back: the way back from the last frame to the one before it, which the next is much like.
+        spared: of `together`: frames since the last that was painted, and how much of the picture was new in them.
     """
 
     held: Floats | None = None
     back: Floats | None = None
+    spared: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,7 +33,7 @@ from impasto.video.painters import FilmPainter, RequestPainter
 from impasto.video.reading import open_film
 from impasto.video.segments import FilmRun, JoinedWriter, SegmentWriter
 from impasto.video.stages import FrameStages
-from impasto.video.steady import Steadier
+from impasto.video.steady import KEPT, Steadier
 from impasto.video.writing import FilmWriter
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class FilmJob(Job):
         """See `Job.plan`; its pieces are frames."""
         one, frames = self._plan_of_one(), self.frames or 1
         memory = held_memory() + self._need()
-        seconds = None if one.seconds is None else one.seconds * frames
+        seconds = None if one.seconds is None else one.seconds * math.ceil(frames / self._painter.every)
         told = f"{frames} frames of {one.size[1]}x{one.size[0]} px: about {shown_bytes(memory)} of memory"
         if seconds is not None:
             told += f", {shown_seconds(seconds)} for painting alone"
@@ -164,7 +164,8 @@ class FilmJob(Job):
             raise ImageError(f"{error}; photos are painted by `impasto stylize`") from error
 
     def _make_painter(self) -> FilmPainter:
-        return RequestPainter(self.engine, self.request, self.facts, self.frames or 250, self.options.changes)
+        steady = self.options.kept >= KEPT
+        return RequestPainter(self.engine, self.request, self.facts, self.frames or 250, self.options.changes, steady)
 
     def _request_painter(self) -> RequestPainter:
         if not isinstance(self._painter, RequestPainter):

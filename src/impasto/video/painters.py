@@ -22,6 +22,7 @@ from impasto.stylizer.model import Model
 from impasto.stylizer.request import StylizeRequest
 from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, as_bytes, as_floats
 from impasto.video.options import Changes
+from impasto.video.sparing import SPARED
 from impasto.video.steady import Carried
 
 if TYPE_CHECKING:
@@ -52,12 +53,14 @@ class FilmPainter(ABC):
     Attributes:
         repeats: whether a frame that comes again has the painting that it had.
         goes_on: whether a painting begins with the last one.
+        every: of so many frames that are kept steady, one is painted at least.
         workers: how many threads may paint at the same time; 0 where paintings have to be made in their turn.
         ended: whether there was no painting any more when one was asked for.
     """
 
     repeats: bool
     goes_on: bool
+    every: int
     workers: int
     ended: bool = False
 
@@ -91,8 +94,9 @@ class RequestPainter(FilmPainter):
         engine: whose models are used.
         request: how each frame is painted.
         facts: of the film.
-        frames: how many will be painted, as far as that is known.
+        frames: how many there are, as far as that is known.
         changes: options that change over time.
+        steady: whether they are kept so steady that the painting of one does for those around it.
     """
 
     engine: Engine
@@ -100,19 +104,22 @@ class RequestPainter(FilmPainter):
     facts: FilmFacts
     frames: int
     changes: Changes
+    steady: bool = False
 
     def __post_init__(self) -> None:
         if self.request.style_scale is None:  # where each frame takes forms of its own, large ones would jump
             self.request = self.request.with_changes(style_scale=1.0)
         megapixels = math.prod(self.facts.size) / 1e6
+        self.every = SPARED if self.steady and not self.changes else 1
         # As a choice of what computes, it counts by pictures of a megapixel.
-        self.engine.pictures = max(1, math.ceil(self.frames * megapixels))
+        self.engine.pictures = max(1, math.ceil(self.frames / self.every * megapixels))
         blank = np.broadcast_to(np.float32(0), (*self.facts.size, 3))  # which takes no memory
         request = self.changes.request(self.request, self.changes.heaviest)
         self._first = self._job(Picture(blank, name=self.facts.name), request, None)
         self.repeats = not self.changes
         self.model: Model | None = None if self._first.as_optimisation() else self._first.model  # type: ignore[union-attr]
         self.goes_on = self.model is None
+        self.every = 1 if self.goes_on else self.every
         self.workers = 0 if self.goes_on else self._workers()
 
     def size(self, facts: FilmFacts) -> tuple[int, int]:
@@ -195,7 +202,7 @@ class OtherFilm(FilmPainter):
     """Takes its frames from a film that another program painted."""
 
     repeats = goes_on = False
-    workers = 0
+    every, workers = 1, 0
 
     def __init__(self, film: FilmReader) -> None:
         self._film, self._frames = film, film.frames()

@@ -8,19 +8,22 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from impasto.stylizer.job import Kept, Progress
 from impasto.video.film import Bytes, FilmFacts, Frame, Sound
-from impasto.video.following import Followed
+from impasto.video.following import Followed, Seen
 from impasto.video.painters import FilmPainter, Painting
+from impasto.video.sparing import Together, spared_painting, together
 from impasto.video.steady import Steadier
 from impasto.video.threads import ahead, side_by_side
 
 __all__ = ["FrameStages"]
 
+Floats = NDArray[np.float32]
 Item = Followed | Sound | None
-Painted = Generator[tuple[Item, Bytes | None], None, None]
-"""What is read, each frame with its painting where that is made in advance."""
+Painted = Generator[tuple[Together, Bytes | None], None, None]
+"""What is read, with the painting that does for it where that is made in advance."""
 
 
 class FrameStages:
@@ -52,31 +55,35 @@ class FrameStages:
         It ends where the items do, or where there is no painting any more.
         """
         with closing(ahead(items)) as fetched, closing(self._in_advance(fetched)) as rows:
-            for item, painting in rows:
-                if item is None:
-                    self._painter.skip()
-                elif isinstance(item, Sound):
-                    yield item
-                else:
-                    painted = yield from self._steadied(item, painting)
-                    if self._painter.ended:
-                        return
-                    yield _as_written(item.frame, painted)
+            for several, painting in rows:
+                for item, way in zip(several.items, several.ways, strict=True):
+                    if item is None:
+                        self._painter.skip()
+                    elif isinstance(item, Sound):
+                        yield item
+                    else:
+                        painted = yield from self._steadied(item, painting, way)
+                        if self._painter.ended:
+                            return
+                        yield _as_written(item.frame, painted)
 
     def _in_advance(self, items: Iterator[Item]) -> Painted:
-        """The items; each with its painting where one is painted while those before are being kept steady."""
-        painter = self._painter
+        """The items; with their painting where one is painted while those before are being kept steady."""
+        painter, steadier = self._painter, self._steadier
+        every, seen = (1, Seen()) if steadier is None else (painter.every, steadier.seen)
+        groups = together(items, every, seen)
         if painter.workers:
-            yield from side_by_side(items, self._in_one_go, painter.workers, painter.begin)
+            yield from side_by_side(groups, self._in_one_go, painter.workers, painter.begin)
         else:
-            for item in items:
-                yield item, None
+            for several in groups:
+                yield several, None
 
-    def _in_one_go(self, item: Item) -> Bytes | None:
+    def _in_one_go(self, several: Together) -> Bytes | None:
         """The painting of a frame, without progress; None where there is none to be made."""
-        if not isinstance(item, Followed) or self._repeats(item):
+        one = several.painted
+        if one is None or self._repeats(one):
             return None
-        for _ in (steps := Kept(self._painting(item, self._room // self._painter.workers))):
+        for _ in (steps := Kept(self._painting(one, self._room // self._painter.workers))):
             pass
         return steps.value
 
@@ -89,10 +96,12 @@ class FrameStages:
         time = one.frame.pts * self._facts.time_base + self._begin
         return painter.paint(one.frame, time, last, room)
 
-    def _steadied(self, one: Followed, painting: Bytes | None) -> Painting:
+    def _steadied(self, one: Followed, painting: Bytes | None, way: Floats | None) -> Painting:
         steadier = self._steadier
         if steadier is not None and self._repeats(one):
             return steadier.repeat(one)
+        if steadier is not None and way is not None and painting is not None:
+            return steadier(spared_painting(painting, way), one, own=False)
         if painting is None:
             for record in (steps := Kept(self._painting(one, self._room))):
                 if record.losses:

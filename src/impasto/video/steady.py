@@ -183,8 +183,11 @@ class Steadier:
         self._past.load_state(past, int(state.get("count", np.array(0))))
         self.seen = Seen(*(state.get(name) for name in Seen._fields))
 
-    def __call__(self, painted: Bytes, one: Followed) -> Bytes:
-        """The painting (h, w, 3) of a frame, as steady as it can be."""
+    def __call__(self, painted: Bytes, one: Followed, *, own: bool = True) -> Bytes:
+        """The painting (h, w, 3) of a frame, as steady as it can be.
+
+        One that is not the frame's `own`, but that of another, moved, gives no strokes to those that follow.
+        """
         last = self._shown
         if not self.kept or last is None or last.shape != painted.shape or not _has_past(one):
             self._anchor = _Anchor(_Stretch(painted, painted)) if self.kept else None
@@ -192,7 +195,7 @@ class Steadier:
         one = _weighed(one, last.shape)
         anchor = self._seen_from(one)
         shown = self._joined(painted, last, anchor, one)
-        if anchor is None or anchor.age >= EVERY:
+        if own and (anchor is None or anchor.age >= EVERY):
             anchor = _Anchor(_Stretch(shown, painted, 0 if anchor is None else anchor.stretch.number + 1))
         self._anchor = anchor
         return self._remembered(shown, one)

@@ -1,0 +1,133 @@
+"""Which frames of a steady film are painted: few, since most of a frame was painted before or is soon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from impasto.video.film import Bytes, Sound
+from impasto.video.flow import Flow, warp
+from impasto.video.following import Followed, Seen
+
+__all__ = ["SPARED", "Together", "spared_painting", "together"]
+
+Floats = NDArray[np.float32]
+Item = Followed | Sound | None
+SPARED: Final = 4  # frames of which one is painted, at most
+UNSEEN: Final = np.empty((0, 0, 3), np.uint8)  # stands for a frame that nobody looks at any more
+NEW: Final = 0.5  # of the picture: when so much is new since the last frame that was painted, the next is painted
+
+
+@dataclass(frozen=True, eq=False)
+class Together:
+    """Frames that one painting does for, and what is between them.
+
+    Attributes:
+        items: in their order; the last frame is the one that is painted, unless none is.
+        ways: of each of them, for a frame that is not painted: the way on to the one that is, (h, w, 2).
+    """
+
+    items: tuple[Item, ...]
+    ways: tuple[Floats | None, ...]
+
+    @property
+    def painted(self) -> Followed | None:
+        """The frame that is painted, or has the painting that it had."""
+        last = self.items[-1]
+        return last if isinstance(last, Followed) else None
+
+
+def together(items: Iterator[Item], every: int, seen: Seen) -> Iterator[Together]:
+    """Frames up to the next that is to be painted.
+
+    That is every so many frames one; sooner where much of the picture is new; and the last before a cut, the first
+    after it, and the last of all. A frame that comes again has the painting that it had.
+
+    Args:
+        items: of a film.
+        every: frames of which one is painted, at most; 1: all are.
+        seen: of the last frame that is painted already.
+    """
+    if every == 1:
+        yield from map(_alone, items)
+        return
+    waiting: list[Item] = []
+    count, new = (0, 0.0) if seen.spared is None else (int(seen.spared[0]), float(seen.spared[1]))
+    for item in items:
+        if not isinstance(item, Followed) or item.again:
+            if isinstance(item, Followed):
+                item = _told(item, count, new)
+            if waiting:
+                waiting.append(item)
+            else:
+                yield _alone(item)
+            continue
+        if item.flow is None or item.flow.cut:
+            yield from _ended(waiting)
+            waiting = []
+            count, new = every, 0.0
+        else:
+            count, new = count + 1, new + 1 - float(item.flow.trust.mean())
+        if count >= every or new >= NEW:
+            count, new = 0, 0.0
+            waiting.append(_told(item, count, new))
+            yield _joined(waiting)
+            waiting = []
+        else:
+            waiting.append(_told(item, count, new))
+    yield from _ended(waiting)
+
+
+def spared_painting(painting: Bytes, way: Floats) -> Bytes:
+    """The painting of a later frame, where it is in one that was not painted: see `Together`."""
+    size = (painting.shape[0], painting.shape[1])
+    on = Flow(way, np.ones(way.shape[:2], np.float32)).back_of(size, (0, size[0]), (0, size[1]))
+    found: Bytes = warp(painting, on)
+    return found
+
+
+def _told(one: Followed, count: int, new: float) -> Followed:
+    return replace(one, seen=(one.seen or Seen())._replace(spared=np.array([count, new])))
+
+
+def _alone(item: Item) -> Together:
+    return Together((item,), (None,))
+
+
+def _ended(waiting: list[Item]) -> Iterator[Together]:
+    """What waits, when no frame comes that it could wait for."""
+    frames = [place for place, item in enumerate(waiting) if isinstance(item, Followed) and not item.again]
+    if frames:
+        yield _joined(waiting[: frames[-1] + 1])
+    yield from map(_alone, waiting[frames[-1] + 1 :] if frames else waiting)
+
+
+def _joined(items: list[Item]) -> Together:
+    """Items of which the last is the frame that is painted."""
+    ways: list[Floats | None] = [None] * len(items)
+    way: Floats | None = None  # from the later frame to the one that is painted
+    later: Followed | None = None
+    for place in reversed(range(len(items))):
+        item = items[place]
+        if not isinstance(item, Followed):
+            continue
+        if later is not None and later.flow is not None:
+            way = _further(later.flow, way)
+            ways[place] = None if item.again else way
+        later = item
+        if item is not items[-1]:
+            items[place] = replace(item, frame=replace(item.frame, rgb=UNSEEN))
+    return Together(tuple(items), tuple(ways))
+
+
+def _further(flow: Flow, way: Floats | None) -> Floats:
+    """The way on from the frame before, when this is the way on from the frame whose flow is given."""
+    forth = np.zeros_like(flow.back) if flow.forth is None else flow.forth
+    if way is None:
+        return forth
+    found: Floats = forth + warp(way, forth, cubic=False)
+    return found
