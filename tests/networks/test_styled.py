@@ -220,6 +220,15 @@ def test_one_more_style_leaves_the_others_bit_for_bit(network) -> None:
     assert all(torch.equal(network.state_dict()[key], value) for key, value in convs.items())
 
 
+def test_one_more_style_begins_like_another(network) -> None:
+    network.add_style("storm", like="wave")
+    row = NAMES.index("wave")
+    assert all(torch.equal(n.gamma[-1], n.gamma[row]) and torch.equal(n.beta[-1], n.beta[row]) for n in network.norms)
+    with pytest.raises(OptionError, match="nobody"):
+        network.add_style("calm", like="nobody")
+    assert network.styles == (*NAMES, "storm")
+
+
 def test_after_a_pause_only_the_new_style_trains_again(network) -> None:
     """As when a training is resumed: the network is new and only its state is known."""
     network.train_only("night")

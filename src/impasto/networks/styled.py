@@ -91,18 +91,22 @@ class StyledNetwork(StagedNetwork):
         """
         return torch.tensor([blend_weights(blend, self.styles)], device=self.norms[0].gamma.device)
 
-    def add_style(self, name: str) -> None:
-        """Grow γ and β by a row for one more style, the mean of the others, and let nothing else train.
+    def add_style(self, name: str, like: str | None = None) -> None:
+        """Grow γ and β by a row for one more style, and let nothing else train.
+
+        It begins `like` another style, or with the mean of all.
 
         The parameters that hold the rows are new objects: make the optimiser after this. See `train_only`.
 
         Raises:
-            OptionError: there is a style of that name, or the name is empty.
+            OptionError: there is a style of that name, the name is empty, or there is none to begin like.
         """
+        row = None if like is None else int(self.mix(like).argmax())
         self.config = replace(self.config, styles=(*self.styles, name))
         for module, rows in self.rows:
             old: Tensor = getattr(module, rows).detach()
-            setattr(module, rows, nn.Parameter(torch.cat((old, old.mean(0, keepdim=True)))))
+            new = old.mean(0, keepdim=True) if row is None else old[row : row + 1]
+            setattr(module, rows, nn.Parameter(torch.cat((old, new))))
         self.train_only(name)
 
     @torch.no_grad()

@@ -24,7 +24,13 @@ from impasto.networks.shipped import find_model
 from impasto.networks.styled import StyledNetwork
 from impasto.training.ground import on_random_ground
 from impasto.training.objectives import FAINT_STYLE, MEASURED, GramObjective, Terms, distillation
-from impasto.training.settings import AddStyleSettings, GramSettings, JohnsonSettings, MultiStyleSettings
+from impasto.training.settings import (
+    AddStyleSettings,
+    GramSettings,
+    JohnsonSettings,
+    JudgedSettings,
+    MultiStyleSettings,
+)
 from impasto.training.sources import StyleSource, gather_styles, gram_targets
 from impasto.training.targets import backbone_identity
 from impasto.training.task import BAD_PHOTOS, Batch, Exhibit, Paint, Shard, Task
@@ -64,19 +70,19 @@ class GramTask(Task):
         self.network, self.sources = self._network(settings)
         self.trained = self.network
         self.contents["styles"] = {source.name: source.sha256 for source in self.sources}
-        several = settings if isinstance(settings, MultiStyleSettings) else None
-        self.ground, self.coarse = (several.ground, several.style_coarse) if several else (0.0, 0.0)
+        judged = settings if isinstance(settings, JudgedSettings) else None
+        self.ground, self.coarse = (judged.ground, judged.style_coarse) if judged else (0.0, 0.0)
         self.judges: list[_GramJudge] = []
-        self._prepare(settings, several)
+        self._prepare(settings)
 
-    def _prepare(self, settings: GramSettings, several: MultiStyleSettings | None) -> None:
+    def _prepare(self, settings: GramSettings) -> None:
         """Get ready to judge."""
         self.judges = [self._judge("backbone", settings.backbone, settings.backbone_input)]
-        if several:
-            for number, name in enumerate(several.other_backbone, 1):
-                kind = None if name in BACKBONES else several.other_backbone_input  # those of ours tell
+        if isinstance(settings, JudgedSettings):
+            for number, name in enumerate(settings.other_backbone, 1):
+                kind = None if name in BACKBONES else settings.other_backbone_input  # those of ours tell
                 self.judges.append(self._judge(f"other_backbone_{number}", name, kind))
-            if several.style_shares:
+            if settings.style_shares:
                 self._count_shares()
 
     def _judge(self, role: str, name: str, kind: Input | None) -> _GramJudge:
@@ -132,7 +138,7 @@ class GramTask(Task):
         network, styled, self.model, self.contents["model"] = _styled_model(s.model, "can learn more")
         sources = gather_styles(s.style, taken=styled.styles)
         for source in sources:
-            styled.add_style(source.name)
+            styled.add_style(source.name, like=s.like)
         _begin_styles(network, sources)
         styled.train_only(*(source.name for source in sources))
         return network, sources
@@ -201,10 +207,10 @@ class TeacherTask(GramTask):
         OptionError: the teacher is of another method than multistyle and brisk, or lacks a style.
     """
 
-    def _prepare(self, settings: GramSettings, several: MultiStyleSettings | None) -> None:
-        if several is None or several.teacher is None:
+    def _prepare(self, settings: GramSettings) -> None:
+        if not isinstance(settings, MultiStyleSettings) or settings.teacher is None:
             raise TypeError(f"no teacher in {type(settings).__name__}")
-        _, teacher, _, self.contents["teacher"] = _styled_model(several.teacher, "can teach")
+        _, teacher, _, self.contents["teacher"] = _styled_model(settings.teacher, "can teach")
         self.teacher = teacher.to(self.device).requires_grad_(False).eval()
         self.known = torch.cat([teacher.mix(source.name) for source in self.sources])
 

@@ -222,7 +222,19 @@ class ManyStylesSettings(GramSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MultiStyleSettings(ManyStylesSettings):
+class JudgedSettings(ManyStylesSettings):
+    """Styles that are judged by several networks that see, by turns: what one of them overlooks, another sees."""
+
+    other_backbone: tuple[str, ...] = option(
+        (), "Another network that sees, by turns with `backbone`, step by step; repeat it for more.", "NAME|PATH"
+    )
+    other_backbone_input: Literal["torchvision", "caffe", "none"] | None = option(
+        None, "Input normalisation of the other backbones' files, if those do not tell."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiStyleSettings(JudgedSettings):
     """N styles in one network, Dumoulin's (`johnson`, which is `multistyle` on disk) or ours (`brisk`)."""
 
     FAMILY: ClassVar[str] = "multistyle"
@@ -252,12 +264,6 @@ class MultiStyleSettings(ManyStylesSettings):
     reach: int | None = option(
         None, "brisk: channels at 1/16 resolution of one more block, for larger forms; 0, none, unless given.", least=0
     )
-    other_backbone: tuple[str, ...] = option(
-        (), "Another network that sees, by turns with `backbone`, step by step; repeat it for more.", "NAME|PATH"
-    )
-    other_backbone_input: Literal["torchvision", "caffe", "none"] | None = option(
-        None, "Input normalisation of the other backbones' files, if those do not tell."
-    )
 
     def __post_init__(self) -> None:
         if self.lr is None:
@@ -266,7 +272,7 @@ class MultiStyleSettings(ManyStylesSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AddStyleSettings(GramSettings):
+class AddStyleSettings(JudgedSettings):
     """One or more styles for a trained network, by their γ and β alone."""
 
     FAMILY: ClassVar[str] = "add-style"
@@ -274,6 +280,11 @@ class AddStyleSettings(GramSettings):
     DIVISOR: ClassVar[Literal["positions", "all"]] = "positions"
 
     model: str = option("", "The trained network.", "MODEL")
+    like: str | None = option(
+        None,
+        "Style of the network with whose strokes the new one begins, and keeps in part; the mean of all unless given.",
+        "NAME",
+    )
     steps: int = option(800, "Steps in all.", least=1)
     lr: float = option(1e-2, "Adam's learning rate, at its highest.", above=0, most=100)
 
