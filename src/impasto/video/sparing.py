@@ -72,10 +72,10 @@ def together(items: Iterator[Item], every: int, seen: Seen) -> Iterator[Together
             count, new = every, 0.0
         else:
             count, new = count + 1, new + 1 - float(item.flow.trust.mean())
+        waiting = [_unseen(one) for one in waiting]  # none of these is painted any more
         if count >= every or new >= NEW:
             count, new = 0, 0.0
-            waiting.append(_told(item, count, new))
-            yield _joined(waiting)
+            yield _joined([*waiting, _told(item, count, new)])
             waiting = []
         else:
             waiting.append(_told(item, count, new))
@@ -88,6 +88,11 @@ def spared_painting(painting: Bytes, way: Floats) -> Bytes:
     on = Flow(way, np.ones(way.shape[:2], np.float32)).back_of(size, (0, size[0]), (0, size[1]))
     found: Bytes = warp(painting, on)
     return found
+
+
+def _unseen(item: Item) -> Item:
+    """An item without the picture of its frame, which nobody looks at any more."""
+    return replace(item, frame=replace(item.frame, rgb=UNSEEN)) if isinstance(item, Followed) else item
 
 
 def _told(one: Followed, count: int, new: float) -> Followed:
@@ -119,8 +124,6 @@ def _joined(items: list[Item]) -> Together:
             way = _further(later.flow, way)
             ways[place] = None if item.again else way
         later = item
-        if item is not items[-1]:
-            items[place] = replace(item, frame=replace(item.frame, rgb=UNSEEN))
     return Together(tuple(items), tuple(ways))
 
 

@@ -54,7 +54,7 @@ class FrameStages:
 
         It ends where the items do, or where there is no painting any more.
         """
-        with closing(ahead(items)) as fetched, closing(self._in_advance(fetched)) as rows:
+        with closing(ahead(self._together(items))) as fetched, closing(self._in_advance(fetched)) as rows:
             for several, painting in rows:
                 for item, way in zip(several.items, several.ways, strict=True):
                     if item is None:
@@ -67,11 +67,14 @@ class FrameStages:
                             return
                         yield _as_written(item.frame, painted)
 
-    def _in_advance(self, items: Iterator[Item]) -> Painted:
-        """The items; with their painting where one is painted while those before are being kept steady."""
-        painter, steadier = self._painter, self._steadier
-        every, seen = (1, Seen()) if steadier is None else (painter.every, steadier.seen)
-        groups = together(items, every, seen)
+    def _together(self, items: Iterator[Item]) -> Iterator[Together]:
+        """The items that one painting does for."""
+        steadier = self._steadier
+        return together(items, 1, Seen()) if steadier is None else together(items, self._painter.every, steadier.seen)
+
+    def _in_advance(self, groups: Iterator[Together]) -> Painted:
+        """What is read; with its painting where one is painted while those before are being kept steady."""
+        painter = self._painter
         if painter.workers:
             yield from side_by_side(groups, self._in_one_go, painter.workers, painter.begin)
         else:
