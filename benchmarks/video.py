@@ -33,7 +33,7 @@ from impasto.video.codecs import codec_for
 from impasto.video.film import FilmFacts, Frame, Sound, as_bytes
 from impasto.video.flow import FlowFinder
 from impasto.video.following import Followed, Seen, followed
-from impasto.video.sparing import SPARED, spared_painting, together
+from impasto.video.sparing import SPARED, Moved, together
 from impasto.video.steady import Steadier
 from impasto.video.writing import AvWriter
 from light import Spent, spent
@@ -139,7 +139,7 @@ def steadied(frames: Sequence[np.ndarray], paintings: Sequence[np.ndarray]) -> I
         painting = paintings[several.painted.frame.pts]
         for one, way in zip(several.items, several.ways, strict=True):
             assert isinstance(one, Followed)
-            yield steadier(painting if way is None else spared_painting(painting, way), one, own=way is None)
+            yield steadier(painting if way is None else Moved(painting, way), one)
 
 
 class StyleDistance:

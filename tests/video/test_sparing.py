@@ -19,7 +19,7 @@ from impasto.video.following import Followed, Seen
 from impasto.video.job import FilmJob
 from impasto.video.options import FilmOptions
 from impasto.video.painters import RequestPainter
-from impasto.video.sparing import NEW, SPARED, Together, spared_painting, together
+from impasto.video.sparing import NEW, SPARED, Moved, Together, together
 
 SIZE = (24, 32)
 Kind = str | float  # "cut", "again", or how much of a frame is new
@@ -95,8 +95,9 @@ def test_what_is_not_painted_has_the_next_painting_where_it_is() -> None:
     painting = np.random.default_rng(0).integers(0, 256, (2 * SIZE[0], 2 * SIZE[1], 3), dtype=np.uint8)
     for back, way in enumerate(reversed(group.ways[:-1]), 1):
         assert way is not None
-        moved, there = spared_painting(painting, way), 2 * back
+        moved, there = Moved(painting, way)[:], 2 * back
         assert np.array_equal(moved[:, : -there - 2], painting[:, there:-2])
+        assert np.array_equal(Moved(painting, way)[5:20], moved[5:20])
     assert group.ways[-1] is None
 
 

@@ -135,10 +135,10 @@ def main() -> None:
     """Entry point of the console script."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: titles and names may not fit an encoding
-    apply_wait_settings()
+    first = sys.argv[1] if len(sys.argv) > 1 else ""
+    apply_wait_settings(busy=first == "video")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's products are small here: threads only spin
-    first, asks_for_help = sys.argv[1] if len(sys.argv) > 1 else "", {"-h", "--help"} & {*sys.argv}
-    if first == "stylize" and not asks_for_help:
+    if first == "stylize" and not {"-h", "--help"} & {*sys.argv}:
         import numpy  # noqa: F401  here, where few calls are open: loaded far inside, it takes half as long again
     try:
         try:

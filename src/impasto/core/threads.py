@@ -55,24 +55,31 @@ class Waiting(NamedTuple):
     set_by: Literal["user", "impasto", "nobody"]
 
 
-def wait_settings(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables to add to a program's environment before torch loads; none where the user has set any of the kind."""
+def wait_settings(environment: Mapping[str, str], *, busy: bool = False) -> dict[str, str]:
+    """Variables to add to a program's environment before torch loads; none where the user has set any of the kind.
+
+    `busy`: whether the program has other threads that want the cores meanwhile.
+    """
     if _told(environment):
         return {}
-    return {POLICY: "passive"} if _crowded(Path("/")) else {SPIN_COUNT: str(SPIN)}
+    return {POLICY: "passive"} if busy or _crowded(Path("/")) else {SPIN_COUNT: str(SPIN)}
 
 
 def _told(environment: Mapping[str, str]) -> bool:
     return any(name in (POLICY, SPIN_COUNT) or name.startswith(INTEL) for name in environment)
 
 
-def apply_wait_settings() -> None:
+def apply_wait_settings(*, busy: bool = False) -> None:
     """Let the threads of this process, and of those that it starts, wait briefly: for programs, before they load torch.
 
     Does nothing where the user has said how to wait, or where torch is there already and would not hear of it.
+
+    Args:
+        busy: whether the program has other threads that want the cores meanwhile, as films have: then waiting threads
+            sleep at once.
     """
     if "torch" not in sys.modules:
-        added = wait_settings(os.environ)
+        added = wait_settings(os.environ, busy=busy)
         os.environ.update(added)
         _set.update(added)
 

@@ -13,7 +13,7 @@ from impasto.video.film import Bytes, Sound
 from impasto.video.flow import Flow, warp
 from impasto.video.following import Followed, Seen
 
-__all__ = ["SPARED", "Together", "spared_painting", "together"]
+__all__ = ["SPARED", "Moved", "Together", "together"]
 
 Floats = NDArray[np.float32]
 Item = Followed | Sound | None
@@ -39,6 +39,10 @@ class Together:
         """The frame that is painted, or has the painting that it had."""
         last = self.items[-1]
         return last if isinstance(last, Followed) else None
+
+    def unseen(self) -> Together:
+        """The same, when the painting is made: without the pictures of the frames."""
+        return replace(self, items=tuple(map(_unseen, self.items)))
 
 
 def together(items: Iterator[Item], every: int, seen: Seen) -> Iterator[Together]:
@@ -82,12 +86,29 @@ def together(items: Iterator[Item], every: int, seen: Seen) -> Iterator[Together
     yield from _ended(waiting)
 
 
-def spared_painting(painting: Bytes, way: Floats) -> Bytes:
-    """The painting of a later frame, where it is in one that was not painted: see `Together`."""
-    size = (painting.shape[0], painting.shape[1])
-    on = Flow(way, np.ones(way.shape[:2], np.float32)).back_of(size, (0, size[0]), (0, size[1]))
-    found: Bytes = warp(painting, on)
-    return found
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """The painting of a later frame, where it is in one that was not painted; rows are made when they are asked for.
+
+    Attributes:
+        painting: (h, w, 3).
+        way: on to it, see `Together`.
+    """
+
+    painting: Bytes
+    way: Floats
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the painting."""
+        return self.painting.shape
+
+    def __getitem__(self, rows: slice) -> Bytes:
+        height, width = self.shape[:2]
+        top, bottom, _ = rows.indices(height)
+        on = Flow(self.way, np.ones(self.way.shape[:2], np.float32)).back_of((height, width), (top, bottom), (0, width))
+        found: Bytes = warp(self.painting, on, top=top)
+        return found
 
 
 def _unseen(item: Item) -> Item:

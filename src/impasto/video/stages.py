@@ -14,7 +14,7 @@ from impasto.stylizer.job import Kept, Progress
 from impasto.video.film import Bytes, FilmFacts, Frame, Sound
 from impasto.video.following import Followed, Seen
 from impasto.video.painters import FilmPainter, Painting
-from impasto.video.sparing import Together, spared_painting, together
+from impasto.video.sparing import Moved, Together, together
 from impasto.video.steady import Steadier
 from impasto.video.threads import ahead, side_by_side
 
@@ -76,7 +76,9 @@ class FrameStages:
         """What is read; with its painting where one is painted while those before are being kept steady."""
         painter = self._painter
         if painter.workers:
-            yield from side_by_side(groups, self._in_one_go, painter.workers, painter.begin)
+            for several, painting in side_by_side(groups, self._in_one_go, painter.workers, painter.begin):
+                several = several.unseen()
+                yield several, painting
         else:
             for several in groups:
                 yield several, None
@@ -104,7 +106,7 @@ class FrameStages:
         if steadier is not None and self._repeats(one):
             return steadier.repeat(one)
         if steadier is not None and way is not None and painting is not None:
-            return steadier(spared_painting(painting, way), one, own=False)
+            return steadier(Moved(painting, way), one)
         if painting is None:
             for record in (steps := Kept(self._painting(one, self._room))):
                 if record.losses:

@@ -18,6 +18,7 @@ from impasto.video.film import Bytes, as_bytes, load_cv2
 from impasto.video.flow import HALFWAY, Flow, doubled, enlarged, warp, warp_doubled
 from impasto.video.following import Followed, Seen
 from impasto.video.past import Past
+from impasto.video.sparing import Moved
 from impasto.video.threads import side_by_side
 
 __all__ = ["KEPT", "Carried", "Steadier"]
@@ -183,19 +184,20 @@ class Steadier:
         self._past.load_state(past, int(state.get("count", np.array(0))))
         self.seen = Seen(*(state.get(name) for name in Seen._fields))
 
-    def __call__(self, painted: Bytes, one: Followed, *, own: bool = True) -> Bytes:
+    def __call__(self, painted: Bytes | Moved, one: Followed) -> Bytes:
         """The painting (h, w, 3) of a frame, as steady as it can be.
 
-        One that is not the frame's `own`, but that of another, moved, gives no strokes to those that follow.
+        That of another frame, moved to where it is in this one, gives no strokes to those that follow.
         """
         last = self._shown
         if not self.kept or last is None or last.shape != painted.shape or not _has_past(one):
+            painted = painted[:]
             self._anchor = _Anchor(_Stretch(painted, painted)) if self.kept else None
             return self._remembered(painted, one)
         one = _weighed(one, last.shape)
         anchor = self._seen_from(one)
         shown = self._joined(painted, last, anchor, one)
-        if own and (anchor is None or anchor.age >= EVERY):
+        if not isinstance(painted, Moved) and (anchor is None or anchor.age >= EVERY):
             anchor = _Anchor(_Stretch(shown, painted, 0 if anchor is None else anchor.stretch.number + 1))
         self._anchor = anchor
         return self._remembered(shown, one)
@@ -274,7 +276,7 @@ class Steadier:
             there[:, left:right] = _towards(there[:, left:right], before, held[:, left:right])
         return there, trust
 
-    def _joined(self, painted: Bytes, last: Bytes, anchor: _Anchor | None, one: Followed) -> Bytes:
+    def _joined(self, painted: Bytes | Moved, last: Bytes, anchor: _Anchor | None, one: Followed) -> Bytes:
         """The painting moved towards what was before, with detail as strong as it has itself, area by area.
 
         Strokes that lie differently from frame to frame grow faint in a mean.
@@ -288,8 +290,8 @@ class Steadier:
             joined = _towards(before, here, self.kept * trust)
             return _Part(joined, _detail(here), _detail(joined))
 
-        parts = _parts(len(painted))
-        if not _is_large(painted):
+        parts = _parts(len(last))
+        if not _is_large(last):
             return np.concatenate(list(_crisped(map(join, parts))))
         # Painting leaves time for two.
         with closing(side_by_side(parts, join, min(2, usable_cores()))) as pairs:

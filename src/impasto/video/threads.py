@@ -81,7 +81,7 @@ def ahead(items: Iterator[T], count: int = AHEAD) -> Generator[T, None, None]:
     thread = _Fetching(items, count)
     thread.start()
     try:
-        while (item := thread.fetched.get()) is not _END:
+        while (item := thread.take()) is not _END:
             yield item
         if thread.error is not None:
             raise thread.error
@@ -94,33 +94,39 @@ class _Fetching(threading.Thread):
 
     def __init__(self, items: Iterator[Any], count: int) -> None:
         super().__init__(name="impasto-film", daemon=True)
-        self.fetched: queue.Queue[Any] = queue.Queue(count)
         self.error: BaseException | None = None
         self._items, self._wanted = items, True
+        self._fetched: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._room = threading.Semaphore(count)  # for items that are fetched and not yet taken
 
     def run(self) -> None:
         """See `threading.Thread`."""
         try:
-            for item in self._items:
-                self._put(item)
-                if not self._wanted:
-                    break
+            while self._has_room():
+                self._fetched.put(next(self._items))
+        except StopIteration:
+            pass
         except BaseException as error:  # noqa: BLE001  it is raised again where items are asked for
             self.error = error
         finally:
             if isinstance(self._items, Generator):
                 self._items.close()
-            self._put(_END)
+            self._fetched.put(_END)
+
+    def take(self) -> Any:
+        """The next item, when it is there, or the end."""
+        item = self._fetched.get()
+        self._room.release()
+        return item
 
     def stop(self) -> None:
         """Fetch no more, and wait until what is being fetched is there."""
         self._wanted = False
         self.join()
 
-    def _put(self, item: Any) -> None:
+    def _has_room(self) -> bool:
+        """Whether one more item is wanted, when there is room for it."""
         while self._wanted:
-            try:
-                self.fetched.put(item, timeout=LATER)
-            except queue.Full:
-                continue
-            return
+            if self._room.acquire(timeout=LATER):
+                return self._wanted
+        return False
