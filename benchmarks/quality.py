@@ -107,7 +107,7 @@ def judged(
                 shown(row.verdicts[eye.name].content, "{:.3f}"),
                 shown(row.verdicts[eye.name].share, "{:.1%}"),
                 shown(row.ssim, "{:.2f}"),
-                f"{row.seconds:.2f} s" if row.seconds >= 0.01 else "",
+                f"{row.seconds:.2f} s" if row.seconds is not None else "",
             )
             for row in rows
             if row.style is None

@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from impasto.errors import OutputError
+from impasto.errors import OptionError, OutputError
 
 __all__ = [
     "ScratchFile",
     "atomic_path",
+    "check_named",
     "expand_pattern",
     "is_pattern",
     "leave_unflushed",
@@ -30,6 +31,12 @@ __all__ = [
 
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 _flushes = True  # whether files are flushed to the disk
+
+
+def check_named(option: str, path: object) -> None:
+    """OptionError for an empty path, which would be the folder that one is in."""
+    if isinstance(path, str | os.PathLike) and not os.fspath(path):
+        raise OptionError(f"`{option}` is empty, need a path: write . for the folder you are in", option)
 
 
 def leave_unflushed() -> None:

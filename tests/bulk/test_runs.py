@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from impasto.bulk.checking import status, verify
 from impasto.bulk.local import LocalPool
@@ -22,6 +23,7 @@ from impasto.bulk.manifest import Rows
 from impasto.bulk.run import BulkProgress, BulkRun
 from impasto.bulk.stores import Store
 from impasto.bulk.work import Row, Task, run_name
+from impasto.cli.app import app
 from impasto.core.threads import usable_cores
 from impasto.errors import DataError, ImpastoError, OptionError, OutputError
 
@@ -167,7 +169,46 @@ def test_no_two_share_an_output(photos: Path, tmp_path: Path, paint, task_for, t
     (photos / "rows.csv").write_text(text)
     with pytest.raises(OptionError, match=said):
         paint(photos / "rows.csv", task_for(tmp_path / "out"))
-    assert outputs(tmp_path / "out") == set()
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.csv", "path,stlye\na.jpg,x\n"), ("b.jsonl", '{"path": '), ("c.jsonl", "")]
+)
+def test_a_run_that_is_refused_leaves_nothing(
+    photos: Path, tmp_path: Path, paint, task_for, name: str, text: str
+) -> None:
+    (photos / name).write_text(text)
+    (tmp_path / "there").mkdir()
+    for target in (tmp_path / "there", tmp_path / "new" / "out"):
+        with pytest.raises(DataError):
+            paint(photos / name, task_for(target))
+    assert not (tmp_path / "new").exists()
+    assert [*(tmp_path / "there").iterdir()] == []
+    paint(photos, task_for(tmp_path / "there"))
+    with pytest.raises(DataError):
+        paint(photos / name, task_for(tmp_path / "there"))
+    assert len(rows(tmp_path / "there")) == 6
+
+
+def test_a_manifest_whose_rows_all_have_a_style_needs_no_other(photos: Path, tmp_path: Path) -> None:
+    manifest, target = photos / "rows.csv", tmp_path / "out"
+    command = ["bulk", str(manifest), str(target), "--workers", "1"]
+    manifest.write_text("path,style\na.jpg,the-scream\nb.png,\n")
+    told = CliRunner().invoke(app, command)
+    assert (told.exit_code, target.exists()) == (2, False)
+    assert "the row of b.png has no style" in told.stderr
+    manifest.write_text("path,style\na.jpg,the-scream\nb.png,great-wave\n")
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert outputs(target) == {"a.jpg", "b.png"}
+    told = CliRunner().invoke(app, ["bulk", "--status", "--verify", str(target)])
+    assert (told.exit_code, told.exception.__class__) == (2, SystemExit)
+    assert "give one of them" in told.stderr
+
+
+def test_a_target_without_a_name_is_refused(photos: Path, task_for, paint) -> None:
+    with pytest.raises(OptionError, match="the name of a folder is empty"):
+        paint(photos, task_for(""))
 
 
 def test_targets_that_are_refused(photos: Path, tmp_path: Path, paint, task_for) -> None:
@@ -192,7 +233,7 @@ def test_targets_that_are_refused(photos: Path, tmp_path: Path, paint, task_for)
 def test_what_is_wrong_with_the_task_is_told_before_any_picture(photos: Path, tmp_path: Path, paint, task_for) -> None:
     with pytest.raises(ImpastoError, match="grate-wave"):
         paint(photos, task_for(tmp_path / "out", "grate-wave"))
-    assert rows(tmp_path / "out") == []
+    assert not (tmp_path / "out").exists()
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds no pictures or films"):
         paint(tmp_path / "empty", task_for(tmp_path / "out"))
@@ -487,6 +528,6 @@ def test_no_source_is_replaced(photos: Path, tmp_path: Path, paint, task_for) ->
         with pytest.raises(OptionError, match="would take the place of the source"):
             paint(source, task_for(photos), force=True)
     assert {path: path.read_bytes() for path in before} == before
-    run, _ = paint(f"{photos}/*.jpg", task_for(photos, format="webp"), new_recipe=True)
+    run, _ = paint(f"{photos}/*.jpg", task_for(photos, format="webp"), force=True)
     assert run.tally.done == 2
     assert {path: path.read_bytes() for path in before} == before

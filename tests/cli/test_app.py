@@ -10,7 +10,9 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -139,6 +141,44 @@ def test_errors_of_usage_look_like_our_own(arguments: list[str], parts: list[str
     assert result.stderr.count("\n") == 1
     for part in parts:
         assert part in result.stderr
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_no_option_takes_a_number_that_is_none(number: str) -> None:
+    """Whatever a command does with its numbers: the rule is that of all commands."""
+    tried = 0
+    for path, parameter in _parameters(typer.main.get_command(app)):
+        if parameter.type_descriptor.annotation is not float or (
+            number == "inf" and parameter.name == "max_megapixels"
+        ):
+            continue
+        flag, tried = parameter.opts[0], tried + 1
+        result = run(*path, f"{flag}={number}")
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1), (path, flag, result.output)
+        assert flag in result.stderr
+    assert tried > 50
+
+
+def test_no_option_takes_an_empty_path() -> None:
+    """It would be the folder that one is in."""
+    tried = 0
+    for path, parameter in _parameters(typer.main.get_command(app)):
+        if parameter.type_descriptor.annotation is not Path or parameter.param_type_name != "option":
+            continue
+        for words in ([f"{parameter.opts[0]}="], [parameter.opts[0], ""]):
+            result = run(*path, *words)
+            assert (result.exit_code, result.stderr.count("\n")) == (2, 1), (path, words, result.output)
+            assert f"{parameter.opts[0]} is empty, need a path" in result.stderr
+        tried += 1
+    assert tried > 20
+
+
+def _parameters(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """All parameters of all commands, each with the words before it."""
+    for name, one in getattr(command, "commands", {}).items():
+        yield from _parameters(one, (*path, name))
+    if path:
+        yield from ((path, parameter) for parameter in command.params)
 
 
 def test_help_lists_commands_as_people_need_them() -> None:

@@ -78,6 +78,8 @@ def test_several_methods_and_backbones_on_the_same_pairs(desk: Path, shared: Pat
     assert (facts["pairs"], facts["possible_pairs"]) == (1, 2)
     rows = {row["method"]: row for row in facts["methods"]}
     assert list(rows) == ["one", "two", "quick", "theirs", "photo copied", "style pasted"]
+    assert [row["seconds"] is None for row in rows.values()] == [False, False, False, True, True, True]
+    assert [p["method"] for p in facts["pictures"] if p["seconds"] is None] == [*rows][3:]
     for name in ("compact", "vgg16-dev"):
         assert rows["theirs"]["verdicts"][name] == rows["photo copied"]["verdicts"][name]
         assert rows["quick"]["verdicts"][name]["share"]["mean"] < 0.7

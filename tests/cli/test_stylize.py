@@ -266,7 +266,7 @@ def test_what_is_missing(arguments: list[str], message: str) -> None:
         (["--style", "wave.png:nan"], "must be a number above 0, got 'nan'"),
         (["--style", "wave.png:inf"], "must be a number above 0, got 'inf'"),
         (["--style", "none.png:2"], "none.png: no such file"),
-        (["--style-weight", "inf"], "--style-weight is inf, need a number from 0 up"),
+        (["--style-weight", "inf"], "--style-weight is inf, need a finite number"),
         (["--style-scale", "0"], "--style-scale is 0, need a number from 0.1 to 100"),
         (["--averaging", "1"], "--averaging is 1.0, need a number from 0 to below 1"),
         (["--device", "cuda:99"], "device 'cuda:99' is not there"),
@@ -710,5 +710,5 @@ def test_a_file_that_begins_with_a_dash(name: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("amount", ["500", "foo", "2000000000"])
 def test_memory_has_its_unit(amount: str) -> None:
-    told = f"memory '{amount}': write a number with its unit, such as 600MB"
+    told = f"--max-memory is '{amount}': write a number with its unit, such as 600MB"
     refused(impasto("photo.png", "-s", "great-wave", "-o", "x.png", "--max-memory", amount), told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import logging
 import re
 import socket
 import threading
@@ -114,6 +115,8 @@ def test_a_job_from_its_begin_to_its_end(server: str) -> None:
     assert names == ["progress"] * (len(names) - 1) + ["done"]
     last = json.loads(events[-1][1].removeprefix("data: "))
     assert (last["state"], last["id"]) == ("done", job["id"])
+    found = [last["progress"][name] for name in ("phase", "share", "left", "width", "height")]
+    assert found == ["writing", 1.0, 0.0, 80, 64]
     assert requests.get(server + job["links"]["self"], timeout=60).json() == last
     for _ in range(2):  # it may be fetched again
         result = requests.get(server + last["links"]["result"], timeout=60)
@@ -144,6 +147,10 @@ def test_a_long_job_is_watched_and_cancelled(server: str, service: Service) -> N
     told(requests.get(f"{place}/result", timeout=60), "gone")
     requests.delete(place, timeout=60)
     until(lambda: not job.folder.exists())
+    requests.delete(waiting, timeout=60)
+    for method, path in (("get", ""), ("delete", ""), ("get", "/events"), ("get", "/preview"), ("get", "/result")):
+        told(getattr(requests, method)(place + path, timeout=60), "gone")
+        told(getattr(requests, method)(waiting + path, timeout=60), "gone")
 
 
 def test_a_result_that_is_removed_while_it_is_fetched(
@@ -210,8 +217,9 @@ def test_who_goes_away_cancels(server: str, service: Service) -> None:
         ({"style": "great-wave", "steps": "5"}, "steps", "leave out `steps`"),
         ({"style": "great-wave", "steps": "5001"}, "steps", "at most 5000 is allowed here"),
         ({"style": "great-wave", "weight": ["1", "2"]}, "weight", "1 styles with 2 weights"),
-        ({"style": "great-wave", "weight": "0"}, None, "above 0"),
-        ({"style": "great-wave", "weight": "much"}, "weight", "no number"),
+        ({"style": "great-wave", "weight": "0"}, "weight", "above 0"),
+        ({"style": "great-wave", "weight": "much"}, "weight", "is much, need a number above 0"),
+        ({"style": "great-wave:0"}, "style", "above 0"),
         ({"style": "great-wave", "format": "bmp"}, "format", "use one of jpeg"),
         ({"style": "great-wave", "recipe": "perhaps"}, "recipe", "need true or false"),
         ({"style": "great-wave", "settings": "[1]"}, "settings", "no JSON object"),
@@ -220,15 +228,44 @@ def test_who_goes_away_cancels(server: str, service: Service) -> None:
         ({"style": "great-wave", "jpeg_quality": "101"}, "jpeg_quality", "from 1 to 100"),
         ({"style": "great-wave", "mask": "mask.png"}, "mask", "send a picture"),
         ({"style": "great-wave", "model": "../x"}, "model", "not known here"),
-        ({"style": "great-wave", "device": "cuda:99"}, None, ""),
-        ({"style": "great-wave", "max_memory": "little"}, None, "600MB"),
+        ({"style": "great-wave", "device": "cuda:99"}, "device", "is not there"),
+        ({"style": "great-wave", "max_memory": "little"}, "max_memory", "600MB"),
+        ({"style": "great-wave", "max_memory": "-1"}, "max_memory", "600MB"),
+        ({"style": "great-wave", "max_memory": "90MB"}, "max_memory", "need `max_memory`"),
         ({"style": "great-wave", "size": "99999", "upscale": "true"}, "size", "choose a smaller `size`"),
+        ({"style": "great-wave", "size": "20000000", "upscale": "true"}, "size", "megapixels"),
+        ({"style": "great-wave", "size": "1" + "0" * 20, "upscale": "true"}, "size", "megapixels"),
+        ({"style": "great-wave", "size": "1" + "0" * 400, "upscale": "true"}, "size", "megapixels"),
+        ({"style": "great-wave", "steps": "1" + "0" * 400}, "steps", "at most 5000"),
     ],
 )
 def test_what_makes_no_sense_is_told(server: str, fields: dict[str, Any], option: str | None, part: str) -> None:
     found = told(ask(server, **fields), "invalid")
     assert part in found["detail"]
     assert option is None or found["option"] == option
+
+
+@pytest.mark.parametrize(
+    ("fields", "option"),
+    [
+        ({"photo": b"no picture", "style": ("x", STYLE)}, "photo"),
+        ({"photo": PHOTO, "style": ("x", b"no picture")}, "style"),
+        ({"photo": PHOTO, "style": ("x", STYLE), "mask": ("x", b"no picture")}, "mask"),
+        ({"photo": PHOTO, "style": ("x", STYLE), "init": ("x", b"no picture")}, "init"),
+        ({"photo": PHOTO, "style": ("x", STYLE), "content_layers": (None, "relu9")}, "content_layers"),
+        ({"photo": PHOTO, "style": ("x", STYLE), "style_layers": (None, "relu9")}, "style_layers"),
+        ({"photo": PHOTO, "style": ("x", STYLE), "backbone": (None, "vgg19")}, "backbone"),
+        ({"photo": PHOTO, "style": ("x", STYLE), "model": (None, "gallery")}, "style"),
+    ],
+)
+def test_the_field_that_is_wrong_is_named(server: str, fields: dict[str, Any], option: str) -> None:
+    found = told(ask(server, fields), "invalid")
+    assert found.get("option") == option, found
+
+
+def test_names_and_pictures_are_not_mixed(server: str) -> None:
+    found = told(ask(server, {"photo": PHOTO, "style": ("x", STYLE)}, style="great-wave"), "invalid")
+    assert (found["option"], "names alone or pictures alone" in found["detail"]) == ("style", True)
 
 
 def test_forms_that_are_none(server: str) -> None:
@@ -249,6 +286,8 @@ def test_forms_that_are_none(server: str) -> None:
     told(ask(server, {f"style{i}": b"x" for i in range(65)}), "malformed")
     told(ask(server, style="x" * 70_000), "malformed")
     assert told(ask(server, {"photo": PHOTO, "size": ("a", b"9")}), "invalid")["option"] == "size"
+    handlers = logging.getLogger("python_multipart").handlers  # or what is wrong with a form goes to stderr as well
+    assert any(isinstance(handler, logging.NullHandler) for handler in handlers)
 
 
 def test_requests_that_are_too_large(server: str) -> None:
@@ -286,8 +325,18 @@ def test_no_more_jobs_than_there_is_room_for(server: str, service: Service) -> N
 def test_addresses_and_methods_that_there_are_not(server: str) -> None:
     told(requests.get(f"{server}/nothing", timeout=60), "not-found")
     told(requests.get(f"{server}/v1/jobs/x", timeout=60), "not-found")
-    told(requests.get(f"{server}/v1/stylize", timeout=60), "method")
-    told(requests.put(f"{server}/v1/styles", timeout=60), "method")
+    for method, path, allowed in (
+        ("get", "/v1/stylize", {"POST"}),
+        ("put", "/v1/styles", {"GET", "HEAD"}),
+        ("post", "/v1/jobs/x", {"DELETE", "GET", "HEAD"}),
+        ("post", "/healthz", {"GET", "HEAD"}),
+    ):
+        answer = getattr(requests, method)(f"{server}{path}", timeout=60)
+        told(answer, "method")
+        assert {*answer.headers["Allow"].split(", ")} == allowed
+    for path in ("/healthz", "/readyz", "/metrics", "/v1/styles"):
+        answer = requests.head(f"{server}{path}", timeout=60)
+        assert (answer.status_code, answer.content) == (200, b"")
     told(requests.delete(f"{server}/v1/nothing", timeout=60), "not-found")
 
 

@@ -156,13 +156,17 @@ def test_help_says_what_it_serves_to_whom() -> None:
     [
         (["--api-key-file", "nowhere"], "--api-key-file nowhere: cannot be read"),
         (["--steps", "0"], "--steps"),
-        (["--upload", "much"], "write a number with its unit"),
+        (["--upload", "much"], "--upload is 'much': write a number with its unit"),
+        (["--memory", "1KB"], "--memory 1KB is too little"),
+        (["--memory", "300MB", "--workers", "1", "--no-page"], "400MB or more"),
+        (["--device", "banana"], "device 'banana' is unknown"),
+        (["--device", "cpu", "--device", "cuda:99"], "device 'cuda:99' is not there"),
         (["--host", "192.0.2.1"], "--host 192.0.2.1 and --port 0 cannot be had"),
     ],
 )
 def test_what_cannot_be_served_is_told(arguments: list[str], part: str) -> None:
     result = CliRunner(env=PLAIN).invoke(app, ["studio", "--port", "0", "--no-browser", *arguments])
-    assert result.exit_code == 2
+    assert (result.exit_code, result.stdout) == (2, "")
     assert part in result.stderr
 
 

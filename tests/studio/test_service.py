@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import tempfile
@@ -188,6 +189,14 @@ def test_what_only_the_worker_can_tell_fails_the_job(service: Service, options: 
     assert part in job.failure.message
 
 
+def test_who_asked_for_no_bound_is_not_told_to_raise_it() -> None:
+    with Service(Limits(memory="400MB"), workers=1) as service:
+        job = finished(service.submit(photo((1500, 2000)), StylizeRequest.of(style="great-wave")))
+        assert (job.failure.kind, job.failure.option) == ("memory", "size")
+        with pytest.raises(OptionError, match="`memory` 400MB is too little"):
+            Service(Limits(memory="400MB"), workers=2)
+
+
 def test_a_text_is_a_name_and_never_a_file(service: Service, tmp_path: Path) -> None:
     there = str(file_of(tmp_path, photo()))
     for options in (
@@ -334,7 +343,16 @@ def test_what_has_not_finished_in_time_is_handed_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "limits", [{"steps": 0}, {"seconds": 0.0}, {"queue": -1}, {"upload": "much"}, {"memory": "0"}, {"megapixels": -1.0}]
+    "limits",
+    [
+        {"steps": 0},
+        {"seconds": 0.0},
+        {"queue": -1},
+        {"upload": "much"},
+        {"memory": "0"},
+        {"megapixels": -1.0},
+        {"seconds": math.inf},
+    ],
 )
 def test_limits_that_make_no_sense(limits: dict) -> None:
     with pytest.raises(OptionError):

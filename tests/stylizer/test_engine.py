@@ -173,7 +173,7 @@ def test_a_request_may_ask_for_less_than_the_engine_has() -> None:
     assert engine.limit(StylizeRequest.of(style="a", max_memory="1GB")) == 10**9
     assert engine.limit(StylizeRequest.of(style="a", max_memory="3GB")) == 2 * 10**9
     assert Engine().limit(StylizeRequest.of(style="a")) is None
-    with pytest.raises(OptionError, match="memory 'much'"):
+    with pytest.raises(OptionError, match="`max_memory` is 'much'"):
         Engine(max_memory="much")
 
 

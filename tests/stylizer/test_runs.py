@@ -13,8 +13,10 @@ import tifffile
 from PIL import Image
 
 import impasto
-from impasto.errors import DataError, DivergenceError, ImageError, OptionError, OutputError
+from impasto.errors import DataError, DivergenceError, ImageError, ImpastoError, OptionError, OutputError
+from impasto.export.web import export_web
 from impasto.files import sha256
+from impasto.imaging import check_output
 from impasto.networks.shipped import find_model
 from impasto.optimize.loop import Optimization
 from impasto.optimize.presets import preset
@@ -24,6 +26,8 @@ from impasto.stylizer.recorder import Recorder, Records, begin_run, resume_run
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.run_description import describe_file, describe_settings
 from impasto.stylizer.run_folder import RunFolder
+from impasto.training.loop import train
+from impasto.training.settings import JohnsonSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")
 
@@ -296,3 +300,37 @@ def test_a_damaged_folder_of_the_version_before(folder: Path, tiny_backbone: Pat
     (folder / "run.json").write_text(json.dumps(of_version_1(folder, tiny_backbone) | change), encoding="utf-8")
     with pytest.raises(DataError, match=r"damaged|begun by another version"):
         resume_run(Engine(), RunFolder(folder))
+
+
+def test_a_place_without_a_name_is_refused() -> None:
+    for options in ({"run": ""}, {"output": ""}, {"run": "run", "output": ""}):
+        with pytest.raises(ImpastoError, match=r"empty|no suffix"):
+            impasto.stylize("photo.png", "great-wave", **options)
+    with pytest.raises(OptionError, match="`run` is empty, need a path"):
+        impasto.resume("")
+    with pytest.raises(OptionError, match="`out` is empty, need a path"):
+        train(JohnsonSettings(photos=("photos",), style=("night.png",)), "")
+    with pytest.raises(OptionError, match="`output` is empty, need a path"):
+        export_web("")
+    with pytest.raises(OutputError, match="the name of the output is empty"):
+        check_output("", format="png")
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        ({"style": "great-wave", "max_memory": -1}, "max_memory"),
+        ({"style": "great-wave", "max_memory": 5}, "max_memory"),
+        ({"style": "great-wave:0"}, "style"),
+        ({"style": [("great-wave", 0)]}, "style"),
+        ({"style": ["great-wave", "night.png"]}, "style"),
+        ({"style": "great-wave", "device": "banana", "engine": "torch"}, "device"),
+        ({"style": "night.png", "preset": "quicker"}, "preset"),
+        ({"style": "great-wave", "size": 10**400, "upscale": True}, "size"),
+    ],
+)
+def test_an_error_names_the_option_that_is_to_be_changed(options: dict[str, Any], option: str) -> None:
+    with pytest.raises(OptionError) as told:
+        impasto.stylize("photo.png", **options)
+    assert told.value.option == option

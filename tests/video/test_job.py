@@ -211,6 +211,20 @@ def test_strength_and_strokes_change(engine: Engine, clip: Path, tmp_path: Path)
             split_numbers("strength", wrong)
 
 
+def test_a_time_past_the_end_is_told(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    for times, notes in ((["0@0s", "1@0.3s"], []), (["1@5s"], ["`strength` at 5 s is past the end of the film"])):
+        changes = Changes(strength=split_numbers("strength", times)[1])
+        with FilmJob(engine, str(clip), GALLERY, Output(f"{tmp_path}/out/"), FilmOptions(changes=changes)) as job:
+            assert [note.partition(",")[0] for note in job.notes] == notes
+
+
+def test_a_film_without_a_name_is_refused(engine: Engine, clip: Path) -> None:
+    with pytest.raises(OptionError, match="`output` is empty"):
+        FilmJob(engine, str(clip), GALLERY, Output(""))
+    with pytest.raises(OptionError, match="`run` is empty"):
+        FilmOptions(run="")  # type: ignore[arg-type]
+
+
 def test_a_style_that_is_read_once_is_for_all_frames(engine: Engine, clip: Path, tmp_path: Path) -> None:
     Image.fromarray(ramp(0, (48, 64))).save(tmp_path / "style.png")
     with (tmp_path / "style.png").open("rb") as style:

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from impasto.bulk.lock import TargetLock
+from impasto.bulk.lock import LOCKS, TargetLock
 from impasto.bulk.manifest import HOME, Ledger, Rows, compact, load_ledger
 from impasto.bulk.report import Tally, write_report
 from impasto.bulk.sources import Source, open_source
@@ -22,7 +22,7 @@ from impasto.bulk.stores import Store, is_url, reaching, without_secrets
 from impasto.bulk.targets import FolderTarget, open_target
 from impasto.bulk.work import FORMAT, Item, Row, Task, digest, recipe_key
 from impasto.bulk.worker import Hello, task_key
-from impasto.errors import DataError, OptionError, OutputError
+from impasto.errors import DataError, ImpastoError, OptionError, OutputError
 from impasto.files import shown
 
 __all__ = ["BulkProgress", "BulkRun", "Left", "read_job", "survey"]
@@ -156,11 +156,29 @@ class BulkRun:
         source = open_source(self.source)
         with reaching(self._target.url):
             self._check_places(source)
-            with self._lock:
-                try:
-                    yield from self._run(source)
-                finally:
-                    self.pool.close()
+            is_new = next(self._target.files(HOME, hidden=True), None) is None
+            folders = self._target.missing_folders()
+            refused = False
+            try:
+                with self._lock:
+                    try:
+                        yield from self._run(source)
+                    except ImpastoError:
+                        refused = is_new and not self.tally.done + self.tally.failed
+                        raise
+                    finally:
+                        self.pool.close()
+                        if refused:  # while nobody else can have begun there
+                            self._take_back()
+            finally:
+                if refused:
+                    self._target.prune(HOME, folders)
+
+    def _take_back(self) -> None:
+        """Remove what a run that was refused has made, but not the locks, which may be of others who wait."""
+        for entry in list(self._target.files(HOME, hidden=True)):
+            if not entry.name.startswith(f"{LOCKS}/"):
+                self._target.delete(entry.name)
 
     def _run(self, source: Source) -> Generator[BulkProgress, None, None]:
         with closing(open_target(self._target, self.task, f"{self.task.run}-end")) as target:

@@ -12,7 +12,7 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from glob import has_magic
 from pathlib import Path
@@ -73,6 +73,8 @@ class Store:
     def __init__(self, url: str | os.PathLike[str]) -> None:
         fsspec = load_library("fsspec", "bulk", "painting in bulk")
         text = os.fspath(url)
+        if not text:
+            raise OptionError("the name of a folder is empty: write . for the folder you are in")
         try:
             if is_url(text):
                 self._fs, root = fsspec.core.url_to_fs(text, use_listings_cache=False)
@@ -239,6 +241,19 @@ class Store:
         if self.is_local:
             with self._telling(name):
                 Path(self.path(name)).mkdir(parents=True, exist_ok=True)
+
+    def missing_folders(self) -> list[Path]:
+        """The store's own folder and those above it that are not there, the deepest first; of a local one."""
+        root = Path(self.root or "/")
+        return [one for one in (root, *root.parents) if not one.exists()] if self.is_local else []
+
+    def prune(self, folder: str, others: Iterable[Path] = ()) -> None:
+        """Remove a local folder, those within it and these others as far as they are empty."""
+        if self.is_local:
+            within = [Path(place) for place, _, _ in os.walk(self.path(folder), topdown=False)]
+            for place in (*within, *others):
+                with suppress(OSError):
+                    place.rmdir()
 
     def clear(self, folder: str) -> None:
         """Remove a folder with all that is in it; one that is not there does no harm."""

@@ -17,6 +17,7 @@ import typer
 from impasto.cli.common import bar, print_facts, print_json, show_error, show_note
 from impasto.cli.options import command_of, given_on, option_parameters
 from impasto.errors import OptionError, require
+from impasto.files import shown
 from impasto.stylizer.request import OutputOptions, StylizeRequest
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def bulk(ctx: typer.Context, **_options: Any) -> None:
     if "target" not in given:
         raise OptionError("where should the paintings go? impasto bulk SOURCE TARGET --style NAME", "target")
     if not {"style", "model"} & given.keys():
-        raise OptionError("a style is needed: impasto bulk SOURCE TARGET --style NAME|PICTURE", "style")
+        given["style"] = _style_of_rows(given["source"])
     if "json" in given:
         raise OptionError("`json` is for `status` and `verify`: give `json_progress` for a run", "json")
     if "shard_size" in given and "tar" not in given:
@@ -100,6 +101,19 @@ def bulk(ctx: typer.Context, **_options: Any) -> None:
     run = _run_of(given)
     with _stopping(run), _lines_of_our_own(asked=given.get("json_progress", False)) as lines:
         _carry_out(run, lines)
+
+
+def _style_of_rows(source: str) -> Any:
+    """The style of a manifest's first row, by which workers begin; OptionError unless each has one of its own."""
+    from impasto.bulk.sources import open_source
+
+    first = None
+    for item in open_source(source).items():
+        if "style" not in item.options or "model" in item.options:
+            told = f"the row of {shown(item.id)} has no style of the gallery or picture: " if first else ""
+            raise OptionError(f"{told}a style is needed: impasto bulk SOURCE TARGET --style NAME|PICTURE", "style")
+        first = first or item.options["style"]
+    return first
 
 
 def _run_of(given: dict[str, Any]) -> BulkRun:
@@ -131,7 +145,7 @@ def _task(given: dict[str, Any]) -> Task:
     OutputOptions.of(**output)
     more: dict[str, Any] = {"format": given.get("format"), "recipe": not given.get("no_recipe", False)}
     if "shard_size" in given:
-        more["shard_bytes"] = parse_memory(given["shard_size"])
+        more["shard_bytes"] = parse_memory(given["shard_size"], "shard_size")
     return Task(
         StylizeRequest.of(**asked).anywhere().to_json(),
         output,
@@ -243,6 +257,8 @@ def _look(given: dict[str, Any]) -> None:
     for name in given:
         if name not in allowed:
             raise OptionError(f"`status` and `verify` look at a target, given alone: leave out `{name}`", name)
+    if given.get("status") and given.get("verify"):
+        raise OptionError("`status` counts what was noted, `verify` reads all of it: give one of them", "status")
     if given.get("status"):
         found = status(given["source"])
         facts = asdict(found)

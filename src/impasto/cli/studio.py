@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,6 +94,7 @@ def studio(**given: Any) -> None:
     from impasto.studio.service import Service
 
     limits = Limits(**{name: given[name] for name in _limits})
+    _check_devices(given["device"] or ())
     keys = None if given["api_key_file"] is None else Keys.of_file(given["api_key_file"])
     with bound(given["host"], given["port"]) as place:
         page = given["page"] and has_page()
@@ -107,6 +109,19 @@ def studio(**given: Any) -> None:
             if page and given["browser"]:
                 _open(address_of(place), service)
             server.serve_on(place)
+
+
+def _check_devices(names: Sequence[str]) -> None:
+    """OptionError for a device that this machine has not; torch, which knows, is loaded for other names alone."""
+    if {*names} <= {"auto", "cpu"}:
+        return
+    from impasto.errors import require
+
+    require("torch", "torch", "painting on a graphics card")
+    from impasto.core.precision import pick_device
+
+    for name in names:
+        pick_device(name)
 
 
 def _tell_whom(host: str, keys: Keys | None) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -14,10 +17,12 @@ from typer.core import TyperGroup
 from impasto.cli.common import options_of
 from impasto.cli.reading import read_quickly
 from impasto.errors import OptionError, nearest
+from impasto.files import check_named
 
 __all__ = ["Commands"]
 
 _TYPED = "impasto.typed"  # where a context keeps the arguments of the command
+_ENDLESS: Final = ("max_megapixels",)  # numbers that may be inf: no limit
 _USAGE_ERROR: Any = typer.BadParameter.__base__  # of click, or of the copy that typer brings along
 
 
@@ -29,6 +34,8 @@ class Commands(TyperGroup):
         command = super().get_command(ctx, cmd_name)
         if command is not None and command.help:  # lines end where the source's do: the terminal's are others
             command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", command.help)
+        for parameter in command.params if command is not None else ():
+            parameter.callback = parameter.callback or _sensible
         return command
 
     def get_params(self, ctx: Any) -> Any:
@@ -70,6 +77,23 @@ class Commands(TyperGroup):
             if type(error).__name__ == "NoArgsIsHelpError":  # help, which click asks for in this way
                 raise
             raise _usage_error(error, ctx) from error
+
+
+def _sensible(ctx: Any, parameter: Any, value: Any) -> Any:
+    """The value of an option, as it is; OptionError for nan, for what is endless, and for a path that is empty."""
+    name = parameter.name
+    for one in value if isinstance(value, list | tuple) else [value]:
+        if isinstance(one, float) and not (math.isfinite(one) or (one > 0 and name in _ENDLESS)):
+            raise OptionError(f"`{name}` is {one}, need a finite number", name)
+        if one == Path() and _is_empty(parameter.opts, ctx.meta.get(_TYPED, ())):
+            check_named(name, "")
+    return value
+
+
+def _is_empty(flags: Iterable[str], typed: Iterable[str]) -> bool:
+    """Whether one of these flags was typed with nothing for its value."""
+    words = list(typed)
+    return any(f"{flag}=" in words or (flag, "") in pairwise(words) for flag in flags)
 
 
 def _usage_error(error: Any, group: Any) -> OptionError:

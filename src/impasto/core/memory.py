@@ -72,19 +72,19 @@ def release_blocks() -> None:
 
 
 @overload
-def parse_memory(amount: str | int) -> int: ...
+def parse_memory(amount: str | int, option: str = ...) -> int: ...
 @overload
-def parse_memory(amount: None) -> None: ...
+def parse_memory(amount: None, option: str = ...) -> None: ...
 @overload
-def parse_memory(amount: str | int | None) -> int | None: ...
-def parse_memory(amount: str | int | None) -> int | None:
+def parse_memory(amount: str | int | None, option: str = ...) -> int | None: ...
+def parse_memory(amount: str | int | None, option: str = "max_memory") -> int | None:
     """``2GB``, ``600M``, ``1.5GiB``, or bytes as a number, which is no text -> bytes; None stays None.
 
     >>> parse_memory("2GB"), parse_memory("1.5 GiB"), parse_memory(1000)
     (2000000000, 1610612736, 1000)
 
     Raises:
-        OptionError: it is none.
+        OptionError: it is none; the sentence calls it by the name of the `option`.
     """
     if amount is None:
         return None
@@ -95,7 +95,9 @@ def parse_memory(amount: str | int | None) -> int | None:
     elif isinstance(amount, Real) and not isinstance(amount, bool) and math.isfinite(amount):
         count = int(amount)
     if count < 1:
-        raise OptionError(f"memory {amount!r}: write a number with its unit, such as 600MB, 2GB or 1.5GiB")
+        raise OptionError(
+            f"`{option}` is {amount!r}: write a number with its unit, such as 600MB, 2GB or 1.5GiB", option
+        )
     return count
 
 

@@ -64,7 +64,7 @@ def choose_precision(device: torch.device | str, requested: PrecisionName = "aut
     if requested == "float32":
         return Precision(torch.float32, channels_last, "float32 was asked for")
     if requested not in ("auto", "bfloat16"):
-        raise OptionError(f"precision {requested!r} is unknown: use auto, float32 or bfloat16")
+        raise OptionError(f"precision {requested!r} is unknown: use auto, float32 or bfloat16", "precision")
 
     native, reason = _native_bfloat16(device)
     if requested == "bfloat16":
@@ -101,10 +101,10 @@ def pick_device(name: str = "auto") -> torch.device:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda", "mps"):
-        raise OptionError(f"device {name!r} is unknown: use auto, cpu, cuda, cuda:1 (the second one) or mps")
+        raise OptionError(f"device {name!r} is unknown: use auto, cpu, cuda, cuda:1 (the second one) or mps", "device")
     count = {"cpu": 1, "cuda": cuda, "mps": int(mps)}[device.type]
     if (device.index or 0) >= count:
-        raise OptionError(f"device {name!r} is not there: {_found(cuda, mps)}, so use auto or one of these")
+        raise OptionError(f"device {name!r} is not there: {_found(cuda, mps)}, so use auto or one of these", "device")
     return device
 
 

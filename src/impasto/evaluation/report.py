@@ -34,13 +34,16 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Row:
-    """One method, over all pairs or over those of one style; `seconds` is the median of a picture's."""
+    """One method, over all pairs or over those of one style.
+
+    `seconds` is the median of a picture's; None if the method paints none.
+    """
 
     method: str
     control: bool
     style: str | None
     pairs: int
-    seconds: float
+    seconds: float | None
     ssim: Estimate
     verdicts: Mapping[str, Verdict]
 
@@ -59,12 +62,13 @@ def summarise(scores: Sequence[Scored], judges: Sequence[Judge], *, seed: int = 
 
 
 def _row(scores: Sequence[Scored], style: str | None, judges: Sequence[Judge], seed: int) -> Row:
+    seconds = [score.seconds for score in scores if score.seconds is not None]
     return Row(
         scores[0].method,
         scores[0].control,
         style,
         len(scores),
-        median(score.seconds for score in scores),
+        median(seconds) if seconds else None,
         bootstrap([score.ssim for score in scores], seed=seed),
         {judge.name: _verdict([score.distances[judge.name] for score in scores], judge, seed) for judge in judges},
     )

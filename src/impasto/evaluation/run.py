@@ -20,7 +20,7 @@ from impasto.core.memory import reuse_large_blocks
 from impasto.core.resizing import resize
 from impasto.core.tensors import to_tensor
 from impasto.errors import ImageError, ImpastoError, OptionError, load_library, nearest
-from impasto.evaluation.contenders import Contender, Copied, Pasted
+from impasto.evaluation.contenders import Contender, Copied, Pasted, ResultsContender
 from impasto.evaluation.distances import Distances, Judge, Look, check_names
 from impasto.imaging import Picture, fit_long_side, read
 from impasto.training.photos import PhotoSource
@@ -66,14 +66,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Scored:
-    """Of one picture; `distances` are by the judge's name, `seconds` those that painting took."""
+    """Of one picture; `distances` are by the judge's name, `seconds` those that painting took, None if nothing was."""
 
     method: str
     control: bool
     photo: str
     style: str
     ssim: float
-    seconds: float
+    seconds: float | None
     distances: Mapping[str, Distances]
 
 
@@ -202,7 +202,8 @@ def evaluate(
         for contender in (*contenders, *CONTROLS):
             began = time.perf_counter()
             painted = contender.paint((names[0], photo), (names[1], style))
-            seconds = time.perf_counter() - began
+            finds = contender in CONTROLS or isinstance(contender, ResultsContender)  # what is there: it paints nothing
+            seconds = None if finds else time.perf_counter() - began
             looks = photo_looks if painted is photo else [judge.look(painted) for judge in judges]
             distances = {
                 judge.name: judge.compare(look, of_photo, of_style)

@@ -57,7 +57,7 @@ def _scores(row: Row, judge: Judge) -> tuple[str, ...]:
         _interval(verdict.share, "{:.1%}"),
         _interval(row.ssim, "{:.3f}"),
         str(row.pairs),
-        "" if row.control else f"{row.seconds:.2f}",
+        "" if row.seconds is None else f"{row.seconds:.2f}",
     )
 
 

@@ -150,7 +150,8 @@ def _check_room(rows: Rows, need: int, room: int | None) -> None:
         raise OptionError(
             f"{rows.label}: to read {rows.header.width}x{rows.header.height} px of {rows.kind} takes "
             f"{need / 1e6:.0f} MB, and max_memory leaves {max(0, room) / 1e6:.0f} MB: raise it by "
-            f"{math.ceil((need - room) / 1e6)} MB, or scale the picture down"
+            f"{math.ceil((need - room) / 1e6)} MB, or scale the picture down",
+            "max_memory",
         )
 
 

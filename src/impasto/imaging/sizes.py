@@ -30,6 +30,7 @@ FAINT = 0.5 / 255  # alpha below which no colour can be told
 PART = 1 << 18  # px that are worked on at a time
 PRODUCT = 1 << 18  # multiplications at a time: of more OpenBLAS makes threads, which wait where cores are busy
 TOGETHER = 16  # px of the longer of two sides, old or new, that are made of one another at a time
+LONGEST = 2**31 - 1  # px of a side that any format can tell
 _A = -0.5  # of Keys' cubic; PIL's choice, and torch's with antialiasing
 
 
@@ -39,7 +40,9 @@ def fit_long_side(size: tuple[int, int], long: int, upscale: bool = False) -> tu
     The proportions are kept to the nearest pixel, a side is at least 1.
     """
     if long < 1:
-        raise OptionError(f"size {long}: need at least 1 pixel")
+        raise OptionError(f"size {long}: need at least 1 pixel", "size")
+    if upscale and long > LONGEST:
+        raise OptionError(f"`size` is too large: no picture has more than {LONGEST} px on a side", "size")
     height, width = size
     longest = max(height, width)
     if longest == long or (longest < long and not upscale):

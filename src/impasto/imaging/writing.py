@@ -64,7 +64,9 @@ def check_output(
     if find_format(path, format) == "heic":
         load_pillow_heif()
     name = shown(path)
-    if os.fspath(path) == "-":
+    if not name:
+        raise OutputError("the name of the output is empty: give a file")
+    if name == "-":
         if sys.stdout is None or sys.stdout.isatty():
             raise OutputError("-: standard output is a terminal; send it to a file or another program")
         return

@@ -96,14 +96,14 @@ class LightModel(Model):
         weights = tuple(row.weight for row in styles) or (1.0,)
         if self.any_style:
             if len(styles) > 1 and isinstance(self.graph, ForeignGraph) and not self.graph.blends:
-                raise OptionError("this network looks at one style picture: give one")
+                raise OptionError("this network looks at one style picture: give one", "style")
             rows = [self._encode(row, max_megapixels, limit) for row in styles]
             mixed = sum(weight * row for weight, row in zip(weights, rows, strict=True)) / sum(weights)
             alone = tuple({"parameters": row} for row in rows)
             return LightStyle({"parameters": np.asarray(mixed, np.float32)}, alone, weights)
         if "mix" not in self.graph.inputs:
             if styles:
-                raise OptionError("this network has a single style: leave its name out")
+                raise OptionError("this network has a single style: leave its name out", "style")
             return LightStyle({}, ({},), weights)
         return self._by_name(styles, weights)
 
@@ -111,7 +111,7 @@ class LightModel(Model):
         names = [row.name for row in self.styles]
         named = [(str(row.image), row.weight) for row in styles]
         if not named and len(names) > 1:
-            raise OptionError(f"which style? this network has {', '.join(names)}")
+            raise OptionError(f"which style? this network has {', '.join(names)}", "style")
         named = named or [(names[0], 1.0)]
         alone = tuple({"mix": _row(blend_weights(name, names))} for name, _ in named)
         return LightStyle({"mix": _row(blend_weights(named, names))}, alone, weights)

@@ -27,11 +27,13 @@ def blend_weights(blend: str | Mapping[str, float] | Iterable[tuple[str, float]]
     weights = [0.0] * len(known)
     for name, weight in pairs:
         if name not in known:
-            raise OptionError(f"no style {name!r} in this network{nearest(name, known)}; it has {', '.join(known)}")
+            raise OptionError(
+                f"no style {name!r} in this network{nearest(name, known)}; it has {', '.join(known)}", "style"
+            )
         if not math.isfinite(weight) or weight < 0:
-            raise OptionError(f"the weight of style {name!r} is {weight}, but must be 0 or more")
+            raise OptionError(f"the weight of style {name!r} is {weight}, but must be 0 or more", "style")
         weights[known.index(name)] += weight
     total = sum(weights)
     if not 0 < total < math.inf:
-        raise OptionError("no style has a weight above 0: give at least one")
+        raise OptionError("no style has a weight above 0: give at least one", "style")
     return [weight / total for weight in weights]

@@ -128,7 +128,9 @@ class BoundStyle(nn.Module, ABC):
         """OptionError where there are masks, but not one to each style."""
         if masks is not None and len(masks) != len(self.weights):
             count = len(self.weights)
-            raise OptionError(f"{count} styles with {len(masks)} masks: give a mask to each style, or none at all")
+            raise OptionError(
+                f"{count} styles with {len(masks)} masks: give a mask to each style, or none at all", "mask"
+            )
 
     @abstractmethod
     def first_input(self, photo: Tensor) -> Tensor:
@@ -228,7 +230,7 @@ def names_alone(styles: WeightedStyles, known: Sequence[str]) -> list[tuple[str,
     named = [(style, weight) for style, weight in styles if isinstance(style, str)]
     if len(named) < len(styles):
         names = ", ".join(known) or "one without a name"
-        raise OptionError(f"this network knows its own styles alone ({names}): give names, not pictures")
+        raise OptionError(f"this network knows its own styles alone ({names}): give names, not pictures", "style")
     return named
 
 
@@ -238,7 +240,9 @@ def pictures_alone(styles: WeightedStyles) -> list[tuple[EncodedStyle | Tensor, 
         raise OptionError("this network paints in the manner of any picture: give one as `style`")
     shown = [(style, weight) for style, weight in styles if not isinstance(style, str)]
     if len(shown) < len(styles):
-        raise OptionError("this network paints in the manner of any picture: give pictures as styles, not names")
+        raise OptionError(
+            "this network paints in the manner of any picture: give pictures as styles, not names", "style"
+        )
     return shown
 
 

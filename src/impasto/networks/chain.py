@@ -276,7 +276,7 @@ class Chain(StagedNetwork):
     def bind(self, styles: WeightedStyles = ()) -> BoundStaged:
         """Ready to paint; there is no style to choose. OptionError where one is given."""
         if names_alone(styles, ()):
-            raise OptionError("this network has a single style: leave its name out")
+            raise OptionError("this network has a single style: leave its name out", "style")
         return BoundStaged(self)
 
     def centre(self, image: Tensor, mean: Tensor | None = None) -> Tensor:

@@ -120,7 +120,7 @@ class Johnson(JohnsonLayout):
     def bind(self, styles: WeightedStyles = ()) -> BoundStaged:
         """Ready to paint; there is no style to choose. OptionError where one is given."""
         if names_alone(styles, ()):
-            raise OptionError("this network has a single style: leave its name out")
+            raise OptionError("this network has a single style: leave its name out", "style")
         return BoundStaged(self)
 
     def to_picture(self, features: Tensor, image: Tensor, mix: Tensor | None = None) -> Tensor:

@@ -76,7 +76,7 @@ class StyledNetwork(StagedNetwork):
         """
         named = names_alone(styles, self.styles)
         if not named and len(self.styles) > 1:
-            raise OptionError(f"which style? this network has {', '.join(self.styles)}")
+            raise OptionError(f"which style? this network has {', '.join(self.styles)}", "style")
         named = named or [(self.styles[0], 1.0)]
         mixes = self.mix(named), [self.mix(name) for name, _ in named]
         return BoundStaged(self, mixes, [weight for _, weight in named])

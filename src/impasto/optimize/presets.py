@@ -403,7 +403,7 @@ def preset(name: str = DEFAULT_PRESET, **changes: Any) -> OptimizeSettings:
     """
     base = PRESETS.get(name) or EARLIER.get(name)
     if base is None:
-        raise OptionError(f"preset {name!r} is unknown{nearest(name, PRESETS)}: use {', '.join(PRESETS)}")
+        raise OptionError(f"preset {name!r} is unknown{nearest(name, PRESETS)}: use {', '.join(PRESETS)}", "preset")
     known = {f.name for f in fields(OptimizeSettings)}
     if unknown := sorted(set(changes) - known):
         raise OptionError(

@@ -156,6 +156,7 @@ def _add_stylize(app: FastAPI, service: Service, *, is_shared: bool) -> None:
         "headers": _header("Location", "The job's address."),
     }
 
+    @app.head("/v1/styles", include_in_schema=False)
     @app.get("/v1/styles", tags=["painting"], responses=_problems())
     async def styles() -> StylesView:
         """The styles that are known by name."""
@@ -309,14 +310,17 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _add_jobs(app: FastAPI, service: Service, *, is_shared: bool) -> None:
-    missing = _problems("not-found")
+    missing = _problems("not-found", "gone")
 
     def find(id: str, request: Request) -> StudioJob:  # noqa: A002  the path calls it that
-        job = service.job(id)
-        if job is None or not (is_shared or job.client == client_of(request.scope)):
+        job, client = service.job(id), client_of(request.scope)
+        if job is None and service.was_cancelled(id, None if is_shared else client):
+            raise ProblemError("gone", "the job was cancelled, and is gone")
+        if job is None or not (is_shared or job.client == client):
             raise ProblemError("not-found", "there is no such job, or not any more")
         return job
 
+    @app.head("/v1/jobs/{id}", include_in_schema=False)
     @app.get("/v1/jobs/{id}", tags=["jobs"], responses=missing)
     async def job(id: str, request: Request) -> JobView:  # noqa: A002
         """Where a job stands."""
@@ -339,6 +343,7 @@ def _add_jobs(app: FastAPI, service: Service, *, is_shared: bool) -> None:
             _events(find(id, request)), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
 
+    @app.head("/v1/jobs/{id}/preview", include_in_schema=False)
     @app.get(
         "/v1/jobs/{id}/preview",
         tags=["jobs"],
@@ -349,6 +354,7 @@ def _add_jobs(app: FastAPI, service: Service, *, is_shared: bool) -> None:
         """The picture so far, at most 768 px long."""
         return await _picture_so_far(find(id, request))
 
+    @app.head("/v1/jobs/{id}/result", include_in_schema=False)
     @app.get(
         "/v1/jobs/{id}/result",
         tags=["jobs"],
@@ -399,11 +405,13 @@ async def _events(job: StudioJob) -> AsyncGenerator[str, None]:
 
 
 def _add_watching(app: FastAPI, service: Service, metrics: Metrics) -> None:
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", tags=["watching"], responses=_problems())
     async def healthz() -> dict[str, str]:
         """Whether the server runs."""
         return {"status": "ok"}
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", tags=["watching"], responses=_problems("starting", "stopping"))
     async def readyz() -> dict[str, str]:
         """Whether work is taken, and there are processes to do it."""
@@ -412,6 +420,7 @@ def _add_watching(app: FastAPI, service: Service, metrics: Metrics) -> None:
             raise ProblemError("stopping" if service.is_stopping else "starting", detail, headers={"Retry-After": "2"})
         return {"status": "ok"}
 
+    @app.head("/metrics", include_in_schema=False)
     @app.get(
         "/metrics",
         tags=["watching"],
@@ -424,13 +433,20 @@ def _add_watching(app: FastAPI, service: Service, metrics: Metrics) -> None:
 
 
 def _add_rest(app: FastAPI) -> None:
-    """Answer for whatever else begins with ``/v1/``, which the page, at ``/``, would answer in its own way."""
+    """Answer for whatever else there is of our addresses, which the page, at ``/``, would answer in its own way."""
     known = [*app.router.routes]
 
-    @app.api_route("/v1/{rest:path}", methods=[*METHODS], include_in_schema=False)
     async def rest(request: Request) -> None:
-        is_known = any(route.matches(request.scope)[0] is Match.PARTIAL for route in known)
-        raise of_status(405 if is_known else 404)
+        methods: set[str] = set()
+        for route in known:
+            if route.matches(request.scope)[0] is Match.PARTIAL:
+                methods |= getattr(route, "methods", None) or set()
+        found = of_status(405 if methods else 404)
+        found.headers = {"Allow": ", ".join(sorted(methods))} if methods else {}
+        raise found
+
+    for path in ("/v1/{rest:path}", "/healthz", "/readyz", "/metrics"):
+        app.add_api_route(path, rest, methods=[*METHODS], include_in_schema=False)
 
 
 def _handle_errors(app: FastAPI) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import math
 import time
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
@@ -35,6 +37,9 @@ JSON: Final = ("settings",)
 TEXT_LIMIT: Final = 64 * 1024  # bytes of a field that is no file
 PARTS: Final = 64  # files, and as many other fields
 LINGER: Final = 2.0  # seconds in which the rest of a refused request is taken, so that its sender hears why
+
+# What is wrong with a form is told to who sent it, not to who looks at the server.
+logging.getLogger("python_multipart").addHandler(logging.NullHandler())
 
 OWN: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
@@ -212,7 +217,9 @@ def _weighed(styles: list[Any], weights: list[str]) -> list[Style] | None:
     try:
         numbers = [float(weight) for weight in weights]
     except ValueError:
-        raise OptionError("`weight` is no number: give one above 0 for each style", "weight") from None
+        numbers = [math.nan]
+    if not all(0 < number < math.inf for number in numbers):
+        raise OptionError(f"`weight` is {', '.join(weights)}, need a number above 0 for each style", "weight")
     return [Style(row.image, weight) for row, weight in zip(rows, numbers, strict=True)] if numbers else rows or None
 
 

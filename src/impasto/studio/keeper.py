@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
@@ -38,6 +39,8 @@ _CODE: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from impasto.studio.worker import main; "
     "main(int(sys.argv[2]), json.loads(sys.argv[3]))"
 )
+
+_OF_FILE: Final = re.compile(r"(photo|style|mask|init)\b")  # what files of a request are called, with a number
 
 _log = logging.getLogger(__name__)
 
@@ -266,7 +269,7 @@ class Keeper(threading.Thread):
             job.update(previews=job.previews + 1)
         elif told["is"] == "done":
             self._service.painted(told["seconds"])
-            job.update(state="done", notes=tuple(told["notes"]), summary=told["summary"])
+            job.update(state="done", notes=tuple(told["notes"]), summary=told["summary"], progress=_finished(job))
         elif told["is"] == "answer":
             job.update(state="done", answer=told["answer"])
         elif told["is"] == "stopped":
@@ -287,7 +290,9 @@ class Keeper(threading.Thread):
             return Failure("fault", FAULT)
         if kind == "memory":
             return self._too_large(job)
-        return Failure(kind, message.replace(f"{job.folder}{os.sep}", ""), told["option"])
+        message = message.replace(f"{job.folder}{os.sep}", "")
+        file = _OF_FILE.match(message)
+        return Failure(kind, message, told["option"] or (file[1] if file else None))
 
 
 def _stopped(job: StudioJob, why: Failure | None) -> None:
@@ -295,6 +300,12 @@ def _stopped(job: StudioJob, why: Failure | None) -> None:
         job.update(state="cancelled")
     else:
         job.update(state="failed", failure=why)
+
+
+def _finished(job: StudioJob) -> Mapping[str, Any] | None:
+    """The last record of a job, with all of it done: what is told before that is that it is being written."""
+    last = job.progress
+    return None if last is None else {**last, "phase": "writing", "done": last["total"], "left": 0.0, "size": job.size}
 
 
 def _died(job: StudioJob, how: str) -> Failure:

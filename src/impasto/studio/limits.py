@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from impasto.core.memory import parse_memory
@@ -12,8 +14,9 @@ from impasto.fields import option
 
 if TYPE_CHECKING:
     from impasto.stylizer.job import Job
+    from impasto.stylizer.request import StylizeRequest
 
-__all__ = ["Limits", "check_job"]
+__all__ = ["Limits", "check_job", "check_size"]
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ class Limits:
             if isinstance(value, int | float) and not _within(value, bounds):
                 least = f"from {bounds['least']} up" if "least" in bounds else f"above {bounds['above']}"
                 raise OptionError(f"`{field.name}` is {value!r}, need a number {least}", field.name)
-        parse_memory(self.upload)
-        parse_memory(self.memory)
+        parse_memory(self.upload, "upload")
+        parse_memory(self.memory, "memory")
 
     @property
     def told(self) -> str:
@@ -65,12 +68,30 @@ class Limits:
         return parse_memory(self.memory)
 
 
+def check_size(photo: Path, request: StylizeRequest, megapixels: float) -> None:
+    """OptionError for a painting larger than the server allows; of the photo the header alone is read.
+
+    For before there is a job: one that would not fit into memory is refused for that.
+    """
+    if not request.size:
+        return
+    from impasto.imaging import fit_long_side
+    from impasto.imaging.reading import read_header
+
+    found = read_header(photo, max_megapixels=request.max_megapixels).size
+    _check_megapixels(fit_long_side(found, request.size, upscale=request.upscale), megapixels)
+
+
 def check_job(job: Job, *, steps: int, megapixels: float) -> None:
     """OptionError for a job that is larger than the server allows, known before anything is painted."""
     optimisation = job.as_optimisation()
     if optimisation is not None and optimisation.steps > steps:
         raise OptionError(f"{optimisation.steps} steps are asked for, and at most {steps} are made here", "steps")
-    height, width = job.painting_size
+    _check_megapixels(job.painting_size, megapixels)
+
+
+def _check_megapixels(size: tuple[int, int], megapixels: float) -> None:
+    height, width = size
     if height * width > megapixels * 1e6:
         raise OptionError(
             f"a painting of {width}x{height} px is {height * width / 1e6:.4g} megapixels, and at most "
@@ -80,4 +101,4 @@ def check_job(job: Job, *, steps: int, megapixels: float) -> None:
 
 
 def _within(value: float, bounds: Mapping[str, Any]) -> bool:
-    return bool(value >= bounds["least"] if "least" in bounds else value > bounds["above"])
+    return math.isfinite(value) and bool(value >= bounds["least"] if "least" in bounds else value > bounds["above"])

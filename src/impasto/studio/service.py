@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import IO, Any, Final, Self, get_args
 
 from impasto.core.backbones import BACKBONES
-from impasto.core.memory import available_memory
+from impasto.core.memory import available_memory, ceiling, shown_bytes
 from impasto.core.threads import usable_cores
 from impasto.errors import ImpastoError, OptionError, nearest
 from impasto.imaging import as_picture, write
@@ -36,10 +36,12 @@ from impasto.types import Init, PictureSource
 
 __all__ = ["PAGE", "BusyError", "Observer", "Service"]
 
+LEAST: Final = 400_000_000  # bytes in which a process paints the smallest picture: it holds three quarters before
 TIDY: Final = 1.0  # seconds between looks for jobs that have been kept long enough
 PAGE: Final = "page"  # the queue of what somebody at the page waits for
 FOLDERS: Final = "impasto-studio-"
 LOCK: Final = ".lock"
+REMEMBERED: Final = 4096  # cancelled jobs that are known to have been
 YOUNG: Final = 60  # seconds for which a folder's owner may be about to lock it
 
 _log = logging.getLogger(__name__)
@@ -81,6 +83,9 @@ class Service:
         for_page: whether what somebody at the page waits for, previews and the opening of pictures, has a queue and a
             process of its own, on the first device; else it waits with everything else.
 
+    Raises:
+        OptionError: too little memory for so many processes.
+
     Attributes:
         observers: are told of all jobs.
         queues: the devices, and `PAGE` where that has one.
@@ -102,6 +107,16 @@ class Service:
         self.limits = limits or Limits()
         self.devices = tuple(devices)
         self.queues = (*self.devices, PAGE) if for_page else self.devices
+        each = workers or min(2, usable_cores())
+        processes = [(device, device) for device in self.devices for _ in range(each)]
+        processes += [(queue, self.devices[0]) for queue in self.queues[len(self.devices) :]]
+        limit, least = self.limits.memory_bytes, LEAST * len(processes)
+        if limit is not None and limit < least:
+            raise OptionError(
+                f"`memory` {self.limits.memory} is too little for what paints here ({len(processes)} x "
+                f"{shown_bytes(LEAST)}): give {ceiling(least)} or more, or fewer `workers`",
+                "memory",
+            )
         self.observers: list[Observer] = []
         self.styles: tuple[StyleRecord, ...] = gallery_styles()
         self.stops_at, self.ended = math.inf, threading.Event()
@@ -109,12 +124,10 @@ class Service:
         self._queues: dict[str, deque[StudioJob]] = {queue: deque() for queue in self.queues}
         self._jobs: dict[str, StudioJob] = {}
         self._running: set[StudioJob] = set()
+        self._cancelled: deque[tuple[str, str]] = deque(maxlen=REMEMBERED)  # (id, client) of jobs that are forgotten
         self._mean = 1.0  # seconds that a job took of late
         self.place, self._lock = _own_folder()
-        each = workers or min(2, usable_cores())
-        processes = [(device, device) for device in self.devices for _ in range(each)]
-        processes += [(queue, self.devices[0]) for queue in self.queues[len(self.devices) :]]
-        self.share = (self.limits.memory_bytes or available_memory()) // len(processes)
+        self.share = (limit or available_memory()) // len(processes)
         self.keepers = [
             Keeper(self, queue, {"max_memory": self.share, "device": device}) for queue, device in processes
         ]
@@ -253,10 +266,16 @@ class Service:
         elif tell is not None:
             tell("stop")
 
+    def was_cancelled(self, id: str, client: str | None) -> bool:  # noqa: A002  the field is called that
+        """Whether a job of this client, or of any, was cancelled by `forget`; some thousands are remembered."""
+        with self._changed:
+            return any(number == id and client in (None, whose) for number, whose in self._cancelled)
+
     def forget(self, job: StudioJob) -> None:
         """Cancel a job if it has not ended, and remove its files when it has."""
         with self._changed:
-            self._jobs.pop(job.id, None)
+            if self._jobs.pop(job.id, None) is not None and job.state in ("queued", "running", "cancelled"):
+                self._cancelled.append((job.id, job.client))
         self.cancel(job)
         if job.has_ended:
             self.discard(job.folder)
@@ -379,7 +398,9 @@ class Service:
             return request.device
         if self.devices == ("auto",):
             return "auto"
-        raise OptionError(f"`device` {request.device!r} is none of {', '.join(self.devices)}, which paint here")
+        raise OptionError(
+            f"`device` {request.device!r} is none of {', '.join(self.devices)}, which paint here", "device"
+        )
 
     def _checked(self, request: StylizeRequest) -> StylizeRequest:
         """The request, if all it names is known here, within the limits."""
@@ -394,7 +415,13 @@ class Service:
         limits = self.limits
         for name, most in (("max_megapixels", limits.megapixels), ("steps", limits.steps)):
             if name in request.given and getattr(request, name) > most:
-                raise OptionError(f"`{name}` is {getattr(request, name):g}, and at most {most:g} is allowed here", name)
+                raise OptionError(f"`{name}` is {getattr(request, name)}, and at most {most:g} is allowed here", name)
+        if request.size is not None and request.size > limits.megapixels * 1e6:
+            raise OptionError(
+                f"`size` is that of no picture of {limits.megapixels:g} megapixels, and more are not painted here: "
+                "choose a smaller `size`",
+                "size",
+            )
         largest = min(request.max_megapixels, limits.megapixels)
         return request.with_changes(max_megapixels=largest)
 

@@ -59,7 +59,7 @@ def view_of(job: StudioJob) -> JobView:
     return JobView(
         id=job.id,
         state=job.state,
-        progress=None if job.progress is None else _progress(job.progress),
+        progress=None if job.progress is None else _progress(job.progress, job.size),
         notes=list(job.notes),
         summary=job.summary,
         problem=None if job.failure is None else of_failure(job.failure).body,
@@ -67,8 +67,8 @@ def view_of(job: StudioJob) -> JobView:
     )
 
 
-def _progress(record: Any) -> ProgressView:
-    height, width = record["size"] or (None, None)
+def _progress(record: Any, size: tuple[int, int] | None) -> ProgressView:
+    height, width = record["size"] or size or (None, None)
     share = record["done"] / record["total"] if record["total"] else 1.0
     told = {name: record[name] for name in ("phase", "done", "total", "seconds", "left", "losses")}
     return ProgressView(share=share, width=width, height=height, **told)

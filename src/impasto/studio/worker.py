@@ -24,11 +24,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from impasto.errors import ImpastoError, OptionError
+from impasto.errors import ImpastoError, LayerError, OptionError, WeightsError
 from impasto.files import atomic_path, leave_unflushed
 from impasto.imaging import fit_long_side
 from impasto.imaging.writing import encode
-from impasto.studio.limits import check_job
+from impasto.studio.limits import check_job, check_size
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.job import Job, JobPlan, Output, Progress
 from impasto.stylizer.request import OutputOptions, StylizeRequest, finer_settings
@@ -120,14 +120,29 @@ def _carry_out(engine: Engine, line: _Line, task: Mapping[str, Any], device: str
     try:
         ending = _act(task) if task["do"] == "act" else _paint(engine, line, task, device)
     except ImpastoError as error:
-        option = error.option if isinstance(error, OptionError) else None
-        line.say("failed", id=number, kind="request", message=str(error), option=option)
+        option, asked = _option_of(error, task), task.get("request", {})
+        # Whoever asked for no bound is not told to raise it: what there is for a job is the server's.
+        kind = "memory" if option == "max_memory" and option not in asked else "request"
+        line.say("failed", id=number, kind=kind, message=str(error), option=option)
     except MemoryError:
         line.say("failed", id=number, kind="memory", message="", option=None)
     except Exception:  # a fault of ours; the next job may do better  # noqa: BLE001
         line.say("failed", id=number, kind="fault", message=traceback.format_exc(), option=None)
     else:
         line.say(ending.pop("is"), id=number, **ending)
+
+
+def _option_of(error: ImpastoError, task: Mapping[str, Any]) -> str | None:
+    """The field of the request that is to be changed, where it is clear which."""
+    asked, told = task.get("request", {}), str(error)
+    if isinstance(error, OptionError):
+        return error.option
+    if isinstance(error, LayerError):
+        layers = "content_layers", "style_layers"
+        fields = [name for name in layers if any(repr(layer) in told for layer in asked.get(name, ()))]
+    else:
+        fields = [name for name in ("backbone", "model") if name in asked and isinstance(error, WeightsError)]
+    return fields[0] if fields else None
 
 
 def _act(task: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,6 +157,7 @@ def _paint(engine: Engine, line: _Line, task: Mapping[str, Any], device: str) ->
         request = request.with_changes(device=device)
     if unknown := request.settings.keys() - (finer_settings() if request.settings else set()):
         raise OptionError(f"`settings` has {min(unknown)!r}, which is none of the finer settings", "settings")
+    check_size(Path(task["photo"]), request, task["limits"]["megapixels"])
     place = Output(task["output"], OutputOptions.of(**task["options"]), recipe=task["recipe"])
     with engine.job(Path(task["photo"]), request, output=place) as job:
         check_job(job, **task["limits"])

@@ -181,7 +181,9 @@ def named_in_gallery(styles: Iterable[Any]) -> bool:
         kinds[kind] = text
     if len(kinds) > 1:
         name, picture = kinds["name"], kinds["picture"]
-        raise OptionError(f"{name} is a style of the gallery and {picture} is none: give names alone or pictures alone")
+        raise OptionError(
+            f"{name} is a style of the gallery and {picture} is none: give names alone or pictures alone", "style"
+        )
     return "name" in kinds
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from impasto.errors import DataError, OptionError
-from impasto.files import atomic_path, output_error
+from impasto.files import atomic_path, check_named, output_error
 from impasto.imaging import Picture, write
 from impasto.stylizer.run_description import FORMAT, RunDescription
 from impasto.stylizer.run_format_1 import is_format_1, upgraded
@@ -27,6 +27,7 @@ class RunFolder:
     """The folder of a run."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
+        check_named("run", folder)
         self.folder = Path(folder)
 
     @property

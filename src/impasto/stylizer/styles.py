@@ -57,7 +57,7 @@ class Style:
     def __post_init__(self) -> None:
         check_picture("style", self.image)
         if not (isinstance(self.weight, Real) and 0 < self.weight < math.inf):
-            raise OptionError(f"the weight of a style must be a number above 0, got {self.weight!r}")
+            raise OptionError(f"the weight of a style must be a number above 0, got {self.weight!r}", "style")
 
 
 def check_picture(name: str, value: object) -> None:
@@ -86,7 +86,7 @@ def parse_style(text: str) -> tuple[str, float]:
     except ValueError:
         return text, 1.0
     if not head or not (weight > 0 and math.isfinite(weight)):
-        raise OptionError(f"style {text!r}: the weight after the colon must be a number above 0, got {tail!r}")
+        raise OptionError(f"style {text!r}: the weight after the colon must be a number above 0, got {tail!r}", "style")
     return head, weight
 
 
@@ -98,7 +98,9 @@ def as_styles(style: Styles) -> Iterator[Style]:
             yield item
         elif isinstance(item, tuple):
             if len(item) != 2:
-                raise OptionError(f"a style in brackets is (picture, weight), got {len(item)} things: use a list")
+                raise OptionError(
+                    f"a style in brackets is (picture, weight), got {len(item)} things: use a list", "style"
+                )
             yield Style(*item)
         elif isinstance(item, str):
             yield Style(*parse_style(item))

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from impasto.core.host import step_by_step
 from impasto.core.memory import reuse_large_blocks
 from impasto.errors import DivergenceError
+from impasto.files import check_named
 from impasto.networks.checkpoint import save_model
 from impasto.training.adain_task import AdaINTask
 from impasto.training.data import steps_per_epoch
@@ -76,6 +77,7 @@ def train(
         ImageError, WeightsError, LayerError: styles, backbone, model or layers are not usable.
         DivergenceError: the loss stays infinite or no number after every remedy.
     """
+    check_named("out", out)
     return step_by_step(_train(settings, Path(out), resume), deterministic=settings.deterministic)
 
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from impasto.errors import OptionError, OutputError
-from impasto.files import shown
+from impasto.files import check_named, shown
 
 __all__ = ["CODECS", "CONTAINERS", "Codec", "CodecName", "Container", "codec_for", "output_kind"]
 
@@ -99,6 +99,7 @@ def output_kind(path: str) -> Literal["film", "animation", "pictures"]:
     Raises:
         OutputError: a suffix that no film has.
     """
+    check_named("output", path)
     suffix = Path(path).suffix.lower()
     if path.endswith(("/", os.sep)) or "%" in Path(path).name or Path(path).is_dir():
         return "pictures"

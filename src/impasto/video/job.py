@@ -75,6 +75,9 @@ class FilmJob(Job):
         self._check_options()
         self._reader = self._open_film()
         self.facts = self._reader.facts
+        if self.facts.seconds is not None:
+            for name, time in self.options.changes.past(self.facts.seconds):
+                self._note(f"`{name}` at {time:g} s is past the end of the film, which has {self.facts.seconds:.4g} s")
         self.painted = 0
         self._last: Bytes | None = None
         if self.facts.alpha and self.options.run is not None:

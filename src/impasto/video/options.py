@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from impasto.errors import OptionError
+from impasto.files import check_named
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.strokes import parse_scale
 from impasto.stylizer.styles import Style
@@ -59,6 +60,11 @@ class Changes:
             before_scale, after_scale, share = _between(self.style_scale, time)
             changes["style_scale"] = before_scale * (after_scale / before_scale) ** share
         return request.with_changes(**changes) if changes else request
+
+    def past(self, seconds: float) -> list[tuple[str, float]]:
+        """(option, time) of each that has a time after these seconds, the film's."""
+        rows = {"style": self.style, "strength": self.strength, "style_scale": self.style_scale}
+        return [(name, float(row[-1][0])) for name, row in rows.items() if row and row[-1][0] > seconds]
 
     @property
     def heaviest(self) -> Fraction:
@@ -185,6 +191,7 @@ class FilmOptions:
         return max(1, math.ceil(round(count) / self.every))
 
     def __post_init__(self) -> None:
+        check_named("run", self.run)
         if self.resume and self.run is None:
             raise OptionError("`resume` goes on with a run: say by `run` in which folder that is", "resume")
         if self.end is not None and self.end <= self.begin:
