@@ -170,6 +170,8 @@ class Job(ABC):
     def run(self) -> Steps:
         """Paint, then write the output if there is one; yields a record between any two pieces of the work.
 
+        A network tells when it begins to paint, and when it has painted, also where that is one piece.
+
         Closing the generator stops. An optimisation can be run again, and goes on where it stopped.
 
         Raises:
