@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from impasto.networks.registry import Network, build, config_from
 from impasto.training.crops import Crop
 from impasto.training.data import BadPhotos, BatchPlan, PhotoSource, open_photos, photo_batches, photos_of
 from impasto.training.objectives import Terms
-from impasto.training.photos import check_places
+from impasto.training.photos import check_left_out, check_places
 from impasto.training.settings import TrainSettings
 from impasto.training.sources import names_digest
 
@@ -77,6 +77,8 @@ class Task(ABC):
         contents: what the training is made of, by content: a resumed run must find the same.
     """
 
+    LEAVES_OUT_STYLES: ClassVar[bool] = False  # whether names that are left out may also be those of style pictures
+
     network: Network
     trained: nn.Module
 
@@ -84,6 +86,8 @@ class Task(ABC):
         check_places(settings)
         self.settings, self.device, self.precision = settings, device, precision
         self.photos = open_photos(settings.photos, settings.leave_out)
+        if not self.LEAVES_OUT_STYLES:
+            check_left_out(settings.leave_out, self.photos)
         self.contents: dict[str, Any] = {"photos": {"count": len(self.photos), "names": names_digest(self.photos)}}
 
     @abstractmethod
