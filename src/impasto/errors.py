@@ -21,9 +21,11 @@ __all__ = [
     "OptionError",
     "OutputError",
     "WeightsError",
+    "check_kind",
     "load_library",
     "nearest",
     "require",
+    "told",
 ]
 
 
@@ -82,6 +84,22 @@ class MissingExtraError(ImpastoError):
     def __init__(self, library: str, extra: str, what: str = "this") -> None:
         self.library, self.extra, self.what = library, extra, what
         super().__init__(f"{what} needs {library}, which is not installed: pip install 'impasto[{extra}]'")
+
+
+def told(value: object) -> str:
+    """What a sentence says of a value that is wrong: itself where that is short, or else its type.
+
+    >>> told("x"), told([0] * 1000)
+    ("'x'", 'a value of type list')
+    """
+    text = repr(value)
+    return text if len(text) <= 60 and "\n" not in text else f"a value of type {type(value).__name__}"
+
+
+def check_kind(name: str, value: object, kinds: type | tuple[type, ...], need: str) -> None:
+    """OptionError unless the value of this option is of these types; `need` says what it has to be."""
+    if not isinstance(value, kinds):
+        raise OptionError(f"`{name}` is {told(value)}, need {need}", name)
 
 
 def require(modules: str, extra: str, what: str) -> None:

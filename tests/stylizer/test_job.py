@@ -293,7 +293,7 @@ def test_a_closed_job_holds_no_picture(kind: str) -> None:
     job.close()
     gc.collect()
     assert [ref() for ref in kept] == [None, None]
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="this job is closed"):
         job.result()
 
 

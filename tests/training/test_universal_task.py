@@ -278,7 +278,7 @@ def test_a_name_to_leave_out_that_is_nowhere_is_told(root: Path) -> None:
         with pytest.raises(OptionError, match=f"`leave_out` '{name}' is no photo here") as told:
             run(johnson(root, leave_out=["1", name]), root / "run")
         assert told.value.option == "leave_out"
-    with pytest.raises(OptionError, match="`leave_out` 'a' is no photo here"):  # a style, which is left out nowhere else
+    with pytest.raises(OptionError, match="`leave_out` 'a' is no photo here"):  # but a style
         run(johnson(root, leave_out=["a"]), root / "run")
 
 

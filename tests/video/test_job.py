@@ -407,3 +407,26 @@ def test_command_line(clip: Path, tmp_path: Path) -> None:
     assert "--fps is for numbered pictures" in run(*words, "--fps", "10").output
     done = run("steady", str(clip), "--like", str(clip), "-o", str(tmp_path / "s.mp4"))
     assert done.exit_code == 0, done.output
+
+
+def test_arguments_of_other_kinds_are_one_sentence(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    film, out = str(clip), Output(str(tmp_path / "out.mp4"))
+    calls: dict[str, tuple[Any, ...]] = {
+        "^`request` is 'great-wave', need an impasto.StylizeRequest": (engine, film, "great-wave", out),
+        "^`output` is 'out.mp4', need an impasto.Output": (engine, film, GALLERY, "out.mp4"),
+        "^`film` is 5, need a file, a folder of numbered pictures": (engine, 5, GALLERY, out),
+        "^`options` is 5, need FilmOptions": (engine, film, GALLERY, out, 5),
+    }
+    for told, given in calls.items():
+        with pytest.raises(OptionError, match=told):
+            FilmJob(*given)
+    with pytest.raises(OptionError, match=r"^`painted` is None, need a film"):
+        SteadyJob(engine, None, film, out)  # type: ignore[arg-type]
+
+
+def test_a_closed_film_says_so(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    job = FilmJob(engine, str(clip), GALLERY, Output(str(tmp_path / "out.mp4")))
+    job.close()
+    for call in (job.result, job.preview, lambda: list(job.run())):
+        with pytest.raises(RuntimeError, match="closed"):
+            call()

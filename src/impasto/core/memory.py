@@ -18,7 +18,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from impasto.errors import OptionError
+from impasto.errors import OptionError, told
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +95,7 @@ def parse_memory(amount: str | int | None) -> int | None:
     elif isinstance(amount, Real) and not isinstance(amount, bool) and math.isfinite(amount):
         count = int(amount)
     if count < 1:
-        raise OptionError(f"memory {amount!r}: write a number with its unit, such as 600MB, 2GB or 1.5GiB")
+        raise OptionError(f"memory {told(amount)}: write a number with its unit, such as 600MB, 2GB or 1.5GiB")
     return count
 
 

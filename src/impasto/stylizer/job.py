@@ -9,12 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from impasto.core.host import our_settings, step_by_step
 from impasto.core.memory import room_within
-from impasto.errors import OptionError
+from impasto.errors import OptionError, check_kind, told
 from impasto.files import sha256
 from impasto.imaging import Picture, as_picture, check_output, format_warnings, write
 from impasto.imaging.reading import read_header
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from impasto.stylizer.optimize_job import OptimizeJob
     from impasto.types import PictureSource
 
-__all__ = ["Job", "JobPlan", "Kept", "Output", "Phase", "Progress", "Steps", "check_progress"]
+__all__ = ["Job", "JobPlan", "Kept", "Output", "Phase", "Progress", "Steps", "check_progress", "check_request"]
 
 T = TypeVar("T")
 Phase = Literal["reading", "draft", "painting", "writing"]
@@ -65,10 +65,16 @@ class Progress:
         return self.done / self.total if self.total else 1.0
 
 
+def check_request(request: object, output: object) -> None:
+    """OptionError for what is no request, or no place for a painting."""
+    check_kind("request", request, StylizeRequest, "an impasto.StylizeRequest, such as StylizeRequest.of(style=...)")
+    check_kind("output", output, (Output, NoneType), "an impasto.Output, such as Output('painted.png')")
+
+
 def check_progress(function: object) -> None:
     """OptionError for what cannot be called with a `Progress`."""
     if function is not None and not callable(function):
-        raise OptionError(f"`progress` is {function!r}, need a function that takes a record of progress")
+        raise OptionError(f"`progress` is {told(function)}, need a function that takes a record of progress")
 
 
 class Kept(Generic[T]):
@@ -123,6 +129,11 @@ class Output:
     options: OutputOptions = field(default_factory=OutputOptions)
     force: bool = False
     recipe: bool = True
+
+    def __post_init__(self) -> None:
+        check_kind("path", self.path, (str, os.PathLike), "a path")
+        object.__setattr__(self, "path", os.fspath(self.path))
+        check_kind("options", self.options, OutputOptions, "impasto.OutputOptions")
 
     @property
     def shown(self) -> str:
