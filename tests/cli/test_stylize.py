@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -413,6 +414,31 @@ def test_quality_and_compression(paint: Run) -> None:
     assert Path("b.jpg").stat().st_size < 0.8 * Path("a.jpg").stat().st_size
     assert Path("b.png").stat().st_size > 1.1 * Path("a.png").stat().st_size
     assert np.array_equal(read("a.png").rgb, read("b.png").rgb)
+
+
+def test_of_several_photos_each_takes_what_its_format_has(paint: Run) -> None:
+    Image.open("photo.png").convert("RGB").save("other.jpg")
+    for folder, *options in (("plain",), ("asked", "--jpeg-quality", "10", "--png-compression", "0")):
+        assert paint("other.jpg", "-o", folder, *options).exit_code == 0
+    assert Path("asked/other.jpg").stat().st_size < 0.8 * Path("plain/other.jpg").stat().st_size
+    assert Path("asked/photo.png").stat().st_size > 1.1 * Path("plain/photo.png").stat().st_size
+
+
+def test_how_another_format_is_written_is_refused(paint: Run, no_work: None) -> None:
+    quality, compression = ["--jpeg-quality", "10"], ["--png-compression", "0"]
+    for output in ("a.png", "a.tif", "-", "folder/"):  # where the photo's own format is PNG
+        refused(paint("-o", output, *quality), "--jpeg-quality is for JPEG, WebP, AVIF and HEIC, and ")
+    for output in ("a.jpg", "a.webp", "a.avif"):
+        refused(paint("-o", output, *compression), "--png-compression is for PNG and TIFF, and ")
+        refused(paint("-o", output, *compression, "--dry-run"), "--png-compression is for PNG and TIFF, and ")
+    shutil.copy("photo.png", "other.png")
+    refused(
+        paint("other.png", "-o", "several", *quality), "--jpeg-quality is for JPEG, WebP, AVIF and HEIC, and PNG is"
+    )
+
+
+def test_a_plan_without_an_output_says_nothing_of_its_format(paint: Run) -> None:
+    assert paint("--dry-run", "--jpeg-quality", "10").exit_code == 0
 
 
 # -- what is refused before the work --------------------------------------------------------------------------

@@ -218,6 +218,8 @@ def test_who_goes_away_cancels(server: str, service: Service) -> None:
         ({"style": "great-wave", "settings": "[" * 9000}, "settings", "no JSON object"),
         ({"style": "great-wave", "settings": '{"factor": 2}'}, "factor", "leave out `factor`"),
         ({"style": "great-wave", "jpeg_quality": "101"}, "jpeg_quality", "from 1 to 100"),
+        ({"style": "great-wave", "jpeg_quality": "80"}, "jpeg_quality", "and PNG is written: leave it out"),
+        ({"style": "great-wave", "png_compression": "2", "format": "jpeg"}, "png_compression", "and JPEG is written"),
         ({"style": "great-wave", "mask": "mask.png"}, "mask", "send a picture"),
         ({"style": "great-wave", "model": "../x"}, "model", "not known here"),
         ({"style": "great-wave", "device": "cuda:99"}, None, ""),

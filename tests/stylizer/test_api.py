@@ -23,7 +23,7 @@ from impasto.stylizer.engine import Engine
 from impasto.stylizer.job import Output, Progress
 from impasto.stylizer.optimize_job import OptimizeJob
 from impasto.stylizer.recipe import read_recipe
-from impasto.stylizer.request import StylizeRequest, parse_layers
+from impasto.stylizer.request import OutputOptions, StylizeRequest, parse_layers
 from impasto.stylizer.route import split_init
 from impasto.stylizer.styles import Style, as_styles, parse_style
 
@@ -403,6 +403,7 @@ def test_the_root_has_the_same_names() -> None:
 
 
 WAVE = StylizeRequest.of(style="great-wave")
+COARSE = OutputOptions.of(jpeg_quality=5)
 
 
 class Closed(io.BytesIO):
@@ -428,6 +429,16 @@ class Closed(io.BytesIO):
         (lambda: stylize("photo.png", "night.png", preset="quick", betas=3), "`betas` is 3, need two numbers"),
         (lambda: stylize("photo.png", "great-wave", size=True), "`size` is True, need a whole number"),
         (lambda: stylize("photo.png", "great-wave", jpeg_quality=9), "`jpeg_quality` .*: give `output` as well"),
+        (
+            lambda: stylize("photo.png", "great-wave", output="a.png", jpeg_quality=9),
+            "^`jpeg_quality` is for JPEG, WebP",
+        ),
+        (
+            lambda: stylize("photo.png", "great-wave", output="a.jpg", png_compression=9),
+            "^`png_compression` is for PNG",
+        ),
+        (lambda: stylize("photo.png", "great-wave", run="run", jpeg_quality=9), "^`jpeg_quality` is for JPEG"),
+        (lambda: Engine().job("photo.png", WAVE, output=Output("a.png", COARSE)), "^`jpeg_quality` is for JPEG"),
         (lambda: load().stylize("photo.png", "great-wave", jpeg_quality=9), "`jpeg_quality` .* to impasto.stylize"),
         (lambda: load(3), "`model` is 3, need a name of the package's networks, or a file"),
         (

@@ -140,6 +140,13 @@ def test_an_error_that_no_step_can_stand_keeps_the_last_state(few: dict[str, Any
     assert len(Path("a.csv").read_text().splitlines()) == 1 + 4
 
 
+def test_a_run_goes_on_into_another_format(few: dict[str, Any]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        impasto.stylize("photo.png", **few, run="run", output="a.jpg", jpeg_quality=5, progress=interrupted_at(2))
+    impasto.resume("run", output="b.png")  # which has no quality
+    assert Path("b.png").exists()
+
+
 # -- networks -------------------------------------------------------------------------------------------------
 
 

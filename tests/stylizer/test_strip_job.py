@@ -77,7 +77,8 @@ def strip_job(
     compression: int = 6,
     **options: Any,
 ) -> StripJob:
-    place = Output(output, OutputOptions(png_compression=compression), force=True)
+    written = {"png_compression": compression} if output.endswith((".png", ".tif")) else {}
+    place = Output(output, OutputOptions.of(**written), force=True)
     return StripJob(model.engine, photo, StylizeRequest.of(**options), model, place, folder)
 
 

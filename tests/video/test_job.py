@@ -19,7 +19,7 @@ from impasto.files import sha256
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.job import Output
 from impasto.stylizer.recipe import read_recipe
-from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.request import OutputOptions, StylizeRequest
 from impasto.video.film import FilmFacts, Frame
 from impasto.video.film_recipe import read_film_recipe
 from impasto.video.job import FilmJob
@@ -430,3 +430,9 @@ def test_a_closed_film_says_so(engine: Engine, clip: Path, tmp_path: Path) -> No
     for call in (job.result, job.preview, lambda: list(job.run())):
         with pytest.raises(RuntimeError, match="closed"):
             call()
+
+
+def test_how_pictures_are_written_is_not_for_films(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    out = Output(str(tmp_path / "out.mp4"), OutputOptions.of(png_compression=1))
+    with pytest.raises(OptionError, match=r"^`png_compression` is for pictures, not for films: leave it out"):
+        FilmJob(engine, str(clip), GALLERY, out)

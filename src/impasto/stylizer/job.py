@@ -24,6 +24,7 @@ from impasto.stylizer.budget import Grant
 from impasto.stylizer.finishing import mask_notes
 from impasto.stylizer.recipe import Recipe, picture_hash, recipe_of
 from impasto.stylizer.request import EngineName, OutputOptions, StylizeRequest
+from impasto.stylizer.written import check_written
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
@@ -381,3 +382,4 @@ class Job(ABC):
         """Refuse now what would fail after the work."""
         if self.output is not None:
             check_output(self.output.path, force=self.output.force, inputs=self.inputs)
+            check_written(self.output.options.given, [self.output.path])

@@ -328,6 +328,8 @@ class FilmJob(Job):
         """See `Job`: a film's suffix is none of a picture's."""
         if self.photo == "-" or self._target == "-":
             raise OptionError("a film is read from a file and written to one: give its path instead of -")
+        if given := self._output.options.given:
+            raise OptionError(f"`{given[0]}` is for pictures, not for films: leave it out", given[0])
         check_target(self._output, self._films, self.request.file_names)
 
     @property
