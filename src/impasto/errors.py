@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+NEAR = 0.75  # of the letters of two names that are alike; at less, "relu5_1" would be meant by "relu9_9"
 _OPTION = re.compile(r"`([a-z_]+)`")
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "OutputError",
     "WeightsError",
     "check_kind",
+    "counted",
     "load_library",
     "nearest",
     "require",
@@ -86,6 +88,15 @@ class MissingExtraError(ImpastoError):
         super().__init__(f"{what} needs {library}, which is not installed: pip install 'impasto[{extra}]'")
 
 
+def counted(number: int, what: str) -> str:
+    """``1 style``, ``2 styles``.
+
+    >>> counted(1, "style"), counted(0, "mask")
+    ('1 style', '0 masks')
+    """
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def told(value: object) -> str:
     """What a sentence says of a value that is wrong: itself where that is short, or else its type.
 
@@ -135,7 +146,7 @@ def nearest(word: object, known: Iterable[str]) -> str:
     """
     names = {_folded(name): name for name in known}
     wanted = _folded(str(word))
-    like = get_close_matches(wanted, names, n=1)
+    like = get_close_matches(wanted, names, n=1, cutoff=NEAR)
     if not like and len(wanted) >= 3:
         like = [name for name in names if wanted in name]
     return f" (did you mean {names[like[0]]!r}?)" if like else ""

@@ -209,7 +209,7 @@ def test_who_goes_away_cancels(server: str, service: Service) -> None:
         ({"style": "great-wave", "stren": "1"}, "stren", "did you mean 'strength'?"),
         ({"style": "great-wave", "steps": "5"}, "steps", "leave out `steps`"),
         ({"style": "great-wave", "steps": "5001"}, "steps", "at most 5000 is allowed here"),
-        ({"style": "great-wave", "weight": ["1", "2"]}, "weight", "1 styles with 2 weights"),
+        ({"style": "great-wave", "weight": ["1", "2"]}, "weight", "1 style with 2 weights"),
         ({"style": "great-wave", "weight": "0"}, None, "above 0"),
         ({"style": "great-wave", "weight": "much"}, "weight", "no number"),
         ({"style": "great-wave", "format": "bmp"}, "format", "use one of jpeg"),

@@ -141,7 +141,7 @@ def check_places(settings: TrainSettings) -> None:
     """See that photos and styles are there, without opening them, so that it is told before anything slow is loaded.
 
     Raises:
-        OptionError: there are to be no photos.
+        OptionError: there are to be no photos, or no styles.
         DataError: no such photos.
         ImageError: no such style picture.
     """
@@ -150,8 +150,11 @@ def check_places(settings: TrainSettings) -> None:
     for path in (Path(name).expanduser() for name in settings.photos):
         if not path.exists():
             deque(_match(path), maxlen=0)
+    if not settings.style:
+        raise OptionError("`style` is needed: a picture, a folder of pictures, a style set or a list of styles")
     for name in settings.style:
-        if not Path(name).expanduser().exists() and not is_pattern(name):
+        place = Path(name).expanduser()
+        if not place.exists() and not (is_pattern(place) and expand_pattern(place)):
             raise ImageError(f"{shown(name)}: no such file; check the name and the folder")
 
 
