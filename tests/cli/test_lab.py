@@ -165,6 +165,7 @@ def test_timeline_of_a_painting(backbone: list[object]) -> None:
         assert film.n_frames == 4
     Path("empty").mkdir()
     refused(lab("timeline", "empty", "-o", "none.gif"), "empty: no frames of a run are in it")
+    refused(lab("timeline", "empty", "-o", "none.gif"), "with a smaller --save-every if the run was short")
     refused(lab("timeline", "run", "-o", "film.gif"), "exists already")
 
 

@@ -44,7 +44,7 @@ def test_no_run_and_no_frames(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nothing: no such folder, need one that `impasto stylize --run`"):
         find_frames(tmp_path / "nothing")
     (tmp_path / "frames").mkdir()
-    with pytest.raises(DataError, match=r"no frames of a run are in it .* a smaller --save-every"):
+    with pytest.raises(DataError, match=r"no frames of a run are in it .* a smaller `save_every`"):
         find_frames(tmp_path)
 
 

@@ -37,7 +37,7 @@ def find_frames(folder: str | PathLike[str]) -> list[Path]:
             return sorted(frames, key=_step)
     raise DataError(
         f"{folder}: no frames of a run are in it (frames/000025.jpg, samples/step-00000250.jpg): give a folder that "
-        "`impasto stylize --run` or `impasto train` wrote, with a smaller --save-every if the run was short"
+        "`impasto stylize --run` or `impasto train` wrote, with a smaller `save_every` if the run was short"
     )
 
 
