@@ -148,7 +148,7 @@ def nearest(word: object, known: Iterable[str]) -> str:
     wanted = _folded(str(word))
     like = get_close_matches(wanted, names, n=1, cutoff=NEAR)
     if not like and len(wanted) >= 3:
-        like = [name for name in names if wanted in name]
+        like = sorted((name for name in names if wanted in name), key=len)
     return f" (did you mean {names[like[0]]!r}?)" if like else ""
 
 

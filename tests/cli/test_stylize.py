@@ -260,7 +260,7 @@ def test_what_is_missing(arguments: list[str], message: str) -> None:
         ),
         (
             ["--style-layers", "relu9_9"],
-            "has no layer 'relu9_9' (did you mean 'relu2_1'?); its layers are conv1_1, relu1_1, conv1_2",
+            "has no layer 'relu9_9'; its layers are conv1_1, relu1_1, conv1_2",
         ),
         (["--content-layers", "relu1_1:x"], "layer 'relu1_1:x': the weight after the colon must be a number"),
         (["--init", "nois"], "init 'nois': neither a picture's file nor one of content, noise"),
