@@ -56,3 +56,16 @@ def test_who_looks_up_a_name_tells_the_nearest(kind: str, tmp_path: Path, monkey
     call, name = LOOKED_UP[kind]
     with pytest.raises(ImpastoError, match=f"did you mean '{name}'"):
         call()
+
+
+LAYERS = ("relu1_1", "relu2_1", "relu5_1")
+
+
+@pytest.mark.parametrize("word", ["relu9_9", "conv9_9", "conv5_1"])
+def test_what_is_far_off_is_not_guessed(word: str) -> None:
+    assert nearest(word, LAYERS) == ""
+
+
+@pytest.mark.parametrize("word", ["relu5-1", "rleu5_1", "RELU51"])
+def test_a_near_layer_is_guessed(word: str) -> None:
+    assert nearest(word, LAYERS) == " (did you mean 'relu5_1'?)"

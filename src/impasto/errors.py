@@ -9,6 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+NEAR = 0.75  # of the letters of two names that are alike; at less, "relu5_1" would be meant by "relu9_9"
 _OPTION = re.compile(r"`([a-z_]+)`")
 
 __all__ = [
@@ -21,9 +22,12 @@ __all__ = [
     "OptionError",
     "OutputError",
     "WeightsError",
+    "check_kind",
+    "counted",
     "load_library",
     "nearest",
     "require",
+    "told",
 ]
 
 
@@ -84,6 +88,31 @@ class MissingExtraError(ImpastoError):
         super().__init__(f"{what} needs {library}, which is not installed: pip install 'impasto[{extra}]'")
 
 
+def counted(number: int, what: str) -> str:
+    """``1 style``, ``2 styles``.
+
+    >>> counted(1, "style"), counted(0, "mask")
+    ('1 style', '0 masks')
+    """
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def told(value: object) -> str:
+    """What a sentence says of a value that is wrong: itself where that is short, or else its type.
+
+    >>> told("x"), told([0] * 1000)
+    ("'x'", 'a value of type list')
+    """
+    text = repr(value)
+    return text if len(text) <= 60 and "\n" not in text else f"a value of type {type(value).__name__}"
+
+
+def check_kind(name: str, value: object, kinds: type | tuple[type, ...], need: str) -> None:
+    """OptionError unless the value of this option is of these types; `need` says what it has to be."""
+    if not isinstance(value, kinds):
+        raise OptionError(f"`{name}` is {told(value)}, need {need}", name)
+
+
 def require(modules: str, extra: str, what: str) -> None:
     """MissingExtraError unless all `modules`, separated by spaces, can be found; nothing is loaded.
 
@@ -117,9 +146,9 @@ def nearest(word: object, known: Iterable[str]) -> str:
     """
     names = {_folded(name): name for name in known}
     wanted = _folded(str(word))
-    like = get_close_matches(wanted, names, n=1)
+    like = get_close_matches(wanted, names, n=1, cutoff=NEAR)
     if not like and len(wanted) >= 3:
-        like = [name for name in names if wanted in name]
+        like = sorted((name for name in names if wanted in name), key=len)
     return f" (did you mean {names[like[0]]!r}?)" if like else ""
 
 

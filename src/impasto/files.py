@@ -19,6 +19,7 @@ from impasto.errors import OptionError, OutputError
 __all__ = [
     "ScratchFile",
     "atomic_path",
+    "check_folder",
     "check_named",
     "expand_pattern",
     "is_pattern",
@@ -209,13 +210,30 @@ def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return OutputError(f"{name}: no room on the disk ({reason}); free some space or write elsewhere")
-    if error.errno in (errno.ENOENT, errno.ENOTDIR) and not Path(path).parent.is_dir():
-        return OutputError(f"{name}: the folder {folder} does not exist; create it first")
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST) and not Path(path).parent.is_dir():
+        return OutputError(_no_folder(path, Path(path).parent))
     if error.errno == errno.ENOENT:  # in /proc and its like
         return OutputError(f"{name}: the folder {folder} takes no files; write elsewhere")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return OutputError(f"{name}: the folder {folder} cannot be written ({reason}); write elsewhere")
     return OutputError(f"{name}: cannot be written ({reason}); give the path of a plain file")
+
+
+def check_folder(path: str | os.PathLike[str]) -> None:
+    """OutputError where the folder that a file is to be in is none, or cannot be written."""
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise OutputError(_no_folder(path, folder))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"{shown(path)}: the folder {shown(folder)} cannot be written; write elsewhere")
+
+
+def _no_folder(path: str | os.PathLike[str], folder: Path) -> str:
+    """The sentence for a file whose folder is not there, or is none."""
+    nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place) or place == place.parent)
+    if os.path.lexists(nearest) and not nearest.is_dir():
+        return f"{shown(path)}: {shown(nearest)} is no folder; write elsewhere"
+    return f"{shown(path)}: the folder {shown(folder)} does not exist; create it first"
 
 
 def sha256(path: Path) -> str:

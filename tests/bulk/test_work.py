@@ -72,3 +72,10 @@ def test_an_items_own_options_change_its_recipe() -> None:
 def test_no_secret_is_told() -> None:
     said = without_secrets("cannot open s3://key:word@b/a.jpg and https://h/a?X-Amz-Signature=12&b=3 now")
     assert said == "cannot open s3://b/a.jpg and https://h/a now"
+
+
+def test_how_another_format_is_written_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"^`jpeg_quality` is for JPEG, WebP, AVIF and HEIC, and PNG is written"):
+        Task({}, {"jpeg_quality": 50}, "/out", format="png")
+    for name in ("jpg", None):  # None: each picture's own
+        Task({}, {"jpeg_quality": 50}, "/out", format=name)

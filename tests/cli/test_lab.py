@@ -165,7 +165,15 @@ def test_timeline_of_a_painting(backbone: list[object]) -> None:
         assert film.n_frames == 4
     Path("empty").mkdir()
     refused(lab("timeline", "empty", "-o", "none.gif"), "empty: no frames of a run are in it")
+    refused(lab("timeline", "empty", "-o", "none.gif"), "with a smaller --save-every if the run was short")
     refused(lab("timeline", "run", "-o", "film.gif"), "exists already")
+
+
+def test_what_is_not_obeyed_beside_a_model_is_refused(folder: Path, model: Path) -> None:
+    words = ["activations", "photo.png", "--model", model, "--style", "night", "-l", "conv1", "-o", "a.png"]
+    told = "--backbone goes without --model, whose own layers are shown: give one of them"
+    refused(lab(*words, "--backbone", "compact"), told)
+    refused(lab(*words, "--backbone-input", "caffe"), told.replace("--backbone", "--backbone-input"))
 
 
 def test_experiment(folder: Path) -> None:
@@ -191,3 +199,35 @@ def test_experiment(folder: Path) -> None:
         lab("experiment", "bad.toml", "-o", "out"),
         "unknown key 'speed' in [axes] (did you mean 'seed'?); the keys are photo, style, ",
     )
+
+
+def test_an_experiment_that_failed_says_so_to_scripts(folder: Path) -> None:
+    write_backbone(folder / "seer.safetensors", "conv4_2", rank=4)
+    text = 'judge = "seer.safetensors"\n[settings]\nphoto = "photo.png"\nstyle = "night.png"\n'
+    text += 'backbone = "seer.safetensors"\n'
+    Path("grid.toml").write_text(text + 'style_layers = "relu5_1"\n[axes]\nseed = [1]\n')
+    for words in ((), ("--retry-failed",), ()):  # also where they had failed before
+        result = lab("experiment", "grid.toml", "-o", "out", *words)
+        assert (result.exit_code, result.stdout) == (1, "out/sheet.png\n"), result.output
+        assert "1 of 1 cells failed" in result.stderr
+
+
+@pytest.mark.parametrize("place", ["photo", "style"])
+def test_an_experiments_pictures_are_looked_for_before_anything_runs(folder: Path, place: str) -> None:
+    names = {"photo": "photo.png", "style": "night.png", place: "gone.png"}
+    Path("grid.toml").write_text(
+        f'[settings]\nphoto = "{names["photo"]}"\nstyle = "{names["style"]}"\n[axes]\nseed = [1, 2]\n'
+    )
+    refused(lab("experiment", "grid.toml", "-o", "out"), "gone.png: no such file")
+    trained = 'method = "johnson"\n[settings]\nphotos = "gone"\nphoto = "photo.png"\nstyle = "night.png"\n'
+    Path("grid.toml").write_text(trained + "[axes]\nseed = [1, 2]\n")
+    refused(lab("experiment", "grid.toml", "-o", "out"), "gone: there is no such folder or file of photos")
+    assert not Path("out").exists()
+
+
+def test_an_experiment_needs_a_folder(folder: Path) -> None:
+    Path("grid.toml").write_text('[settings]\nphoto = "photo.png"\nstyle = "night.png"\n[axes]\nseed = [1]\n')
+    refused(
+        lab("experiment", "grid.toml", "-o", "photo.png"), "photo.png: is a file, need a folder for the experiments"
+    )
+    refused(lab("experiment", "grid.toml", "-o", "photo.png/out"), "photo.png is no folder; write elsewhere")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -257,7 +258,7 @@ def test_what_is_missing(arguments: list[str], message: str) -> None:
         ),
         (
             ["--style-layers", "relu9_9"],
-            "has no layer 'relu9_9' (did you mean 'relu2_1'?); its layers are conv1_1, relu1_1, conv1_2",
+            "has no layer 'relu9_9'; its layers are conv1_1, relu1_1, conv1_2",
         ),
         (["--content-layers", "relu1_1:x"], "layer 'relu1_1:x': the weight after the colon must be a number"),
         (["--init", "nois"], "init 'nois': neither a picture's file nor one of content, noise"),
@@ -411,6 +412,31 @@ def test_quality_and_compression(paint: Run) -> None:
     assert Path("b.jpg").stat().st_size < 0.8 * Path("a.jpg").stat().st_size
     assert Path("b.png").stat().st_size > 1.1 * Path("a.png").stat().st_size
     assert np.array_equal(read("a.png").rgb, read("b.png").rgb)
+
+
+def test_of_several_photos_each_takes_what_its_format_has(paint: Run) -> None:
+    Image.open("photo.png").convert("RGB").save("other.jpg")
+    for folder, *options in (("plain",), ("asked", "--jpeg-quality", "10", "--png-compression", "0")):
+        assert paint("other.jpg", "-o", folder, *options).exit_code == 0
+    assert Path("asked/other.jpg").stat().st_size < 0.8 * Path("plain/other.jpg").stat().st_size
+    assert Path("asked/photo.png").stat().st_size > 1.1 * Path("plain/photo.png").stat().st_size
+
+
+def test_how_another_format_is_written_is_refused(paint: Run, no_work: None) -> None:
+    quality, compression = ["--jpeg-quality", "10"], ["--png-compression", "0"]
+    for output in ("a.png", "a.tif", "-", "folder/"):  # where the photo's own format is PNG
+        refused(paint("-o", output, *quality), "--jpeg-quality is for JPEG, WebP, AVIF and HEIC, and ")
+    for output in ("a.jpg", "a.webp", "a.avif"):
+        refused(paint("-o", output, *compression), "--png-compression is for PNG and TIFF, and ")
+        refused(paint("-o", output, *compression, "--dry-run"), "--png-compression is for PNG and TIFF, and ")
+    shutil.copy("photo.png", "other.png")
+    refused(
+        paint("other.png", "-o", "several", *quality), "--jpeg-quality is for JPEG, WebP, AVIF and HEIC, and PNG is"
+    )
+
+
+def test_a_plan_without_an_output_says_nothing_of_its_format(paint: Run) -> None:
+    assert paint("--dry-run", "--jpeg-quality", "10").exit_code == 0
 
 
 # -- what is refused before the work --------------------------------------------------------------------------

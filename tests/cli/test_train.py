@@ -118,13 +118,13 @@ def test_interrupted_runs_go_on(root: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert signal.getsignal(signal.SIGINT) == before
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(root / "cache"))
-    for arguments in (
-        ["--resume", root / "run"],
-        ["johnson", *flags(johnson(root)), "--out", root / "run", "--resume"],
+    for told, *arguments in (
+        ("going on after step", "--resume", root / "run"),
+        ("all 6 steps are done", "johnson", *flags(johnson(root)), "--out", root / "run", "--resume"),
     ):
         result = run(*arguments)
         assert result.exit_code == 0, result.stderr
-        assert "going on after step" in result.stderr
+        assert told in result.stderr
 
 
 def test_the_recipe_of_a_run_must_not_change(root: Path) -> None:
@@ -133,7 +133,28 @@ def test_the_recipe_of_a_run_must_not_change(root: Path) -> None:
     recipe.write_text(recipe.read_text().replace("lr = 0.001", "lr = 0.5"))
     result = run("--resume", root / "run")
     assert result.exit_code == 2
-    assert "`lr` is 0.5, was 0.001" in result.stderr
+    assert "--lr is 0.5, was 0.001" in result.stderr
+
+
+def test_a_resumed_run_speaks_as_the_first_did(root: Path) -> None:
+    def said(text: str) -> list[str]:
+        return [line for line in text.splitlines() if line.startswith(("Look at", "Blots"))]
+
+    first = run("johnson", *flags(johnson(root, steps=3)), "--out", root / "run")
+    assert len(said(first.stderr)) == 2
+    assert "lower --style-balance (now " in first.stderr
+    (root / "run" / "checkpoints" / "step-00000003.pt").unlink()
+    again = run("--resume", root / "run")
+    assert (again.exit_code, said(again.stderr)) == (0, said(first.stderr))
+
+
+def test_a_finished_run_has_nothing_to_advise(root: Path) -> None:
+    assert run("johnson", *flags(johnson(root, steps=2)), "--out", root / "run").exit_code == 0
+    same = ["johnson", *flags(johnson(root, steps=2)), "--out", root / "run", "--resume"]
+    for arguments in (["--resume", root / "run"], same):
+        result = run(*arguments)
+        assert result.exit_code == 0
+        assert result.stderr == "all 2 steps are done: the model is written again\n"
 
 
 @pytest.mark.parametrize(
@@ -143,6 +164,9 @@ def test_the_recipe_of_a_run_must_not_change(root: Path) -> None:
         (["--resume", "{root}/photos", "johnson", "--out", "x"], "goes without a command"),
         (["johnson", "--photos", "{root}/photos", "--out", "{root}/x"], "--style is needed"),
         (["johnson", "--style", "{root}/a.png", "--out", "{root}/x"], "--photos is needed"),
+        (["johnson", "--photos", "{root}/photos", "--style", "{root}/go*.png", "--out", "{root}/x"], "no such file"),
+        (["multistyle", "--photos", "{root}/photos", "--style", "{root}/a.png", "--width", "8", "--out", "{root}/x"],
+         "brisk has no --width: it has --blocks, --channels, --detail, --palette, --reach"),
         (["johnson", "--photos", "{root}/nowhere", "--style", "{root}/a.png", "--out", "{root}/x"], "no such folder"),
         (["multistyle", "--recipe", "{root}/nowhere.toml", "--out", "{root}/x"], "nowhere.toml: no such file"),
         (["adain", "--epochs", "2", "--steps", "3", "--out", "{root}/x"], "exclude each other"),

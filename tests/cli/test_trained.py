@@ -143,7 +143,7 @@ def test_alpha_is_not_for_it(photo: Path, any_style: Path) -> None:
         (["-s", "wave", "--alpha", "0.5"], "networks that decode features (adain): use --strength"),
         (["-s", "wave", "--method", "optimize"], "method optimize paints in the manner of pictures"),
         (["-s", "wave", "--mask", "gone.png"], "gone.png: no such file"),
-        (["-s", "wave", "--mask", "photo.png", "--mask", "photo.png"], "1 styles with 2 masks"),
+        (["-s", "wave", "--mask", "photo.png", "--mask", "photo.png"], "1 style with 2 masks"),
         (["-s", "wave", "--style-scale", "0"], "--style-scale is 0, need a number from 0.1 to 100"),
     ],
 )
@@ -297,3 +297,17 @@ def test_several_photos_that_make_no_sense(
     done = runner.invoke(app, ["stylize", *arguments, "--model", str(two_styles), "-s", "wave"])
     assert done.exit_code == 2
     assert told in done.output
+
+
+def test_the_styles_of_a_network_of_any_are_told_in_a_sentence(any_style: Path) -> None:
+    result = runner.invoke(app, ["styles", "--model", str(any_style)])
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == f"{any_style} takes any picture as a style: --style PICTURE with `impasto stylize`\n"
+    assert runner.invoke(app, ["styles", "--model", str(any_style), "--json"]).stdout == "[]\n"
+
+
+def test_a_sheet_of_styles_on_standard_output(photo: Path, two_styles: Path) -> None:
+    words = ["styles", "--model", str(two_styles), "--size", "32", "-o", "-", "--sheet", str(photo)]
+    result = runner.invoke(app, words)
+    assert result.stdout_bytes.startswith(b"\x89PNG")
+    assert result.stderr == f"standard output: 2 styles of {two_styles} on {photo}\n"

@@ -40,6 +40,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_file_and_how_far_it_is_from_the_network(here: Path) -> None:
     result = export("brisk.safetensors", "-o", "out/brisk.onnx", "--check")
+    assert (result.exit_code, Path("out").exists()) == (2, False)
+    assert "out does not exist; create it first" in result.stderr
+    Path("out").mkdir()
+    result = export("brisk.safetensors", "-o", "out/brisk.onnx", "--check")
     assert result.exit_code == 0, result.output
     assert re.fullmatch(r"out/brisk\.onnx: 0\.\d MB\n", result.stderr)
     lines = result.stdout.splitlines()

@@ -108,7 +108,7 @@ def test_a_network_of_one_style_has_no_order_of_styles(tmp_path: Path) -> None:
 def test_the_same_network_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     source = saved(tmp_path / "mine.safetensors", name)
     (first,) = export_onnx(source, tmp_path / "first.onnx")
-    (again,) = export_onnx(source, tmp_path / "deep" / "folder" / "again.onnx")
+    (again,) = export_onnx(source, tmp_path / "again.onnx")
     assert first.read_bytes() == again.read_bytes()
 
 
@@ -180,7 +180,7 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
         export_onnx("gallery", tmp_path / "folder.onnx")
     with pytest.raises(OutputError, match="folder"):
         export_onnx("gallery", tmp_path / "folder.onnx", force=True)
-    with pytest.raises(OutputError, match="its folder cannot be made"):
+    with pytest.raises(OutputError, match="is no folder; write elsewhere"):
         export_onnx("gallery", look_path(output) / "mine.onnx")
     with pytest.raises(OutputError, match=r"too long|cannot be written"):
         export_onnx("gallery", tmp_path / f"{'x' * 300}.onnx")

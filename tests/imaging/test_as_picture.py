@@ -129,7 +129,9 @@ def test_array_types_that_are_refused(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.complex64])
 def test_tensor_types_that_are_refused(dtype: torch.dtype) -> None:
-    with pytest.raises(ImageError, match=f"tensor: type {dtype}, need floats in"):
+    largest = {torch.uint8: "divide by 255 first", torch.int64: f"divide by {2**63 - 1} first"}
+    fix = largest.get(dtype, "convert it first")
+    with pytest.raises(ImageError, match=f"tensor: type {dtype}, need floats in .*; {fix}"):
         as_picture(torch.zeros(3, 40, 40, dtype=dtype))
 
 

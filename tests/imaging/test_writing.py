@@ -105,7 +105,7 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     for path, part in {
         "nowhere/out.png": f"the folder {tmp_path}/nowhere does not exist; create it first",
-        "file/out.png": f"the folder {tmp_path}/file does not exist; create it first",
+        "file/out.png": f"{tmp_path}/file is no folder; write elsewhere",
         "folder.png": "a folder; give the name of a file in it",
         "pipe.png": "not a plain file; give another name, or - for standard output",
         "loop.png": "cannot be written (Too many levels of symbolic links); give the path of a plain file",

@@ -127,7 +127,7 @@ def test_two_at_once_are_refused(grid: Grid, ran: list[str]) -> None:
         next(records)
         with pytest.raises(OutputError, match="another process is running experiments there"):
             next(run_grid(grid, OUT))
-    with pytest.raises(OptionError, match="jobs is 0"):
+    with pytest.raises(OptionError, match="`jobs` is 0"):
         next(run_grid(grid, OUT, jobs=0))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,21 @@ def test_tiles_are_on_the_sheet_pixel_for_pixel_in_their_order(tmp_path: Path) -
     assert [rows.index(y) for y, _ in places] == [0, 0, 0, 1, 1]
     assert places[0][1] < places[1][1] < places[2][1]
     assert places[3][1] == places[0][1]
+
+
+def test_columns_are_as_wide_as_their_labels() -> None:
+    sheet = Sheet("Title")
+    tiles = [Tile(noise(i), f"relu{i}_1: 15.6 dB\nfeature error 0.{i}8") for i in range(5)]
+    sheet.row(tiles, columns=3)
+    figure = sheet.figure()
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts if "feature" in text.get_text()]
+    assert len(boxes) == 5
+    assert boxes[0].width > 40
+    for line in (boxes[:3], boxes[3:]):
+        assert all(one.x1 < other.x0 for one, other in itertools.pairwise(line))
+    assert [boxes[0].x0, boxes[1].x0] == [boxes[3].x0, boxes[4].x0]  # below each other
+    assert boxes[2].x1 < figure.bbox.x1
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".svg", ".pdf"])

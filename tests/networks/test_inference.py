@@ -131,8 +131,8 @@ def test_wrong_choices_are_refused(name: str, choice: list, message: str) -> Non
         ("alone", {"alpha": 1.5}, "alpha is 1.5, need a number from 0 to 1"),
         ("adain", {"alpha": -0.5}, "alpha is -0.5, need a number from 0 to 1"),
         ("adain", {"strength": 2}, "strength is 2, need a number from 0 to 1"),
-        ("brisk", {"masks": [torch.ones(1, 1, 45, 38)]}, "2 styles with 1 masks"),
-        ("adain", {"masks": [torch.ones(1, 1, 45, 38)] * 2}, "1 styles with 2 masks"),
+        ("brisk", {"masks": [torch.ones(1, 1, 45, 38)]}, "2 styles with 1 mask"),
+        ("adain", {"masks": [torch.ones(1, 1, 45, 38)] * 2}, "1 style with 2 masks"),
     ],
 )
 def test_wrong_options_are_refused(name: str, options: dict, message: str) -> None:

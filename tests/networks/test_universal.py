@@ -329,7 +329,7 @@ def test_masks_give_each_style_its_region(network: Universal) -> None:
     for i, part in ((0, slice(0, 24)), (1, slice(24, 48))):
         alone = bind(network, pictures[i : i + 1])(photo)
         torch.testing.assert_close(masked[..., part], alone[..., part], rtol=0, atol=1e-5)
-    with pytest.raises(OptionError, match="2 styles with 1 masks"):
+    with pytest.raises(OptionError, match="2 styles with 1 mask:"):
         bind(network, pictures)(photo, masks=[left])
 
 

@@ -20,9 +20,10 @@ from impasto.imaging import Picture, read, write
 from impasto.optimize.presets import DEFAULT_PRESET, PRESETS
 from impasto.stylizer.api import load, resume, stylize
 from impasto.stylizer.engine import Engine
-from impasto.stylizer.job import Progress
+from impasto.stylizer.job import Output, Progress
 from impasto.stylizer.optimize_job import OptimizeJob
-from impasto.stylizer.request import StylizeRequest, parse_layers
+from impasto.stylizer.recipe import read_recipe
+from impasto.stylizer.request import OutputOptions, StylizeRequest, parse_layers
 from impasto.stylizer.route import split_init
 from impasto.stylizer.styles import Style, as_styles, parse_style
 
@@ -342,7 +343,7 @@ def test_layers_in_another_form() -> None:
         ({"steps": 0}, OptionError, "^`steps` is 0, need a whole number from 1 up$"),
         ({"device": "tpu"}, OptionError, "device 'tpu' is unknown"),
         ({"precision": "half"}, OptionError, "^`precision` 'half' is unknown: use auto, float32 or bfloat16$"),
-        ({"style_layers": "relu9_9"}, LayerError, r"has no layer 'relu9_9' .*; its layers are conv1_1, .*, relu2_1$"),
+        ({"style_layers": "relu9_9"}, LayerError, r"has no layer 'relu9_9'; its layers are conv1_1, .*, relu2_1$"),
         ({"backbone": "resnet"}, WeightsError, "no backbone and no file is called 'resnet': there are compact, vgg19"),
         ({"backbone_input": None}, WeightsError, "nothing says what input it wants"),
         ({"backbone_input": "bgr"}, OptionError, "^`backbone_input` 'bgr' is unknown: use torchvision, caffe or none$"),
@@ -401,6 +402,10 @@ def test_the_root_has_the_same_names() -> None:
 # -- arguments of other kinds -----------------------------------------------------------------------------------------
 
 
+WAVE = StylizeRequest.of(style="great-wave")
+COARSE = OutputOptions.of(jpeg_quality=5)
+
+
 class Closed(io.BytesIO):
     """A file that was closed before it came here."""
 
@@ -424,8 +429,39 @@ class Closed(io.BytesIO):
         (lambda: stylize("photo.png", "night.png", preset="quick", betas=3), "`betas` is 3, need two numbers"),
         (lambda: stylize("photo.png", "great-wave", size=True), "`size` is True, need a whole number"),
         (lambda: stylize("photo.png", "great-wave", jpeg_quality=9), "`jpeg_quality` .*: give `output` as well"),
+        (
+            lambda: stylize("photo.png", "great-wave", output="a.png", jpeg_quality=9),
+            "^`jpeg_quality` is for JPEG, WebP",
+        ),
+        (
+            lambda: stylize("photo.png", "great-wave", output="a.jpg", png_compression=9),
+            "^`png_compression` is for PNG",
+        ),
+        (lambda: stylize("photo.png", "great-wave", run="run", jpeg_quality=9), "^`jpeg_quality` is for JPEG"),
+        (lambda: Engine().job("photo.png", WAVE, output=Output("a.png", COARSE)), "^`jpeg_quality` is for JPEG"),
         (lambda: load().stylize("photo.png", "great-wave", jpeg_quality=9), "`jpeg_quality` .* to impasto.stylize"),
-        (lambda: load(3), "`model`"),
+        (lambda: load(3), "`model` is 3, need a name of the package's networks, or a file"),
+        (
+            lambda: load(np.zeros((40, 40, 3))),
+            "^`model` is a value of type ndarray, need a name",
+        ),
+        (
+            lambda: stylize("photo.png", "great-wave", progress=np.zeros(99)),
+            "^`progress` is a value of type ndarray, need",
+        ),
+        (lambda: stylize("photo.png", ("great-wave", True)), "weight of a style must be a number above 0, got True"),
+        (lambda: stylize("photo.png", [("great-wave", True)]), "weight of a style must be a number above 0, got True"),
+        (lambda: stylize("photo.png", {"great-wave": True}), "weight of a style must be a number above 0, got True"),
+        (lambda: Engine().job("photo.png", "great-wave"), "^`request` is 'great-wave', need an impasto.StylizeRequest"),
+        (lambda: Engine().job("photo.png", {"style": "great-wave"}), "^`request` is {'style': 'great-wave'}, need"),
+        (lambda: Engine().job("photo.png", WAVE, output="x.png"), "^`output` is 'x.png', need an impasto.Output, such"),
+        (lambda: Engine().job("photo.png", WAVE, model="gallery"), "^`model` is 'gallery', need what `impasto.load` g"),
+        (lambda: Engine().job("photo.png", WAVE, folder="run"), "^`folder` is 'run', need a pathlib.Path"),
+        (lambda: Output(5), "^`path` is 5, need a path"),
+        (lambda: Output("x.png", 90), "^`options` is 90, need impasto.OutputOptions"),
+        (lambda: Engine(at_once=[0] * 99), "`at_once` must be a whole number from 1 up, got a value of type list"),
+        (lambda: Engine(max_memory=[0] * 99), "memory a value of type list: write a number with its unit"),
+        (lambda: read_recipe(None), "^`path` is None, need a painted picture, or a recipe in JSON"),
         (lambda: load(None), "`model` is None"),
         (lambda: Engine(at_once=0), "`at_once` must be a whole number from 1 up, got 0"),
         (lambda: Engine(at_once="2"), "`at_once` must be a whole number from 1 up, got '2'"),

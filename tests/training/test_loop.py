@@ -631,7 +631,7 @@ def test_styles_must_be_given_and_johnson_takes_one(root: Path) -> None:
 
 
 def test_sizes_of_the_other_network_are_refused(root: Path) -> None:
-    with pytest.raises(OptionError, match="brisk has no setting 'width'"):
+    with pytest.raises(OptionError, match=r"brisk has no `width`: it has `blocks`, `channels`, .* `reach`$"):
         run(multistyle(root, width=8), root / "run")
 
 

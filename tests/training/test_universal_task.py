@@ -29,7 +29,7 @@ from impasto.training.sources import open_styles
 from impasto.training.task import Batch, Shard
 from impasto.training.universal_task import UniversalTask
 
-from .training_samples import multistyle, universal, workspace, write_backbone
+from .training_samples import johnson, multistyle, universal, workspace, write_backbone
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -269,6 +269,17 @@ def test_leave_out_is_for_styles_too(root: Path) -> None:
     assert task.contents["styles"]["count"] == 1
     with pytest.raises(DataError, match="all style pictures are left out, need at least one: change `leave_out`"):
         open_styles([str(root / "a.png")], ["a"])
+
+
+def test_a_name_to_leave_out_that_is_nowhere_is_told(root: Path) -> None:
+    for name, fix in (("gone", "correct it, or do without"), ("1.png", "write '1'"), ("photos/1.png", "write '1'")):
+        with pytest.raises(OptionError, match=f"`leave_out` '{name}' is no photo here; .* no suffix: {fix}"):
+            make(root, leave_out=["a", "1", name])
+        with pytest.raises(OptionError, match=f"`leave_out` '{name}' is no photo here") as told:
+            run(johnson(root, leave_out=["1", name]), root / "run")
+        assert told.value.option == "leave_out"
+    with pytest.raises(OptionError, match="`leave_out` 'a' is no photo here"):  # but a style
+        run(johnson(root, leave_out=["a"]), root / "run")
 
 
 def test_styles_are_needed(root: Path) -> None:

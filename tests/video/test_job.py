@@ -20,7 +20,7 @@ from impasto.files import sha256
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.job import Output
 from impasto.stylizer.recipe import read_recipe
-from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.request import OutputOptions, StylizeRequest
 from impasto.video.film import FilmFacts, Frame
 from impasto.video.film_recipe import read_film_recipe
 from impasto.video.job import FilmJob, _written
@@ -438,3 +438,32 @@ def test_a_request_is_written_as_runs_that_were_begun_earlier_have_it() -> None:
         '"parameterisation":null,"averaging":null,"seed":null,"settings":{},"engine":"auto","device":"auto",'
         '"precision":"auto","max_memory":null,"tile":null,"statistics":null}'
     )
+
+
+def test_arguments_of_other_kinds_are_one_sentence(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    film, out = str(clip), Output(str(tmp_path / "out.mp4"))
+    calls: dict[str, tuple[Any, ...]] = {
+        "^`request` is 'great-wave', need an impasto.StylizeRequest": (engine, film, "great-wave", out),
+        "^`output` is 'out.mp4', need an impasto.Output": (engine, film, GALLERY, "out.mp4"),
+        "^`film` is 5, need a file, a folder of numbered pictures": (engine, 5, GALLERY, out),
+        "^`options` is 5, need FilmOptions": (engine, film, GALLERY, out, 5),
+    }
+    for told, given in calls.items():
+        with pytest.raises(OptionError, match=told):
+            FilmJob(*given)
+    with pytest.raises(OptionError, match=r"^`painted` is None, need a film"):
+        SteadyJob(engine, None, film, out)  # type: ignore[arg-type]
+
+
+def test_a_closed_film_says_so(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    job = FilmJob(engine, str(clip), GALLERY, Output(str(tmp_path / "out.mp4")))
+    job.close()
+    for call in (job.result, job.preview, lambda: list(job.run())):
+        with pytest.raises(RuntimeError, match="closed"):
+            call()
+
+
+def test_how_pictures_are_written_is_not_for_films(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    out = Output(str(tmp_path / "out.mp4"), OutputOptions.of(png_compression=1))
+    with pytest.raises(OptionError, match=r"^`png_compression` is for pictures, not for films: leave it out"):
+        FilmJob(engine, str(clip), GALLERY, out)

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from impasto.errors import DataError, OptionError, OutputError
 from impasto.imaging.formats import find_format
+from impasto.stylizer.written import check_written
 
 __all__ = ["FILMS", "Item", "Layout", "Row", "Task", "digest", "is_film", "recipe_key", "run_name"]
 
@@ -57,7 +58,7 @@ class Task:
     def __post_init__(self) -> None:
         if self.format is not None:
             try:
-                find_format("", self.format)
+                check_written(self.output, [f"a.{find_format('', self.format)}"])
             except OutputError as error:
                 raise OptionError(str(error), "format") from error
 

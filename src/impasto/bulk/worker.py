@@ -26,6 +26,7 @@ from impasto.core.threads import share_cores
 from impasto.errors import DataError, ImageError, ImpastoError, OptionError, OutputError
 from impasto.files import sha256, shown
 from impasto.stylizer.request import OutputOptions, StylizeRequest
+from impasto.stylizer.written import obeyed_options
 
 if TYPE_CHECKING:
     from impasto.stylizer.job import Job
@@ -196,7 +197,8 @@ class Worker:
     def _job(self, item: Item, file: Path, made: Path) -> Job:
         from impasto.stylizer.job import Output
 
-        output = Output(str(made), self._options, force=True, recipe=self.task.recipe)
+        options = OutputOptions.of() if item.is_film else obeyed_options(self._options, made)
+        output = Output(str(made), options, force=True, recipe=self.task.recipe)
         if not item.is_film:
             return self.engine.job(str(file), self._request_of(item), output=output)
         from impasto.video.job import FilmJob

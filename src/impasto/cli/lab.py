@@ -87,6 +87,8 @@ def experiment(
     if failed:
         show_note(f"{failed} of {len(found.cells)} cells failed: {out / 'cells.csv'} says why")
     typer.echo(sheet)
+    if failed:
+        raise typer.Exit(1)
 
 
 @lab_app.command()

@@ -18,6 +18,7 @@ __all__ = ["Written", "command_of", "described_parameters", "given_on", "option_
 
 NOT_HERE = frozenset({"settings"})  # fields that only programs set
 AS_LIST = frozenset({"style", "mask"})
+OF_RUNS = {"save_every": "--save-every"}  # of the commands that leave a run, named by those that look at it
 SHORT = {"style": "-s", "output": "-o", "layer": "-l", "jobs": "-j"}
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -42,7 +43,7 @@ class Written:
     @classmethod
     def of_command(cls, command: Any) -> Written:
         """For what is told while a command runs."""
-        return cls({parameter.name: _as_typed(parameter) for parameter in command.params})
+        return cls({**OF_RUNS, **{parameter.name: _as_typed(parameter) for parameter in command.params}})
 
     def __call__(self, sentence: str) -> str:
         """The sentence, dashed."""

@@ -77,8 +77,10 @@ class Painter:
         """
         from impasto.stylizer.route import route
         from impasto.stylizer.streams import read_streams
+        from impasto.stylizer.written import check_written
 
         works = gather(photos, folder)
+        check_written(self.options.given, [work.output for work in works])
         route(self.request)
         self.request = read_streams(self.request)  # for all of them
         self.engine.pictures = len(works)
@@ -104,7 +106,12 @@ class Painter:
 
     def _quietly(self, work: Work) -> str:
         """Paint one of several photos; gives what is to be told of it."""
-        with self.engine.job(work.photo, self.request, output=self._place(work.output)) as job:
+        from impasto.stylizer.written import obeyed_options
+
+        place = Output(
+            work.output, obeyed_options(self.options, work.output), force=self.force, recipe=self.carries_recipe
+        )
+        with self.engine.job(work.photo, self.request, output=place) as job:
             self._compare(job)
             for record in job.run():
                 self._tell(record.note)

@@ -16,7 +16,7 @@ from impasto.cli.common import (
     show_note,
 )
 from impasto.cli.options import takes
-from impasto.errors import OptionError
+from impasto.errors import OptionError, counted
 from impasto.types import MAX_MEGAPIXELS
 
 __all__ = ["styles"]
@@ -51,6 +51,8 @@ def styles(options: StylesOptions) -> None:
     found = records_in(find_model(options.model))
     if options.as_json:
         print_json([asdict(record) for record in found])
+    elif not found:
+        show_note(f"{options.model} takes any picture as a style: --style PICTURE with `impasto stylize`")
     else:
         rows = [(record.name, record.title or "", record.artist or "", record.year or "") for record in found]
         print_table(("name", "title", "artist", "year"), rows)
@@ -66,4 +68,6 @@ def _paint(options: StylesOptions, photo: str, output: str) -> None:
     model = load(options.model, device=options.device, precision=options.precision)
     sheet = style_sheet(model, as_picture(photo, max_megapixels=options.max_megapixels), options.size)
     write(sheet, output, force=options.force, inputs=inputs)
-    show_note(f"{output}: {len(model.styles)} styles of {options.model} on {photo}")
+    count = counted(len(model.styles), "style")
+    on, into = ("standard input" if photo == "-" else photo), ("standard output" if output == "-" else output)
+    show_note(f"{into}: {count} of {options.model} on {on}")

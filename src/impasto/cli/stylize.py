@@ -111,6 +111,8 @@ def _paint(painter: Painter, given: dict[str, Any], photos: list[str], output: s
         _refuse(given, NOT_FOR_MANY, "there are several photos, and this is about one painting")
         painter.many(photos, place, given.get("jobs", 1))
     elif given.get("dry_run"):
+        if place == NOWHERE:  # whose format nobody asked for
+            painter.options = OutputOptions.of()
         painter.plan(photos[0], place, given.get("run"), records)
     else:
         painter.one(photos[0], place, given.get("run"), records)

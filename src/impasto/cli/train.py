@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from impasto.cli.common import bar, show_note, stoppable
+from impasto.cli.common import bar, options_of, show_note, stoppable
 from impasto.cli.options import command_of, described_parameters, given_on
 from impasto.cli.usage import Commands
 from impasto.errors import OptionError, require
@@ -62,7 +62,9 @@ def train(ctx: typer.Context, resume: _Resume = None) -> None:
     require(*_NEEDED)
     from impasto.training.run_folder import RunFolder
 
-    _run(RunFolder(resume).settings(), resume, resume=True)
+    settings = RunFolder(resume).settings()
+    options_of(cast(Commands, ctx.command).get_command(ctx, settings.FAMILY))  # whose options are told
+    _run(settings, resume, resume=True)
 
 
 def _command(kind: type[TrainSettings], about: str) -> Callable[..., None]:
@@ -110,7 +112,7 @@ def _run(settings: TrainSettings, out: Path, *, resume: bool) -> None:
     signals = [signal.SIGINT] if "RANK" in os.environ else [signal.SIGINT, signal.SIGTERM]
     with stoppable(*signals) as interrupted, closing(begin(settings, out, resume=resume)) as records:
         for place, record in enumerate(_shown(records, console)):
-            if place == 0:  # nothing was wrong with the settings
+            if place == 0 and record.step < record.steps:  # nothing was wrong with the settings, and there is work
                 _tell(advice(settings, out), console)
             if record.model is not None:
                 model = record.model

@@ -18,7 +18,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from impasto.errors import OptionError
+from impasto.errors import OptionError, told
 
 if TYPE_CHECKING:
     import torch
@@ -96,7 +96,7 @@ def parse_memory(amount: str | int | None, option: str = "max_memory") -> int | 
         count = int(amount)
     if count < 1:
         raise OptionError(
-            f"`{option}` is {amount!r}: write a number with its unit, such as 600MB, 2GB or 1.5GiB", option
+            f"`{option}` is {told(amount)}: write a number with its unit, such as 600MB, 2GB or 1.5GiB", option
         )
     return count
 

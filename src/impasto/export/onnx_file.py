@@ -14,7 +14,7 @@ from impasto.core.host import in_our_settings
 from impasto.errors import OutputError
 from impasto.export.graph import Graph
 from impasto.export.networks import Part, parts_of
-from impasto.files import atomic_path, sha256, shown
+from impasto.files import atomic_path, check_folder, sha256, shown
 from impasto.light.graphs import ENTRY, FORMAT, look_path
 from impasto.networks.checkpoint import load_model
 from impasto.networks.registry import kind_of
@@ -42,7 +42,7 @@ def export_onnx(
 
     Any size of picture can be painted, styles and strength are inputs, see `export.networks`. A network of any style
     becomes two files: the second, which `look_path` names, tells the first what there is to know of a style picture.
-    The same network always gives the same bytes, by the same version of onnx. Missing folders are made.
+    The same network always gives the same bytes, by the same version of onnx.
 
     Args:
         model: a shipped network by name, or a file that `load_model` reads.
@@ -68,7 +68,7 @@ def export_onnx(
     if parts.look is not None:
         contents[look_path(path)] = _content(parts.look, facts, "look")
     for place, content in contents.items():
-        with atomic_path(place, make_folders=True) as temporary:
+        with atomic_path(place) as temporary:
             temporary.write_bytes(content)
     return tuple(contents)
 
@@ -79,6 +79,7 @@ def _checked(path: Path, force: bool) -> Path:
         raise OutputError(f"{shown(path)}: a graph is written as .onnx: give a file name that ends so")
     if os.path.exists(path) and not force:  # noqa: PTH110  Path raises where a name is too long
         raise OutputError(f"{shown(path)} exists: choose another name, or replace it with `force`")
+    check_folder(path)
     return path
 
 

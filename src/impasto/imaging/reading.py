@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -194,7 +195,10 @@ def _from_tensor(tensor: Any, limits: Limits) -> Picture:
         raise ImageError(f"tensor: shape {shape}, need (3, H, W) or (1, 3, H, W), one picture at a time")
     limits.check("tensor", shape[-1], shape[-2])
     if not tensor.is_floating_point():
-        raise ImageError(f"tensor: type {tensor.dtype}, need floats in [0, 1]; divide by its largest value first")
+        if tensor.is_complex() or str(tensor.dtype) == "torch.bool":
+            raise ImageError(f"tensor: type {tensor.dtype}, need floats in [0, 1]; convert it first")
+        largest = sys.modules["torch"].iinfo(tensor.dtype).max
+        raise ImageError(f"tensor: type {tensor.dtype}, need floats in [0, 1]; divide by {largest} first")
     rgb = tensor.detach().cpu().float().numpy().reshape(shape[-3:]).transpose(1, 2, 0)
     return Picture(np.ascontiguousarray(_in_range(rgb, "tensor")), None, 8, "tensor")
 

@@ -8,14 +8,13 @@ import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 from PIL import Image
 
 from impasto.errors import ImpastoError, OptionError, OutputError
-from impasto.files import atomic_path, output_error, shown
+from impasto.files import atomic_path, check_folder, output_error, shown
 from impasto.imaging.embedded import png_with_recipe, recipe_xmp
 from impasto.imaging.formats import FORMATS, find_format, load_pillow_heif
 from impasto.imaging.guards import QUIET
@@ -72,11 +71,7 @@ def check_output(
         return
     if (found := _found_at(path)) is not None:
         _check_replaced(name, found, force, () if allow_input else inputs)
-    folder = Path(os.path.realpath(path)).parent
-    if not folder.is_dir():
-        raise OutputError(f"{name}: the folder {shown(folder)} does not exist; create it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"{name}: the folder {shown(folder)} cannot be written; write elsewhere")
+    check_folder(path)
 
 
 def _found_at(path: str | os.PathLike[str]) -> os.stat_result | None:

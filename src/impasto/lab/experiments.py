@@ -18,7 +18,7 @@ from impasto.core.threads import usable_cores, wait_settings
 from impasto.errors import OptionError, OutputError
 from impasto.files import output_error
 from impasto.lab.cells import RESULT, Result, read_result, write_json
-from impasto.lab.grid import Cell, Grid
+from impasto.lab.grid import Cell, Grid, check_pictures
 
 __all__ = ["CellDone", "cell_folder", "results", "run_grid"]
 
@@ -54,17 +54,21 @@ def run_grid(grid: Grid, out: Path, *, jobs: int = 1, retry: bool = False) -> Ge
 
     Raises:
         OptionError: `jobs` is less than 1.
-        OutputError: `out` cannot be written, or another process is running experiments there.
+        OutputError: `out` is a file or cannot be written, or another process is running experiments there.
+        ImageError, DataError: pictures of a cell that is to be run are not there.
     """
     if jobs < 1:
-        raise OptionError(f"jobs is {jobs}, need at least 1")
+        raise OptionError(f"`jobs` is {jobs}, need at least 1")
+    for cell in grid.cells:
+        if _is_to_run(cell, out, retry=retry):
+            check_pictures(grid.method, cell)
     lock = _locked(out)
     try:
         waiting: list[Cell] = []
         done = 0
         for cell in grid.cells:
             result = read_result(cell_folder(out, cell))
-            if result is None or (retry and result.error is not None):
+            if result is None or _is_to_run(cell, out, retry=retry):
                 if cell.key not in [one.key for one in waiting]:
                     waiting.append(cell)
                 continue
@@ -84,6 +88,11 @@ def run_grid(grid: Grid, out: Path, *, jobs: int = 1, retry: bool = False) -> Ge
                 runner.stop()
     finally:
         lock.release()
+
+
+def _is_to_run(cell: Cell, out: Path, *, retry: bool) -> bool:
+    result = read_result(cell_folder(out, cell))
+    return result is None or (retry and result.error is not None)
 
 
 class _Runner:
@@ -131,6 +140,8 @@ class _Runner:
 
 
 def _locked(out: Path) -> FileLock:
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file, need a folder for the experiments")
     lock = FileLock(out / ".lock")
     try:
         out.mkdir(parents=True, exist_ok=True)

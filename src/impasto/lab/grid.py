@@ -28,15 +28,25 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from impasto.errors import DataError, ImpastoError, nearest
-from impasto.files import sha256
+from impasto.errors import DataError, ImageError, ImpastoError, nearest
+from impasto.files import sha256, shown
 from impasto.optimize.presets import DEFAULT_PRESET, OptimizeSettings, preset
 from impasto.stylizer.request import parse_layers
+from impasto.training.photos import check_places
 from impasto.training.recipe import PLACES as TRAINING_PLACES
 from impasto.training.recipe import all_anchored, anchored, read_toml
 from impasto.training.settings import FAMILIES, TrainSettings, settings_class
 
-__all__ = ["OPTIMIZE", "Cell", "Grid", "optimize_settings", "read_grid", "shown_value", "train_settings"]
+__all__ = [
+    "OPTIMIZE",
+    "Cell",
+    "Grid",
+    "check_pictures",
+    "optimize_settings",
+    "read_grid",
+    "shown_value",
+    "train_settings",
+]
 
 OPTIMIZE = "optimize"
 METHODS = (OPTIMIZE, *FAMILIES)
@@ -140,6 +150,15 @@ def train_settings(method: str, values: Mapping[str, Any]) -> TrainSettings:
     return settings_class(method).from_values(given)
 
 
+def check_pictures(method: str, cell: Cell) -> None:
+    """See that the pictures of a cell are there. ImageError, or DataError of a training's, where they are not."""
+    for picture in (cell.values["photo"], *(_styles(cell.values) if method == OPTIMIZE else ())):
+        if not Path(picture).is_file():
+            raise ImageError(f"cell {cell.name!r}: {shown(picture)}: no such file; check the name and the folder")
+    if method != OPTIMIZE:
+        check_places(train_settings(method, cell.values))
+
+
 def _known(method: str) -> tuple[str, ...]:
     if method == OPTIMIZE:
         return ("photo", "style", "preset", *HOW, *(f.name for f in fields(OptimizeSettings)))
@@ -166,6 +185,8 @@ def _table(path: Path, table: Mapping[str, Any], name: str, known: tuple[str, ..
 def _axis(path: Path, name: str, values: Any) -> tuple[Any, ...]:
     if not isinstance(values, list) or not values:
         raise DataError(f"{path}: the axis {name} is {values!r}, need a list of values such as [1, 10]")
+    if twice := [one for number, one in enumerate(values) if one in values[:number]]:
+        raise DataError(f"{path}: the axis {name} has {twice[0]!r} twice: leave one out")
     return tuple(values)
 
 
@@ -179,6 +200,8 @@ def _listed(path: Path, rows: Any, known: tuple[str, ...]) -> tuple[list[dict[st
         _refuse_strangers(path, values, known, f"in cell {number}")
         varied.append(all_anchored(values, path.parent, PLACES))
         names.append(str(row.get("name", number)))
+        if names[-1] in names[:-1]:
+            raise DataError(f"{path}: two cells are called {names[-1]!r}: give each a name of its own")
     return varied, names
 
 
@@ -200,5 +223,8 @@ def _cell(
 
 def _digests(values: Mapping[str, Any]) -> dict[str, str]:
     """Of the pictures among the values, so that a picture that changed is painted again."""
-    styles = values["style"] if isinstance(values["style"], list) else [values["style"]]
-    return {text: sha256(Path(text)) for text in (values["photo"], *styles) if Path(text).is_file()}
+    return {text: sha256(Path(text)) for text in (values["photo"], *_styles(values)) if Path(text).is_file()}
+
+
+def _styles(values: Mapping[str, Any]) -> list[str]:
+    return values["style"] if isinstance(values["style"], list) else [values["style"]]

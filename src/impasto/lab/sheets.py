@@ -7,8 +7,11 @@ readers of any colour vision can tell apart: magma for what has no sign, PuOr fo
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import zip_longest
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +38,7 @@ __all__ = [
 
 DPI = 100
 MARGIN, GAP = 16, 8  # px
+LABEL = 7.5  # points
 LINE = 17  # px of a line of label
 HEADING, TITLE = 30, 40  # px
 NARROWEST = 560  # px; what a title needs
@@ -117,7 +121,8 @@ class Sheet:
 
     def figure(self) -> Figure:
         """The sheet drawn."""
-        widths = [_width(line) for _, lines in self._bands for line in lines]
+        columns = [_columns(lines) for _, lines in self._bands]
+        widths = [sum(band) + GAP * (len(band) - 1) for band in columns]
         width = 2 * MARGIN + max([NARROWEST, *widths])
         heights = [sum(map(_height, lines)) + (HEADING if heading else 0) for heading, lines in self._bands]
         top = TITLE + (LINE if self.note else 0)
@@ -127,12 +132,12 @@ class Sheet:
         axes.set_axis_off()
         paper = np.full((height, width, 3), 255, np.uint8)
         y = top
-        for heading, lines in self._bands:
+        for (heading, lines), band in zip(self._bands, columns, strict=True):
             if heading:
                 axes.text(MARGIN, y + HEADING - 8, heading, fontsize=9.5, fontweight="bold", va="bottom")
                 y += HEADING
             for line in lines:
-                _lay(axes, paper, line, y)
+                _lay(axes, paper, line, band, y)
                 y += _height(line)
         axes.imshow(paper, interpolation="none", extent=(0, width, height, 0), aspect="auto")
         axes.set(xlim=(0, width), ylim=(height, 0))
@@ -151,19 +156,31 @@ def _height(tiles: Sequence[Tile]) -> int:
     return max(len(tile.image) for tile in tiles) + LINE * _lines(tiles) + GAP
 
 
-def _width(tiles: Sequence[Tile]) -> int:
-    return sum(len(tile.image[0]) for tile in tiles) + GAP * (len(tiles) - 1)
+def _columns(lines: Sequence[Sequence[Tile]]) -> list[int]:
+    """Px of each column of tiles: as wide as its widest picture or label."""
+    columns = zip_longest(*lines)
+    return [max(max(len(tile.image[0]), _text_width(tile.label)) for tile in column if tile) for column in columns]
 
 
-def _lay(axes: Axes, paper: NDArray[np.uint8], tiles: Sequence[Tile], y: int) -> None:
+@cache
+def _text_width(label: str) -> int:
+    """Px that a label takes."""
+    from matplotlib.textpath import TextPath
+
+    lines = [line for line in label.split("\n") if line.strip()]
+    points = max((TextPath((0, 0), line, size=LABEL).get_extents().x1 for line in lines), default=0.0)
+    return math.ceil(points * DPI / 72)
+
+
+def _lay(axes: Axes, paper: NDArray[np.uint8], tiles: Sequence[Tile], columns: Sequence[int], y: int) -> None:
     """Put a line of tiles on the paper, labels above them."""
     x, top = MARGIN, y + LINE * _lines(tiles)
-    for tile in tiles:
+    for tile, column in zip(tiles, columns, strict=False):
         h, w = tile.image.shape[:2]
         paper[top : top + h, x : x + w] = tile.image
         if tile.label:
-            axes.text(x, top - 4, tile.label, fontsize=7.5, va="bottom", linespacing=1.25)
-        x += w + GAP
+            axes.text(x, top - 4, tile.label, fontsize=LABEL, va="bottom", linespacing=1.25)
+        x += column + GAP
 
 
 def _draw_legend(axes: Axes, legend: Legend, width: int) -> None:

@@ -29,6 +29,7 @@ LOOKED_AT = "Long side in px at which the picture is looked at."
 STEPS = "Steps of the optimiser at each of its sizes."
 LAYER = "Such as relu3_1; repeat it for more."
 SHEET = "The sheet: .png, .jpg, .svg or .pdf."
+BACKBONE = "compact"
 PICTURE = "A picture; - is standard input."
 
 
@@ -59,7 +60,7 @@ class LabTask(ABC):
     ARGUMENTS: ClassVar[tuple[str, ...]]  # the pictures
     TELLS: ClassVar[bool] = False  # whether its result has numbers
 
-    backbone: str = option("compact", "Network that sees; `impasto weights list`.", "NAME|PATH")
+    backbone: str | None = option(None, "Network that sees; compact unless given; `impasto weights list`.", "NAME|PATH")
     backbone_input: BackboneInput | None = option(
         None, "Input normalisation of a backbone file that is not in the table."
     )
@@ -81,7 +82,7 @@ class LabTask(ABC):
     def _layers(self) -> BackboneLayers:
         from impasto.lab.layers import BackboneLayers
 
-        return BackboneLayers.load(self.backbone, self.backbone_input, self.device, self.precision)
+        return BackboneLayers.load(self.backbone or BACKBONE, self.backbone_input, self.device, self.precision)
 
     def _check(self, output: Path, inputs: Sequence[str]) -> None:
         from impasto.lab.sheets import check_sheet
@@ -132,6 +133,9 @@ class Activate(LabTask):
                 raise OptionError("`style` belongs to `model`: a backbone sees the photo alone")
             network = self._layers()
         else:
+            for name, given in (("backbone", self.backbone), ("backbone_input", self.backbone_input)):
+                if given is not None:
+                    raise OptionError(f"`{name}` goes without `model`, whose own layers are shown: give one of them")
             network = PainterLayers.load(self.model, styles, self.device, self.precision)
             if network.chosen is not None:
                 note = f"{network.name} paints in the style {network.chosen} here; another with `style` NAME"

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from impasto.core.strangers import stranger
 from impasto.errors import OptionError, WeightsError
-from impasto.files import atomic_path, sha256
+from impasto.files import atomic_path, check_folder, sha256
 from impasto.imaging import resize
 from impasto.light.declared import with_entry, without_sizes
 from impasto.light.graphs import ADOPTED, ENTRY, FORMAT, look_path, session_of
@@ -340,10 +340,11 @@ def adopt(path: Path, output: Path, declared: Declared, *, force: bool = False) 
     for place in (output, *([] if looks is None else [look_path(output)])):
         if place.exists() and not force:
             raise OptionError(f"{place}: exists already: give another name or `force`", "output")
+    check_folder(output)
     if looks is not None:
-        with atomic_path(look_path(output), make_folders=True) as temporary:
+        with atomic_path(look_path(output)) as temporary:
             temporary.write_bytes(looks.read_bytes())
-    with atomic_path(output, make_folders=True) as temporary:
+    with atomic_path(output) as temporary:
         temporary.write_bytes(content)
         return ForeignGraph(output, content)
 

@@ -143,7 +143,7 @@ class LightJob(InMemory[LightModel]):
         if self.sizes.coarse:
             painted = yield from self._coarse_to_fine(work, style, regions)
         else:
-            painted = yield from self._at_once(self._primed(work, inside), style, regions, inside)
+            painted = yield from self._at_once(self._primed(work, inside), style, regions, inside, (0.0, 1.0))
         if inside != request.strength:
             painted = painted + lost * (work - painted)
         if seen != goal:
@@ -166,13 +166,14 @@ class LightJob(InMemory[LightModel]):
         photos = [photo]
         for size in reversed(self.sizes.coarse):
             photos.insert(0, resize(photos[0], size))
-        total, done = sum(one.size for one in photos), 0
-        painted = yield from self._at_once(self._primed(photos[0]), style, masks, 1.0)
+        total, done = sum(one.size for one in photos), photos[0].size
+        painted = yield from self._at_once(self._primed(photos[0]), style, masks, 1.0, (0.0, done / total))
         for before, now in pairwise(photos):
-            done += before.size
             yield Progress("painting", done / total, 1.0, size=self.sizes.seen)
             painted -= before
-            painted = yield from self._at_once(_enlarged_onto(now, painted), style, masks, REPAINTED)
+            shares = done / total, (done + now.size) / total
+            painted = yield from self._at_once(_enlarged_onto(now, painted), style, masks, REPAINTED, shares)
+            done += now.size
         return painted
 
     def _primed(self, photo: Floats, strength: float = 1.0) -> Floats:
@@ -180,22 +181,27 @@ class LightJob(InMemory[LightModel]):
         return on_ground(photo, self.request.ground * strength) if self.request.ground else photo
 
     def _at_once(
-        self, work: Floats, style: LightStyle, masks: Sequence[Floats], strength: float
+        self, work: Floats, style: LightStyle, masks: Sequence[Floats], strength: float, done: tuple[float, float]
     ) -> Generator[Progress, None, Floats]:
-        """A picture painted at its size; with masks, of any size, in each style alone: the masks decide the shares."""
+        """A picture painted at its size; with masks, of any size, in each style alone: the masks decide the shares.
+
+        `done` is how much of all the work is done before and after.
+        """
         if not masks:
             return self._run(work, style.whole, strength)
         regions = [resize(mask, (work.shape[0], work.shape[1])) for mask in masks]
-        return (yield from self._by_regions(work, style, regions, strength))
+        return (yield from self._by_regions(work, style, regions, strength, done))
 
     def _by_regions(
-        self, work: Floats, style: LightStyle, regions: Sequence[Floats], strength: float
+        self, work: Floats, style: LightStyle, regions: Sequence[Floats], strength: float, done: tuple[float, float]
     ) -> Generator[Progress, None, Floats]:
         """Painted in each style alone; masks and weights decide the share of each."""
         shares = [weight * (mask + FAINT) for weight, mask in zip(style.weights, regions, strict=True)]
         total, out = sum(shares[1:], shares[0]), np.zeros_like(work)
         for number, (share, alone) in enumerate(zip(shares, style.alone, strict=True)):
-            yield Progress("painting", number / len(shares), 1.0, size=self.sizes.seen)
+            if number:
+                part = done[0] + (done[1] - done[0]) * number / len(shares)
+                yield Progress("painting", part, 1.0, size=self.sizes.seen)
             out += (share / total)[:, :, None] * self._run(work, alone, strength)
         return out
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from impasto.core.vgg import VGG
-from impasto.errors import OptionError
+from impasto.errors import OptionError, counted
 from impasto.networks.encoded import EncodedStyle
 from impasto.networks.layers import pad_to_multiple
 from impasto.networks.staged import Stage, StagedNetwork
@@ -127,10 +127,9 @@ class BoundStyle(nn.Module, ABC):
     def check_masks(self, masks: Sequence[Tensor] | None) -> None:
         """OptionError where there are masks, but not one to each style."""
         if masks is not None and len(masks) != len(self.weights):
-            count = len(self.weights)
-            raise OptionError(
-                f"{count} styles with {len(masks)} masks: give a mask to each style, or none at all", "mask"
-            )
+            count = counted(len(self.weights), "style")
+            masks_told = counted(len(masks), "mask")
+            raise OptionError(f"{count} with {masks_told}: give a mask to each style, or none at all", "mask")
 
     @abstractmethod
     def first_input(self, photo: Tensor) -> Tensor:

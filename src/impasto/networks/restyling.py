@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from impasto.errors import OptionError
+from impasto.errors import OptionError, counted
 from impasto.networks.encoded import SMALLEST, STRIDE, FeatureMoments
 from impasto.networks.layers import pad_to_multiple
 
@@ -41,7 +41,8 @@ def normalised_weights(count: int, weights: Sequence[float] | None) -> list[floa
     """
     weights = [1.0] * count if weights is None else list(weights)
     if not count or len(weights) != count:
-        raise OptionError(f"{count} styles with {len(weights)} weights: give at least one style, and a weight to each")
+        found = f"{counted(count, 'style')} with {counted(len(weights), 'weight')}"
+        raise OptionError(f"{found}: give at least one style, and a weight to each")
     total = sum(weights)
     if not all(weight >= 0 for weight in weights) or not 0 < total < float("inf"):
         raise OptionError(f"weights of styles are 0 or more and not all 0, got {weights}")
@@ -57,7 +58,8 @@ def fill_regions(
 ) -> Tensor:
     """Each style in its own region of the features, see `AdaIN.restyle`; `shares` sum to 1."""
     if len(masks) != len(styles):
-        raise OptionError(f"{len(styles)} styles with {len(masks)} masks: give a mask to each style, or none at all")
+        found = f"{counted(len(styles), 'style')} with {counted(len(masks), 'mask')}"
+        raise OptionError(f"{found}: give a mask to each style, or none at all")
     covered = torch.stack([mask.to(x) for mask in masks]).sum(0).clamp(0, 1)
     strengths = [share * mask.to(x) for share, mask in zip(shares, masks, strict=True)]
     total = torch.stack(strengths).sum(0).clamp_min(1e-6)

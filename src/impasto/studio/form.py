@@ -18,7 +18,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from impasto.core.backbones import BACKBONES
-from impasto.errors import OptionError, nearest
+from impasto.errors import OptionError, counted, nearest
 from impasto.imaging.formats import FORMATS
 from impasto.networks.shipped import shipped_models
 from impasto.studio.limits import Limits
@@ -212,7 +212,8 @@ def _kept(value: Any, folder: Path, name: str) -> Any:
 
 def _weighed(styles: list[Any], weights: list[str]) -> list[Style] | None:
     if weights and len(weights) != len(styles):
-        raise OptionError(f"{len(styles)} styles with {len(weights)} weights: give as many, or none", "weight")
+        found = f"{counted(len(styles), 'style')} with {counted(len(weights), 'weight')}"
+        raise OptionError(f"{found}: give as many, or none", "weight")
     rows = [Style(*parse_style(style)) if isinstance(style, str) else Style(style) for style in styles]
     try:
         numbers = [float(weight) for weight in weights]

@@ -32,6 +32,7 @@ from impasto.studio.limits import Limits
 from impasto.stylizer.request import OutputOptions, StylizeRequest
 from impasto.stylizer.route import gallery_styles
 from impasto.stylizer.styles import Style, StyleRecord
+from impasto.stylizer.written import check_written
 from impasto.types import Init, PictureSource
 
 __all__ = ["PAGE", "BusyError", "Observer", "Service"]
@@ -436,6 +437,7 @@ class Service:
     ) -> dict[str, Any]:
         if format not in FORMATS:
             raise OptionError(f"`format` is {format!r}{nearest(format, FORMATS)}: use one of {', '.join(FORMATS)}")
+        check_written(options.given, [f"painting.{format}"])
         changes: dict[str, Any] = {
             "style": [
                 Style(_in_file(row.image, folder, f"style-{i}"), row.weight) for i, row in enumerate(request.style, 1)

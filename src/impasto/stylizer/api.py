@@ -91,7 +91,7 @@ def stylize(
         jpeg_quality, png_compression, keep_metadata: how it is written, see `OutputOptions`.
         force: replace a file that exists, but never an input.
         run: a folder that keeps what it takes to go on after an interruption, see `resume`.
-        progress: called with a record after every piece of the work; it does not change what is painted.
+        progress: called with a record before a network begins and after every piece; it changes nothing of the picture.
         **settings: any other field of `OptimizeSettings`, over the preset's: ``factor=2``, ``betas=(0.5, 0.9)`` ...
 
     Raises:

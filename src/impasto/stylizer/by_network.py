@@ -70,6 +70,7 @@ class InMemory(ByNetwork[M]):
     def result(self) -> Picture:
         """See `Job.result`."""
         if self._result is None:
+            self._check_open()
             raise RuntimeError("nothing is painted yet")
         return self._result
 

@@ -10,16 +10,18 @@ from contextlib import contextmanager
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from impasto.core.host import in_our_settings
 from impasto.core.memory import parse_memory, reuse_large_blocks
-from impasto.errors import MissingExtraError, OptionError, WeightsError
+from impasto.errors import MissingExtraError, OptionError, WeightsError, check_kind, told
 from impasto.files import sha256
 from impasto.light.graphs import graph_of, is_foreign
 from impasto.stylizer.budget import MemoryBudget
 from impasto.stylizer.choice import Choice, has_torch
-from impasto.stylizer.job import Job, Output
+from impasto.stylizer.job import Job, Output, check_request
+from impasto.stylizer.model import Model
 from impasto.stylizer.request import EngineName, StylizeRequest
 from impasto.stylizer.route import route
 from impasto.stylizer.streams import check_one, read_once, read_streams, refuse_streams
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from impasto.core.vgg import VGG
     from impasto.light.model import LightModel
     from impasto.optimize.presets import OptimizeSettings
-    from impasto.stylizer.model import Model
     from impasto.stylizer.torch_model import TorchModel
     from impasto.types import PictureSource
 
@@ -54,7 +55,7 @@ class Engine:
 
     def __init__(self, *, max_memory: str | int | None = None, at_once: int = 2) -> None:
         if isinstance(at_once, bool) or not isinstance(at_once, int) or at_once < 1:
-            raise OptionError(f"`at_once` must be a whole number from 1 up, got {at_once!r}", "at_once")
+            raise OptionError(f"`at_once` must be a whole number from 1 up, got {told(at_once)}", "at_once")
         reuse_large_blocks()
         self.max_memory = _limit(max_memory)
         self.budget = MemoryBudget()
@@ -89,6 +90,10 @@ class Engine:
         Raises:
             ImpastoError: whatever can be known to be wrong before anything is painted.
         """
+        check_request(request, output)
+        if model is not None:
+            check_kind("model", model, Model, "what `impasto.load` gives: a name goes into the request")
+        check_kind("folder", folder, (Path, NoneType), "a pathlib.Path")
         if folder is not None:
             refuse_streams(photo, request)
         check_one([photo, *request.file_names])
@@ -179,6 +184,8 @@ class Engine:
             WeightsError: no such name or file, or one that is damaged.
             OptionError: this machine has no such device or precision, or the engine cannot read the file.
         """
+        if name is not None:
+            check_kind("model", name, (str, PathLike), "a name of the package's networks, or a file")
         request = StylizeRequest.of(model=name, device=device, precision=precision, engine=engine)
         if request.model is None:
             raise OptionError("`model` is None: give a name of the package's networks, or a file", "model")

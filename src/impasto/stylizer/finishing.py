@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.core.memory import room_within
-from impasto.errors import ImageError, OptionError
+from impasto.errors import ImageError, OptionError, counted
 from impasto.imaging import mask_note
 from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.imaging.reduced import read_light, read_reduced
@@ -55,7 +55,9 @@ def read_masks(
         ImageError: a mask that cannot be read.
     """
     if len(masks) not in (0, 1, styles):
-        raise OptionError(f"{styles} styles with {len(masks)} masks: give one `mask`, or one to each style")
+        raise OptionError(
+            f"{counted(styles, 'style')} with {counted(len(masks), 'mask')}: give one `mask`, or one to each style"
+        )
     if not masks:
         return []
     room = room_within(budget)

@@ -9,12 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
+from types import NoneType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 
 from impasto.core.host import our_settings, step_by_step
 from impasto.core.memory import room_within
-from impasto.errors import OptionError
+from impasto.errors import OptionError, check_kind, told
 from impasto.files import sha256
 from impasto.imaging import Picture, as_picture, check_output, format_warnings, write
 from impasto.imaging.reading import read_header
@@ -24,13 +24,14 @@ from impasto.stylizer.budget import Grant
 from impasto.stylizer.finishing import mask_notes
 from impasto.stylizer.recipe import Recipe, picture_hash, recipe_of
 from impasto.stylizer.request import EngineName, OutputOptions, StylizeRequest
+from impasto.stylizer.written import check_written
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
     from impasto.stylizer.optimize_job import OptimizeJob
     from impasto.types import PictureSource
 
-__all__ = ["Job", "JobPlan", "Kept", "Output", "Phase", "Progress", "Steps", "check_progress"]
+__all__ = ["Job", "JobPlan", "Kept", "Output", "Phase", "Progress", "Steps", "check_progress", "check_request"]
 
 T = TypeVar("T")
 Phase = Literal["reading", "draft", "painting", "writing"]
@@ -65,10 +66,16 @@ class Progress:
         return self.done / self.total if self.total else 1.0
 
 
+def check_request(request: object, output: object) -> None:
+    """OptionError for what is no request, or no place for a painting."""
+    check_kind("request", request, StylizeRequest, "an impasto.StylizeRequest, such as StylizeRequest.of(style=...)")
+    check_kind("output", output, (Output, NoneType), "an impasto.Output, such as Output('painted.png')")
+
+
 def check_progress(function: object) -> None:
     """OptionError for what cannot be called with a `Progress`."""
     if function is not None and not callable(function):
-        raise OptionError(f"`progress` is {function!r}, need a function that takes a record of progress")
+        raise OptionError(f"`progress` is {told(function)}, need a function that takes a record of progress")
 
 
 class Kept(Generic[T]):
@@ -124,6 +131,11 @@ class Output:
     force: bool = False
     recipe: bool = True
 
+    def __post_init__(self) -> None:
+        check_kind("path", self.path, (str, os.PathLike), "a path")
+        object.__setattr__(self, "path", os.fspath(self.path))
+        check_kind("options", self.options, OutputOptions, "impasto.OutputOptions")
+
     @property
     def shown(self) -> str:
         """The path as messages name it."""
@@ -169,6 +181,8 @@ class Job(ABC):
 
     def run(self) -> Steps:
         """Paint, then write the output if there is one; yields a record between any two pieces of the work.
+
+        A network tells when it begins to paint, and when it has painted, also where that is one piece.
 
         Closing the generator stops. An optimisation can be run again, and goes on where it stopped.
 
@@ -368,3 +382,4 @@ class Job(ABC):
         """Refuse now what would fail after the work."""
         if self.output is not None:
             check_output(self.output.path, force=self.output.force, inputs=self.inputs)
+            check_written(self.output.options.given, [self.output.path])

@@ -148,6 +148,7 @@ class NetworkJob(InMemory[TorchModel], InTorch):
         picture = self._photo = self.read_photo(self.sizes.painting)
         bound = self.model.bind(self.request.style, self.request.max_megapixels, self.engine.limit(self.request))
         room -= self.sizes.picture_bytes - self.sizes.coarse_bytes  # which is measured, once it is there
+        yield Progress(phase, 0, 1.0, size=self.sizes.seen)
         with suppress(torch.OutOfMemoryError):
             return (yield from self._paint(picture, bound, phase, self._features(room)))
         # What else runs on the device was not known: once more, within half of what seems to be free now.
@@ -216,13 +217,17 @@ class NetworkJob(InMemory[TorchModel], InTorch):
         return to_tensor(on_ground(to_array(photo), self.request.ground * strength)).to(photo.device)
 
     def _told(self, walk: Generator[BandProgress, None, Tensor], phase: Phase) -> Generator[Progress, None, Tensor]:
-        """The records of a walk in bands, as those of a job; gives back what it gives back."""
+        """The records of a walk in bands, as those of a job, the last one at its end; gives back what it gives back."""
+        done = 0.0
         while True:
             try:
                 record = next(walk)
             except StopIteration as end:
                 painted: Tensor = end.value
+                if done < 1:  # there were no bands, or their shares are not quite 1 together
+                    yield Progress(phase, 1.0, 1.0, size=self.sizes.seen)
                 return painted
+            done = record.done
             try:
                 yield Progress(phase, record.done, 1.0, left=record.left, size=self.sizes.seen)
             except GeneratorExit:

@@ -121,6 +121,7 @@ class OptimizeJob(Job):
     def result(self) -> Picture:
         """See `Job.result`; the picture so far while it runs."""
         if self.optimization is None or self._photo is None:
+            self._check_open()
             raise RuntimeError("nothing is painted yet")
         photo = to_tensor(self._photo.rgb)
         painted = torch.lerp(photo, self.optimization.image().float().cpu(), self.request.strength)
@@ -153,6 +154,7 @@ class OptimizeJob(Job):
     def image(self) -> Tensor:
         """What the optimisation has painted so far, without strength and mask, (1, 3, H, W) in [0, 1]."""
         if self.optimization is None:
+            self._check_open()
             raise RuntimeError("nothing is painted yet")
         return self.optimization.image()
 

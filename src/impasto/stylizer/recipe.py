@@ -22,7 +22,7 @@ import PIL
 
 from impasto.core.backbones import BACKBONES
 from impasto.core.machine import processor
-from impasto.errors import DataError, OptionError
+from impasto.errors import DataError, OptionError, check_kind
 from impasto.files import sha256
 from impasto.imaging import Picture, as_picture
 from impasto.imaging.embedded import read_recipe as embedded_recipe
@@ -249,6 +249,7 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
         DataError: there is none, or it is damaged.
         ImageError: the file cannot be read.
     """
+    check_kind("path", path, (str, os.PathLike), "a painted picture, or a recipe in JSON")
     if Path(path).suffix.lower() == ".json":
         try:
             return Recipe.from_text(Path(path).read_text("utf-8"), str(path))

@@ -14,6 +14,7 @@ from impasto.errors import DivergenceError, OptionError
 from impasto.imaging import check_output, write
 from impasto.stylizer.job import Job, Output, Progress, Steps
 from impasto.stylizer.run_log import Log, Timeline, plot_losses
+from impasto.stylizer.written import obeyed_options
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
@@ -241,7 +242,8 @@ def resume_run(
     found, given = folder.description(), records or Records()
     optimised = found.settings is not None
     force = force or (output is None and (optimised or found.output.force))
-    place = Output(output or found.output.path, found.output.options, force=force, recipe=found.output.recipe)
+    path = output or found.output.path
+    place = Output(path, obeyed_options(found.output.options, path), force=force, recipe=found.output.recipe)
     if found.settings is not None:
         from impasto.stylizer.optimize_job import OptimizeJob
 

@@ -185,6 +185,7 @@ class StripJob(InTorch):
         request, journal = self.request, self._journal
         with ExitStack() as stack:
             place = self.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="impasto-")))
+            begun = journal is not None and journal.plan is not None
             if journal is not None:
                 journal.begin(self.tiling)
             photo = decode_strips(self.photo_path, max_megapixels=request.max_megapixels)
@@ -199,8 +200,14 @@ class StripJob(InTorch):
             self.notes += format_warnings_for(output.path, alpha=photo.has_alpha, bits=photo.bits, metadata=kept)
             canvas = _Canvas(photo, self.sizes.painting, request, mask, place / _PAINTING, output.path)
             stack.enter_context(canvas.pixels)
+            done = 0.0
+            if not begun:
+                yield Progress("painting", done, 1.0, size=self.sizes.seen)
             for record in self._paint(canvas, place, journal):
-                yield Progress("painting", record.done, 1.0, left=record.left, size=self.sizes.seen)
+                done = record.done
+                yield Progress("painting", done, 1.0, left=record.left, size=self.sizes.seen)
+            if done < 1:  # one colour all over is no band, and shares may not quite be 1 together
+                yield Progress("painting", 1.0, 1.0, size=self.sizes.seen)
             yield Progress("writing", 0, 1)
             release_blocks()  # for pyvips, which does not share them
             encode_strips(

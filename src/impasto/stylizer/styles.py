@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from impasto.errors import OptionError, require
+from impasto.errors import OptionError, require, told
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,8 +56,9 @@ class Style:
 
     def __post_init__(self) -> None:
         check_picture("style", self.image)
-        if not (isinstance(self.weight, Real) and 0 < self.weight < math.inf):
-            raise OptionError(f"the weight of a style must be a number above 0, got {self.weight!r}", "style")
+        is_number = isinstance(self.weight, Real) and not isinstance(self.weight, bool)
+        if not (is_number and 0 < self.weight < math.inf):
+            raise OptionError(f"the weight of a style must be a number above 0, got {told(self.weight)}", "style")
 
 
 def check_picture(name: str, value: object) -> None:

@@ -232,7 +232,9 @@ class _Run:
         if state is not None:
             refuse_changes(self.folder.path, state, self.settings, self.task.contents, self.world)
             self._restore(state)
-            self.notes.append(f"going on after step {self.step} of {self.steps}")
+            ended = f"all {self.steps} steps are done: the model is written again"
+            going_on = f"going on after step {self.step} of {self.steps}"
+            self.notes.append(going_on if self.step < self.steps else ended)
         if self.fabric.is_global_zero:
             self.log = RunLog(self.folder.path, self.step)
         if state is None:

@@ -22,7 +22,7 @@ from impasto.imaging.naming import PHOTOS, is_photo
 from impasto.training.archives import ARCHIVES, Files, Parquet, Part, Tar, Zip
 from impasto.training.settings import TrainSettings
 
-__all__ = ["PhotoSource", "check_places", "open_photos"]
+__all__ = ["PhotoSource", "check_left_out", "check_places", "open_photos"]
 
 # What the standard library and pyarrow raise over damaged archives; RuntimeError stands for a password.
 DAMAGED = (
@@ -34,11 +34,15 @@ class PhotoSource:
     """Encoded photos by number, in an order that depends on names alone.
 
     It holds no open file, so that it can be sent to other processes; each opens what it needs.
+
+    Attributes:
+        obeyed: the names in `leave_out` by which a photo was left out.
     """
 
     def __init__(self, parts: Iterable[Part], leave_out: Sequence[str] = ()) -> None:
         """`leave_out` has names, without folders and suffixes, of photos that do not count; they may hold wildcards."""
         self._parts = tuple(_Chosen(part, leave_out) if leave_out else part for part in parts)
+        self.obeyed = frozenset(name for part in self._parts if isinstance(part, _Chosen) for name in part.obeyed)
         self._ends = list(itertools.accumulate(len(part.names) for part in self._parts))
 
     def __len__(self) -> int:
@@ -74,9 +78,10 @@ class _Chosen:
 
     def __init__(self, part: Part, leave_out: Sequence[str]) -> None:
         self._part = part
-        stems = [Path(name).stem for name in part.names]
-        self._places = [i for i, stem in enumerate(stems) if not any(fnmatchcase(stem, one) for one in leave_out)]
+        out = [[one for one in leave_out if fnmatchcase(Path(name).stem, one)] for name in part.names]
+        self._places = [i for i, names in enumerate(out) if not names]
         self.names = [part.names[i] for i in self._places]
+        self.obeyed = frozenset(name for names in out for name in names)
 
     def read(self, place: int) -> bytes:
         return self._part.read(self._places[place])
@@ -110,6 +115,14 @@ def open_photos(
     return source
 
 
+def check_left_out(leave_out: Sequence[str], *sources: PhotoSource) -> None:
+    """OptionError for a name in `leave_out` that none of the sources, which were opened with it, has a photo for."""
+    for name in leave_out:
+        if not any(name in source.obeyed for source in sources):
+            fix = f"write {Path(name).stem!r}" if Path(name).stem != name else "correct it, or do without"
+            raise OptionError(f"`leave_out` {name!r} is no photo here; names have no folder and no suffix: {fix}")
+
+
 def _open(pattern: str) -> Iterator[Part]:
     path = Path(pattern).expanduser()
     if path.is_dir():
@@ -128,7 +141,7 @@ def check_places(settings: TrainSettings) -> None:
     """See that photos and styles are there, without opening them, so that it is told before anything slow is loaded.
 
     Raises:
-        OptionError: there are to be no photos.
+        OptionError: there are to be no photos, or no styles.
         DataError: no such photos.
         ImageError: no such style picture.
     """
@@ -137,8 +150,11 @@ def check_places(settings: TrainSettings) -> None:
     for path in (Path(name).expanduser() for name in settings.photos):
         if not path.exists():
             deque(_match(path), maxlen=0)
+    if not settings.style:
+        raise OptionError("`style` is needed: a picture, a folder of pictures, a style set or a list of styles")
     for name in settings.style:
-        if not Path(name).expanduser().exists() and not is_pattern(name):
+        place = Path(name).expanduser()
+        if not place.exists() and not (is_pattern(place) and expand_pattern(place)):
             raise ImageError(f"{shown(name)}: no such file; check the name and the folder")
 
 

@@ -23,6 +23,7 @@ from impasto.core.metadata import read_metadata, save
 from impasto.core.statistics import Divisor, gram, mean_std
 from impasto.core.vgg import VGG
 from impasto.errors import DataError, LayerError, OutputError, WeightsError, nearest
+from impasto.files import check_folder
 from impasto.imaging import Picture, encode, read
 from impasto.imaging.naming import is_photo
 from impasto.training.targets import backbone_identity, style_features, style_shares
@@ -85,7 +86,8 @@ def build_styles(
     """
     folder, out = Path(folder), Path(out)
     if out.exists() and not force:
-        raise OutputError(f"{out} exists already; choose another name or force it")
+        raise OutputError(f"{out} exists already; choose another name, or `force` to replace it")
+    check_folder(out)
     files = _pictures(folder)
     titles = _read_sidecar(folder, files)
     taps = [tap for tap in backbone.taps if tap.startswith("relu")]

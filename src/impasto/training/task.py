@@ -6,9 +6,9 @@ import io
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +18,13 @@ from impasto.core.resizing import resize
 from impasto.core.tensors import to_tensor
 from impasto.core.threads import usable_cores
 from impasto.core.vgg import VGG
-from impasto.errors import DataError, ImpastoError
+from impasto.errors import DataError, ImpastoError, OptionError
 from impasto.imaging import Picture, read
-from impasto.networks.registry import Network, build, config_from
+from impasto.networks.registry import Network, build, config_from, kind_named
 from impasto.training.crops import Crop
 from impasto.training.data import BadPhotos, BatchPlan, PhotoSource, open_photos, photo_batches, photos_of
 from impasto.training.objectives import Terms
-from impasto.training.photos import check_places
+from impasto.training.photos import check_left_out, check_places
 from impasto.training.settings import TrainSettings
 from impasto.training.sources import names_digest
 
@@ -77,6 +77,8 @@ class Task(ABC):
         contents: what the training is made of, by content: a resumed run must find the same.
     """
 
+    LEAVES_OUT_STYLES: ClassVar[bool] = False  # whether names that are left out may also be those of style pictures
+
     network: Network
     trained: nn.Module
 
@@ -84,6 +86,8 @@ class Task(ABC):
         check_places(settings)
         self.settings, self.device, self.precision = settings, device, precision
         self.photos = open_photos(settings.photos, settings.leave_out)
+        if not self.LEAVES_OUT_STYLES:
+            check_left_out(settings.leave_out, self.photos)
         self.contents: dict[str, Any] = {"photos": {"count": len(self.photos), "names": names_digest(self.photos)}}
 
     @abstractmethod
@@ -124,6 +128,10 @@ class Task(ABC):
 
     def new_network(self, method: str, sizes: Mapping[str, Any], encoder: VGG | None = None) -> Network:
         """A network with the initial weights that the seed decides; sizes that are None are the config's own."""
+        known = {field.name for field in fields(kind_named(method).config)}
+        if stranger := next((name for name, value in sizes.items() if value is not None and name not in known), None):
+            has = ", ".join(f"`{field.name}`" for field in fields(self.settings) if field.name in known)
+            raise OptionError(f"{method} has no `{stranger}`: it has {has}", stranger)
         config = config_from(method, {key: value for key, value in sizes.items() if value is not None})
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.settings.seed)  # and not those of GPUs

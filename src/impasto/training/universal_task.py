@@ -29,6 +29,7 @@ from impasto.training.any_style import AnyStyleTask
 from impasto.training.data import BadPhotos, Crop, photo_batches
 from impasto.training.ground import on_random_ground
 from impasto.training.objectives import FAINT_STYLE, MEASURED, GramObjective, Terms, distillation
+from impasto.training.photos import check_left_out
 from impasto.training.settings import UniversalSettings
 from impasto.training.sources import gather_styles, names_digest, open_styles
 from impasto.training.targets import backbone_identity
@@ -54,12 +55,15 @@ class UniversalTask(AnyStyleTask):
     With a teacher no backbone judges, as in `gram_task.TeacherTask`.
     """
 
+    LEAVES_OUT_STYLES = True
+
     network: Universal
     settings: UniversalSettings
 
     def __init__(self, settings: UniversalSettings, device: torch.device, precision: Precision) -> None:
         super().__init__(settings, device, precision)
         self.pictures = open_styles(settings.style, settings.leave_out)
+        check_left_out(settings.leave_out, self.photos, self.pictures)
         s = settings
         padding = UniversalConfig().padding
         encoder = load_backbone(s.encoder, input=s.encoder_input, padding=padding, device=device)

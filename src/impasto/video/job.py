@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from impasto.core.memory import held_memory, release_blocks, shown_bytes, shown_seconds
-from impasto.errors import ImageError, OptionError
+from impasto.errors import ImageError, OptionError, check_kind
 from impasto.files import atomic_path, sha256, shown
 from impasto.imaging import Picture
-from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps
+from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps, check_request
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.streams import read_streams, refuse_streams
 from impasto.video.codecs import codec_for, output_kind
@@ -67,6 +69,9 @@ class FilmJob(Job):
         output: Output,
         options: FilmOptions | None = None,
     ) -> None:
+        check_kind("film", film, (str, os.PathLike), "a file, a folder of numbered pictures, or a pattern of them")
+        check_request(request, output)
+        check_kind("options", options, (FilmOptions, NoneType), "FilmOptions")
         self.options = options or FilmOptions()
         self._reader: FilmReader | None = None
         if self.options.run is not None:
@@ -116,6 +121,7 @@ class FilmJob(Job):
     def preview(self) -> Picture:
         """See `Job.preview`: the last frame that was painted."""
         if self._last is None:
+            self._check_open()
             with open_film(self.photo_path, rate=self.options.rate) as film:
                 frame = next(film.frames(self.options.begin, self.options.end))
             return Picture(as_floats(frame.rgb))
@@ -124,6 +130,7 @@ class FilmJob(Job):
     def result(self) -> Picture:
         """See `Job.result`: the last frame."""
         if self._last is None:
+            self._check_open()
             raise RuntimeError("nothing is painted yet")
         return Picture(as_floats(self._last))
 
@@ -327,6 +334,8 @@ class FilmJob(Job):
         """See `Job`: a film's suffix is none of a picture's."""
         if self.photo == "-" or self._target == "-":
             raise OptionError("a film is read from a file and written to one: give its path instead of -")
+        if given := self._output.options.given:
+            raise OptionError(f"`{given[0]}` is for pictures, not for films: leave it out", given[0])
         check_target(self._output, self._films, self.request.file_names)
 
     @property

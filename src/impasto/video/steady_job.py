@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING
 
 from impasto.core.memory import held_memory
+from impasto.errors import check_kind
 from impasto.files import shown
 from impasto.stylizer.job import JobPlan, Output
 from impasto.stylizer.request import StylizeRequest
@@ -35,6 +37,7 @@ class SteadyJob(FilmJob):
     def __init__(
         self, engine: Engine, painted: str, like: str, output: Output, options: FilmOptions | None = None
     ) -> None:
+        check_kind("painted", painted, (str, os.PathLike), "a film, or a folder of numbered pictures")
         self._painted_path = painted
         self._other: FilmReader | None = None
         super().__init__(engine, like, StylizeRequest(), output, options)

@@ -9,7 +9,7 @@ from typing import Any
 from impasto.core.metadata import read_metadata
 from impasto.core.state_dict import is_safetensors
 from impasto.errors import OptionError, OutputError
-from impasto.files import sha256
+from impasto.files import check_folder, sha256
 from impasto.networks.checkpoint import load_model, save_model
 from impasto.networks.foreign.places import place_of
 from impasto.networks.foreign.source import Options
@@ -41,6 +41,7 @@ def import_network(
         raise OutputError(f"{target}: is the input itself, give another name")
     if target.exists() and not force:
         raise OutputError(f"{target}: exists already: give another name or `force`")
+    check_folder(target)
     if source.is_file() and is_safetensors(source) and read_metadata(source):
         raise OptionError(f"{file}: is a model of ours already")
     network, description = load_model(source, kind=kind, options=options)
