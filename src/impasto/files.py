@@ -18,6 +18,7 @@ from impasto.errors import OptionError, OutputError
 
 __all__ = [
     "ScratchFile",
+    "at_home",
     "atomic_path",
     "check_folder",
     "check_named",
@@ -217,6 +218,14 @@ def output_error(path: str | os.PathLike[str], error: OSError) -> OutputError:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return OutputError(f"{name}: the folder {folder} cannot be written ({reason}); write elsewhere")
     return OutputError(f"{name}: cannot be written ({reason}); give the path of a plain file")
+
+
+def at_home(path: str | os.PathLike[str]) -> Path:
+    """A path, of which ~ at the beginning is the user's folder; as it is where nobody has that name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def check_folder(path: str | os.PathLike[str]) -> None:

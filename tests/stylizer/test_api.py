@@ -414,6 +414,15 @@ class Closed(io.BytesIO):
         self.close()
 
 
+@pytest.mark.parametrize("name", ["~nobody-of-this-name", "~nobody-of-this-name/x.jpg"])
+def test_a_folder_of_a_user_that_is_not_there_is_a_file_that_is_not_there(name: str) -> None:
+    with pytest.raises(ImpastoError, match="nobody-of-this-name"):
+        load(name)
+    for options in ({"style": name}, {"style": "a.jpg", "backbone": name}, {"model": name, "style": "great-wave"}):
+        with pytest.raises(ImpastoError, match="nobody-of-this-name"):
+            stylize(np.zeros((32, 32, 3), np.uint8), **options)
+
+
 @pytest.mark.parametrize(
     ("call", "told"),
     [
@@ -460,7 +469,7 @@ class Closed(io.BytesIO):
         (lambda: Output(5), "^`path` is 5, need a path"),
         (lambda: Output("x.png", 90), "^`options` is 90, need impasto.OutputOptions"),
         (lambda: Engine(at_once=[0] * 99), "`at_once` must be a whole number from 1 up, got a value of type list"),
-        (lambda: Engine(max_memory=[0] * 99), "memory a value of type list: write a number with its unit"),
+        (lambda: Engine(max_memory=[0] * 99), "`max_memory` is a value of type list: write a number with its unit"),
         (lambda: read_recipe(None), "^`path` is None, need a painted picture, or a recipe in JSON"),
         (lambda: load(None), "`model` is None"),
         (lambda: Engine(at_once=0), "`at_once` must be a whole number from 1 up, got 0"),

@@ -233,7 +233,11 @@ def test_true_is_no_number(kind: type[StylizeRequest | OutputOptions]) -> None:
 
 
 def test_an_error_carries_the_name_of_its_option() -> None:
-    for options, name in (({"strength": 3}, "strength"), ({"stile": 1}, "stile"), ({"quality": "x"}, "quality")):
+    for options, name in (
+        ({"strength": 3}, "strength"), ({"stile": 1}, "stile"), ({"quality": "x"}, "quality"),
+        ({"content_layers": ["relu1_1"]}, "content_layers"), ({"style_layers": "relu1_1:x"}, "style_layers"),
+        ({"style": [{"x": 1}]}, "style"),
+    ):  # fmt: skip
         with pytest.raises(OptionError) as caught:
             StylizeRequest.of(**options)
         assert caught.value.option == name

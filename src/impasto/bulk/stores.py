@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
 
 from impasto.errors import OptionError, OutputError, load_library
-from impasto.files import atomic_path, output_error, shown
+from impasto.files import at_home, atomic_path, output_error, shown
 
 __all__ = [
     "Entry",
@@ -79,7 +79,7 @@ class Store:
             if is_url(text):
                 self._fs, root = fsspec.core.url_to_fs(text, use_listings_cache=False)
             else:  # fsspec would take a folder's name with "::" in it for two addresses
-                text = root = str(Path(text).expanduser().absolute())
+                text = root = str(at_home(text).absolute())
                 self._fs = fsspec.filesystem("file")
         except (ValueError, ImportError) as error:
             raise OptionError(f"{without_secrets(text)}: cannot be opened ({error})") from error

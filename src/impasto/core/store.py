@@ -17,7 +17,7 @@ from impasto.core.download import Progress, download
 from impasto.core.metadata import SHIPPED, read_manifest
 from impasto.core.packages import fetch_from_package
 from impasto.errors import WeightsError, nearest
-from impasto.files import atomic_path, sha256
+from impasto.files import at_home, atomic_path, sha256
 
 __all__ = [
     "Check",
@@ -164,7 +164,7 @@ def import_file(path: str | PathLike[str], name: str | None = None) -> tuple[Bac
         OutputError: the cache folder cannot be written.
     """
     wanted = None if name is None else _row(name)
-    source = Path(path).expanduser()
+    source = at_home(path)
     digest = digest_of(source)
     row = identify(digest)
     if row is None:

@@ -39,6 +39,7 @@ from impasto.core.store import (
 from impasto.core.strangers import stranger
 from impasto.core.vgg import NORMALISATIONS, TOPOLOGIES, VGG, Normalisation, Padding, Pool
 from impasto.errors import OptionError, WeightsError, nearest
+from impasto.files import at_home
 
 __all__ = [
     "BACKBONES",
@@ -164,7 +165,7 @@ def _find(name_or_path: str | PathLike[str]) -> tuple[Path, Backbone | None]:
             again = f"`impasto weights fetch {row.name}`" if row.url else "put the right one there"
             raise WeightsError(f"{path}: not the file of {row.name}, its SHA-256 is another: {again}")
         return path, row
-    path = Path(name_or_path).expanduser()
+    path = at_home(name_or_path)
     if not path.is_file():
         raise WeightsError(
             f"no backbone and no file is called {str(path)!r}{nearest(path, BACKBONES)}: "

@@ -14,7 +14,7 @@ from impasto.core.host import in_our_settings
 from impasto.errors import OutputError
 from impasto.export.graph import Graph
 from impasto.export.networks import Part, parts_of
-from impasto.files import atomic_path, check_folder, sha256, shown
+from impasto.files import at_home, atomic_path, check_folder, sha256, shown
 from impasto.light.graphs import ENTRY, FORMAT, look_path
 from impasto.networks.checkpoint import load_model
 from impasto.networks.registry import kind_of
@@ -56,7 +56,7 @@ def export_onnx(
         OutputError: a file exists, or cannot be written; or the network is too large for one.
         MissingExtraError: onnx is not installed.
     """
-    path = _checked(Path(output).expanduser(), force)
+    path = _checked(at_home(output), force)
     source = find_model(model)
     network, description = load_model(source)
     if kind_of(network).styled_by == "pictures":

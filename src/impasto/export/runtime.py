@@ -25,7 +25,7 @@ from typing import Final
 import platformdirs
 
 from impasto.errors import DataError, OutputError
-from impasto.files import atomic_path
+from impasto.files import at_home, atomic_path
 
 __all__ = ["PACKED", "VENDOR", "VERSION", "WASM", "WEBGPU", "find_runtime", "vendor"]
 
@@ -65,7 +65,7 @@ def find_runtime(source: str | os.PathLike[str] | None = None) -> Files:
         DataError: it is nowhere, or not what it should be.
     """
     if source is not None and source != "npm":
-        return _from_folder(Path(source).expanduser())
+        return _from_folder(at_home(source))
     cache = platformdirs.user_cache_path("impasto") / f"onnxruntime-web-{VERSION}"
     folders = (cache,) if source == "npm" else (VENDOR, cache)
     for folder in folders:

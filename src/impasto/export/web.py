@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from impasto.errors import OutputError, WeightsError
 from impasto.export.runtime import PACKED, VERSION, WASM, WEBGPU, find_runtime
-from impasto.files import check_named, output_error, shown
+from impasto.files import at_home, check_named, output_error, shown
 from impasto.light.graphs import Graph
 from impasto.light.pieces import PIECES, join
 
@@ -67,7 +67,7 @@ def export_web(
         WeightsError: the package lacks a network.
     """
     check_named("output", output)
-    target = Path(os.path.realpath(Path(output).expanduser()))
+    target = Path(os.path.realpath(at_home(output)))
     _check_target(target, force=force)
     files = _content(find_runtime(runtime))
     with _new_folder(target) as folder:

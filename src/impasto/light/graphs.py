@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from impasto.core.metadata import SHIPPED
 from impasto.core.threads import usable_cores, waiting
 from impasto.errors import WeightsError
+from impasto.files import at_home
 from impasto.light.pieces import PIECES, join
 
 __all__ = [
@@ -133,12 +134,12 @@ def graph_of(name: str) -> Path | None:
     shipped = SHIPPED / f"{name}{PIECES}"
     if shipped.parent == SHIPPED and shipped.is_file():
         return shipped
-    return Path(name).expanduser() if name.casefold().endswith((".onnx", ".tflite")) else None
+    return at_home(name) if name.casefold().endswith((".onnx", ".tflite")) else None
 
 
 def is_foreign(name: str) -> bool:
     """Whether it is a file of ONNX that does not say it is ours: torch rebuilds networks of others if it can."""
-    return name.casefold().endswith(".onnx") and _holds(Path(name).expanduser(), _KEY) is False
+    return name.casefold().endswith(".onnx") and _holds(at_home(name), _KEY) is False
 
 
 def only_as_it_is(path: Path) -> bool:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from impasto.core.metadata import SHIPPED, read_manifest
 from impasto.errors import WeightsError, nearest
+from impasto.files import at_home
 from impasto.networks.foreign.places import no_file, place_of
 
 __all__ = ["MODELS", "find_model", "place_of_picture", "shipped_models"]
@@ -46,7 +47,7 @@ def find_model(model: str | PathLike[str]) -> Path:
         if MODELS[model] in read_manifest(SHIPPED):
             raise WeightsError(f"{model} belongs to the package, but {path} is missing: install impasto again")
         raise WeightsError(f"{model} is not part of this version yet: give a file that `impasto train` wrote")
-    path = place_of(Path(model).expanduser())
+    path = place_of(at_home(model))
     if path.is_dir():
         raise WeightsError(no_file(path))
     if not path.is_file():

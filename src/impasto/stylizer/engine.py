@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 from impasto.core.host import in_our_settings
 from impasto.core.memory import parse_memory, reuse_large_blocks
 from impasto.errors import MissingExtraError, OptionError, WeightsError, check_kind, told
-from impasto.files import sha256
+from impasto.files import at_home, sha256
 from impasto.light.graphs import graph_of, is_foreign
 from impasto.stylizer.budget import MemoryBudget
 from impasto.stylizer.choice import Choice, has_torch
@@ -283,7 +283,7 @@ class Engine:
         from impasto.core.backbones import BACKBONES
         from impasto.core.store import locate
 
-        path = locate(name) if name in BACKBONES else Path(name).expanduser()
+        path = locate(name) if name in BACKBONES else at_home(name)
         if path is None or not path.is_file():
             return ""
         found = path.stat()

@@ -61,7 +61,10 @@ class Option:
     def value(self, name: str, given: Any) -> Any:
         """What is meant by what was given for the option of this name; OptionError if that makes no sense."""
         if self.read is not None:
-            given = self.read(given)
+            try:
+                given = self.read(given)
+            except OptionError as error:
+                raise OptionError(str(error), error.option or name) from error
         if given is None and self.may_be_none:
             return None
         try:

@@ -23,7 +23,7 @@ import PIL
 from impasto.core.backbones import BACKBONES
 from impasto.core.machine import processor
 from impasto.errors import DataError, OptionError, check_kind
-from impasto.files import sha256
+from impasto.files import at_home, sha256
 from impasto.imaging import Picture, as_picture
 from impasto.imaging.embedded import read_recipe as embedded_recipe
 from impasto.networks.shipped import MODELS
@@ -337,7 +337,7 @@ def _named(value: Any, role: str, used: dict[str, str]) -> str:
     text = os.fspath(value)
     if not _is_foreign(role, text):
         return text
-    path = Path(text).expanduser()
+    path = at_home(text)
     if _exists(path):
         used[role] = sha256(path)
     return path.name or text
@@ -366,7 +366,7 @@ def _hash(picture: Any) -> str:
     if isinstance(picture, Style):
         picture = picture.image
     if isinstance(picture, str | os.PathLike):
-        path = Path(picture).expanduser()
+        path = at_home(picture)
         return sha256(path) if _exists(path) else ""
     return picture_hash(as_picture(picture))
 

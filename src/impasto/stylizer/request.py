@@ -63,6 +63,8 @@ def _style(value: Any) -> tuple[Style, ...]:
     if isinstance(value, Mapping):
         value = list(value.items())
     if isinstance(value, list | tuple) and value and all(isinstance(row, Mapping) for row in value):
+        if not all({"style", "weight"} <= row.keys() for row in value):
+            raise OptionError(f'a style in JSON is {{"style": NAME, "weight": NUMBER}}, got {list(value)!r}', "style")
         value = [Style(row["style"], row["weight"]) for row in value]
     return tuple(as_styles(value))
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from impasto.core.backbones import BACKBONES
 from impasto.errors import DataError
-from impasto.files import sha256
+from impasto.files import at_home, sha256
 from impasto.networks.shipped import find_model
 from impasto.optimize.presets import OptimizeSettings
 from impasto.stylizer.job import Output
@@ -96,7 +96,7 @@ class RunDescription:
         if self.settings is None and request.model is not None:
             paths.append(str(find_model(request.model)))
         if backbone is not None and backbone not in BACKBONES:
-            paths.append(str(Path(backbone).expanduser()))
+            paths.append(str(at_home(backbone)))
         return list(dict.fromkeys(str(path) for path in paths))
 
 

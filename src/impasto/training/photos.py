@@ -17,7 +17,7 @@ from os import PathLike
 from pathlib import Path
 
 from impasto.errors import DataError, ImageError, OptionError
-from impasto.files import expand_pattern, is_pattern, shown, split_pattern
+from impasto.files import at_home, expand_pattern, is_pattern, shown, split_pattern
 from impasto.imaging.naming import PHOTOS, is_photo
 from impasto.training.archives import ARCHIVES, Files, Parquet, Part, Tar, Zip
 from impasto.training.settings import TrainSettings
@@ -124,7 +124,7 @@ def check_left_out(leave_out: Sequence[str], *sources: PhotoSource) -> None:
 
 
 def _open(pattern: str) -> Iterator[Part]:
-    path = Path(pattern).expanduser()
+    path = at_home(pattern)
     if path.is_dir():
         yield from _open_folder(path)
     elif path.exists():
@@ -147,13 +147,13 @@ def check_places(settings: TrainSettings) -> None:
     """
     if not settings.photos:
         raise OptionError("`photos` is needed: a folder, archive or file of photos")
-    for path in (Path(name).expanduser() for name in settings.photos):
+    for path in (at_home(name) for name in settings.photos):
         if not path.exists():
             deque(_match(path), maxlen=0)
     if not settings.style:
         raise OptionError("`style` is needed: a picture, a folder of pictures, a style set or a list of styles")
     for name in settings.style:
-        place = Path(name).expanduser()
+        place = at_home(name)
         if not place.exists() and not (is_pattern(place) and expand_pattern(place)):
             raise ImageError(f"{shown(name)}: no such file; check the name and the folder")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from impasto.core.backbones import BACKBONES
 from impasto.errors import DataError, OptionError, load_library
+from impasto.files import at_home
 from impasto.networks.shipped import MODELS, find_model
 from impasto.training.settings import EXCLUSIVE, TrainSettings, settings_class
 
@@ -146,7 +147,7 @@ def anchored(place: Any, folder: Path) -> Any:
         return [anchored(one, folder) for one in place]
     if not isinstance(place, str) or not place or place in BACKBONES or place in MODELS:
         return place
-    return os.path.abspath(folder / Path(place).expanduser())  # noqa: PTH100  keeps links and patterns as they are
+    return os.path.abspath(folder / at_home(place))  # noqa: PTH100  keeps links and patterns as they are
 
 
 def all_anchored(values: Mapping[str, Any], folder: Path, places: Container[str] = PLACES) -> dict[str, Any]:
