@@ -111,9 +111,8 @@ class RequestPainter(FilmPainter):
             self.request = self.request.with_changes(style_scale=1.0)
         megapixels = math.prod(self.facts.size) / 1e6
         self.every = SPARED if self.steady and not self.changes else 1
-        # As a choice of what computes, it counts by pictures of a megapixel; all of them, since what else there is to
-        # be done to each frame wants the processor as well.
-        self.engine.pictures = max(1, math.ceil(self.frames * megapixels))
+        # As a choice of what computes, it counts by pictures of a megapixel: half of them where few are painted.
+        self.engine.pictures = max(1, math.ceil(self.frames * megapixels * (1 if self.every == 1 else 0.5)))
         blank = np.broadcast_to(np.float32(0), (*self.facts.size, 3))  # which takes no memory
         request = self.changes.request(self.request, self.changes.heaviest)
         self._first = self._job(Picture(blank, name=self.facts.name), request, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 from impasto.stylizer.job import Kept, Progress
 from impasto.video.film import Bytes, FilmFacts, Frame, Sound
 from impasto.video.following import Followed, Seen
-from impasto.video.painters import FilmPainter, Painting
+from impasto.video.painters import LARGE, FilmPainter, Painting
 from impasto.video.sparing import Moved, Together, together
 from impasto.video.steady import Steadier
-from impasto.video.threads import ahead, side_by_side
+from impasto.video.threads import AHEAD, ahead, side_by_side
 
 __all__ = ["FrameStages"]
 
@@ -54,7 +55,8 @@ class FrameStages:
 
         It ends where the items do, or where there is no painting any more.
         """
-        with closing(ahead(self._together(items))) as fetched, closing(self._in_advance(fetched)) as rows:
+        groups = ahead(self._together(items), 1 if math.prod(self._facts.size) > LARGE else AHEAD)
+        with closing(groups) as fetched, closing(self._in_advance(fetched)) as rows:
             for several, painting in rows:
                 for item, way in zip(several.items, several.ways, strict=True):
                     if item is None:

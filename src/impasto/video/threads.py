@@ -11,11 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 
-__all__ = ["REAL_TIME", "ahead", "scheduled_as_before", "side_by_side"]
+__all__ = ["AHEAD", "REAL_TIME", "ahead", "scheduled_as_before", "side_by_side"]
 
 T = TypeVar("T")
 R = TypeVar("R")
-AHEAD: Final = 1  # frames, with what is between them
+AHEAD: Final = 2  # paintings' frames, with what is between them
 FINISHED: Final = 2  # by several threads before they are asked for: without, they wait for whoever asks
 NAME: Final = "impasto-film"
 REAL_TIME: Final = {getattr(os, name) for name in ("SCHED_FIFO", "SCHED_RR") if hasattr(os, name)}
