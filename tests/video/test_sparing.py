@@ -53,7 +53,8 @@ def painted(groups: list[Together]) -> list[int]:
         (["cut", 0.0, 0.0, "cut", 0.0], [0, 2, 3, 4]),  # the last before a cut, and the first after it
         (["cut", 0.3, 0.3, 0.0, 0.0], [0, 2, 4]),  # much is new
         (["cut", "again", "again", 0.0], [0, 3]),
-        (["cut", 0.0, "again", "again", "again", 0.0, 0.0], [0, 6]),  # what comes again is not counted
+        (["cut", 0.0, "again", "again", "again", 0.0, 0.0], [0, 1, 6]),  # what comes again is not counted
+        (["cut", 0.0, 0.0, "again", 0.0, 0.0], [0, 2, 5]),
         (["cut", 0.0, "again"], [0, 1]),
         (["cut", *[0.6] * 3], [0, 1, 2, 3]),
     ],
@@ -65,6 +66,12 @@ def test_few_frames_are_painted(kinds: list[Kind], numbers: list[int]) -> None:
         *range(len(kinds))
     ]
     assert all(one.frame.rgb.shape == (*SIZE, 3) for one in (group.painted for group in groups) if one is not None)
+
+
+def test_nothing_waits_while_a_frame_comes_again() -> None:
+    """However long it stands still: what waits is kept in memory."""
+    groups = grouped(["cut", 0.0, *["again"] * 500, 0.0])
+    assert max(len(one.items) for one in groups) == 1
 
 
 KINDS = st.sampled_from(["cut", "again", 0.0, 0.1, NEW / 3, 0.3, 0.7])

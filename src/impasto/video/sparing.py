@@ -48,8 +48,8 @@ class Together:
 def together(items: Iterator[Item], every: int, seen: Seen) -> Iterator[Together]:
     """Frames up to the next that is to be painted.
 
-    That is every so many frames one; sooner where much of the picture is new; and the last before a cut, the first
-    after it, and the last of all. A frame that comes again has the painting that it had.
+    That is every so many frames one; sooner where much of the picture is new; and the last before a cut or before one
+    that comes again, the first after a cut, and the last of all. A frame that comes again has the painting that it had.
 
     Args:
         items: of a film.
@@ -63,8 +63,9 @@ def together(items: Iterator[Item], every: int, seen: Seen) -> Iterator[Together
     count, new = (0, 0.0) if seen.spared is None else (int(seen.spared[0]), float(seen.spared[1]))
     for item in items:
         if not isinstance(item, Followed) or item.again:
-            if isinstance(item, Followed):
-                item = _told(item, count, new)
+            if isinstance(item, Followed):  # there may be any number of them: nothing waits for their end
+                yield from _ended(waiting)
+                waiting, item = [], _told(item, count, new)
             if waiting:
                 waiting.append(item)
             else:
@@ -126,7 +127,7 @@ def _alone(item: Item) -> Together:
 
 def _ended(waiting: list[Item]) -> Iterator[Together]:
     """What waits, when no frame comes that it could wait for."""
-    frames = [place for place, item in enumerate(waiting) if isinstance(item, Followed) and not item.again]
+    frames = [place for place, item in enumerate(waiting) if isinstance(item, Followed)]
     if frames:
         yield _joined(waiting[: frames[-1] + 1])
     yield from map(_alone, waiting[frames[-1] + 1 :] if frames else waiting)
@@ -143,7 +144,7 @@ def _joined(items: list[Item]) -> Together:
             continue
         if later is not None and later.flow is not None:
             way = _further(later.flow, way)
-            ways[place] = None if item.again else way
+            ways[place] = way
         later = item
     return Together(tuple(items), tuple(ways))
 
