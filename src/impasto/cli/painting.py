@@ -108,9 +108,7 @@ class Painter:
         """Paint one of several photos; gives what is to be told of it."""
         from impasto.stylizer.written import obeyed_options
 
-        place = Output(
-            work.output, obeyed_options(self.options, work.output), force=self.force, recipe=self.carries_recipe
-        )
+        place = self._place(work.output, obeyed_options(self.options, work.output))
         with self.engine.job(work.photo, self.request, output=place) as job:
             self._compare(job)
             for record in job.run():
@@ -119,8 +117,9 @@ class Painter:
                 self._tell(note)
             return f"{work.output}: {job.summary()}"
 
-    def _place(self, output: str) -> Output:
-        return Output(output, self.options, force=self.force, recipe=self.carries_recipe)
+    def _place(self, output: str, options: OutputOptions | None = None) -> Output:
+        """Where a painting goes, written by these options, or by those that were given."""
+        return Output(output, options or self.options, force=self.force, recipe=self.carries_recipe)
 
     def _compare(self, job: Job) -> None:
         if self.recipe is not None and (differs := self.recipe.differences(job)):

@@ -22,7 +22,9 @@ from impasto.imaging.naming import PHOTOS, is_photo
 from impasto.training.archives import ARCHIVES, Files, Parquet, Part, Tar, Zip
 from impasto.training.settings import TrainSettings
 
-__all__ = ["PhotoSource", "check_left_out", "check_places", "open_photos"]
+__all__ = ["NO_STYLE", "PhotoSource", "check_left_out", "check_places", "open_photos"]
+
+NO_STYLE = "`style` is needed: a picture, a folder of pictures, a style set or a list of styles"
 
 # What the standard library and pyarrow raise over damaged archives; RuntimeError stands for a password.
 DAMAGED = (
@@ -151,7 +153,7 @@ def check_places(settings: TrainSettings) -> None:
         if not path.exists():
             deque(_match(path), maxlen=0)
     if not settings.style:
-        raise OptionError("`style` is needed: a picture, a folder of pictures, a style set or a list of styles")
+        raise OptionError(NO_STYLE)
     for name in settings.style:
         place = at_home(name)
         if not place.exists() and not (is_pattern(place) and expand_pattern(place)):

@@ -18,7 +18,7 @@ from impasto.errors import DataError, ImageError, ImpastoError, OptionError
 from impasto.files import sha256
 from impasto.imaging import Picture, read
 from impasto.imaging.naming import is_photo
-from impasto.training.photos import PhotoSource, open_photos
+from impasto.training.photos import NO_STYLE, PhotoSource, open_photos
 from impasto.training.styles import ABOUT, StyleSet, read_list, unique_names
 from impasto.training.targets import backbone_identity, style_targets
 
@@ -86,7 +86,7 @@ def gather_styles(
     if not found and unreadable:
         raise ImageError(unreadable[0])
     if not found:
-        raise OptionError("`style` is needed: a picture, a folder of pictures, a style set or a list of styles")
+        raise OptionError(NO_STYLE)
     names = unique_names([*taken, *(name for name, _ in found)])[len(taken) :]
     return [
         StyleSource(name, source.sha256, {"name": name, **source.record}, source.file, source.entry)

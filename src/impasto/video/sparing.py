@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
@@ -107,9 +108,13 @@ class Moved:
     def __getitem__(self, rows: slice) -> Bytes:
         height, width = self.shape[:2]
         top, bottom, _ = rows.indices(height)
-        on = Flow(self.way, np.ones(self.way.shape[:2], np.float32)).back_of((height, width), (top, bottom), (0, width))
-        found: Bytes = warp(self.painting, on, top=top)
+        found: Bytes = warp(self.painting, self._flow.back_of((height, width), (top, bottom), (0, width)), top=top)
         return found
+
+    @functools.cached_property
+    def _flow(self) -> Flow:
+        """The way, as what can be made as large as the painting: once for all rows."""
+        return Flow(self.way, np.ones(self.way.shape[:2], np.float32))
 
 
 def _unseen(item: Item) -> Item:
@@ -126,11 +131,11 @@ def _alone(item: Item) -> Together:
 
 
 def _ended(waiting: list[Item]) -> Iterator[Together]:
-    """What waits, when no frame comes that it could wait for."""
-    frames = [place for place, item in enumerate(waiting) if isinstance(item, Followed)]
-    if frames:
-        yield _joined(waiting[: frames[-1] + 1])
-    yield from map(_alone, waiting[frames[-1] + 1 :] if frames else waiting)
+    """What waits, when no frame comes that it could wait for: a frame, others perhaps, and what is between them."""
+    if waiting:
+        after = 1 + max(place for place, item in enumerate(waiting) if isinstance(item, Followed))
+        yield _joined(waiting[:after])
+        yield from map(_alone, waiting[after:])
 
 
 def _joined(items: list[Item]) -> Together:
