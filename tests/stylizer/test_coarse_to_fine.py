@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from impasto.core.tensors import to_array, to_tensor
-from impasto.errors import OptionError
+from impasto.errors import DataError, OptionError
 from impasto.imaging import Picture, as_picture, resize
 from impasto.imaging.sizes import bicubic
 from impasto.networks import inference
@@ -123,13 +123,13 @@ def test_a_large_painting_looks_like_its_proof_but_sharper(style: str) -> None:
     small = (proof.shape[0], proof.shape[1])
     relative, in_pixels = (painted(large, style=style, **options) for options in ({}, {"style_scale": 1}))
     shrunk = [np.abs(resize(one, small) - proof).mean() for one in (relative, in_pixels)]
-    assert shrunk[0] < 0.7 * shrunk[1]
+    assert shrunk[0] < 0.4 * shrunk[1]
     enlarged = painted(large, style=style, style_scale="100%")
     detail = [np.abs(np.diff(one, axis=1)).mean() for one in (relative, enlarged)]
     assert detail[0] > 1.3 * detail[1]
 
 
-def test_what_the_proof_changed_is_enlarged_and_laid_on_the_photo() -> None:
+def test_what_the_proof_changed_is_laid_on_the_photo_and_its_forms_are_kept() -> None:
     model, image = ENGINE.torch_model("gallery", precision="float32"), to_tensor(photo().rgb)
     bound = model.bind(StylizeRequest.of(style="great-wave").style, 200)
 
@@ -141,13 +141,20 @@ def test_what_the_proof_changed_is_enlarged_and_laid_on_the_photo() -> None:
             except StopIteration as end:
                 return to_array(end.value)
 
-    small = resize(photo().rgb, (40, 60))
-    change = to_array(bound(to_tensor(small))) - small
-    laid = (photo().rgb + bicubic(change, SIZE)).clip(0, 1)
-    assert apart(walked(0.0), laid) < 1e-4
+    proof = to_array(bound(to_tensor(resize(photo().rgb, (40, 60)))))
+    laid = (photo().rgb + bicubic(proof - resize(photo().rgb, (40, 60)), SIZE)).clip(0, 1)
     again = to_array(bound(to_tensor(laid)))
-    assert apart(walked(1.0), again) < 1e-2
-    assert apart(walked(0.6), laid + 0.6 * (again - laid)) < 1e-2
+
+    def held(painted: np.ndarray) -> np.ndarray:
+        """With the proof's forms, which are what is seen of it at half its size."""
+        drift = bicubic(painted, (20, 30)) - bicubic(proof, (20, 30))
+        return (painted - bicubic(drift, SIZE)).clip(0, 1)
+
+    assert apart(walked(0.0), held(laid)) < 1e-4
+    assert apart(walked(1.0), held(again)) < 1e-2
+    assert apart(walked(0.6), held(laid + 0.6 * (again - laid))) < 1e-2
+    off = [np.abs(bicubic(one, (20, 30)) - bicubic(proof, (20, 30))).mean() for one in (again, walked(1.0))]
+    assert off[1] < 0.2 * off[0]
 
 
 # -- the same, however it is computed ---------------------------------------------------------------------------------
@@ -380,6 +387,17 @@ def test_by_strips_it_can_be_resumed(files: Path, share: float) -> None:
         assert (first > 0.2) == (before > 0.3)
     assert np.array_equal(tifffile.imread("out.tif"), tifffile.imread("whole.tif"))
     assert list(run.iterdir()) == []
+
+
+@pytest.mark.usefixtures("small_is_large")
+def test_runs_of_before_that_lie_amid_the_last_size_are_begun_anew(files: Path) -> None:
+    run = files / "run"
+    records = strips("out.tif", run).run()
+    assert any(record.done > 0.6 for record in records)
+    records.close()
+    (run / "forms.rows").rename(run / "coarse.rows")  # what earlier versions kept, of another meaning
+    with pytest.raises(DataError, match="was begun by an earlier version, which painted otherwise; start a new run"):
+        strips("out.tif", run)
 
 
 @pytest.mark.usefixtures("small_is_large")

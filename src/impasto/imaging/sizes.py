@@ -165,6 +165,15 @@ def _slices(count: int, weights: Floats) -> Iterator[slice]:
     return (slice(at, at + step) for at in range(0, count, step))
 
 
+def halved(size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of half the sides, rounded up.
+
+    >>> halved((341, 512))
+    (171, 256)
+    """
+    return -(-size[0] // 2), -(-size[1] // 2)
+
+
 def scale_schedule(final_long: int, start: int = 128, factor: float = math.sqrt(2)) -> list[int]:
     """Long sides for coarse-to-fine work, ascending, the last being ``final_long``.
 

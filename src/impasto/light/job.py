@@ -17,7 +17,7 @@ from impasto.imaging import Picture, resize
 from impasto.imaging.colour import transfer_luminance
 from impasto.imaging.noise import on_ground
 from impasto.imaging.reduced import reading_bytes
-from impasto.imaging.sizes import bicubic
+from impasto.imaging.sizes import bicubic, halved
 from impasto.light.graphs import load_onnxruntime
 from impasto.light.model import STYLE_SIZE, LightModel, LightStyle, planes
 from impasto.stylizer.by_network import InMemory
@@ -170,9 +170,13 @@ class LightJob(InMemory[LightModel]):
         painted = yield from self._at_once(self._primed(photos[0]), style, masks, 1.0, (0.0, done / total))
         for before, now in pairwise(photos):
             yield Progress("painting", done / total, 1.0, size=self.sizes.seen)
-            painted -= before
             shares = done / total, (done + now.size) / total
-            painted = yield from self._at_once(_enlarged_onto(now, painted), style, masks, REPAINTED, shares)
+            half = halved((before.shape[0], before.shape[1]))
+            forms = _shrunk(painted, half)
+            painted -= before
+            again = yield from self._at_once(_enlarged_onto(now, painted), style, masks, REPAINTED, shares)
+            forms -= _shrunk(again, half)
+            painted = _enlarged_onto(again, forms, out=again)
             done += now.size
         return painted
 
@@ -214,14 +218,19 @@ class LightJob(InMemory[LightModel]):
         return painted
 
 
-def _enlarged_onto(photo: Floats, painted: Floats) -> Floats:
-    """What painting changed of a smaller photo (h, w, 3), on this one, (H, W, 3) in [0, 1].
+def _enlarged_onto(photo: Floats, change: Floats, out: Floats | None = None) -> Floats:
+    """What belongs to a smaller picture, (h, w, 3), laid on this one, (H, W, 3) in [0, 1]; `out` may be that one.
 
     Channels lie one after the other in memory, so that `planes` needs no copy, and are enlarged one by one.
     """
     height, width, channels = photo.shape
-    found = np.empty((channels, height, width), np.float32)
+    found = np.empty((channels, height, width), np.float32) if out is None else out.transpose(2, 0, 1)
     for number, plane in enumerate(found):
-        larger = bicubic(painted[:, :, number : number + 1], (height, width))[:, :, 0]
+        larger = bicubic(change[:, :, number : number + 1], (height, width))[:, :, 0]
         np.add(larger, photo[:, :, number], out=plane)
     return np.clip(found, 0, 1, out=found).transpose(1, 2, 0)
+
+
+def _shrunk(picture: Floats, size: tuple[int, int]) -> Floats:
+    """By channels, which lie one after the other; not clamped."""
+    return np.concatenate([bicubic(picture[:, :, number : number + 1], size) for number in range(picture.shape[2])], 2)

@@ -40,8 +40,11 @@ class Sizes:
 
     @property
     def coarse_bytes(self) -> int:
-        """What painting coarse to fine takes beside photo and painting: what the last size is painted on."""
-        return COLOURS * (math.prod(self.seen) + math.prod(self.coarse[-1])) if self.coarse else 0
+        """What painting coarse to fine takes beside photo and painting: what the last size is painted on.
+
+        And what the size before gives to it, with its forms at half its size.
+        """
+        return COLOURS * (math.prod(self.seen) + math.ceil(1.25 * math.prod(self.coarse[-1]))) if self.coarse else 0
 
     @property
     def picture_bytes(self) -> int:

@@ -27,6 +27,7 @@ from impasto.imaging.guards import MAX_MEGAPIXELS
 from impasto.imaging.pixelfile import PixelFile, Strips
 from impasto.imaging.reading import read_header
 from impasto.imaging.reduced import read_reduced
+from impasto.imaging.sizes import halved
 from impasto.imaging.strips import check_readable, check_writable, decode_strips, encode_strips, load_pyvips
 from impasto.imaging.writing import format_warnings_for
 from impasto.stylizer.clear import Alpha, Clear, Primed, Seen, find_ground
@@ -37,7 +38,7 @@ from impasto.stylizer.sizes import sizes_of
 from impasto.stylizer.strokes import REPAINTED
 from impasto.stylizer.torch_model import TorchModel
 from impasto.tiling.bands import BandProgress
-from impasto.tiling.cascade import Stored, Underpainting, paint_coarse
+from impasto.tiling.cascade import Coarse, Stored, Underpainting, paint_coarse, with_forms_of
 from impasto.tiling.fitting import fits_in_memory, measured, paint_rows, plan_for
 from impasto.tiling.journal import Journal
 from impasto.tiling.photos import Photo
@@ -55,7 +56,8 @@ LIBRARY = 80 << 20  # bytes that pyvips takes, with what it decodes or encodes
 SHOWN = 1024  # px of long side of a preview
 FINISHED = 1 << 18  # px that are finished at a time
 _PAINTING, _SMALL = "painting.tif", "painting.rows"
-_CHANGE, _CHANGE_BEGUN = "coarse.rows", "coarse.part"
+_FORMS, _FORMS_BEGUN, _CHANGE, _REPAINTED = "forms.rows", "forms.part", "change.rows", "repainted.rows"
+_OF_BEFORE = "coarse.rows"  # in runs of earlier versions, which painted coarse to fine in another way
 
 
 def needs_strips(model: TorchModel, photo: PictureSource, request: StylizeRequest, limit: int | None) -> bool:
@@ -169,6 +171,8 @@ class StripJob(InTorch):
         begun = None if self._journal is None else self._journal.plan
         if begun is None:
             return new, coarse
+        if self.folder is not None and (self.folder / _OF_BEFORE).exists():
+            raise DataError(f"{self.folder}: was begun by an earlier version, which painted otherwise; start a new run")
         if (begun.dtype, begun.height, begun.width) != (new.dtype, new.height, new.width):
             raise DataError(f"{self.folder}: was begun as {begun}, which this run is not; start a new run")
         return begun, coarse
@@ -221,7 +225,7 @@ class StripJob(InTorch):
             )
         if journal is not None:
             journal.remove()
-            for name in (_PAINTING, _SMALL, _CHANGE, _CHANGE_BEGUN):
+            for name in (_PAINTING, _SMALL, _FORMS, _FORMS_BEGUN, _CHANGE, _REPAINTED):
                 (place / name).unlink(missing_ok=True)
         self.finished = True
 
@@ -250,30 +254,41 @@ class StripJob(InTorch):
     def _coarse_to_fine(
         self, canvas: _Canvas, place: Path, journal: Journal | None
     ) -> Generator[BandProgress, None, None]:
-        """As `paint_coarse_to_fine` does it in memory. A run keeps what the coarse sizes changed when it is whole."""
+        """As `paint_coarse_to_fine` does it in memory. A run keeps what the coarse sizes gave when it is whole."""
         last = math.prod(self.sizes.seen)
         share = 1 - last / sum(math.prod(size) for size in self.sizes.all_seen)
-        shape = MapShape(3, *self.sizes.coarse[-1], torch.float32)
-        whole, begun = place / _CHANGE, place / _CHANGE_BEGUN
-        kept = journal is not None and whole.is_file() and whole.stat().st_size == shape.bytes
-        if not kept:
-            with RowStore(shape, 0, path=begun) as store:
-                for record in paint_coarse(
-                    self._styled(), canvas.seen, self.coarse, REPAINTED, store, prime=self._primed
-                ):
+        coarse = self.sizes.coarse[-1]
+        shapes = [MapShape(3, *size, torch.float32) for size in (halved(coarse), coarse, self.sizes.seen)]
+        whole, begun = place / _FORMS, place / _FORMS_BEGUN
+        with ExitStack() as stack:
+            paths = (begun, place / _CHANGE, place / _REPAINTED)
+            forms, change, repainted = (
+                stack.enter_context(RowStore(shape, 0, path=path)) for shape, path in zip(shapes, paths, strict=True)
+            )
+            if journal is None or not whole.is_file():
+                steps = paint_coarse(
+                    self._styled(), canvas.seen, self.coarse, REPAINTED, Coarse(forms, change), prime=self._primed
+                )
+                for record in steps:
                     yield BandProgress(share * record.done, record.seconds)
-                store.file.flush()
-            begun.replace(whole)
-        with RowStore(shape, 0, path=whole) as store:
-            ground = Underpainting(canvas.seen, Stored(store))
+                change.file.flush()
+                forms.file.flush()
+                forms.close()
+                begun.replace(whole)
+            forms = stack.enter_context(RowStore(shapes[0], 0, path=whole))
+            ground = Underpainting(canvas.seen, Stored(change))
 
-            def lay(top: int, rows: Tensor) -> None:
-                canvas.lay(top, ground.repainted(top, rows, REPAINTED))
+            def keep(top: int, rows: Tensor) -> None:
+                repainted.write(top, ground.repainted(top, rows, REPAINTED))
+                if journal is not None:
+                    repainted.file.flush()
 
             began = time.perf_counter()
-            for record in self._walk(ground, lay, journal):
+            for record in self._walk(ground, keep, journal):
                 done, earlier = (share + (1 - share) * part for part in (record.done, record.begun))
                 yield BandProgress(done, time.perf_counter() - began, earlier)
+            drift = stack.enter_context(RowStore(shapes[0], 0))
+            canvas.lay_all(with_forms_of(forms, Stored(repainted), drift))
 
     def _walk(
         self, photo: Photo, put: Callable[[int, Tensor], None], journal: Journal | None
@@ -331,6 +346,11 @@ class _Canvas:
             photo = self.photo.read(top + low, top + high)
             self._put(top + low, photo, torch.lerp(photo, rows, self.request.strength))
         self.pixels.file.flush()
+
+    def lay_all(self, painted: Photo) -> None:
+        """Finish all of a painting of full strength."""
+        for low, high in self._parts(painted.height):
+            self.lay(low, painted.read(low, high))
 
     def enlarge(self, painted: Photo, shrunk: Photo) -> None:
         """Finish a painting of this strength; what shrinking the photo took from it comes back as the strength goes."""

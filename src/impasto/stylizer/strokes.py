@@ -28,7 +28,7 @@ LEAST_SCALE, MOST_SCALE = 0.1, 100.0
 PROOF: Final = 512  # px of long side at which 100 % are the network's own strokes
 LARGE: Final = 1024  # px of long side above which AUTO paints coarse to fine
 LEAST_GROWTH, MOST_GROWTH = 1.4, 2.1  # of a side, from one size to the next
-REPAINTED: Final = 0.6
+REPAINTED: Final = 0.7
 """The strength of every size but the first: what is painted already keeps the rest."""
 NARROWEST: Final = 128  # px that the short side of the first size has at least
 

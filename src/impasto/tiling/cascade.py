@@ -2,7 +2,9 @@
 
 A network learns strokes of one size in pixels. A large picture is therefore painted small first. What that changed of
 the photo is enlarged and laid on the next larger photo, whose detail is all there, and that is painted again, not at
-full strength, so that the forms stay; and so on up to the picture's own size.
+full strength; and so on up to the picture's own size. Painting again changes forms and colours too, which the smaller
+painting had as they should be: that drift, as seen at half its size, is taken back (what an enlarged picture lacks is
+found so in iterative back projection, Irani & Peleg 1991), and what stays are the finer strokes.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -19,6 +22,7 @@ from impasto.core.host import in_our_settings
 from impasto.core.resizing import resize
 from impasto.core.rows import MapShape, RowStore
 from impasto.core.streams import split_rows
+from impasto.imaging.sizes import halved
 from impasto.networks.bound import BoundStyle
 from impasto.tiling.bands import BandProgress, PutRows
 from impasto.tiling.fitting import paint, paint_rows
@@ -26,7 +30,14 @@ from impasto.tiling.photos import Photo, TensorPhoto
 from impasto.tiling.plan import TilingOptions, TilingPlan
 from impasto.tiling.resized import Resized
 
-__all__ = ["Stored", "Underpainting", "paint_coarse", "paint_coarse_to_fine"]
+__all__ = [
+    "Coarse",
+    "Stored",
+    "Underpainting",
+    "paint_coarse",
+    "paint_coarse_to_fine",
+    "with_forms_of",
+]
 
 # What is brought to another size at a time. These are always the same rows, so that no bit depends on whether a picture
 # is in memory, or on its bands: of the last bits networks make strokes.
@@ -67,7 +78,8 @@ def paint_coarse_to_fine(
         photos.insert(0, _empty(photo, size))
         _copy(Resized(TensorPhoto(photos[1]), size), partial(_put, photos[0]))
     total, began, done = sum(one.shape[2] * one.shape[3] for one in photos), time.perf_counter(), 0.0
-    change: Tensor | None = None  # what the size before changed of its photo
+    forms: Tensor | None = None  # of the painting before
+    change: Tensor | None = None  # what that is, less its photo
     while True:
         small = photos.pop(0)
         size = (small.shape[2], small.shape[3])
@@ -76,26 +88,31 @@ def paint_coarse_to_fine(
         else:
             ground = _empty(photo, size)
             _copy(Underpainting(TensorPhoto(small), TensorPhoto(change)), partial(_put, ground))
+        del change
         regions = None if masks is None else [resize(mask, size) for mask in masks]
         part = small.shape[2] * small.shape[3] / total
         painted = yield from _shares(paint(bound, ground, options, masks=regions), done, part, began)
-        if change is not None:
+        if forms is not None:
             painted.lerp_(ground, 1 - strength)
+            _copy(Drift(TensorPhoto(forms), TensorPhoto(painted)), partial(_put, forms))
+            _copy(Underpainting(TensorPhoto(painted), TensorPhoto(forms)), partial(_put, painted))
         del ground
         done += part
         yield BandProgress(min(1.0, done), time.perf_counter() - began)
         if not photos:
             return painted
+        forms = _empty(photo, halved(size))
+        _copy(Resized(TensorPhoto(painted), halved(size), clamp=False), partial(_put, forms))
         change = painted.sub_(small)
         del painted
 
 
 class Underpainting:
-    """A `Photo` on which the next size is painted: its own photo, and what the size before changed, enlarged.
+    """A `Photo` and on it, enlarged, what the size before changed, or what is taken back to keep its forms.
 
     Args:
         photo: of this size.
-        change: painting minus photo of the size before, (1, 3, n, w) by rows.
+        change: of a smaller one, (1, 3, n, w) by rows, in [-1, 1].
     """
 
     def __init__(self, photo: Photo, change: Photo) -> None:
@@ -119,6 +136,23 @@ class Underpainting:
         return rows.float().cpu().clamp(0, 1).lerp_(self.read(top, top + rows.shape[2]), 1 - strength)
 
 
+class Drift:
+    """What a painting is to give back, so that its forms are those of the size before.
+
+    Args:
+        forms: the painting of the size before, at half that size.
+        painted: of this size.
+    """
+
+    def __init__(self, forms: Photo, painted: Photo) -> None:
+        self.forms, self.height, self.width = forms, forms.height, forms.width
+        self.painted = Resized(painted, (self.height, self.width), clamp=False)
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        """See `Photo`; in [-1, 1]."""
+        return self.forms.read(top, bottom) - self.painted.read(top, bottom)
+
+
 class Stored:
     """The rows of a store, as a `Photo`."""
 
@@ -137,21 +171,21 @@ def paint_coarse(
     photo: Photo,
     plans: Sequence[TilingPlan],
     strength: float,
-    out: RowStore,
+    out: Coarse,
     *,
     prime: Callable[[Photo], Photo] = lambda photo: photo,
 ) -> Generator[BandProgress, None, None]:
-    """Paint the coarse sizes of a photo that need not be in memory, and put what the last one changed into `out`.
+    """Paint the coarse sizes of a photo that need not be in memory, and put what the last one gave into `out`.
 
-    Nothing of any size is held in memory but bands of rows: the photo at each size, and what a size changed, lie in
-    temporary files, which go when the next size is painted, or when the generator is closed.
+    Nothing of any size is held in memory but bands of rows: the photo at each size, its painting, and what changed, lie
+    in temporary files, which go when the next size is painted, or when the generator is closed.
 
     Args:
         bound: a network with its styles, from `inference.bind`.
         photo: of the painting's own size.
         plans: how each coarse size is painted, the smallest first, from `fitting.plan_for`.
         strength: as of `paint_coarse_to_fine`.
-        out: of the last coarse size, three channels.
+        out: of the last coarse size.
         prime: as of `paint_coarse_to_fine`.
 
     Raises:
@@ -160,31 +194,69 @@ def paint_coarse(
     with ExitStack() as stack:
         photos: list[RowStore] = []
         for plan in reversed(plans):
-            store = stack.enter_context(RowStore(MapShape(3, plan.height, plan.width, torch.float32), 0))
+            store = stack.enter_context(_scratch(plan.height, plan.width))
             _copy(Resized(Stored(photos[0]) if photos else photo, (plan.height, plan.width)), store.write)
             photos.insert(0, store)
         total, began, done = sum(plan.height * plan.width for plan in plans), time.perf_counter(), 0.0
-        change: RowStore | None = None
+        before: Coarse | None = None
         for plan, store in zip(plans, photos, strict=True):
-            small = Stored(store)
-            ground = None if change is None else Underpainting(small, Stored(change))
-            into = out if plan is plans[-1] else stack.enter_context(RowStore(store.shape, 0))
-            put = partial(_keep_change, small, ground, strength, into)
+            small, painting = Stored(store), stack.enter_context(_scratch(plan.height, plan.width))
             part = plan.height * plan.width / total
-            yield from _shares(paint_rows(bound, ground or prime(small), plan, put), done, part, began)
+            if before is None:
+                walk = paint_rows(bound, prime(small), plan, partial(_keep, painting))
+                yield from _shares(walk, done, part, began)
+            else:
+                ground = Underpainting(small, Stored(before.change))
+                walk = paint_rows(bound, ground, plan, partial(_keep_repainted, ground, strength, painting))
+                yield from _shares(walk, done, part, began)
+                _copy(with_forms_of(before.forms, Stored(painting), before.forms), painting.write)
+                before.forms.close()
+                before.change.close()
+            if plan is plans[-1]:
+                before = out
+            else:
+                forms = stack.enter_context(_scratch(*halved((plan.height, plan.width))))
+                before = Coarse(forms, stack.enter_context(_scratch(plan.height, plan.width)))
+            shape = before.forms.shape
+            _copy(Resized(Stored(painting), (shape.height, shape.width), clamp=False), before.forms.write)
+            _copy(_Difference(Stored(painting), small), before.change.write)
+            painting.close()
+            store.close()
             done += part
-            for used in (store, change):
-                if used is not None:
-                    used.close()
-            change = into
 
 
-def _keep_change(
-    small: Photo, ground: Underpainting | None, strength: float, into: RowStore, top: int, rows: Tensor
-) -> None:
-    """Put the difference of finished rows to the photo into a store."""
-    painted = rows.float().cpu().clamp(0, 1) if ground is None else ground.repainted(top, rows, strength)
-    into.write(top, painted - small.read(top, top + rows.shape[2]))
+@dataclass(frozen=True)
+class Coarse:
+    """What one size gives to the next: the forms of its painting, and what that changed of its photo."""
+
+    forms: RowStore
+    change: RowStore
+
+
+def with_forms_of(forms: RowStore, painted: Photo, drift: RowStore) -> Underpainting:
+    """A painting whose forms are those of the size before; the drift that is taken back lies in `drift` for it."""
+    _copy(Drift(Stored(forms), painted), drift.write)
+    return Underpainting(painted, Stored(drift))
+
+
+class _Difference:
+    def __init__(self, one: Photo, other: Photo) -> None:
+        self.one, self.other, self.height, self.width = one, other, one.height, one.width
+
+    def read(self, top: int, bottom: int) -> Tensor:
+        return self.one.read(top, bottom) - self.other.read(top, bottom)
+
+
+def _scratch(height: int, width: int) -> RowStore:
+    return RowStore(MapShape(3, height, width, torch.float32), 0)
+
+
+def _keep(into: RowStore, top: int, rows: Tensor) -> None:
+    into.write(top, rows.float().cpu().clamp(0, 1))
+
+
+def _keep_repainted(ground: Underpainting, strength: float, into: RowStore, top: int, rows: Tensor) -> None:
+    into.write(top, ground.repainted(top, rows, strength))
 
 
 def _copy(source: Photo, put: PutRows) -> None:
