@@ -94,12 +94,32 @@ def test_sizes_grow_by_equal_steps_from_the_proof_to_the_picture(height: int, wi
         assert size[0] * width == pytest.approx(size[1] * height, abs=max(height, width) / 2 + 1)
 
 
-@pytest.mark.parametrize(("scale", "coarse"), [(None, 2), ("auto", 2), (1, 0), ("100%", 0), (2, 0)])
-def test_numbers_mean_what_they_did(scale: Any, coarse: int) -> None:
+PROOF_ON, HALF_ON = ((384, 512), (743, 991)), ((720, 960),)
+
+
+@pytest.mark.parametrize(
+    ("scale", "coarse"), [(None, PROOF_ON), ("auto", PROOF_ON), ("100%", PROOF_ON), (2, HALF_ON), (1, ()), (0.5, ())]
+)
+def test_what_is_painted_before_for_strokes_of_each_size(scale: Any, coarse: Any) -> None:
     request = StylizeRequest.of(style="great-wave", style_scale=scale)
-    assert len(sizes_of((1440, 1920), request, coarse_to_fine=True).coarse) == coarse
-    assert sizes_of((1440, 1920), request, coarse_to_fine=False).coarse == ()
-    assert sizes_of((768, 1024), request, coarse_to_fine=True).coarse == ()
+    assert sizes_of((1440, 1920), request, coarse_to_fine=True).coarse == coarse
+    for size in ((1440, 1920), (768, 1024)):
+        assert sizes_of(size, request, coarse_to_fine=False).coarse == ()
+    small = sizes_of((768, 1024), request, coarse_to_fine=True)
+    assert small.coarse == (((384, 512),) if scale in ("100%", 2) else ())
+    assert small.seen == ((1536, 2048) if scale == 0.5 else (768, 1024))
+
+
+@given(SIDES, SIDES, st.floats(0.1, 100))
+def test_any_enlargement_begins_there_and_ends_before_the_picture(height: int, width: int, factor: float) -> None:
+    sizes = coarse_sizes((height, width), factor)
+    if not sizes:
+        assert factor < 1.01 + 1 / max(height, width) or max(height, width) / factor > max(height, width) - 1
+        return
+    assert max(sizes[0]) == max(1, round(max(height, width) / factor))
+    longs = [max(size) for size in (*sizes, (height, width))]
+    assert all(small < large for small, large in itertools.pairwise(longs))
+    assert max(large / (small + 0.5) for small, large in itertools.pairwise(longs)) < 2.2
 
 
 def test_what_is_neither_a_size_nor_auto() -> None:
@@ -124,7 +144,7 @@ def test_a_large_painting_looks_like_its_proof_but_sharper(style: str) -> None:
     relative, in_pixels = (painted(large, style=style, **options) for options in ({}, {"style_scale": 1}))
     shrunk = [np.abs(resize(one, small) - proof).mean() for one in (relative, in_pixels)]
     assert shrunk[0] < 0.4 * shrunk[1]
-    enlarged = painted(large, style=style, style_scale="100%")
+    enlarged = resize(proof, (large.rgb.shape[0], large.rgb.shape[1]))
     detail = [np.abs(np.diff(one, axis=1)).mean() for one in (relative, enlarged)]
     assert detail[0] > 1.3 * detail[1]
 

@@ -46,8 +46,10 @@ class LightJob(InMemory[LightModel]):
         request: StylizeRequest,
         model: LightModel,
         output: Output | None = None,
+        *,
+        frame: bool = False,
     ) -> None:
-        super().__init__(engine, photo, request, model, output)
+        super().__init__(engine, photo, request, model, output, frame=frame)
         if request.alpha is not None and request.alpha < 1 and "alpha" not in model.graph.inputs:
             raise OptionError("`alpha` is for networks that decode features (adain): use `strength`")
 

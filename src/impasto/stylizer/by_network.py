@@ -26,17 +26,26 @@ class ByNetwork(Job, Generic[M]):
 
     Args:
         model: what paints.
+        frame: whether it is one of a film. Each is painted once, at whatever `style_scale`: large forms, which every
+            frame would find anew, would jump.
 
     Attributes:
         sizes: of the photo, of its painting, and of what the network sees.
     """
 
     def __init__(
-        self, engine: Engine, photo: PictureSource, request: StylizeRequest, model: M, output: Output | None = None
+        self,
+        engine: Engine,
+        photo: PictureSource,
+        request: StylizeRequest,
+        model: M,
+        output: Output | None = None,
+        *,
+        frame: bool = False,
     ) -> None:
         super().__init__(engine, photo, request, output)
         self.model = model
-        self.sizes: Sizes = sizes_of(self.photo_size, request, coarse_to_fine=model.coarse_to_fine)
+        self.sizes: Sizes = sizes_of(self.photo_size, request, coarse_to_fine=model.coarse_to_fine and not frame)
 
     def summary(self) -> str:
         """See `Job.summary`."""

@@ -15,7 +15,7 @@ from impasto.errors import MissingExtraError, OptionError
 from impasto.imaging.reading import read_header
 from impasto.light.graphs import graph_of, is_foreign
 from impasto.stylizer.request import EngineName, StylizeRequest
-from impasto.stylizer.strokes import AUTO, coarse_sizes
+from impasto.stylizer.sizes import sizes_of
 
 if TYPE_CHECKING:
     from impasto.types import PictureSource
@@ -41,16 +41,14 @@ class Choice:
         why_not_light: what onnxruntime cannot do of what is asked for; None where it can.
         only_light: whether the network is a graph, which torch cannot read.
         foreign: whether it is a graph of others, which torch reads if it is a chain of a known kind.
-        megapixels: that a photo may have.
-        coarse_to_fine: whether large photos are painted at several sizes.
+        request: what is to be painted, and how.
     """
 
     asked: EngineName
     why_not_light: str | None
     only_light: bool
     foreign: bool
-    megapixels: float
-    coarse_to_fine: bool = False
+    request: StylizeRequest
 
     @classmethod
     def of(cls, request: StylizeRequest, model: str | PathLike[str], *, keeps_run: bool = False) -> Choice:
@@ -71,8 +69,7 @@ class Choice:
             "cannot keep a run: leave out `run`": keeps_run,
         }
         why_not = next((reason for reason, holds in reasons.items() if holds), None)
-        coarse_to_fine = request.style_scale in (None, AUTO)
-        return cls(request.engine, why_not, is_graph, foreign, request.max_megapixels, coarse_to_fine)
+        return cls(request.engine, why_not, is_graph, foreign, request)
 
     @property
     def is_open(self) -> bool:
@@ -119,6 +116,6 @@ class Choice:
     def _pixels(self, photo: PictureSource) -> float:
         """Of a file, from its header; of others what is usual."""
         if isinstance(photo, str | PathLike):
-            size = read_header(photo, max_megapixels=self.megapixels).size
-            return float(sum(math.prod(one) for one in (size, *(coarse_sizes(size) if self.coarse_to_fine else ()))))
+            size = read_header(photo, max_megapixels=self.request.max_megapixels).size
+            return float(sum(math.prod(one) for one in sizes_of(size, self.request, coarse_to_fine=True).all_seen))
         return 1e6

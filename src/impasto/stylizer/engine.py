@@ -77,6 +77,7 @@ class Engine:
         output: Output | None = None,
         model: Model | None = None,
         folder: Path | None = None,
+        frame: bool = False,
     ) -> Job:
         """The job that paints this photo as the request says.
 
@@ -86,6 +87,7 @@ class Engine:
             output: where the painting goes; a photo too large for memory needs one.
             model: the network that paints, if it is loaded already.
             folder: where unfinished work is kept, see `recorder`.
+            frame: whether it is one of a film, which a network paints at one size.
 
         Raises:
             ImpastoError: whatever can be known to be wrong before anything is painted.
@@ -120,12 +122,12 @@ class Engine:
 
             light = self.light_model(name) if model is None else as_light(model)
             light.check_styles(request.style)
-            job = LightJob(self, photo, request, light, output)
+            job = LightJob(self, photo, request, light, output, frame=frame)
             others = is_foreign(os.fspath(name))  # whatever could be rebuilt in torch is there already
             if model is not None or request.engine == "light" or not has_torch() or others or job.fits():
                 return job
             job.close()
-        return self._by_torch(photo, request, name, model, output, folder)
+        return self._by_torch(photo, request, name, model, output, folder, frame)
 
     def _engine(self, choice: Choice, name: str | PathLike[str], photo: PictureSource) -> EngineName:
         """What a network runs in.
@@ -149,6 +151,7 @@ class Engine:
         model: Model | None,
         output: Output | None,
         folder: Path | None,
+        frame: bool,
     ) -> Job:
         from impasto.stylizer.network_job import NetworkJob
         from impasto.stylizer.strip_job import StripJob, needs_strips
@@ -163,7 +166,7 @@ class Engine:
             raise OptionError("`alpha` is for networks that decode features (adain): use `strength`")
         if output is not None and (folder is not None or needs_strips(paints, photo, request, self.limit(request))):
             return StripJob(self, photo, request, paints, output, folder)
-        return NetworkJob(self, photo, request, paints, output)
+        return NetworkJob(self, photo, request, paints, output, frame=frame)
 
     def model(
         self,

@@ -55,16 +55,25 @@ class Sizes:
 
 
 def sizes_of(photo: tuple[int, int], request: StylizeRequest, *, coarse_to_fine: bool) -> Sizes:
-    """What becomes of a photo of this (height, width); `coarse_to_fine` says whether the network can paint so."""
+    """What becomes of a photo of this (height, width).
+
+    Args:
+        photo: its size.
+        request: what is asked for.
+        coarse_to_fine: whether larger strokes are painted first, and finer ones on them; else they are those of a
+            smaller painting, enlarged.
+    """
     painting = fit_long_side(photo, request.size or max(photo), upscale=request.upscale)
     scale = AUTO if request.style_scale is None else request.style_scale
     if scale == AUTO:
         return Sizes(photo, painting, painting, coarse_sizes(painting) if coarse_to_fine else ())
-    return Sizes(photo, painting, scaled(painting, scale))
+    factor = factor_for_network(scale, painting)
+    if coarse_to_fine and factor > 1:
+        return Sizes(photo, painting, painting, coarse_sizes(painting, factor))
+    return Sizes(photo, painting, scaled(painting, factor))
 
 
-def scaled(size: tuple[int, int], style_scale: float | str) -> tuple[int, int]:
+def scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
     """The (height, width) at which a network sees a photo, so that its strokes, enlarged, become that much larger."""
-    factor = factor_for_network(style_scale, size)
     height, width = (max(1, round(side / factor)) for side in size)
     return height, width

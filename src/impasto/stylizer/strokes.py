@@ -71,15 +71,22 @@ def factor_for_optimisation(scale: float | str) -> float:
     return parse_scale(scale)[0]
 
 
-def coarse_sizes(size: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-    """The (height, width) at which a large picture is painted before its own, the smallest first; none of a small one.
+def coarse_sizes(size: tuple[int, int], factor: float | None = None) -> tuple[tuple[int, int], ...]:
+    """The (height, width) at which a picture is painted before its own, the smallest first; perhaps none.
+
+    Args:
+        size: (height, width) of the picture.
+        factor: by how much the largest strokes are enlarged; None begins with the proof of a large picture.
 
     >>> coarse_sizes((3000, 4000)), coarse_sizes((768, 1024))
     (((384, 512), (762, 1016), (1512, 2016)), ())
+    >>> coarse_sizes((768, 1024), 2), coarse_sizes((768, 1024), 0.5)
+    (((384, 512),), ())
     """
     long = max(size)
-    first = max(PROOF, NARROWEST * long / min(size))
-    if long <= max(LARGE, LEAST_GROWTH * first):
+    first = max(PROOF, NARROWEST * long / min(size)) if factor is None else max(1, long / factor)
+    if long <= (max(LARGE, LEAST_GROWTH * first) if factor is None else first):
         return ()
     steps = math.ceil(math.log(long / first) / math.log(MOST_GROWTH))
-    return tuple(fit_long_side(size, round(first * (long / first) ** (step / steps))) for step in range(steps))
+    sizes = (fit_long_side(size, round(first * (long / first) ** (step / steps))) for step in range(steps))
+    return tuple(one for one in sizes if one != size)

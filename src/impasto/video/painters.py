@@ -107,7 +107,7 @@ class RequestPainter(FilmPainter):
     steady: bool = False
 
     def __post_init__(self) -> None:
-        if self.request.style_scale is None:  # where each frame takes forms of its own, large ones would jump
+        if self.request.style_scale is None:
             self.request = self.request.with_changes(style_scale=1.0)
         megapixels = math.prod(self.facts.size) / 1e6
         self.every = SPARED if self.steady and not self.changes else 1
@@ -182,7 +182,7 @@ class RequestPainter(FilmPainter):
     def _job(
         self, picture: Picture, request: StylizeRequest, model: Model | None
     ) -> NetworkJob | LightJob | OptimizeJob:
-        job = self.engine.job(picture, request, model=model)
+        job = self.engine.job(picture, request, model=model, frame=True)
         if not hasattr(job, "paint_phase"):
             job.close()
             raise OptionError("frames of this size cannot be painted one by one: choose a smaller `size`", "size")
