@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.video.film import Bytes, Sound
-from impasto.video.flow import Flow, warp
+from impasto.video.flow import Flow, warp, warp_at
 from impasto.video.following import Followed, Seen
 
 __all__ = ["SPARED", "Moved", "Together", "together"]
@@ -107,15 +107,22 @@ class Moved:
         return self.painting.shape
 
     def __getitem__(self, rows: slice) -> Bytes:
-        height, width = self.shape[:2]
-        top, bottom, _ = rows.indices(height)
-        found: Bytes = warp(self.painting, self._flow.back_of((height, width), (top, bottom), (0, width)), top=top)
+        top, bottom, _ = rows.indices(len(self.painting))
+        found: Bytes = warp(self.painting, self._rows(top, bottom), top=top)
         return found
+
+    def at(self, places: NDArray[np.intp], top: int, bottom: int) -> Bytes:
+        """The pixels (n, 3) at some places in these rows, counted row by row."""
+        return warp_at(self.painting, self._rows(top, bottom), places, top=top)
+
+    def _rows(self, top: int, bottom: int) -> Floats:
+        height, width = self.shape[:2]
+        return self._flow.back_of((height, width), (top, bottom), (0, width))
 
     @functools.cached_property
     def _flow(self) -> Flow:
         """The way, as what can be made as large as the painting: once for all rows."""
-        return Flow(self.way, np.ones(self.way.shape[:2], np.float32))
+        return Flow(self.way, np.ones(self.way.shape[:2], np.float32)).ready((self.shape[0], self.shape[1]))
 
 
 def _unseen(item: Item) -> Item:
