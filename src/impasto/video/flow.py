@@ -172,10 +172,10 @@ class FlowFinder:
         cv2 = self._cv2
         height, width = rgb.shape[:2]
         factor = min(1.0, self._seen / max(height, width))
-        if factor < 1:
-            size = (max(1, round(width * factor)), max(1, round(height * factor)))
-            rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         grey: Bytes = np.ascontiguousarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+        if factor < 1:  # one plane takes a third of the time of three
+            size = (max(1, round(width * factor)), max(1, round(height * factor)))
+            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         return grey
 
     def halved(self, grey: Bytes) -> Bytes:
@@ -319,10 +319,10 @@ def doubled(picture: Bytes) -> Bytes:
     kernel = (kernel / kernel.sum()).astype(np.float32)
     before = HALFWAY // 2 - 1
     across = cv2.sepFilter2D(picture, -1, kernel, one, anchor=(before, 0))
-    found = np.empty((2 * picture.shape[0], 2 * picture.shape[1], *picture.shape[2:]), np.uint8)
-    found[::2, ::2], found[::2, 1::2] = picture, across
-    for column, rows in enumerate((picture, across)):
-        found[1::2, column::2] = cv2.sepFilter2D(rows, -1, one, kernel, anchor=(0, before))
+    height, width, channels = picture.shape
+    wide = cv2.merge((picture, across)).reshape(height, 2 * width, channels)
+    found = np.empty((2 * height, 2 * width, channels), np.uint8)
+    found[::2], found[1::2] = wide, cv2.sepFilter2D(wide, -1, one, kernel, anchor=(0, before))
     return found
 
 

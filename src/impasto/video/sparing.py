@@ -14,11 +14,12 @@ from impasto.video.film import Bytes, Sound
 from impasto.video.flow import Flow, warp, warp_at
 from impasto.video.following import Followed, Seen
 
-__all__ = ["SPARED", "Moved", "Together", "together"]
+__all__ = ["LARGE_SPARED", "SPARED", "Moved", "Together", "together"]
 
 Floats = NDArray[np.float32]
 Item = Followed | Sound | None
-SPARED: Final = 4  # frames of which one is painted, at most
+SPARED: Final = 6  # frames of which one is painted, at most
+LARGE_SPARED: Final = 4  # of large frames: the ways of all that wait are kept in memory
 SOUNDS: Final = 256  # packets that wait for a frame at most
 UNSEEN: Final = np.empty((0, 0, 3), np.uint8)  # stands for a frame that nobody looks at any more
 NEW: Final = 0.5  # of the picture: when so much is new since the last frame that was painted, the next is painted

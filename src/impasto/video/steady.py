@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from impasto.video.threads import side_by_side
 __all__ = ["KEPT", "Carried", "Steadier"]
 
 Floats = NDArray[np.float32]
-T = TypeVar("T")
 KEPT: Final = 0.98  # of the painting before, where it is to be trusted
 EVERY: Final = 13  # frames from one anchor to the next: what is carried is interpolated once in so many
 PARTS: Final = 4  # of the picture, one of which takes its strokes anew from each anchor
@@ -36,6 +35,7 @@ DETAIL: Final = 1.0  # px: what is finer than this is detail
 AREA: Final = 8  # px of a side of an area whose detail is compared
 CRISPER: Final = (0.9, 1.25)  # what detail is multiplied by in one frame, at least and at most
 SHARE: Final = 0.8  # of what detail lacks, in logarithms: a little less than all, since noise is detail too
+CARRIED: Final = 0.02  # softer is what is carried alone: nothing of another painting softens it
 FAINT: Final = 0.25  # of 255
 SLIGHT: Final = 1e-3
 ROWS: Final = 64  # that are worked on at a time: they stay in the processor's cache
@@ -61,48 +61,40 @@ class _Stretch:
 
     Args:
         painting: of the anchor, as it was given back, (h, w, 3).
-        fresh: as the painter had it.
+        end: what it goes over to.
         number: how many anchors there were before.
     """
 
-    def __init__(self, painting: Bytes, fresh: Bytes, number: int = 0) -> None:
-        self.painting, self.fresh, self.number = painting, fresh, number
+    def __init__(self, painting: Bytes, end: Bytes, number: int = 0) -> None:
+        self.painting, self.end, self.number = painting, end, number
+
+    @classmethod
+    def towards(cls, fresh: Bytes, painting: Bytes, number: int) -> _Stretch:
+        """From a painting to the same but for a part that is as the painter had it."""
+        cv2, (height, width) = load_cv2(), painting.shape[:2]
+        patches = _patches(height, width, number % PARTS)
+
+        def part(rows: slice) -> Bytes:
+            share = patches[rows] * np.float32(1 / 255)
+            found: Bytes = cv2.blendLinear(fresh[rows], painting[rows], share, 1 - share)
+            return found
+
+        return cls(painting, _of_parts(painting, part), number)
 
     def rows(self, first: int, last: int, passed: float) -> Bytes:
         """Rows of what is carried when so much of the way is gone, `doubled`: the mean of both ends."""
-        passed = 0 if self.fresh is self.painting else passed
-        if self._large:
+        passed = 0 if self.end is self.painting else passed
+        if _is_large(self.painting):  # of 1080p, pictures of twice the size would be 50 MB
             above, below = max(0, first - HALFWAY), min(len(self.painting), last + HALFWAY)
-            found = doubled(_between(self.painting[above:below], self._end[above:below], passed))
+            found = doubled(_between(self.painting[above:below], self.end[above:below], passed))
             return found[2 * (first - above) : 2 * (last - above)]
         begin, end = self._doubled
         return _between(begin[2 * first : 2 * last], end[2 * first : 2 * last], passed)
 
-    def lay_ready(self) -> None:
-        """Make what `rows` needs, before several threads ask for it."""
-        _ = self._end if self._large else self._doubled
-
-    @property
-    def _large(self) -> bool:
-        """Whether pictures of twice the size are not to be kept: of 1080p that would be 50 MB."""
-        return _is_large(self.painting)
-
     @functools.cached_property
     def _doubled(self) -> tuple[Bytes, Bytes]:
         begin = doubled(self.painting)
-        return begin, begin if self._end is self.painting else doubled(self._end)
-
-    @functools.cached_property
-    def _end(self) -> Bytes:
-        """The painting, but for a part that is as the painter had it."""
-        if self.fresh is self.painting:
-            return self.painting
-        cv2, (height, width) = load_cv2(), self.painting.shape[:2]
-        found, patches = np.empty_like(self.painting), _patches(height, width, self.number % PARTS)
-        for rows in _parts(height):
-            share = patches[rows] * np.float32(1 / 255)
-            cv2.blendLinear(self.fresh[rows], self.painting[rows], share, 1 - share, dst=found[rows])
-        return found
+        return begin, begin if self.end is self.painting else doubled(self.end)
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +225,7 @@ class Steadier:
             found["softer"] = self._softer
         if (anchor := self._anchor) is not None:
             one = anchor.stretch
-            found |= {"anchor": one.painting, "fresh": one.fresh, "ages": np.array([one.number, anchor.age])}
+            found |= {"anchor": one.painting, "end": one.end, "ages": np.array([one.number, anchor.age])}
             if anchor.way is not None:
                 found |= {"way": anchor.way.back, "way-trust": anchor.way.trust}
         return found
@@ -244,7 +236,12 @@ class Steadier:
         if "anchor" in state:
             way = Flow(state["way"], state["way-trust"]) if "way" in state else None
             number, age = map(int, state["ages"])
-            self._anchor = _Anchor(_Stretch(state["anchor"], state["fresh"], number), age, way)
+            begin = state["anchor"]
+            if "end" in state:
+                stretch = _Stretch(begin, state["end"], number)
+            else:  # runs of before have what the painter had
+                stretch = _Stretch.towards(state["fresh"], begin, number)
+            self._anchor = _Anchor(stretch, age, way)
         past = {int(name.removeprefix("past-")): state[name] for name in state if name.startswith("past-")}
         self._past.load_state(past, int(state.get("count", np.array(0))))
         self.seen = Seen(*(state.get(name) for name in Seen._fields))
@@ -263,14 +260,15 @@ class Steadier:
         one = _weighed(one, last.shape)
         anchor = self._seen_from(one)
         before = self._before(last, anchor, one)
-        if isinstance(painted, Moved):  # a trusted place needs nothing of it
-            shown = np.concatenate(_in_parts(last, lambda rows: before.rows(rows, painted)[0]))
+        if isinstance(painted, Moved):
+            shown = _of_parts(last, lambda rows: before.rows(rows, painted)[0])
         else:
             shown, self._softer = self._joined(painted, before)
-        if (softer := self._softer) is not None:
-            shown = np.concatenate(_in_parts(shown, functools.partial(_softened, shown, softer)))
+        if self._softer is not None:
+            softer = self._softer + CARRIED if isinstance(painted, Moved) else self._softer
+            shown = _of_parts(shown, functools.partial(_softened, shown, softer))
         if not isinstance(painted, Moved) and (anchor is None or anchor.age >= EVERY):
-            anchor = _Anchor(_Stretch(shown, painted, 0 if anchor is None else anchor.stretch.number + 1))
+            anchor = _Anchor(_Stretch.towards(painted, shown, 0 if anchor is None else anchor.stretch.number + 1))
         self._anchor = anchor
         return self._remembered(shown, one)
 
@@ -313,7 +311,6 @@ class Steadier:
         size = (last.shape[0], last.shape[1])
         older = [(self._past[older.number], older.flow.ready(size)) for older in one.older]
         if anchor is not None and anchor.way is not None:
-            anchor.stretch.lay_ready()
             anchor = replace(anchor, way=anchor.way.ready(size))
         return _Before(last, anchor, one.flow.ready(size), older)
 
@@ -323,16 +320,20 @@ class Steadier:
         Detail is to be as strong as the painting has it itself: strokes that lie differently from frame to frame grow
         faint in a mean.
         """
+        height, width, _ = painted.shape
+        wanted, found = np.empty((2, -(-height // AREA), max(1, width // AREA)), np.float32)
 
-        def join(rows: slice) -> tuple[Bytes, Floats, Floats]:
+        def join(rows: slice) -> Bytes:
             here = painted[rows].astype(np.float32)
             there, trust = before.rows(rows)
             joined = _towards(there.astype(np.float32), here, self.kept * trust)
-            return as_bytes(joined, 1), _detail(here), _detail(joined)
+            areas = slice(rows.start // AREA, -(-rows.stop // AREA))
+            wanted[areas], found[areas] = _detail(here), _detail(joined)
+            return as_bytes(joined, 1)
 
-        parts, *details = zip(*_in_parts(painted, join), strict=True)
-        wanted, found = (load_cv2().GaussianBlur(np.concatenate(one), (0, 0), 1) + FAINT for one in details)
-        return np.concatenate(parts), 1 - ((wanted / found) ** SHARE).clip(*CRISPER)
+        joined, cv2 = _of_parts(painted, join), load_cv2()
+        more = (cv2.GaussianBlur(wanted, (0, 0), 1) + FAINT) / (cv2.GaussianBlur(found, (0, 0), 1) + FAINT)
+        return joined, 1 - (more**SHARE).clip(*CRISPER)
 
 
 @functools.lru_cache(maxsize=2)
@@ -383,17 +384,18 @@ def _is_large(picture: Bytes) -> bool:
     return pixels >= LARGE
 
 
-def _in_parts(picture: Bytes, work: Callable[[slice], T]) -> list[T]:
+def _of_parts(picture: Bytes, work: Callable[[slice], Bytes]) -> Bytes:
     """What `work` makes of the rows of a picture, part by part; of a large one two at a time: painting leaves time."""
-    parts = _parts(len(picture))
+    found, height = np.empty_like(picture), len(picture)
+    parts = (slice(top, min(top + ROWS, height)) for top in range(0, height, ROWS))
     if not _is_large(picture):
-        return [work(rows) for rows in parts]
+        for rows in parts:
+            found[rows] = work(rows)
+        return found
     with closing(side_by_side(parts, work, min(2, usable_cores()))) as pairs:
-        return [found for _, found in pairs]
-
-
-def _parts(height: int) -> Iterator[slice]:
-    return (slice(top, min(top + ROWS, height)) for top in range(0, height, ROWS))
+        for rows, part in pairs:
+            found[rows] = part
+    return found
 
 
 def _towards(there: Floats, here: Floats, share: Floats) -> Floats:
