@@ -19,7 +19,7 @@ from impasto.video.following import Followed, Seen
 from impasto.video.job import FilmJob
 from impasto.video.options import FilmOptions
 from impasto.video.painters import RequestPainter
-from impasto.video.sparing import NEW, SPARED, Moved, Together, together
+from impasto.video.sparing import NEW, SOUNDS, SPARED, Moved, Together, together
 
 SIZE = (24, 32)
 Kind = str | float  # "cut", "again", or how much of a frame is new
@@ -48,8 +48,8 @@ def painted(groups: list[Together]) -> list[int]:
 @pytest.mark.parametrize(
     ("kinds", "numbers"),
     [
-        (["cut", *[0.0] * 8], [0, 4, 8]),
-        (["cut", *[0.0] * 6], [0, 4, 6]),  # the last of all
+        (["cut", *[0.0] * 12], [0, 6, 12]),
+        (["cut", *[0.0] * 8], [0, 6, 8]),  # the last of all
         (["cut", 0.0, 0.0, "cut", 0.0], [0, 2, 3, 4]),  # the last before a cut, and the first after it
         (["cut", 0.3, 0.3, 0.0, 0.0], [0, 2, 4]),  # much is new
         (["cut", "again", "again", 0.0], [0, 3]),
@@ -97,14 +97,34 @@ def test_all_else_stays_in_its_place() -> None:
         assert [one.frame.pts for one in found if isinstance(one, Followed)] == [0, 1, 2]
 
 
+def test_what_is_between_frames_goes_with_the_next() -> None:
+    """By itself it would be painted and fetched ahead in the place of a frame."""
+    for every in (1, SPARED):
+        items: list[Followed | Sound | None] = []
+        for number in range(9):
+            items += [Sound(None), frame(number, 0.0 if number else "cut"), Sound(None)]
+        groups = list(together(iter(items), every, Seen()))
+        assert all(one.painted is not None for one in groups[:-1])
+        assert sum(isinstance(one, Sound) for group in groups for one in group.items) == 18
+
+
+def test_sound_without_frames_does_not_wait_for_ever() -> None:
+    sounds = iter([Sound(None)] * 3 * SOUNDS)
+    first = next(together(sounds, SPARED, Seen()))
+    assert len(first.items) == SOUNDS
+    assert first.painted is None
+
+
 def test_what_is_not_painted_has_the_next_painting_where_it_is() -> None:
-    group = grouped(["cut", 0.0, 0.0, 0.0, 0.0])[1]
+    group = grouped(["cut", *[0.0] * SPARED])[1]
     painting = np.random.default_rng(0).integers(0, 256, (2 * SIZE[0], 2 * SIZE[1], 3), dtype=np.uint8)
     for back, way in enumerate(reversed(group.ways[:-1]), 1):
         assert way is not None
         moved, there = Moved(painting, way)[:], 2 * back
         assert np.array_equal(moved[:, : -there - 2], painting[:, there:-2])
         assert np.array_equal(Moved(painting, way)[5:20], moved[5:20])
+        places = np.array([3, 70, 71, 200])
+        assert np.array_equal(Moved(painting, way).at(places, 5, 20), moved[5:20].reshape(-1, 3)[places])
     assert group.ways[-1] is None
 
 
@@ -135,4 +155,4 @@ def test_a_film_is_painted_now_and_then(tmp_path: Path, monkeypatch: pytest.Monk
         job.close()
         assert job.painted == 13
         counts.append(len(calls))
-    assert counts == [13, 13, 4]
+    assert counts == [13, 13, 3]

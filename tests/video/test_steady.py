@@ -21,10 +21,12 @@ from impasto.video.flow import (
     motion_edges,
     on_one_thread,
     warp,
+    warp_at,
     warp_doubled,
 )
 from impasto.video.following import Followed, followed
 from impasto.video.past import Past
+from impasto.video.sparing import Moved
 from impasto.video.steady import KEPT, Steadier
 from impasto.video.threads import ahead, side_by_side
 
@@ -100,6 +102,13 @@ def test_a_still_film_stands_still() -> None:
     assert still.trust.min() == 1
 
 
+def test_some_places_are_moved_as_all_are() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    back = np.random.default_rng(1).normal(0, 3, (20, SIZE[1], 2)).astype(np.float32)
+    whole, places = warp(picture, back, top=30), np.array([0, 5, 111, 112, 1000, 20 * SIZE[1] - 1])
+    assert np.abs(warp_at(picture, back, places, top=30).astype(int) - whole.reshape(-1, 3)[places]).max() <= 1
+
+
 def test_checks_of_ruder() -> None:
     flow = np.zeros((8, 8, 2), np.float32)
     flow[:, 4:, 0] = 5
@@ -118,6 +127,39 @@ def test_flicker_goes_and_detail_stays() -> None:
     assert error(steady[4:], 8) < error(painted[4:], 8) / 3
     assert sharpness(steady[-1]) == pytest.approx(sharpness(painted[-1]), rel=0.15)
     assert steady[-1].mean() == pytest.approx(painted[-1].mean(), abs=2)
+
+
+def test_what_is_trusted_goes_on_where_a_frame_is_not_painted() -> None:
+    """Whatever the next painting shows there; where nothing is known of it, it shows that."""
+    frames = list(in_turn([blobs(number, SIZE, speed=SPEED) for number in range(6)]))
+    black, white, nowhere = np.zeros((*SIZE, 3), np.uint8), np.full((*SIZE, 3), 255, np.uint8), np.zeros((*SIZE, 2))
+    steadier = Steadier()
+    for one in frames[:3]:
+        steadier(black, one)
+    for one in frames[3:]:
+        found = steadier(Moved(white, nowhere.astype(np.float32)), one)
+        assert (found[8:-8, 8:-24] < 3).mean() > 0.9
+        assert found[:, -1].min() > 150
+
+
+def test_another_goes_on_to_the_bit_from_any_frame() -> None:
+    """What is not painted has the softness of the last painting, which is to be remembered."""
+    frames = list(in_turn([blobs(number, SIZE, speed=SPEED) for number in range(20)]))
+    nowhere = np.zeros((*SIZE, 2), np.float32)
+
+    def painting(number: int) -> np.ndarray | Moved:
+        return Moved(flicker(number), nowhere) if number % 4 else flicker(number)
+
+    first = Steadier()
+    outs, states = [], []
+    for number, one in enumerate(frames):
+        outs.append(first(painting(number), one))
+        states.append({name: part.copy() for name, part in first.state().items()})
+    for begin in (0, 2, 5, 15, 18):
+        second = Steadier()
+        second.load_state(states[begin])
+        for number in range(begin + 1, 20):
+            assert np.array_equal(second(painting(number), frames[number]), outs[number])
 
 
 def test_a_still_film_gives_identical_frames() -> None:
@@ -266,6 +308,14 @@ def test_what_is_made_side_by_side_comes_in_order() -> None:
         next(rows)
     assert len(begun) == 2
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("impasto-film")]
+
+
+def test_nothing_is_made_in_advance_where_that_is_not_wanted() -> None:
+    made: list[int] = []
+    rows = side_by_side(iter(range(9)), made.append, 1, in_advance=False)
+    for number, (item, _) in enumerate(rows):
+        assert item == number
+        assert len(made) == number + 1
 
 
 def test_what_is_fetched_ahead_comes_in_order_and_stops() -> None:

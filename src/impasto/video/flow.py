@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from impasto.video.film import Bytes, load_cv2
 
 __all__ = [
     "HALFWAY",
+    "LARGE",
     "Flow",
     "FlowFinder",
     "consistent",
@@ -24,6 +26,7 @@ __all__ = [
     "motion_edges",
     "on_one_thread",
     "warp",
+    "warp_at",
     "warp_doubled",
 ]
 
@@ -36,6 +39,8 @@ REFINED: Final = 4  # steps; with the last flow to begin with as good as five wi
 CHECKED: Final = 3  # of the flow that is for the check alone
 STEEP: Final = 5.0  # what is at the border is worth 1/e of this power
 HALFWAY: Final = 8  # pixels that one between two of them is made of
+LARGE: Final = 500_000  # pixels of a picture from which on two threads join its rows, and less is kept
+WIDE: Final = 64  # places that OpenCV is handed as a row: as a column they take eight times as long
 OTHER: Final = 25.0  # of 255 apart, and what is seen is not what was there before
 
 
@@ -78,6 +83,15 @@ class Flow:
         here = _here((height, width), border)
         return replace(self, trust=self.trust * np.minimum(there / here, 1))
 
+    def ready(self, size: tuple[int, int]) -> Flow:
+        """The same for all rows of a picture of this (height, width): on its grid, unless that is large."""
+        height, width = self.trust.shape
+        if (height, width) == size or math.prod(size) >= LARGE:
+            return self
+        cv2 = load_cv2()
+        back, trust = (cv2.resize(part, size[::-1]) for part in (self.back, self.trust))
+        return Flow(cv2.multiply(back, (size[1] / width, size[0] / height, 0, 0), dst=back), trust, self.cut)
+
     def rows(self, size: tuple[int, int], top: int, bottom: int) -> tuple[Floats, Floats]:
         """`back` and `trust` of some rows of a picture of this (height, width), on its grid."""
         return self.part(size, (top, bottom), (0, size[1]))
@@ -104,14 +118,6 @@ class Flow:
         if (height, width) == size:
             return part[top:bottom, left:right]
         return enlarged(part, (size[0] / height, size[1] / width), (top, left), (bottom - top, right - left))
-
-    def trusted(self, size: tuple[int, int], top: int, bottom: int) -> tuple[int, int] | None:
-        """Of some rows of a picture of this size the columns, from and to, beside which nothing is trusted."""
-        down, across = size[0] / self.trust.shape[0], size[1] / self.trust.shape[1]
-        near = np.flatnonzero(np.any(self.trust[max(0, int(top / down) - 1) : int(bottom / down) + 2], axis=0))
-        if not len(near):
-            return None
-        return max(0, int((near[0] - 1) * across)), min(size[1], int((near[-1] + 2) * across) + 1)
 
 
 def enlarged(part: Floats, times: tuple[float, float], at: tuple[int, int], size: tuple[int, int]) -> Floats:
@@ -166,10 +172,10 @@ class FlowFinder:
         cv2 = self._cv2
         height, width = rgb.shape[:2]
         factor = min(1.0, self._seen / max(height, width))
-        if factor < 1:
-            size = (max(1, round(width * factor)), max(1, round(height * factor)))
-            rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
         grey: Bytes = np.ascontiguousarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+        if factor < 1:  # one plane takes a third of the time of three
+            size = (max(1, round(width * factor)), max(1, round(height * factor)))
+            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         return grey
 
     def halved(self, grey: Bytes) -> Bytes:
@@ -288,6 +294,19 @@ def warp(picture: Any, back: Floats, *, top: int = 0, left: int = 0, cubic: bool
     return cv2.remap(picture, back, None, kernel | cv2.WARP_RELATIVE_MAP, borderMode=cv2.BORDER_REPLICATE)
 
 
+def warp_at(picture: Bytes, back: Floats, places: NDArray[np.intp], *, top: int = 0) -> Bytes:
+    """As `warp` has it at some places of `back` alone, counted row by row, (n, C)."""
+    there = np.zeros((-(-len(places) // WIDE) * WIDE, 2), np.float32)
+    grid = _grid((back.shape[0], back.shape[1]))
+    np.add(back.reshape(-1, 2).take(places, 0), grid.reshape(-1, 2).take(places, 0), out=there[: len(places)])
+    there[:, 1] += top
+    cv2 = load_cv2()
+    found: Bytes = cv2.remap(
+        picture, there.reshape(-1, WIDE, 2), None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    return found.reshape(-1, picture.shape[2])[: len(places)]
+
+
 def doubled(picture: Bytes) -> Bytes:
     """A picture (H, W, C) with a pixel between any two, (2 H, 2 W, C), by a windowed sinc: see `warp_doubled`.
 
@@ -300,10 +319,10 @@ def doubled(picture: Bytes) -> Bytes:
     kernel = (kernel / kernel.sum()).astype(np.float32)
     before = HALFWAY // 2 - 1
     across = cv2.sepFilter2D(picture, -1, kernel, one, anchor=(before, 0))
-    found = np.empty((2 * picture.shape[0], 2 * picture.shape[1], *picture.shape[2:]), np.uint8)
-    found[::2, ::2], found[::2, 1::2] = picture, across
-    for column, rows in enumerate((picture, across)):
-        found[1::2, column::2] = cv2.sepFilter2D(rows, -1, one, kernel, anchor=(0, before))
+    height, width, channels = picture.shape
+    wide = cv2.merge((picture, across)).reshape(height, 2 * width, channels)
+    found = np.empty((2 * height, 2 * width, channels), np.uint8)
+    found[::2], found[1::2] = wide, cv2.sepFilter2D(wide, -1, one, kernel, anchor=(0, before))
     return found
 
 

@@ -22,7 +22,7 @@ from impasto.stylizer.model import Model
 from impasto.stylizer.request import StylizeRequest
 from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, as_bytes, as_floats
 from impasto.video.options import Changes
-from impasto.video.sparing import SPARED
+from impasto.video.sparing import LARGE_SPARED, SPARED
 from impasto.video.steady import Carried
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ class RequestPainter(FilmPainter):
         if self.request.style_scale is None:
             self.request = self.request.with_changes(style_scale=1.0)
         megapixels = math.prod(self.facts.size) / 1e6
-        self.every = SPARED if self.steady and not self.changes else 1
+        spared = LARGE_SPARED if math.prod(self.facts.size) > LARGE else SPARED
+        self.every = spared if self.steady and not self.changes else 1
         # As a choice of what computes, it counts by pictures of a megapixel: half of them where few are painted.
         self.engine.pictures = max(1, math.ceil(self.frames * megapixels * (1 if self.every == 1 else 0.5)))
         blank = np.broadcast_to(np.float32(0), (*self.facts.size, 3))  # which takes no memory

@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.video.film import Bytes, Sound
-from impasto.video.flow import Flow, warp
+from impasto.video.flow import Flow, warp, warp_at
 from impasto.video.following import Followed, Seen
 
-__all__ = ["SPARED", "Moved", "Together", "together"]
+__all__ = ["LARGE_SPARED", "SPARED", "Moved", "Together", "together"]
 
 Floats = NDArray[np.float32]
 Item = Followed | Sound | None
-SPARED: Final = 4  # frames of which one is painted, at most
+SPARED: Final = 6  # frames of which one is painted, at most
+LARGE_SPARED: Final = 4  # of large frames: the ways of all that wait are kept in memory
+SOUNDS: Final = 256  # packets that wait for a frame at most
 UNSEEN: Final = np.empty((0, 0, 3), np.uint8)  # stands for a frame that nobody looks at any more
 NEW: Final = 0.5  # of the picture: when so much is new since the last frame that was painted, the next is painted
 
@@ -57,24 +59,24 @@ def together(items: Iterator[Item], every: int, seen: Seen) -> Iterator[Together
         every: frames of which one is painted, at most; 1: all are.
         seen: of the last frame that is painted already.
     """
-    if every == 1:
-        yield from map(_alone, items)
-        return
     waiting: list[Item] = []
     count, new = (0, 0.0) if seen.spared is None else (int(seen.spared[0]), float(seen.spared[1]))
     for item in items:
-        if not isinstance(item, Followed) or item.again:
-            if isinstance(item, Followed):  # there may be any number of them: nothing waits for their end
-                yield from _ended(waiting)
-                waiting, item = [], _told(item, count, new)
-            if waiting:
-                waiting.append(item)
-            else:
-                yield _alone(item)
+        if isinstance(item, Sound):
+            waiting.append(item)
+            if len(waiting) >= SOUNDS and all(isinstance(one, Sound) for one in waiting):
+                yield _joined(waiting)
+                waiting = []
+            continue
+        if item is None or item.again or item.flow is None or item.flow.cut:
+            frames, waiting = _parted(waiting)  # no frame comes that they could wait for
+            if frames:
+                yield _joined(frames)
+        if item is None or item.again:  # there may be any number of them: nothing waits for their end
+            yield _joined([*waiting, item if item is None else _told(item, count, new)])
+            waiting = []
             continue
         if item.flow is None or item.flow.cut:
-            yield from _ended(waiting)
-            waiting = []
             count, new = every, 0.0
         else:
             count, new = count + 1, new + 1 - float(item.flow.trust.mean())
@@ -85,7 +87,7 @@ def together(items: Iterator[Item], every: int, seen: Seen) -> Iterator[Together
             waiting = []
         else:
             waiting.append(_told(item, count, new))
-    yield from _ended(waiting)
+    yield from map(_joined, filter(None, _parted(waiting)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,15 +108,22 @@ class Moved:
         return self.painting.shape
 
     def __getitem__(self, rows: slice) -> Bytes:
-        height, width = self.shape[:2]
-        top, bottom, _ = rows.indices(height)
-        found: Bytes = warp(self.painting, self._flow.back_of((height, width), (top, bottom), (0, width)), top=top)
+        top, bottom, _ = rows.indices(len(self.painting))
+        found: Bytes = warp(self.painting, self._rows(top, bottom), top=top)
         return found
+
+    def at(self, places: NDArray[np.intp], top: int, bottom: int) -> Bytes:
+        """The pixels (n, 3) at some places in these rows, counted row by row."""
+        return warp_at(self.painting, self._rows(top, bottom), places, top=top)
+
+    def _rows(self, top: int, bottom: int) -> Floats:
+        height, width = self.shape[:2]
+        return self._flow.back_of((height, width), (top, bottom), (0, width))
 
     @functools.cached_property
     def _flow(self) -> Flow:
         """The way, as what can be made as large as the painting: once for all rows."""
-        return Flow(self.way, np.ones(self.way.shape[:2], np.float32))
+        return Flow(self.way, np.ones(self.way.shape[:2], np.float32)).ready((self.shape[0], self.shape[1]))
 
 
 def _unseen(item: Item) -> Item:
@@ -126,20 +135,14 @@ def _told(one: Followed, count: int, new: float) -> Followed:
     return replace(one, seen=(one.seen or Seen())._replace(spared=np.array([count, new])))
 
 
-def _alone(item: Item) -> Together:
-    return Together((item,), (None,))
-
-
-def _ended(waiting: list[Item]) -> Iterator[Together]:
-    """What waits, when no frame comes that it could wait for: a frame, others perhaps, and what is between them."""
-    if waiting:
-        after = 1 + max(place for place, item in enumerate(waiting) if isinstance(item, Followed))
-        yield _joined(waiting[:after])
-        yield from map(_alone, waiting[after:])
+def _parted(waiting: list[Item]) -> tuple[list[Item], list[Item]]:
+    """What waits, up to the last frame, and what is after it."""
+    after = 1 + max((place for place, item in enumerate(waiting) if isinstance(item, Followed)), default=-1)
+    return waiting[:after], waiting[after:]
 
 
 def _joined(items: list[Item]) -> Together:
-    """Items of which the last is the frame that is painted."""
+    """Items of which the last is the frame that is painted, unless none is."""
     ways: list[Floats | None] = [None] * len(items)
     way: Floats | None = None  # from the later frame to the one that is painted
     later: Followed | None = None

@@ -11,6 +11,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from impasto.core.memory import release_blocks
 from impasto.stylizer.job import Kept, Progress
 from impasto.video.film import Bytes, FilmFacts, Frame, Sound
 from impasto.video.following import Followed, Seen
@@ -55,7 +56,7 @@ class FrameStages:
 
         It ends where the items do, or where there is no painting any more.
         """
-        groups = ahead(self._together(items), 1 if math.prod(self._facts.size) > LARGE else AHEAD)
+        groups = ahead(self._together(items), 1 if self._large else AHEAD)
         with closing(groups) as fetched, closing(self._in_advance(fetched)) as rows:
             for several, painting in rows:
                 for item, way in zip(several.items, several.ways, strict=True):
@@ -69,6 +70,10 @@ class FrameStages:
                             return
                         yield _as_written(item.frame, painted)
 
+    @property
+    def _large(self) -> bool:
+        return math.prod(self._facts.size) > LARGE
+
     def _together(self, items: Iterator[Item]) -> Iterator[Together]:
         """The items that one painting does for."""
         steadier = self._steadier
@@ -78,7 +83,11 @@ class FrameStages:
         """What is read; with its painting where one is painted while those before are being kept steady."""
         painter = self._painter
         if painter.workers:
-            for several, painting in side_by_side(groups, self._in_one_go, painter.workers, painter.begin):
+            # Both painting and steadying large frames keep all of the processor busy, and fill the memory together.
+            beside = not self._large
+            for several, painting in side_by_side(
+                groups, self._in_one_go, painter.workers, painter.begin, in_advance=beside
+            ):
                 several = several.unseen()
                 yield several, painting
         else:
@@ -92,6 +101,8 @@ class FrameStages:
             return None
         for _ in (steps := Kept(self._painting(one, self._room // self._painter.workers))):
             pass
+        if self._large:
+            release_blocks()  # of painting, which steadying has no use for
         return steps.value
 
     def _repeats(self, one: Followed) -> bool:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from impasto.core.threads import usable_cores
-from impasto.video.film import Bytes, as_bytes, load_cv2
-from impasto.video.flow import HALFWAY, Flow, doubled, enlarged, warp, warp_doubled
+from impasto.video.film import Bytes, as_bytes, as_floats, load_cv2
+from impasto.video.flow import HALFWAY, LARGE, Flow, doubled, enlarged, warp_at, warp_doubled
 from impasto.video.following import Followed, Seen
 from impasto.video.past import Past
 from impasto.video.sparing import Moved
@@ -36,10 +35,10 @@ DETAIL: Final = 1.0  # px: what is finer than this is detail
 AREA: Final = 8  # px of a side of an area whose detail is compared
 CRISPER: Final = (0.9, 1.25)  # what detail is multiplied by in one frame, at least and at most
 SHARE: Final = 0.8  # of what detail lacks, in logarithms: a little less than all, since noise is detail too
+CARRIED: Final = 0.02  # softer is what is carried alone: nothing of another painting softens it
 FAINT: Final = 0.25  # of 255
 SLIGHT: Final = 1e-3
 ROWS: Final = 64  # that are worked on at a time: they stay in the processor's cache
-LARGE: Final = 500_000  # pixels of a picture from which on two threads join its rows, and less is kept
 MARGIN: Final = 4  # rows around them that decide on what is detail
 AROUND: Final = 2  # rows beside a place that decide on what is interpolated there
 
@@ -62,48 +61,40 @@ class _Stretch:
 
     Args:
         painting: of the anchor, as it was given back, (h, w, 3).
-        fresh: as the painter had it.
+        end: what it goes over to.
         number: how many anchors there were before.
     """
 
-    def __init__(self, painting: Bytes, fresh: Bytes, number: int = 0) -> None:
-        self.painting, self.fresh, self.number = painting, fresh, number
+    def __init__(self, painting: Bytes, end: Bytes, number: int = 0) -> None:
+        self.painting, self.end, self.number = painting, end, number
+
+    @classmethod
+    def towards(cls, fresh: Bytes, painting: Bytes, number: int) -> _Stretch:
+        """From a painting to the same but for a part that is as the painter had it."""
+        cv2, (height, width) = load_cv2(), painting.shape[:2]
+        patches = _patches(height, width, number % PARTS)
+
+        def part(rows: slice) -> Bytes:
+            share = patches[rows] * np.float32(1 / 255)
+            found: Bytes = cv2.blendLinear(fresh[rows], painting[rows], share, 1 - share)
+            return found
+
+        return cls(painting, _of_parts(painting, part), number)
 
     def rows(self, first: int, last: int, passed: float) -> Bytes:
         """Rows of what is carried when so much of the way is gone, `doubled`: the mean of both ends."""
-        passed = 0 if self.fresh is self.painting else passed
-        if self._large:
+        passed = 0 if self.end is self.painting else passed
+        if _is_large(self.painting):  # of 1080p, pictures of twice the size would be 50 MB
             above, below = max(0, first - HALFWAY), min(len(self.painting), last + HALFWAY)
-            found = doubled(_between(self.painting[above:below], self._end[above:below], passed))
+            found = doubled(_between(self.painting[above:below], self.end[above:below], passed))
             return found[2 * (first - above) : 2 * (last - above)]
         begin, end = self._doubled
         return _between(begin[2 * first : 2 * last], end[2 * first : 2 * last], passed)
 
-    def lay_ready(self) -> None:
-        """Make what `rows` needs, before several threads ask for it."""
-        _ = self._end if self._large else self._doubled
-
-    @property
-    def _large(self) -> bool:
-        """Whether pictures of twice the size are not to be kept: of 1080p that would be 50 MB."""
-        return _is_large(self.painting)
-
     @functools.cached_property
     def _doubled(self) -> tuple[Bytes, Bytes]:
         begin = doubled(self.painting)
-        return begin, begin if self._end is self.painting else doubled(self._end)
-
-    @functools.cached_property
-    def _end(self) -> Bytes:
-        """The painting, but for a part that is as the painter had it."""
-        if self.fresh is self.painting:
-            return self.painting
-        cv2, (height, width) = load_cv2(), self.painting.shape[:2]
-        found, patches = np.empty_like(self.painting), _patches(height, width, self.number % PARTS)
-        for rows in _parts(height):
-            share = patches[rows] * np.float32(1 / 255)
-            cv2.blendLinear(self.fresh[rows], self.painting[rows], share, 1 - share, dst=found[rows])
-        return found
+        return begin, begin if self.end is self.painting else doubled(self.end)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +125,69 @@ class _Anchor:
         return warp_doubled(part, way, down=2 * (top - first))
 
 
+@dataclass(frozen=True, eq=False)
+class _Before:
+    """What was painted before, seen from a frame.
+
+    Attributes:
+        last: the painting before.
+        anchor: seen from the frame; None after a cut.
+        flow: the way back to the last painting.
+        older: paintings from before it, each with the way back; trust says how much is to be taken from there.
+    """
+
+    last: Bytes
+    anchor: _Anchor | None
+    flow: Flow
+    older: Sequence[tuple[Bytes, Flow]]
+
+    def rows(self, rows: slice, new: Moved | None = None) -> tuple[Bytes, Floats]:
+        """Some rows of it, where they are in the frame, (n, W, 3), and how far they are to be trusted, (n, W).
+
+        What is `new` stands where there is no trust.
+        """
+        size, top, bottom = (self.last.shape[0], self.last.shape[1]), rows.start, rows.stop
+        back, trust = self.flow.rows(size, top, bottom)
+        older, trust = self._older(rows, trust)
+        if self.anchor is None or self.anchor.way is None:
+            found, held = np.zeros((bottom - top, *self.last.shape[1:]), np.uint8), np.zeros_like(trust)
+        else:
+            way, held = self.anchor.way.rows(size, top, bottom)
+            found = self.anchor.carried(way, top)
+        places = np.flatnonzero((held if new is None else np.minimum(held, trust)) < 1 - SLIGHT)
+        if not len(places):
+            return found, trust
+        here = warp_at(self.last, back, places, top=top).astype(np.float32)
+        for painting, way, weight in older:
+            share = weight.take(places)
+            if len(within := np.flatnonzero(share)):
+                seen = warp_at(painting, way, places.take(within), top=top)
+                here[within] += (seen - here.take(within, 0)) * share.take(within)[:, None]
+        pixels = found.reshape(-1, 3)
+        here += (pixels.take(places, 0) - here) * held.take(places)[:, None]
+        if new is not None:
+            fresh = new.at(places, top, bottom)
+            here = fresh + (here - fresh) * trust.take(places)[:, None]
+        here += 0.5
+        # As things of three bytes they are put there in half the time of rows.
+        pixels.view("V3")[places] = here.astype(np.uint8).view("V3")
+        return found, trust
+
+    def _older(self, rows: slice, trust: Floats) -> tuple[list[tuple[Bytes, Floats, Floats]], Floats]:
+        """Paintings in which something is that is in these rows and the last did not show, and the trust with them.
+
+        With each come the way back to it, (n, W, 2), and how much of it there is to be, (n, W).
+        """
+        size, found = (self.last.shape[0], self.last.shape[1]), []
+        for painting, flow in self.older:
+            way, share = flow.rows(size, rows.start, rows.stop)
+            if share.any():
+                trust = trust + share * (1 - trust)
+                weight: Floats = np.divide(share, np.maximum(trust, SLIGHT), dtype=np.float32)
+                found.append((painting, way, weight))
+        return found, trust
+
+
 class Steadier:
     """Takes paintings of one frame after the other and gives them back without flicker.
 
@@ -157,6 +211,7 @@ class Steadier:
         self._shown: Bytes | None = None
         self._anchor: _Anchor | None = None
         self._past: Past[Bytes] = Past()
+        self._softer: Floats | None = None  # of the last frame that was painted, see `_joined`
         self.seen = Seen()
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -166,20 +221,27 @@ class Steadier:
         past = {f"past-{number}": painting for number, painting in self._past.state().items()}
         seen = {name: part for name, part in self.seen._asdict().items() if part is not None}
         found = {"painted": self._shown, "count": np.array(self._past.count), **past, **seen}
+        if self._softer is not None:
+            found["softer"] = self._softer
         if (anchor := self._anchor) is not None:
             one = anchor.stretch
-            found |= {"anchor": one.painting, "fresh": one.fresh, "ages": np.array([one.number, anchor.age])}
+            found |= {"anchor": one.painting, "end": one.end, "ages": np.array([one.number, anchor.age])}
             if anchor.way is not None:
                 found |= {"way": anchor.way.back, "way-trust": anchor.way.trust}
         return found
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Go on from where another was."""
-        self._shown, self._anchor = state.get("painted"), None
+        self._shown, self._softer, self._anchor = state.get("painted"), state.get("softer"), None
         if "anchor" in state:
             way = Flow(state["way"], state["way-trust"]) if "way" in state else None
             number, age = map(int, state["ages"])
-            self._anchor = _Anchor(_Stretch(state["anchor"], state["fresh"], number), age, way)
+            begin = state["anchor"]
+            if "end" in state:
+                stretch = _Stretch(begin, state["end"], number)
+            else:  # runs of before have what the painter had
+                stretch = _Stretch.towards(state["fresh"], begin, number)
+            self._anchor = _Anchor(stretch, age, way)
         past = {int(name.removeprefix("past-")): state[name] for name in state if name.startswith("past-")}
         self._past.load_state(past, int(state.get("count", np.array(0))))
         self.seen = Seen(*(state.get(name) for name in Seen._fields))
@@ -187,18 +249,26 @@ class Steadier:
     def __call__(self, painted: Bytes | Moved, one: Followed) -> Bytes:
         """The painting (h, w, 3) of a frame, as steady as it can be.
 
-        That of another frame, moved to where it is in this one, gives no strokes to those that follow.
+        That of another frame, moved to where it is in this one, is looked at only where what was painted before is not
+        to be trusted, and gives no strokes to those that follow.
         """
         last = self._shown
         if not self.kept or last is None or last.shape != painted.shape or not _has_past(one):
             painted = painted[:]
-            self._anchor = _Anchor(_Stretch(painted, painted)) if self.kept else None
+            self._anchor, self._softer = _Anchor(_Stretch(painted, painted)) if self.kept else None, None
             return self._remembered(painted, one)
         one = _weighed(one, last.shape)
         anchor = self._seen_from(one)
-        shown = self._joined(painted, last, anchor, one)
+        before = self._before(last, anchor, one)
+        if isinstance(painted, Moved):
+            shown = _of_parts(last, lambda rows: before.rows(rows, painted)[0])
+        else:
+            shown, self._softer = self._joined(painted, before)
+        if self._softer is not None:
+            softer = self._softer + CARRIED if isinstance(painted, Moved) else self._softer
+            shown = _of_parts(shown, functools.partial(_softened, shown, softer))
         if not isinstance(painted, Moved) and (anchor is None or anchor.age >= EVERY):
-            anchor = _Anchor(_Stretch(shown, painted, 0 if anchor is None else anchor.stretch.number + 1))
+            anchor = _Anchor(_Stretch.towards(painted, shown, 0 if anchor is None else anchor.stretch.number + 1))
         self._anchor = anchor
         return self._remembered(shown, one)
 
@@ -213,10 +283,9 @@ class Steadier:
         if self._shown is None or not _has_past(one):
             return None
         one = _weighed(one, self._shown.shape)
-        anchor = self._seen_from(one)
-        painting, trust = self._before(self._shown, anchor, one, 0, len(self._shown))
-        painting /= 255
-        return Carried(painting.clip(0, 1, out=painting), trust)
+        before = self._before(self._shown, self._seen_from(one), one)
+        painting, trust = before.rows(slice(0, len(self._shown)))
+        return Carried(as_floats(painting), trust)
 
     def _remembered(self, shown: Bytes, one: Followed) -> Bytes:
         self._shown, self.seen = shown, one.seen or Seen()
@@ -229,91 +298,42 @@ class Steadier:
             return None
         return self._anchor.before(one.flow)
 
-    def _before(
-        self, last: Bytes, anchor: _Anchor | None, one: Followed, top: int, bottom: int
-    ) -> tuple[Floats, Floats]:
-        """Some rows of what was painted before, where it is in this frame, (n, W, 3), and its trust, (n, W).
+    def _before(self, last: Bytes, anchor: _Anchor | None, one: Followed) -> _Before:
+        """What was painted before.
 
         Args:
             last: the painting before.
             anchor: seen from this frame.
             one: the frame.
-            top, bottom: the rows.
         """
         if one.flow is None:
             raise ValueError("there was no frame before")
-        size, rows = (last.shape[0], last.shape[1]), (top, bottom)
-        there, left, right = None, 0, last.shape[1]
-        trust = one.flow.trust_of(size, rows, (left, right))
+        size = (last.shape[0], last.shape[1])
+        older = [(self._past[older.number], older.flow.ready(size)) for older in one.older]
         if anchor is not None and anchor.way is not None:
-            way, held = anchor.way.rows(size, top, bottom)
-            there = anchor.carried(way, top).astype(np.float32)
-            gaps = np.flatnonzero(held.min(0) < 1)
-            left, right = (int(gaps[0]), int(gaps[-1]) + 1) if len(gaps) else (0, 0)
-        before: Floats = np.empty((bottom - top, 0, 3), np.float32)  # what `there` does not show
-        if left < right:
-            back = one.flow.back_of(size, rows, (left, right))
-            before = warp(last, back, top=top, left=left).astype(np.float32)
-        trust = trust.copy() if one.older else trust
-        for older in one.older:
-            columns = older.flow.trusted(size, top, bottom)
-            if columns is None:
-                continue
-            begin, end = columns
-            way, share = older.flow.part(size, rows, columns)
-            part = trust[:, begin:end]
-            part *= 1 - share
-            part += share
-            first, last_one = max(begin, left), min(end, right)
-            if first < last_one:
-                place, within = np.s_[:, first - left : last_one - left], np.s_[:, first - begin : last_one - begin]
-                seen = warp(self._past[older.number], way[within], top=top, left=first).astype(np.float32)
-                weight: Floats = np.divide(share[within], np.maximum(part[within], SLIGHT), dtype=np.float32)
-                before[place] = _towards(seen, before[place], weight)
-        if there is None:
-            return before, trust
-        if left < right:
-            there[:, left:right] = _towards(there[:, left:right], before, held[:, left:right])
-        return there, trust
+            anchor = replace(anchor, way=anchor.way.ready(size))
+        return _Before(last, anchor, one.flow.ready(size), older)
 
-    def _joined(self, painted: Bytes | Moved, last: Bytes, anchor: _Anchor | None, one: Followed) -> Bytes:
-        """The painting moved towards what was before, with detail as strong as it has itself, area by area.
+    def _joined(self, painted: Bytes, before: _Before) -> tuple[Bytes, Floats]:
+        """The painting moved towards what was before; and how much softer it is to be, area by area.
 
-        Strokes that lie differently from frame to frame grow faint in a mean.
+        Detail is to be as strong as the painting has it itself: strokes that lie differently from frame to frame grow
+        faint in a mean.
         """
-        if anchor is not None:
-            anchor.stretch.lay_ready()
+        height, width, _ = painted.shape
+        wanted, found = np.empty((2, -(-height // AREA), max(1, width // AREA)), np.float32)
 
-        def join(rows: slice) -> _Part:
+        def join(rows: slice) -> Bytes:
             here = painted[rows].astype(np.float32)
-            before, trust = self._before(last, anchor, one, rows.start, rows.stop)
-            joined = _towards(before, here, self.kept * trust)
-            return _Part(joined, _detail(here), _detail(joined))
+            there, trust = before.rows(rows)
+            joined = _towards(there.astype(np.float32), here, self.kept * trust)
+            areas = slice(rows.start // AREA, -(-rows.stop // AREA))
+            wanted[areas], found[areas] = _detail(here), _detail(joined)
+            return as_bytes(joined, 1)
 
-        parts = _parts(len(last))
-        if not _is_large(last):
-            return np.concatenate(list(_crisped(map(join, parts))))
-        # Painting leaves time for two.
-        with closing(side_by_side(parts, join, min(2, usable_cores()))) as pairs:
-            return np.concatenate(list(_crisped(part for _, part in pairs)))
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Some rows of a painting.
-
-    Attributes:
-        rows: (n, w, 3) in [0, 255].
-        wanted, found: `_detail` as it is to be, and as it is.
-    """
-
-    rows: Floats
-    wanted: Floats
-    found: Floats
-
-    def empty(self) -> _Part:
-        """None of these rows."""
-        return _Part(self.rows[:0], self.wanted[:0], self.found[:0])
+        joined, cv2 = _of_parts(painted, join), load_cv2()
+        more = (cv2.GaussianBlur(wanted, (0, 0), 1) + FAINT) / (cv2.GaussianBlur(found, (0, 0), 1) + FAINT)
+        return joined, 1 - (more**SHARE).clip(*CRISPER)
 
 
 @functools.lru_cache(maxsize=2)
@@ -364,8 +384,18 @@ def _is_large(picture: Bytes) -> bool:
     return pixels >= LARGE
 
 
-def _parts(height: int) -> Iterator[slice]:
-    return (slice(top, min(top + ROWS, height)) for top in range(0, height, ROWS))
+def _of_parts(picture: Bytes, work: Callable[[slice], Bytes]) -> Bytes:
+    """What `work` makes of the rows of a picture, part by part; of a large one two at a time: painting leaves time."""
+    found, height = np.empty_like(picture), len(picture)
+    parts = (slice(top, min(top + ROWS, height)) for top in range(0, height, ROWS))
+    if not _is_large(picture):
+        for rows in parts:
+            found[rows] = work(rows)
+        return found
+    with closing(side_by_side(parts, work, min(2, usable_cores()))) as pairs:
+        for rows, part in pairs:
+            found[rows] = part
+    return found
 
 
 def _towards(there: Floats, here: Floats, share: Floats) -> Floats:
@@ -379,30 +409,14 @@ def _towards(there: Floats, here: Floats, share: Floats) -> Floats:
     return moved
 
 
-def _crisped(parts: Iterable[_Part]) -> Iterator[Bytes]:
-    """Parts of a picture, one below the other, with detail as strong as it is to be."""
-    cv2 = load_cv2()
-    for above, here, below in _with_neighbours(parts):
-        first, least = len(above.rows), len(above.wanted)
-        rows = np.concatenate([above.rows, here.rows, below.rows[:MARGIN]])[max(0, first - MARGIN) :]
-        soft = cv2.GaussianBlur(rows, (0, 0), DETAIL)[min(first, MARGIN) :][: len(here.rows)]
-        wanted, found = (
-            cv2.GaussianBlur(np.concatenate(areas), (0, 0), 1) + FAINT
-            for areas in zip(*((one.wanted, one.found) for one in (above, here, below)), strict=True)
-        )
-        height, width, _ = here.rows.shape
-        softer = 1 - ((wanted / found) ** SHARE).clip(*CRISPER)
-        share = enlarged(softer, (AREA, width / softer.shape[1]), (AREA * least, 0), (height, width))
-        yield as_bytes(_towards(soft, here.rows, share), 1)
-
-
-def _with_neighbours(parts: Iterable[_Part]) -> Iterator[tuple[_Part, _Part, _Part]]:
-    """Each with the one above it and the one below it, which are empty where there is none."""
-    above = here = None
-    for below in chain(parts, [None]):
-        if here is not None:
-            yield above or here.empty(), here, below or here.empty()
-        above, here = here, below
+def _softened(picture: Bytes, softer: Floats, rows: slice) -> Bytes:
+    """Some rows of a picture, softer by so much, area by area; crisper where that is less than nothing."""
+    cv2, (height, width) = load_cv2(), picture.shape[:2]
+    first, last = max(0, rows.start - MARGIN), min(height, rows.stop + MARGIN)
+    soft = cv2.GaussianBlur(picture[first:last], (0, 0), DETAIL)[rows.start - first :][: rows.stop - rows.start]
+    share = enlarged(softer, (AREA, width / softer.shape[1]), (rows.start, 0), soft.shape[:2])
+    found: Bytes = cv2.blendLinear(soft, picture[rows], share, 1 - share)
+    return found
 
 
 def _detail(rows: Floats) -> Floats:

@@ -45,7 +45,12 @@ def scheduled_as_before() -> Iterator[None]:
 
 
 def side_by_side(
-    items: Iterable[T], work: Callable[[T], R], workers: int, begin: Callable[[], None] | None = None
+    items: Iterable[T],
+    work: Callable[[T], R],
+    workers: int,
+    begin: Callable[[], None] | None = None,
+    *,
+    in_advance: bool = True,
 ) -> Generator[tuple[T, R], None, None]:
     """Each item with what `work` makes of it, by so many threads at once.
 
@@ -54,8 +59,10 @@ def side_by_side(
         work: what is done with each.
         workers: how many threads.
         begin: called by each thread before its first item, if there is something to be done.
+        in_advance: whether the next ones are worked on while whoever asks is busy with one.
     """
     pool, most = ThreadPoolExecutor(workers, NAME, begin), workers + (FINISHED if workers > 1 else 0)
+    most = most if in_advance else 0
     going: deque[tuple[T, Future[R]]] = deque()
     try:
         for item in items:
