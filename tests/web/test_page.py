@@ -39,7 +39,11 @@ def test_a_picture_is_painted_as_python_paints_it(studio: Studio, photo: Path) -
     assert difference(studio, impasto.load("gallery", precision="float32").stylize(photo, "great-wave")) <= APART
 
 
-def test_every_option_means_what_it_means_in_python(studio: Studio, photo: Path) -> None:
+def test_every_option_means_what_it_means_in_python(
+    studio: Studio, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But that larger strokes are those of a smaller painting, enlarged, as networks of one style have them there."""
+    monkeypatch.setattr("impasto.stylizer.model.COARSE_TO_FINE", frozenset())
     studio.open(photo)
     studio.style("the-scream")
     studio.page.select_option("#second", "udnie")
