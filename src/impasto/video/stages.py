@@ -99,10 +99,12 @@ class FrameStages:
         one = several.painted
         if one is None or self._repeats(one):
             return None
+        if self._large:
+            release_blocks()  # of steadying, which painting has no use for, and of painting
         for _ in (steps := Kept(self._painting(one, self._room // self._painter.workers))):
             pass
         if self._large:
-            release_blocks()  # of painting, which steadying has no use for
+            release_blocks()
         return steps.value
 
     def _repeats(self, one: Followed) -> bool:
