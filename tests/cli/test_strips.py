@@ -99,7 +99,7 @@ def test_a_very_long_photo_is_painted(request: Any, width: int, height: int, gre
         request.getfixturevalue("streaming")
     noise = np.random.default_rng(0).integers(0, 256, (height // 8, width // 8), np.uint8)
     Image.fromarray(noise if not grey else np.full_like(noise, 128)).resize((width, height)).save("long.png")
-    stylize("long.png", *MODEL, "-o", "out.png")
+    stylize("long.png", *MODEL, "-o", "out.png", "--ground", "0")
     out = pixels("out.png")
     assert out.shape == (height, width, 3)
     assert (out.std((0, 1)) > 1).all() != grey

@@ -12,6 +12,7 @@ from PIL import Image
 
 from impasto.errors import OptionError
 from impasto.imaging import Picture, as_picture
+from impasto.imaging.colour import luminance
 from impasto.stylizer import strokes
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.job import Output
@@ -64,9 +65,40 @@ def test_strength_0_is_the_photo_with_nothing_on_it() -> None:
     assert np.array_equal(painted(ground=1.0, strength=0.0), photo().rgb)
 
 
-def test_not_given_it_is_none() -> None:
-    assert np.array_equal(painted(), painted(ground=0.0))
+def test_not_given_it_is_faint() -> None:
+    assert np.array_equal(painted(), painted(ground=strokes.GROUND))
+    assert not np.array_equal(painted(), painted(ground=0.0))
     assert StylizeRequest.of(style="great-wave").ground is None
+
+
+@pytest.mark.parametrize("style", ["the-scream", "great-wave", "udnie", STARRY], ids=lambda style: Path(style).stem)
+def test_a_plain_wall_is_no_pattern_that_repeats(style: str) -> None:
+    """As much as it does without one: nearly all of it comes again at some distance of 24 to 64 px."""
+
+    def again(**options: Any) -> float:
+        wall = Picture(np.full((200, 200, 3), 0.6, np.float32))
+        with ENGINE.job(wall, StylizeRequest.of(style=style, engine="torch", **options)) as job:
+            list(job.run())
+            light = luminance(job.result().rgb)[16:-16, 16:-16].astype(np.float64)
+        light -= light.mean()
+        across = np.square(light).mean()
+        return max(float((light[:, :-by] * light[:, by:]).mean() / across) for by in range(24, 65))
+
+    assert again(ground=0) > 0.8
+    assert again() < 0.4
+
+
+def test_frames_of_films_have_none_unless_asked_for() -> None:
+    for ground, expected in ((None, 0), (0.4, 0.4)):
+        request = StylizeRequest.of(style="great-wave", ground=ground)
+        with ENGINE.job(photo(), request, frame=True) as job:
+            assert job.ground == expected
+            assert job.recipe.request["ground"] == expected
+
+
+def test_networks_of_others_have_none_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("impasto.stylizer.model.COARSE_TO_FINE", frozenset())
+    assert np.array_equal(painted(), painted(ground=0))
 
 
 @pytest.mark.usefixtures("large")

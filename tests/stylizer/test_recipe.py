@@ -26,6 +26,7 @@ from impasto.stylizer.job import Output
 from impasto.stylizer.recipe import Recipe, read_recipe
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.route import route
+from impasto.stylizer.strokes import GROUND
 from impasto.stylizer.styles import Style
 
 pytestmark = pytest.mark.usefixtures("one_thread", "folder")
@@ -84,7 +85,7 @@ def test_strips_carry_it_too(output: str) -> None:
         list(job.run())
         assert read_recipe(output) == job.recipe
     wanted = {"style": GREAT_WAVE, "precision": "float32", "tile": 16, "engine": "torch", "style_scale": "auto"}
-    assert read_recipe(output).request == wanted
+    assert read_recipe(output).request == {**wanted, "ground": GROUND}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -119,7 +120,12 @@ def test_it_can_be_left_out() -> None:
     with pytest.raises(DataError, match=r"out\.png: carries no recipe"):
         read_recipe("out.png")
     impasto.stylize("photo.png", "great-wave", output="with.png")
-    assert read_recipe("with.png").request == {"style": GREAT_WAVE, "engine": "torch", "style_scale": "auto"}
+    assert read_recipe("with.png").request == {
+        "style": GREAT_WAVE,
+        "engine": "torch",
+        "style_scale": "auto",
+        "ground": GROUND,
+    }
 
 
 def test_pictures_in_memory_are_known_by_their_pixels() -> None:

@@ -68,17 +68,19 @@ class GroundNoise:
     def flatness(self, top: int, bottom: int) -> Floats:
         """How flat it is at the pixels of some rows, (n, W), from 0 to 1, once all rows were looked at."""
         down = _weights(len(self._flat), self.height, top, bottom)
-        flat: NDArray[Any] = down @ self._flat @ _weights(self._flat.shape[1], self.width, 0, self.width).T
+        flat: NDArray[Any] = down @ self._flat @ _across(self._flat.shape[1], self.width, 0, self.width).T
         return np.asarray(flat.clip(0, 1), np.float32)
 
     def add(self, top: int, rows: Floats) -> Floats:
         """Rows (n, W, 3) in [0, 1] from `top` on, with the noise, in [0, 1]; once all rows were looked at."""
         bottom = top + len(rows)
+        if not self._flat[max(0, top // CELL - AROUND) : -(-bottom // CELL) + AROUND].any():
+            return rows
         down, across = ((-(-side // GRAIN) + 4) for side in (self.height, self.width))
         blots = np.take(np.take(_blots(), np.arange(down), 0, mode="wrap"), np.arange(across), 1, mode="wrap")
         # Two blots lie outside on each side, so that those inside do not depend on the size.
         high = _weights(down, down * GRAIN, 2 * GRAIN + top, 2 * GRAIN + bottom)
-        wide = _weights(across, across * GRAIN, 2 * GRAIN, 2 * GRAIN + self.width)
+        wide = _across(across, across * GRAIN, 2 * GRAIN, 2 * GRAIN + self.width)
         share = np.float32(self.strength * DEVIATION) * self.flatness(top, bottom)
         noisy = np.empty_like(rows)
         for channel in range(3):
@@ -110,6 +112,12 @@ def _blots() -> Floats:
         np.square(_weights(FIELD, FIELD * GRAIN, 2 * GRAIN, 3 * GRAIN)).sum(1).mean()
     )  # of the deviation by smoothing
     return np.asarray((blots - blots.mean()) / (blots.std() * left), np.float32)
+
+
+@functools.lru_cache(maxsize=4)
+def _across(length: int, wanted: int, first: int, last: int) -> Floats:
+    """`_weights` of columns, which are the same for all rows."""
+    return _weights(length, wanted, first, last)
 
 
 def _weights(length: int, wanted: int, first: int, last: int) -> Floats:

@@ -140,7 +140,7 @@ class LightJob(InMemory[LightModel]):
         photo, shown = picture.rgb, picture.seen()
         lost, regions = 1 - request.strength, masks if len(masks) > 1 else []
         work = resize(shown, seen)
-        primed_alone = bool(request.ground) and "alpha" not in self.model.graph.inputs
+        primed_alone = bool(self.ground) and "alpha" not in self.model.graph.inputs
         inside = 1.0 if self.sizes.coarse or primed_alone else request.strength
         if self.sizes.coarse:
             painted = yield from self._coarse_to_fine(work, style, regions)
@@ -184,7 +184,7 @@ class LightJob(InMemory[LightModel]):
 
     def _primed(self, photo: Floats, strength: float = 1.0) -> Floats:
         """As `NetworkJob._primed`."""
-        return on_ground(photo, self.request.ground * strength) if self.request.ground else photo
+        return on_ground(photo, self.ground * strength) if self.ground else photo
 
     def _at_once(
         self, work: Floats, style: LightStyle, masks: Sequence[Floats], strength: float, done: tuple[float, float]

@@ -11,6 +11,7 @@ from impasto.stylizer.job import Job, Output, Phase, Progress, Steps
 from impasto.stylizer.model import Model
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.sizes import Sizes, sizes_of
+from impasto.stylizer.strokes import GROUND
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
@@ -27,10 +28,12 @@ class ByNetwork(Job, Generic[M]):
     Args:
         model: what paints.
         frame: whether it is one of a film. Each is painted once, at whatever `style_scale`: large forms, which every
-            frame would find anew, would jump.
+            frame would find anew, would jump. And a ground, which would not move with what is seen, is only for those
+            who ask for one.
 
     Attributes:
         sizes: of the photo, of its painting, and of what the network sees.
+        ground: how strong the painter's ground is.
     """
 
     def __init__(
@@ -45,7 +48,9 @@ class ByNetwork(Job, Generic[M]):
     ) -> None:
         super().__init__(engine, photo, request, output)
         self.model = model
-        self.sizes: Sizes = sizes_of(self.photo_size, request, coarse_to_fine=model.coarse_to_fine and not frame)
+        ours = model.coarse_to_fine and not frame
+        self.sizes: Sizes = sizes_of(self.photo_size, request, coarse_to_fine=ours)
+        self.ground: float = (GROUND if ours else 0.0) if request.ground is None else request.ground
 
     def summary(self) -> str:
         """See `Job.summary`."""

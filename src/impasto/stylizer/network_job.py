@@ -211,10 +211,10 @@ class NetworkJob(InMemory[TorchModel], InTorch):
         return replace(tiling_options(self.request, budget), reserved=PER_PIXEL * math.prod(self.sizes.painting))
 
     def _primed(self, strength: float, photo: Tensor) -> Tensor:
-        """A photo (1, 3, H, W) with a painter's ground, if one is asked for, as strong as its painting will be."""
-        if not self.request.ground:
+        """A photo (1, 3, H, W) with its painter's ground, as strong as its painting will be."""
+        if not self.ground:
             return photo
-        return to_tensor(on_ground(to_array(photo), self.request.ground * strength)).to(photo.device)
+        return to_tensor(on_ground(to_array(photo), self.ground * strength)).to(photo.device)
 
     def _told(self, walk: Generator[BandProgress, None, Tensor], phase: Phase) -> Generator[Progress, None, Tensor]:
         """The records of a walk in bands, as those of a job, the last one at its end; gives back what it gives back."""

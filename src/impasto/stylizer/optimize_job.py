@@ -319,7 +319,8 @@ class OptimizeJob(Job):
         seen = to_tensor(picture.seen())
         request = StylizeRequest.of(
             style=[Style(_in_colours_of(seen, style, self.settings), weight) for style, weight in styles],
-            style_scale=1,  # forms are the optimisation's own
+            style_scale=1,  # forms are the optimisation's own, on any ground
+            ground=0,
             max_megapixels=self.request.max_megapixels,
             max_memory=self.request.max_memory,
         )

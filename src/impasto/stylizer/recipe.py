@@ -46,7 +46,7 @@ REPLACED: Final = MappingProxyType(
     {"preset": ("quality",), "quality": ("preset",), "keep_colors": ("colors_by",), "model": ("quality",)}
 )
 """Options of a recipe that go where another is given beside it."""
-BEFORE_CHOICES: Final = MappingProxyType({"engine": "torch", "style_scale": 1.0})
+BEFORE_CHOICES: Final = MappingProxyType({"engine": "torch", "style_scale": 1.0, "ground": 0.0})
 """What a network's pictures were made with before there was something else; recipes have said it since."""
 PRESETS: Final = {"presets": "3"}
 """Of recipes of optimisations: 2 since `quick` and `good` begin with a draft, 3 since `balanced` is painted over and
@@ -267,6 +267,7 @@ def recipe_of(job: Job) -> Recipe:
     if job.computes_in is not None:
         request["engine"] = job.computes_in
         request.setdefault("style_scale", AUTO)
+        request.setdefault("ground", getattr(job, "ground", 0.0))
     order = {name: number for number, name in enumerate(StylizeRequest.options)}
     request = dict(sorted(request.items(), key=lambda row: order[row[0]]))  # whether it was said or went without saying
     used["photo"] = job.photo_hash

@@ -53,7 +53,7 @@ class RunDescription:
             "format": FORMAT,
             "version": version("impasto"),
             "photo": str(Path(self.photo).resolve()),
-            "request": request.to_json(),
+            "request": {"ground": None, **request.to_json()},  # which is not that of runs from before there was one
             "settings": None if self.settings is None else describe_settings(self.settings),
             "beginning": None if self.beginning is None else str(Path(self.beginning).resolve()),
             "output": {
@@ -74,7 +74,7 @@ class RunDescription:
         settings, output = found["settings"], found["output"]
         if not all(isinstance(path, str) for path in (found["photo"], output["path"], found["beginning"] or "")):
             raise TypeError("a path is no text")
-        by_network: dict[str, Any] = {"style_scale": 1.0} if settings is None else {}
+        by_network: dict[str, Any] = {"style_scale": 1.0, "ground": 0.0} if settings is None else {}
         return cls(
             photo=found["photo"],
             request=StylizeRequest.from_json({**by_network, **found["request"]}),

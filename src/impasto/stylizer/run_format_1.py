@@ -35,6 +35,7 @@ def _network(found: Mapping[str, Any], folder: Path) -> RunDescription:
     style = [Style(*parse_style(text)) for text in look.pop("style")]
     alpha = look.pop("alpha")
     look["style_scale"] = look["style_scale"] or 1.0  # none of that time painted coarse to fine
+    look.setdefault("ground", 0.0)
     request = StylizeRequest.of(**look, style=style or None, alpha=None if alpha == 1 else alpha)
     output = _output(found, force=bool(found["force"]))
     return RunDescription(found["photo"], request, output, files=tuple(found["files"]))

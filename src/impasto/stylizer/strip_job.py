@@ -297,8 +297,8 @@ class StripJob(InTorch):
         yield from paint_rows(self._styled(), photo, self.tiling, put, alpha=alpha, journal=journal)
 
     def _primed(self, photo: Photo) -> Photo:
-        """With a painter's ground, if one is asked for."""
-        return Primed(photo, self.request.ground) if self.request.ground else photo
+        """With its painter's ground."""
+        return Primed(photo, self.ground) if self.ground else photo
 
     def _styled(self) -> BoundStyle:
         if self._bound is None:

@@ -11,6 +11,7 @@ from impasto.imaging import fit_long_side
 __all__ = [
     "AUTO",
     "COARSE_TO_FINE",
+    "GROUND",
     "REPAINTED",
     "coarse_sizes",
     "factor_for_network",
@@ -30,6 +31,9 @@ LARGE: Final = 1024  # px of long side above which AUTO paints coarse to fine
 LEAST_GROWTH, MOST_GROWTH = 1.4, 2.1  # of a side, from one size to the next
 REPAINTED: Final = 0.7
 """The strength of every size but the first: what is painted already keeps the rest."""
+GROUND: Final = 0.15
+"""The painter's ground of those networks where none is asked for: hardly more than a camera's noise, and enough that a
+plain wall does not become a pattern that repeats to the pixel."""
 NARROWEST: Final = 128  # px that the short side of the first size has at least
 
 

@@ -14,7 +14,7 @@ from impasto.imaging.sizes import fit_long_side
 from impasto.stylizer.recipe import ROLES, Recipe
 from impasto.stylizer.request import Quality, StylizeRequest
 from impasto.stylizer.route import gallery_styles
-from impasto.stylizer.strokes import PROOF, parse_scale
+from impasto.stylizer.strokes import GROUND, PROOF, parse_scale
 from impasto.stylizer.styles import Style
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ def from_recipe(recipe: Recipe, desk: Desk) -> tuple[Controls, list[str]]:
             notes.append(f"its style was {row.get('style')}, a picture that is not here: add it, then take these again")
         else:
             styles.append((key, float(weight) if isinstance(weight, int | float) and weight > 0 else 1.0))
-    desk.further = {name: value for name, value in asked.items() if name not in (*OWN, *NOT_TAKEN, *ROLES)}
+    further = {name: value for name, value in asked.items() if name not in (*OWN, *NOT_TAKEN, *ROLES)}
+    desk.further = {name: value for name, value in further.items() if (name, value) != ("ground", GROUND)}
     for name in ROLES:
         if name in asked and name not in OWN:
             notes.append(f"its {name} {asked[name]} is not set here")
