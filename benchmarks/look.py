@@ -126,21 +126,21 @@ def any_style(size: int = 512, side: int = 300) -> Picture:
 
 
 def enlarged(size: int = 1920, side: int = 480) -> Picture:
-    """A proof, strokes of one size in pixels, a part of that as it is, and the proof enlarged."""
+    """A proof, strokes of one size in pixels, a part of that as it is, and what is painted if nothing is said."""
     rows = []
     for photo_name, network, style in ENLARGED:
         image = read(EXAMPLES / "photos" / f"{photo_name}.jpg").rgb
         image = resize_rows(image, fit_long_side((image.shape[0], image.shape[1]), size, upscale=True))
         given = style if network == "gallery" else SHIPPED / "gallery" / f"{style}-swatch.jpg"
         model = impasto.load(network)
-        ways = ({"size": PROOF}, {"style_scale": 1}, {"style_scale": "100%"})
+        ways = ({"size": PROOF}, {"style_scale": 1}, {})
         proof, fine, large = (model.paint(Picture(image), given, **how).rgb for how in ways)
         high, wide = (slice(3 * length // 8, 5 * length // 8) for length in fine.shape[:2])
         labels = (
             f"{network}, {style}: {PROOF} px",
             f"{size} px, --style-scale 1",
             "a quarter of its width, pixel by pixel",
-            f"{size} px, --style-scale 100%",
+            f"{size} px",
         )
         rows.append([Cell(*cell) for cell in zip((proof, fine, fine[high, wide], large), labels, strict=True)])
     return contact_sheet(rows, side)

@@ -97,7 +97,7 @@ def test_frames_of_films_have_none_unless_asked_for() -> None:
 
 
 def test_networks_of_others_have_none_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("impasto.stylizer.model.COARSE_TO_FINE", frozenset())
+    monkeypatch.setattr("impasto.stylizer.model.GROUNDED", frozenset())
     assert np.array_equal(painted(), painted(ground=0))
 
 

@@ -11,7 +11,6 @@ from impasto.stylizer.job import Job, Output, Phase, Progress, Steps
 from impasto.stylizer.model import Model
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.sizes import Sizes, sizes_of
-from impasto.stylizer.strokes import GROUND
 
 if TYPE_CHECKING:
     from impasto.stylizer.engine import Engine
@@ -48,9 +47,9 @@ class ByNetwork(Job, Generic[M]):
     ) -> None:
         super().__init__(engine, photo, request, output)
         self.model = model
-        ours = model.coarse_to_fine and not frame
-        self.sizes: Sizes = sizes_of(self.photo_size, request, coarse_to_fine=ours)
-        self.ground: float = (GROUND if ours else 0.0) if request.ground is None else request.ground
+        self.sizes: Sizes = sizes_of(self.photo_size, request, coarse_to_fine=model.coarse_to_fine and not frame)
+        usual = 0.0 if frame else model.ground
+        self.ground: float = usual if request.ground is None else request.ground
 
     def summary(self) -> str:
         """See `Job.summary`."""

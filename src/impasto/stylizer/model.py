@@ -13,7 +13,7 @@ from impasto.imaging import Picture, to_pil
 from impasto.stylizer.job import check_progress
 from impasto.stylizer.request import EngineName, StylizeRequest
 from impasto.stylizer.route import gallery_styles
-from impasto.stylizer.strokes import COARSE_TO_FINE
+from impasto.stylizer.strokes import COARSE_TO_FINE, GROUND, GROUNDED
 from impasto.stylizer.styles import Style, records
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ class Model(ABC):
     def coarse_to_fine(self) -> bool:
         """Whether large pictures are painted so, if nothing is said of `style_scale`."""
         return self.method in COARSE_TO_FINE
+
+    @property
+    def ground(self) -> float:
+        """The painter's ground where none is asked for, see `StylizeRequest.ground`."""
+        return GROUND if self.method in GROUNDED else 0.0
 
     def stylize(self, image: PictureSource, style: Styles | None = None, **options: Any) -> Image:
         """Repaint a photo and return a PIL image; arguments and errors are those of `paint`."""

@@ -12,6 +12,7 @@ __all__ = [
     "AUTO",
     "COARSE_TO_FINE",
     "GROUND",
+    "GROUNDED",
     "REPAINTED",
     "coarse_sizes",
     "factor_for_network",
@@ -25,6 +26,9 @@ AUTO: Final = "auto"
 COARSE_TO_FINE: Final = frozenset({"brisk", "multistyle", "universal"})
 """Methods of networks that paint large pictures so; what others' networks paint is what it was elsewhere."""
 
+GROUNDED: Final = frozenset({"brisk", "universal"})
+"""Methods that are ours alone: others paint a photo of usual size as they do elsewhere."""
+
 LEAST_SCALE, MOST_SCALE = 0.1, 100.0
 PROOF: Final = 512  # px of long side at which 100 % are the network's own strokes
 LARGE: Final = 1024  # px of long side above which AUTO paints coarse to fine
@@ -32,8 +36,8 @@ LEAST_GROWTH, MOST_GROWTH = 1.4, 2.1  # of a side, from one size to the next
 REPAINTED: Final = 0.7
 """The strength of every size but the first: what is painted already keeps the rest."""
 GROUND: Final = 0.15
-"""The painter's ground of those networks where none is asked for: hardly more than a camera's noise, and enough that a
-plain wall does not become a pattern that repeats to the pixel."""
+"""The painter's ground of networks that are `GROUNDED`, where none is asked for: hardly more than a camera's noise, and
+enough that a plain wall does not become a pattern that repeats to the pixel."""
 NARROWEST: Final = 128  # px that the short side of the first size has at least
 
 
