@@ -18,6 +18,7 @@ import before_torch  # noqa: F401
 import time
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 import impasto
@@ -31,6 +32,7 @@ from impasto.evaluation.distances import Look
 from impasto.imaging import Picture, fit_long_side, read, write
 from impasto.imaging import resize as resize_rows
 from impasto.imaging.sheets import Cell, contact_sheet
+from impasto.stylizer.strokes import GROUND
 
 PROOF = 512
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -89,12 +91,13 @@ def every_size(size: int = 1920, side: int = 300) -> Picture:
 
 
 def grounds(size: int = 512, side: int = 230) -> Picture:
-    """A sky on grounds of several strengths."""
+    """A plain wall and a sky on grounds of several strengths."""
     rows = []
-    image = read(EXAMPLES / "photos" / "rocket.jpg").rgb
-    image = resize_rows(image, fit_long_side((image.shape[0], image.shape[1]), size))
+    sky = read(EXAMPLES / "photos" / "rocket.jpg").rgb
+    sky = resize_rows(sky, fit_long_side((sky.shape[0], sky.shape[1]), size))
+    wall = np.full((size // 2, size, 3), 0.6, np.float32)
     for network, styles in ON_GROUND.items():
-        for ground in (0, 0.5, 1):
+        for image, ground in ((wall, 0), (wall, GROUND), (sky, 0), (sky, GROUND), (sky, 0.5)):
             model = impasto.load(network)
             given = [style if network == "gallery" else EXAMPLES / "styles" / f"{style}.jpg" for style in styles]
             labels = [f"{style}, ground {ground:g}" for style in styles]
