@@ -40,7 +40,7 @@ CHECKED: Final = 3  # of the flow that is for the check alone
 STEEP: Final = 5.0  # what is at the border is worth 1/e of this power
 HALFWAY: Final = 8  # pixels that one between two of them is made of
 LARGE: Final = 500_000  # pixels of a picture from which on two threads join its rows, and less is kept
-WIDE: Final = 64  # places that OpenCV is handed as a row: as a column they take eight times as long
+WIDE: Final = 64  # places that OpenCV is handed as a row: see findings/opencv-remap-shape.sh
 OTHER: Final = 25.0  # of 255 apart, and what is seen is not what was there before
 
 
