@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from impasto.errors import OptionError, OutputError
+from impasto.errors import DataError, OptionError, OutputError
 
 __all__ = [
     "ScratchFile",
@@ -161,7 +161,7 @@ class ScratchFile:
         self._move(place, data, write=True)
 
     def read(self, place: int, into: memoryview) -> None:
-        """Fill `into` from there; EOFError if that was never written."""
+        """Fill `into` from there; EOFError if that was never written, DataError if a file with a name lost it."""
         self._move(place, into, write=False)
 
     def _move(self, place: int, data: memoryview, *, write: bool) -> None:
@@ -174,13 +174,18 @@ class ScratchFile:
                     part = data[done:]
                     count = file.write(part) if write else file.readinto(part)
                     if not count:
-                        raise EOFError("something is read that was never written")
+                        raise self._too_short()
                     done += count
         except OSError as error:
             if self.path is not None:
                 raise output_error(self.path, error) from error
             told = output_error(self.folder / "impasto", error)
             raise OutputError(f"{told}; the folder for temporary files is that of the variable TMPDIR") from error
+
+    def _too_short(self) -> Exception:
+        if self.path is None:
+            return EOFError("something is read that was never written")
+        return DataError(f"{self.path}: ends too early, so what was kept is damaged; begin again without it")
 
     def _open(self) -> io.FileIO:
         if self._file is None and self.path is not None:

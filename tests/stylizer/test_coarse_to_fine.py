@@ -421,6 +421,26 @@ def test_runs_of_before_that_lie_amid_the_last_size_are_begun_anew(files: Path) 
 
 
 @pytest.mark.usefixtures("small_is_large")
+@pytest.mark.parametrize("name", ["forms.rows", "change.rows", "repainted.rows"])
+def test_a_run_that_lost_something_goes_on_or_says_so(files: Path, name: str) -> None:
+    list(strips("whole.tif").run())
+    run = files / "run"
+    records = strips("out.tif", run).run()
+    assert any((run / "repainted.rows").exists() for _ in records)
+    records.close()
+    (run / name).write_bytes((run / name).read_bytes()[:1000])
+    with strips("out.tif", run) as again:
+        if name == "repainted.rows":
+            with pytest.raises(
+                DataError, match=r"repainted\.rows: ends too early, so what was kept is damaged; begin again"
+            ):
+                list(again.run())
+        else:
+            list(again.run())
+            assert np.array_equal(tifffile.imread("out.tif"), tifffile.imread("whole.tif"))
+
+
+@pytest.mark.usefixtures("small_is_large")
 def test_closed_in_the_middle_nothing_is_left(files: Path) -> None:
     for count in (1, 8, 30):
         with strips("out.tif") as job:

@@ -265,7 +265,8 @@ class StripJob(InTorch):
             forms, change, repainted = (
                 stack.enter_context(RowStore(shape, 0, path=path)) for shape, path in zip(shapes, paths, strict=True)
             )
-            if journal is None or not whole.is_file():
+            kept = zip((whole, place / _CHANGE), shapes, strict=False)
+            if journal is None or any(not path.is_file() or path.stat().st_size != of.bytes for path, of in kept):
                 steps = paint_coarse(
                     self._styled(), canvas.seen, self.coarse, REPAINTED, Coarse(forms, change), prime=self._primed
                 )
