@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -16,8 +17,10 @@ from typing import Final, NamedTuple
 from impasto.errors import OutputError, WeightsError
 from impasto.export.runtime import PACKED, VERSION, WASM, WEBGPU, find_runtime
 from impasto.files import at_home, check_named, output_error, shown
+from impasto.imaging import noise
 from impasto.light.graphs import Graph
 from impasto.light.pieces import PIECES, join
+from impasto.stylizer.strokes import GROUND
 
 __all__ = ["FACTS", "WebFolder", "export_web", "policy"]
 
@@ -32,6 +35,7 @@ NETWORKS: Final = {
 }
 """The graphs that the page has, and where: those for WebAssembly are made by `export.winograd`."""
 FACTS: Final = "gallery.json"
+GROUND_FILE: Final = "ground.json"
 WORKER: Final = "sw.js"
 
 
@@ -135,10 +139,11 @@ def _content(runtime: dict[str, bytes]) -> dict[str, bytes]:
             | {"thumbnail": f"styles/{row['name']}.jpg", "licence": description["licence"]}
             for row in description["styles"]
         ],
-        "page": sorted([*page, FACTS]),
+        "page": sorted([*page, GROUND_FILE, FACTS]),
         "gallery": sorted([*pictures, "networks/gallery-wasm.onnx", *own]),
         "keep": sorted([*pictures, *networks, *own]),
     }
+    page[GROUND_FILE] = json.dumps(_ground(), sort_keys=True).encode()
     page[FACTS] = json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False).encode()
     files = page | networks | served | pictures
     version = _version({**files, WORKER: worker.encode()})
@@ -146,6 +151,20 @@ def _content(runtime: dict[str, bytes]) -> dict[str, bytes]:
     filled = worker.replace("PAGE_FILES", listed).replace("VERSION", version).replace("POLICY", policy())
     files[WORKER] = filled.encode()
     return files
+
+
+def _ground() -> dict[str, object]:
+    """What the page lays photos on, as `impasto stylize` does if nothing is said."""
+    return {
+        "strength": GROUND,
+        "deviation": noise.DEVIATION,
+        "grain": noise.GRAIN,
+        "cell": noise.CELL,
+        "around": noise.AROUND,
+        "flat": [noise.FLAT, noise.LIVELY],
+        "field": noise.FIELD,
+        "blots": base64.b64encode(noise.blots().astype("<f4").tobytes()).decode(),
+    }
 
 
 def policy() -> str:

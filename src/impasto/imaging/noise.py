@@ -16,7 +16,19 @@ from numpy.typing import NDArray
 from impasto.imaging.colour import luminance
 from impasto.imaging.sizes import bicubic_weights
 
-__all__ = ["CELL", "COLOURED", "DEVIATION", "GRAIN", "GroundNoise", "on_ground"]
+__all__ = [
+    "AROUND",
+    "CELL",
+    "COLOURED",
+    "DEVIATION",
+    "FIELD",
+    "FLAT",
+    "GRAIN",
+    "LIVELY",
+    "GroundNoise",
+    "blots",
+    "on_ground",
+]
 
 Floats = NDArray[np.float32]
 
@@ -77,14 +89,14 @@ class GroundNoise:
         if not self._flat[max(0, top // CELL - AROUND) : -(-bottom // CELL) + AROUND].any():
             return rows
         down, across = ((-(-side // GRAIN) + 4) for side in (self.height, self.width))
-        blots = np.take(np.take(_blots(), np.arange(down), 0, mode="wrap"), np.arange(across), 1, mode="wrap")
+        laid = np.take(np.take(blots(), np.arange(down), 0, mode="wrap"), np.arange(across), 1, mode="wrap")
         # Two blots lie outside on each side, so that those inside do not depend on the size.
         high = _weights(down, down * GRAIN, 2 * GRAIN + top, 2 * GRAIN + bottom)
         wide = _across(across, across * GRAIN, 2 * GRAIN, 2 * GRAIN + self.width)
         share = np.float32(self.strength * DEVIATION) * self.flatness(top, bottom)
         noisy = np.empty_like(rows)
         for channel in range(3):
-            noisy[:, :, channel] = high @ blots[:, :, channel] @ wide.T
+            noisy[:, :, channel] = high @ laid[:, :, channel] @ wide.T
         noisy *= share[:, :, None]
         noisy += rows
         return np.clip(noisy, 0, 1, out=noisy)
@@ -104,14 +116,14 @@ def _parts(rgb: Floats) -> list[slice]:
 
 
 @functools.cache
-def _blots() -> Floats:
-    """(FIELD, FIELD, 3), mean 0 and, once smooth, deviation 1: mostly grey, a little coloured."""
+def blots() -> Floats:
+    """What the noise is made of: (FIELD, FIELD, 3), mean 0, once smooth deviation 1; mostly grey, a little coloured."""
     draw = np.random.default_rng(0)
-    blots = draw.standard_normal((FIELD, FIELD, 1)) + COLOURED * draw.standard_normal((FIELD, FIELD, 3))
+    found = draw.standard_normal((FIELD, FIELD, 1)) + COLOURED * draw.standard_normal((FIELD, FIELD, 3))
     left = (
         np.square(_weights(FIELD, FIELD * GRAIN, 2 * GRAIN, 3 * GRAIN)).sum(1).mean()
     )  # of the deviation by smoothing
-    return np.asarray((blots - blots.mean()) / (blots.std() * left), np.float32)
+    return np.asarray((found - found.mean()) / (found.std() * left), np.float32)
 
 
 @functools.lru_cache(maxsize=4)

@@ -128,6 +128,101 @@ export function toPlanes(rows, size, newSize, more = 0) {
   return planes;
 }
 
+/**
+ * Faint blots where a picture is flat, added to its planes: the painter's ground of imaging/noise.py, whose numbers come
+ * with `blots`, (field, field, 3).
+ */
+export function layGround(planes, [height, width], { strength, deviation, grain, cell, around, flat, field, blots }) {
+  const rows = Math.ceil(height / cell);
+  const columns = Math.ceil(width / cell);
+  const map = flatness(planes, [height, width], [rows, columns], cell, around, flat);
+  const [high, wide] = [height, width].map((side) => Math.ceil(side / grain) + 4);
+  const [flatDown, flatAcross] = [weightsOf(rows, height), weightsOf(columns, width)];
+  const [blotsDown, blotsAcross] = [weightsOf(high, high * grain), weightsOf(wide, wide * grain)];
+  const cells = new Float32Array(columns);
+  const line = new Float32Array(3 * wide);
+  for (let y = 0; y < height; y++) {
+    cells.fill(0);
+    each(flatDown, y, (row, weight) => {
+      for (let x = 0; x < columns; x++) cells[x] += weight * map[row * columns + x];
+    });
+    if (cells.every((share) => share === 0)) continue;
+    line.fill(0);
+    each(blotsDown, y + 2 * grain, (row, weight) => {
+      const from = (row % field) * field;
+      for (let x = 0; x < wide; x++) {
+        for (let c = 0; c < 3; c++) line[c * wide + x] += weight * blots[3 * (from + (x % field)) + c];
+      }
+    });
+    for (let x = 0; x < width; x++) {
+      const share = Math.min(1, Math.max(0, dot(flatAcross, x, cells, 0))) * strength * deviation;
+      if (share === 0) continue;
+      for (let c = 0; c < 3; c++) {
+        const at = (c * height + y) * width + x;
+        planes[at] = Math.min(1, Math.max(0, planes[at] + share * dot(blotsAcross, x + 2 * grain, line, c * wide)));
+      }
+    }
+  }
+}
+
+/** How flat each cell is with those around it, from 0 to 1. */
+function flatness(planes, [height, width], [rows, columns], cell, around, [still, lively]) {
+  let map = new Float64Array(rows * columns);
+  const pixels = height * width;
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      const [bottom, right] = [Math.min(height, (row + 1) * cell), Math.min(width, (column + 1) * cell)];
+      let [sum, squares, count] = [0, 0, 0];
+      for (let y = row * cell; y < bottom; y++) {
+        for (let x = column * cell; x < right; x++, count++) {
+          const at = y * width + x;
+          const light = 0.299 * planes[at] + 0.587 * planes[pixels + at] + 0.114 * planes[2 * pixels + at];
+          sum += light;
+          squares += light * light;
+        }
+      }
+      const deviation = Math.sqrt(Math.max(0, squares / count - (sum / count) ** 2));
+      map[row * columns + column] = Math.min(1, Math.max(0, (deviation - still) / (lively - still)));
+    }
+  }
+  const largest = (values) => Math.max(...values);
+  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  for (const combine of [largest, mean]) {
+    map = filtered(map, [rows, columns], around, combine, [1, 0]);
+    map = filtered(map, [rows, columns], around, combine, [0, 1]);
+  }
+  return map.map((share) => 1 - share);
+}
+
+/** What `combine` makes of each value and those up to `around` away along one side; at the borders the last goes on. */
+function filtered(map, [rows, columns], around, combine, [down, across]) {
+  const found = new Float64Array(map.length);
+  const values = new Array(2 * around + 1);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      for (let k = -around; k <= around; k++) {
+        const y = Math.min(rows - 1, Math.max(0, row + k * down));
+        const x = Math.min(columns - 1, Math.max(0, column + k * across));
+        values[k + around] = map[y * columns + x];
+      }
+      found[row * columns + column] = combine(values);
+    }
+  }
+  return found;
+}
+
+/** Call `use` with each pixel that the wanted pixel `i` is made of, and its weight. */
+function each({ begin, count, weights, most }, i, use) {
+  for (let k = 0; k < count[i]; k++) use(begin[i] + k, weights[i * most + k]);
+}
+
+/** The wanted pixel `i` of the line that begins at `from`. */
+function dot({ begin, count, weights, most }, i, line, from) {
+  let sum = 0;
+  for (let k = 0, at = from + begin[i], n = count[i]; k < n; k++) sum += weights[i * most + k] * line[at + k];
+  return sum;
+}
+
 /** A picture at another size, both as bytes. */
 export function resizeBytes(bytes, size, newSize) {
   const [height, width] = newSize;

@@ -1,7 +1,7 @@
 // The worker that paints: reads pictures, runs the networks, finishes and encodes. The page only shows what it is given.
 
 import { Engine, TooLarge, hasWebGpu } from "./engine.js";
-import { finish, fitLongSide, resizeBytes, rowsOfBytes, seenSize, toPlanes } from "./pixels.js";
+import { finish, fitLongSide, layGround, resizeBytes, rowsOfBytes, seenSize, toPlanes } from "./pixels.js";
 
 const STYLE_SIZE = 512; // px of the long side at which style pictures are looked at
 const SHOWN = 2048; // px of the long side of what the page shows
@@ -10,6 +10,7 @@ const FAILED = new Set(["RangeError", "RuntimeError"]); // what WebAssembly thro
 
 let engine = null;
 let begin = null; // loads WebAssembly instead of whatever there is
+let ground = null; // what photos are painted on, see `layGround`
 let photo = null; // { bytes, size, full }
 let painted = null; // what the network made last: { key, planes, work, seen }
 let result = null; // the finished picture, RGBA bytes
@@ -36,6 +37,7 @@ async function answer({ id, job, options }) {
 /** Load runtime and gallery; `engine` may say which runtime. A WebGPU that does not work gives way to WebAssembly. */
 async function start({ folder, webgpu, wanted }, report) {
   begin = () => load(folder, ["wasm"], report);
+  ground ??= await readGround();
   const kinds = wanted === "webgpu" || (wanted !== "wasm" && webgpu && (await hasWebGpu())) ? ["webgpu", "wasm"] : ["wasm"];
   return load(folder, kinds, report);
 }
@@ -93,12 +95,22 @@ async function paint({ style, styleKey, strokes, strength, keep }, report) {
     checkRoom(seen, strokes, style);
     report({ seconds: engine.seconds(seen), seen });
     const work = toPlanes(rowsOfBytes(photo.bytes, photo.size[1]), photo.size, seen);
-    made = { key, seen, work, planes: await run(work, seen, style) };
+    // Where strokes are enlarged, the photo is wanted once more as it was.
+    const primed = seen[0] === photo.size[0] && seen[1] === photo.size[1] ? work : work.slice();
+    layGround(primed, seen, ground);
+    made = { key, seen, work, planes: await run(primed, seen, style) };
     if (seen[0] * seen[1] <= KEPT) painted = made;
   }
   result = finish({ photo: photo.bytes, goal: photo.size, painted: made.planes, work: made.work, seen, strength, keep });
   const shown = await show(result, photo.size);
   return { shown, seen, seconds: (performance.now() - began) / 1000, transfer: [shown] };
+}
+
+/** The numbers of `GroundNoise` in imaging/noise.py, and its blots as floats. */
+async function readGround() {
+  const found = await (await fetch(new URL("ground.json", import.meta.url))).json();
+  const bytes = Uint8Array.from(atob(found.blots), (letter) => letter.charCodeAt(0));
+  return { ...found, blots: new Float32Array(bytes.buffer) };
 }
 
 /** What a network makes of planes; where WebGPU fails, WebAssembly takes over for good. Without a style, it looks at one. */
