@@ -182,10 +182,16 @@ class ScratchFile:
             told = output_error(self.folder / "impasto", error)
             raise OutputError(f"{told}; the folder for temporary files is that of the variable TMPDIR") from error
 
+    def check(self, size: int) -> None:
+        """DataError where less is there than so many bytes, which were written once."""
+        if size and (self.path is None or not self.path.is_file() or self.path.stat().st_size < size):
+            raise self._too_short()
+
     def _too_short(self) -> Exception:
         if self.path is None:
             return EOFError("something is read that was never written")
-        return DataError(f"{self.path}: ends too early, so what was kept is damaged; begin again without it")
+        what = "ends too early" if self.path.is_file() and self.path.stat().st_size else "is missing"
+        return DataError(f"{self.path}: {what}, so what was kept of this painting is damaged: begin it anew")
 
     def _open(self) -> io.FileIO:
         if self._file is None and self.path is not None:

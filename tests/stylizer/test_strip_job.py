@@ -297,6 +297,29 @@ def test_resumed_it_is_the_same_file(tmp_path: Path, options: dict[str, Any], af
     assert list(run.iterdir()) == []
 
 
+@pytest.mark.parametrize(("options", "name"), [({}, "painting.tif"), ({"style_scale": 0.5}, "painting.rows")])
+@pytest.mark.parametrize("left", [None, 0, 1000])
+def test_a_run_that_lost_painted_rows_says_so(
+    tmp_path: Path, options: dict[str, Any], name: str, left: int | None
+) -> None:
+    Image.open("photo.png").resize((32, 160)).save("tall.png")
+    run = tmp_path / "run"
+    records = strip_job(gallery(), "tall.png", "out.tif", run, tile=16, style="b", **options).run()
+    assert any(Journal(run).state.rows >= 64 for _ in records)
+    records.close()
+    if left is None:
+        (run / name).unlink()
+    else:
+        (run / name).write_bytes((run / name).read_bytes()[:left])
+    told = rf"{name}: (is missing|ends too early), so what was kept of this painting is damaged: begin it anew"
+    with (
+        strip_job(gallery(), "tall.png", "out.tif", run, style="b", **options) as again,
+        pytest.raises(DataError, match=told),
+    ):
+        list(again.run())
+    assert not Path("out.tif").exists()
+
+
 def test_a_run_of_another_picture_is_refused(tmp_path: Path) -> None:
     run = tmp_path / "run"
     records = strip_job(gallery(), "photo.png", "out.tif", run, style="a").run()

@@ -24,7 +24,8 @@ _BEGIN = 512  # bytes, where the pixels begin in a file that has a name
 class PixelFile:
     """Pixels (H, W, C), uint8 or uint16, in a file without compression; `folder` and `path` as of `ScratchFile`.
 
-    One with a name is a TIFF, RGB or RGBA, that any program opens when all of it is written.
+    One with a name is a TIFF, RGB or RGBA, that any program opens when all of it is written. `rows` of it are there
+    already; DataError if not.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class PixelFile:
         folder: str | os.PathLike[str] | None = None,
         *,
         path: Path | None = None,
+        rows: int = 0,
     ) -> None:
         (self.height, self.width), self.channels, self.bits = size, channels, bits
         self.file = ScratchFile(folder, path=path)
         self._begin = 0 if path is None else _BEGIN
         if path is not None:
+            self.file.check(rows and self._begin + rows * self.bytes // self.height)
             self.file.write(0, memoryview(self._tiff_header().ljust(_BEGIN, b"\0")))
 
     def _tiff_header(self) -> bytes:

@@ -202,7 +202,9 @@ class StripJob(InTorch):
             output, options = self.output, self.output.options
             kept = photo.metadata if options.keep_metadata else None
             self.notes += format_warnings_for(output.path, alpha=photo.has_alpha, bits=photo.bits, metadata=kept)
-            canvas = _Canvas(photo, self.sizes.painting, request, mask, place / _PAINTING, output.path)
+            at_once = not self.sizes.coarse and self.sizes.seen == self.sizes.painting
+            rows = journal.state.rows if journal is not None and at_once else 0
+            canvas = _Canvas(photo, self.sizes.painting, request, mask, place / _PAINTING, output.path, rows)
             stack.enter_context(canvas.pixels)
             done = 0.0
             if not begun:
@@ -240,7 +242,10 @@ class StripJob(InTorch):
         # Strokes of another size: a smaller painting, enlarged.
         small, strength = Resized(canvas.seen, seen), self.request.strength
         path = place / _SMALL if journal is not None else None
-        with RowStore(MapShape(3, *seen, torch.float32), 0, path=path) as store:
+        shape = MapShape(3, *seen, torch.float32)
+        with RowStore(shape, 0, path=path) as store:
+            if journal is not None:
+                store.file.check(journal.state.rows * shape.row_bytes)
 
             def keep(top: int, rows: Tensor) -> None:
                 shown = small.read(top, top + rows.shape[2])
@@ -277,6 +282,8 @@ class StripJob(InTorch):
                 forms.close()
                 begun.replace(whole)
             forms = stack.enter_context(RowStore(shapes[0], 0, path=whole))
+            if journal is not None:
+                repainted.file.check(journal.state.rows * shapes[2].row_bytes)
             ground = Underpainting(canvas.seen, Stored(change))
 
             def keep(top: int, rows: Tensor) -> None:
@@ -330,6 +337,7 @@ class _Canvas:
         mask: Photo | None,
         path: Path,
         output: str | os.PathLike[str],
+        rows: int,
     ) -> None:
         held = FORMATS[find_format(output)]
         ground = find_ground(photo)
@@ -338,7 +346,7 @@ class _Canvas:
         self.alpha = Resized(Alpha(photo), size) if photo.has_alpha else None
         self.bits, self.with_alpha = min(photo.bits, held.bits), held.alpha
         channels = 4 if photo.has_alpha and held.alpha else 3
-        self.pixels = PixelFile(size, channels, self.bits, path=path)
+        self.pixels = PixelFile(size, channels, self.bits, path=path, rows=rows)
 
     def lay(self, top: int, painted: Tensor) -> None:
         """Finish rows of a painting (1, 3, n, W) of full strength."""
