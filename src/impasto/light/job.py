@@ -111,7 +111,9 @@ class LightJob(InMemory[LightModel]):
         limit = self.engine.limit(self.request)
         more = "free some memory" if limit is None else f"give `max_memory` {shown_bytes(held_memory() + need)} or more"
         remedy = f"choose a `size` of {would_do} or less" if would_do >= 32 else more
-        height, width = self.sizes.painting
+        (height, width), finer = self.sizes.seen, self.sizes.seen > self.sizes.painting
+        if finer:
+            remedy = f"choose a larger `style_scale`, for which it is painted smaller, {remedy.removeprefix('choose ')}"
         raise OptionError(
             f"{width}x{height} px need {shown_bytes(need)} of memory in onnxruntime, and there are "
             f"{shown_bytes(max(0, room))}: {remedy}, or install impasto[torch], which paints any size piece by piece"

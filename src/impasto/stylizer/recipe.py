@@ -155,7 +155,7 @@ class Recipe:
             if role in self.used and role in now.used and self.used[role] != now.used[role]:
                 told.append(f"{what} is another")
         for name, before in self.made_by.items():
-            if (found := now.made_by.get(name, "not here")) != before:
+            if (found := now.made_by.get(name, "not used")) != before:
                 told.append(f"{name} is {found}, and was {before}")
         return (*told, *self._changed_options(now))
 

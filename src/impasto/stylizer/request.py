@@ -254,7 +254,10 @@ class StylizeRequest(Options):
         "Memory to keep within, such as 2GB. Pictures too large for it, or for what is free, are painted piece by "
         "piece, with the same result.", "SIZE",
     )  # fmt: skip
-    tile: int | None = option(None, "How it moves", NETWORK, "Rows that a network paints at a time.", "PX", ge=1)
+    tile: int | None = option(
+        None, "How it moves", NETWORK, "Rows that a network paints at a time, rounded up to a multiple of what it needs.",
+        "PX", ge=1,
+    )  # fmt: skip
     statistics: Statistics | None = option(
         None, "How it moves", NETWORK,
         "sampled: nearly what a network paints, and sooner, for very large photos.",

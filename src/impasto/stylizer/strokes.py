@@ -57,7 +57,7 @@ def parse_scale(scale: float | str) -> tuple[float, bool]:
     except ValueError:
         value = math.nan
     if not LEAST_SCALE <= value <= MOST_SCALE:
-        shown = scale if isinstance(scale, str) else f"{scale:g}"
+        shown = (scale if scale.strip() else repr(scale)) if isinstance(scale, str) else f"{scale:g}"
         raise OptionError(
             f"`style_scale` is {shown}, need a number from {LEAST_SCALE} to {MOST_SCALE:g}, such as 2, or per cent of "
             f"the picture, such as 50%, or {AUTO}"
