@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from impasto.core.memory import held_memory
 from impasto.core.tensors import to_array, to_tensor
 from impasto.errors import DataError, OptionError
 from impasto.imaging import Picture, as_picture, resize
@@ -455,3 +456,14 @@ def test_room_is_counted_for_what_the_last_size_is_painted_on() -> None:
     fine = sizes_of((3000, 4000), request, coarse_to_fine=True)
     once = sizes_of((3000, 4000), request, coarse_to_fine=False)
     assert fine.picture_bytes - once.picture_bytes >= 12 * math.prod(fine.painting)
+
+
+def test_fine_strokes_of_a_large_picture_go_by_strips_where_memory_is_short(files: Path) -> None:
+    """The network sees a picture of ten times the side."""
+    Image.fromarray(photo((300, 400)).integers(8)).save("photo.png")
+    limit = held_memory() + (400 << 20)
+    for scale, kind in ((1, "NetworkJob"), (0.1, "StripJob")):
+        request = StylizeRequest.of(style="great-wave", engine="torch", style_scale=scale, max_memory=limit)
+        with ENGINE.job("photo.png", request, output=Output("out.png")) as job:
+            assert type(job).__name__ == kind
+            assert job.plan().memory <= limit + (1 << 20)

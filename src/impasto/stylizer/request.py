@@ -255,8 +255,7 @@ class StylizeRequest(Options):
         "piece, with the same result.", "SIZE",
     )  # fmt: skip
     tile: int | None = option(
-        None, "How it moves", NETWORK, "Rows that a network paints at a time, rounded up to a multiple of what it needs.",
-        "PX", ge=1,
+        None, "How it moves", NETWORK, "Rows that a network paints at a time, rounded up to what it needs.", "PX", ge=1
     )  # fmt: skip
     statistics: Statistics | None = option(
         None, "How it moves", NETWORK,

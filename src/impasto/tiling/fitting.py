@@ -170,6 +170,8 @@ def fits_in_memory(
     budget = options.limit
     held = held_memory() + beside + READ * math.prod(size) + (READ * math.prod(goal) if goal != size else 0)
     held += masks * MASK * math.prod(goal)
+    if math.prod(work) > math.prod(goal):  # photo and painting as the network has them
+        held += (READ + PER_PIXEL) * math.prod(work)
     if _fits_at_once(_cost_model(network, work), options, budget - held):
         return True
     try:
