@@ -115,6 +115,43 @@ def test_a_film_carries_its_recipe(engine: Engine, tmp_path: Path, suffix: str) 
     assert "great-wave" in shown.output
 
 
+def test_a_film_tells_what_changed_over_time(engine: Engine, tmp_path: Path) -> None:
+    """In words, in JSON, and where a picture is painted by that."""
+    film, photo = tmp_path / "a.mp4", tmp_path / "a.png"
+    make_film(film, TIMES[:3])
+    Image.fromarray(ramp(0)).save(photo)
+    rows = ((Fraction(0), 0.0), (Fraction(2), 1.0))
+    request = StylizeRequest.of(style="great-wave", strength=0)
+    paint(engine, film, tmp_path / "out.mp4", request, changes=Changes(strength=rows), begin=Fraction(0))
+
+    def run(*words: str) -> Any:
+        return CliRunner(env=PLAIN).invoke(app, list(words))
+
+    lines = [" ".join(line.split()) for line in run("recipe", str(tmp_path / "out.mp4")).output.splitlines()]
+    assert "strength 0 at 0 s, 1 at 2 s" in lines
+    assert "film kept 0.98" in lines
+    assert not [line for line in lines if line == "strength 0.0"]
+    written = run("recipe", str(tmp_path / "out.mp4"), "--json").output
+    with av.open(str(tmp_path / "out.mp4")) as painted:
+        assert json.loads(written) == json.loads(painted.metadata["comment"])
+    assert json.loads(written)["film"]["strength"] == [[0, 0], [1, 2]]
+    recipe = tmp_path / "r.json"
+    recipe.write_text(written)
+    assert (
+        run("recipe", str(recipe)).output.splitlines() == run("recipe", str(tmp_path / "out.mp4")).output.splitlines()
+    )
+    words = ["stylize", str(photo), "--recipe", str(recipe), "-o", str(tmp_path / "b.png"), "--force"]
+    assert "--strength is 0.0, and changed over time in the film (0 at 0 s, 1 at 2 s)" in run(*words).output
+    assert "--strength is 0.5, and changed" in run(*words, "--strength", "0.5").output
+    refused = run("stylize", str(photo), "--recipe", str(tmp_path / "out.mp4"), "-o", str(tmp_path / "c.png"))
+    assert (
+        "is a film, need a picture or a recipe's JSON: `impasto recipe FILM --json > r.json` writes" in refused.output
+    )
+    damaged = json.loads(written) | {"film": {"strength": [1], "style_times": ["a"]}}
+    recipe.write_text(json.dumps(damaged))
+    assert "[1]" in run("recipe", str(recipe)).output
+
+
 def test_a_still_film_stays_still(engine: Engine, tmp_path: Path) -> None:
     make_film(
         tmp_path / "a.mkv", TIMES, picture=lambda _, size: ramp(0, size), codec="ffv1", pix_fmt="bgr0", options={}
