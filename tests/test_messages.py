@@ -9,7 +9,9 @@ from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parents[1] / "src" / "impasto"
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-COMMAND = re.compile(r"impasto (?:stylize|train|weights)(?: (?:--?[a-z-]+|[A-Z_]+|[a-z0-9]+(?:\|[a-z0-9]+)+|\{\}))+")
+COMMAND = re.compile(
+    r"impasto (?:stylize|train|weights|recipe)(?: (?:--?[a-z-]+|[A-Z_]+|[a-z0-9]+(?:\|[a-z0-9]+)+|\{\}))+"
+)
 
 
 def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:

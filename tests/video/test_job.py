@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
+import re
+import shutil
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -108,6 +113,43 @@ def test_a_film_carries_its_recipe(engine: Engine, tmp_path: Path, suffix: str) 
         read_film_recipe(tmp_path / "b.mp4")
     shown = CliRunner(env=PLAIN).invoke(app, ["recipe", str(tmp_path / f"a-out{suffix}")])
     assert "great-wave" in shown.output
+
+
+def test_a_film_tells_what_changed_over_time(engine: Engine, tmp_path: Path) -> None:
+    """In words, in JSON, and where a picture is painted by that."""
+    film, photo = tmp_path / "a.mp4", tmp_path / "a.png"
+    make_film(film, TIMES[:3])
+    Image.fromarray(ramp(0)).save(photo)
+    rows = ((Fraction(0), 0.0), (Fraction(2), 1.0))
+    request = StylizeRequest.of(style="great-wave", strength=0)
+    paint(engine, film, tmp_path / "out.mp4", request, changes=Changes(strength=rows), begin=Fraction(0))
+
+    def run(*words: str) -> Any:
+        return CliRunner(env=PLAIN).invoke(app, list(words))
+
+    lines = [" ".join(line.split()) for line in run("recipe", str(tmp_path / "out.mp4")).output.splitlines()]
+    assert "strength 0 at 0 s, 1 at 2 s" in lines
+    assert "film kept 0.98" in lines
+    assert not [line for line in lines if line == "strength 0.0"]
+    written = run("recipe", str(tmp_path / "out.mp4"), "--json").output
+    with av.open(str(tmp_path / "out.mp4")) as painted:
+        assert json.loads(written) == json.loads(painted.metadata["comment"])
+    assert json.loads(written)["film"]["strength"] == [[0, 0], [1, 2]]
+    recipe = tmp_path / "r.json"
+    recipe.write_text(written)
+    assert (
+        run("recipe", str(recipe)).output.splitlines() == run("recipe", str(tmp_path / "out.mp4")).output.splitlines()
+    )
+    words = ["stylize", str(photo), "--recipe", str(recipe), "-o", str(tmp_path / "b.png"), "--force"]
+    assert "--strength is 0.0, and changed over time in the film (0 at 0 s, 1 at 2 s)" in run(*words).output
+    assert "--strength is 0.5, and changed" in run(*words, "--strength", "0.5").output
+    refused = run("stylize", str(photo), "--recipe", str(tmp_path / "out.mp4"), "-o", str(tmp_path / "c.png"))
+    assert (
+        "is a film, need a picture or a recipe's JSON: `impasto recipe FILM --json > r.json` writes" in refused.output
+    )
+    damaged = json.loads(written) | {"film": {"strength": [1], "style_times": ["a"]}}
+    recipe.write_text(json.dumps(damaged))
+    assert "[1]" in run("recipe", str(recipe)).output
 
 
 def test_a_still_film_stays_still(engine: Engine, tmp_path: Path) -> None:
@@ -318,6 +360,7 @@ def test_a_run_that_was_killed_ends_the_same(engine: Engine, tmp_path: Path, suf
     other = StylizeRequest.of(style="the-scream")
     with pytest.raises(DataError, match="another film, style or option"):
         paint(engine, clip, parts, other, run=tmp_path / "two", resume=True, codec=codec)
+    earlier(tmp_path / "two")  # whose segments are counted, in each codec
     job = FilmJob(engine, str(clip), GALLERY, Output(str(parts)), replace(begun, resume=True))
     with job:
         painted = [record.done for record in job.run() if record.phase == "painting"]
@@ -329,6 +372,138 @@ def test_a_run_that_was_killed_ends_the_same(engine: Engine, tmp_path: Path, suf
     cut = 0 if suffix == ".mp4" else 1  # what MP4's edit list cuts away, and Matroska would play
     assert sounds[1] == sounds[0][cut:]
     assert after["tags"] == [1, 1, 1, 1]
+
+
+@pytest.fixture(scope="module")
+def stopped(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with long.mp4 and with `run`, of which two segments are finished."""
+    folder = tmp_path_factory.mktemp("stopped")
+    make_film(folder / "long.mp4", [90 * number for number in range(40)], picture=blobs)
+    options = FilmOptions(run=folder / "run")
+    job = FilmJob(engine, str(folder / "long.mp4"), GALLERY, Output(str(folder / "out.mp4")), options)
+    with job, closing(job.run()) as records:
+        for _ in records:
+            if job.painted > job.finished > 20:
+                break
+    assert sorted(path.name for path in (folder / "run").iterdir()) == [
+        "film.json", "segment-00001.mp4", "segment-00002.mp4", "steady-00002.npz"
+    ]  # fmt: skip
+    return folder
+
+
+def earlier(run: Path) -> None:
+    """Make a run one that an earlier build has begun, which kept no hashes."""
+    found = json.loads((run / "film.json").read_text())
+    found["segments"] = [{name: row[name] for name in ("first", "last", "frames")} for row in found["segments"]]
+    (run / "film.json").write_text(json.dumps(found))
+
+
+@pytest.mark.parametrize("name", ["segment-00001.mp4", "segment-00002.mp4", "steady-00002.npz"])
+@pytest.mark.parametrize(
+    ("build", "how"),
+    [("now", "changed"), *itertools.product(("now", "earlier"), ("missing", "empty", "half", "nearly whole"))],
+)
+def test_a_run_that_was_damaged_says_so(
+    engine: Engine, stopped: Path, tmp_path: Path, how: str, name: str, build: str
+) -> None:
+    """In one sentence, and leaves what is there."""
+    run = tmp_path / "run"
+    shutil.copytree(stopped / "run", run)
+    if build == "earlier":
+        earlier(run)
+    data = (run / name).read_bytes()
+    if how == "missing":
+        (run / name).unlink()
+    else:
+        middle = len(data) // 2
+        parts = {"empty": b"", "half": data[:middle], "nearly whole": data[:-200]}
+        changed = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+        (run / name).write_bytes(parts.get(how, changed))
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    with pytest.raises(DataError) as caught:
+        paint(engine, stopped / "long.mp4", tmp_path / "out.mp4", run=run, resume=True)
+    assert re.fullmatch(rf"\S+{name}: is damaged \([^()]+\): begin the run again in another folder", str(caught.value))
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_run_of_an_earlier_build_goes_on(engine: Engine, stopped: Path, tmp_path: Path) -> None:
+    for name in ("now", "earlier"):
+        shutil.copytree(stopped / "run", tmp_path / name)
+    earlier(tmp_path / "earlier")
+    for name in ("now", "earlier"):
+        out = tmp_path / f"{name}.mp4"
+        with FilmJob(
+            engine, str(stopped / "long.mp4"), GALLERY, Output(str(out)), FilmOptions(run=tmp_path / name, resume=True)
+        ) as job:
+            list(job.run())
+        assert job.painted == 40
+    assert packets(tmp_path / "now.mp4") == packets(tmp_path / "earlier.mp4")
+
+
+def test_a_run_that_lost_its_list_is_not_begun_over(engine: Engine, stopped: Path, tmp_path: Path) -> None:
+    shutil.copytree(stopped / "run", tmp_path / "run")
+    (tmp_path / "run" / "film.json").unlink()
+    for resume in (True, False):
+        with pytest.raises(DataError, match=r"film\.json: is missing, and segments are there"):
+            paint(engine, stopped / "long.mp4", tmp_path / "out.mp4", run=tmp_path / "run", resume=resume)
+    assert len(list((tmp_path / "run").iterdir())) == 3
+
+
+def test_what_a_killed_process_left_goes(engine: Engine, stopped: Path, tmp_path: Path) -> None:
+    run, film = tmp_path / "run", stopped / "long.mp4"
+    shutil.copytree(stopped / "run", run)
+    left = [".impasto-0123456789abcdef.mp4", ".impasto-0123456789abcdef.npz", ".impasto-0123456789abcdef.json"]
+    for name in (*left, "steady-00001.npz", "mine.txt"):
+        (run / name).write_bytes(b"half")
+    options = FilmOptions(run=run, resume=True)
+    with FilmJob(engine, str(film), GALLERY, Output(str(tmp_path / "out.mp4")), options) as job:
+        for record in job.run():
+            if record.phase == "painting":
+                names = {path.name for path in run.iterdir()}
+                assert not {*left, "steady-00001.npz"} & names
+            elif record.phase == "writing":
+                (run / left[0]).write_bytes(b"half")
+    names = {path.name for path in run.iterdir()}
+    assert not [name for name in names if name.startswith(".")]
+    assert {"film.json", "mine.txt", "segment-00003.mp4", "steady-00003.npz"} < names
+
+
+def test_resume_begins_where_nothing_is_finished(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    """As after a process that was killed early; a folder that is not there is a mistake."""
+    run = tmp_path / "run"
+    with pytest.raises(DataError, match="run: no run of a film is there: leave out `resume` to begin one"):
+        paint(engine, clip, tmp_path / "a.mp4", run=run, resume=True)
+    assert not run.exists()
+    run.mkdir()
+    (run / "segment-00001.mp4").write_bytes(b"finished, but not counted")
+    job = paint(engine, clip, tmp_path / "a.mp4", run=run, resume=True)
+    assert any("no frames are finished there: beginning with the first" in note for note in job.notes)
+    assert job.painted == 10
+
+
+def test_ctrl_c_tells_how_much_is_kept(stopped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = FilmJob._write_all
+    stop_at: int | None = 0
+
+    def interrupted(self: FilmJob, *arguments: Any) -> Any:
+        if stop_at is None:
+            raise KeyboardInterrupt
+        for record in work(self, *arguments):
+            yield record
+            if record.done == stop_at:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(FilmJob, "_write_all", interrupted)
+    film, out, run = str(stopped / "long.mp4"), str(tmp_path / "out.mp4"), str(tmp_path / "run")
+    for stop_at, more, told in (  # noqa: B007  the number is looked at above
+        (None, [], "stopped before the first frame\n"),
+        (5, [], "stopped after 5 frames, of which none is kept: the first two seconds were not finished\n"),
+        (18, ["--resume"], "stopped after 18 frames, of which 14 are kept; add --resume to go on\n"),
+    ):
+        result = CliRunner(env=PLAIN).invoke(app, ["video", film, "-s", "great-wave", "-o", out, "--run", run, *more])
+        assert result.exit_code != 0
+        assert told in result.output
 
 
 def test_what_is_wrong_is_told_before_the_work(engine: Engine, clip: Path, tmp_path: Path) -> None:

@@ -393,6 +393,24 @@ def test_webm_keeps_transparency(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".apng"])
+def test_an_animation_is_transparent_where_a_pixel_is(tmp_path: Path, suffix: str) -> None:
+    """Files that only might be say so of themselves too."""
+    for alpha in (255, 0):
+        path = tmp_path / f"{alpha}{suffix}"
+        frames = [Image.fromarray(ramp(number)).convert("RGBA") for number in range(3)]
+        for frame in frames:
+            frame.putpixel((3, 3), (0, 0, 0, alpha))
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=100, disposal=2)
+        if suffix == ".webp":  # its flag, which Pillow sets by its pixels and others always
+            data = bytearray(path.read_bytes())
+            data[20] |= 0x10
+            path.write_bytes(data)
+        with open_film(str(path)) as film:
+            assert film.facts.alpha == (alpha == 0)
+            assert all((frame.alpha is None) == (alpha == 255) for frame in film.frames())
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".apng"])
 def test_animations_keep_each_frames_time(tmp_path: Path, suffix: str) -> None:
     facts = FilmFacts("a", SIZE, Fraction(1, 1000), alpha=False, loops=0)
     begins, lasts = [0, 100, 150, 350], [100, 50, 200, 70]

@@ -242,11 +242,21 @@ def _carry_out(job: FilmJob) -> FrameTimes:
                 height, width = record.size or job.facts.size
                 show(record.done, record.total, f"{record.phase} {width}x{height}", f"{rate:.1f} frames/s")
     except KeyboardInterrupt:
-        goes_on = "add --resume to go on" if job.options.run is not None else "nothing was written"
-        show_note(f"stopped after {job.painted} frames; {goes_on}")
+        show_note(_stopped(job))
         raise
     for note in job.notes:
         tell(note)
     shown = job.output.shown if job.output else ""
     show_note(f"{shown}: {job.summary()}, {job.painted / max(times.seconds, 1e-9):.1f} frames/s")
     return times
+
+
+def _stopped(job: FilmJob) -> str:
+    """What Ctrl-C has left."""
+    if job.options.run is None:
+        return f"stopped after {job.painted} frames; nothing was written"
+    if not job.painted:
+        return "stopped before the first frame"
+    if not job.finished:
+        return f"stopped after {job.painted} frames, of which none is kept: the first two seconds were not finished"
+    return f"stopped after {job.painted} frames, of which {job.finished} are kept; add --resume to go on"

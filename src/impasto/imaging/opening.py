@@ -13,7 +13,11 @@ from impasto.errors import ImageError
 from impasto.files import shown
 from impasto.imaging.formats import is_film
 
-__all__ = ["first_bytes", "is_stream", "open_source"]
+__all__ = ["FilmInsteadError", "first_bytes", "is_stream", "open_source"]
+
+
+class FilmInsteadError(ImageError):
+    """A film is where a picture should be."""
 
 
 def open_source(source: str | os.PathLike[str] | BinaryIO) -> tuple[BinaryIO, str]:
@@ -74,5 +78,5 @@ def first_bytes(file: BinaryIO, label: str) -> bytes:
     if not head:
         raise ImageError(f"{label}: empty (0 bytes), need a picture; copy or download it again")
     if is_film(head):
-        raise ImageError(f"{label}: is a film, need a picture: `impasto video` paints films")
+        raise FilmInsteadError(f"{label}: is a film, need a picture: `impasto video` paints films")
     return head

@@ -11,7 +11,7 @@ import json
 import os
 import platform
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -22,10 +22,11 @@ import PIL
 
 from impasto.core.backbones import BACKBONES
 from impasto.core.machine import processor
-from impasto.errors import DataError, OptionError, check_kind
-from impasto.files import at_home, sha256
+from impasto.errors import DataError, ImageError, OptionError, check_kind
+from impasto.files import at_home, sha256, shown
 from impasto.imaging import Picture, as_picture
 from impasto.imaging.embedded import read_recipe as embedded_recipe
+from impasto.imaging.opening import FilmInsteadError
 from impasto.networks.shipped import MODELS
 from impasto.stylizer.choice import has_torch
 from impasto.stylizer.request import StylizeRequest
@@ -63,15 +64,18 @@ class Recipe:
         used: SHA-256 of everything that was used, by its role: ``style 1``, ``mask 1``, ``init``, ``model``,
             ``backbone``, ``photo``.
         made_by: versions, and the machine's way of computing.
+        film: of films: which part, how steady, and options that change over time, see `FilmOptions.described`.
     """
 
     request: Mapping[str, Any]
     used: Mapping[str, str]
     made_by: Mapping[str, str]
+    film: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """In types that JSON has, with the version of the format."""
-        return {"impasto": FORMAT, "request": self.request, "used": self.used, "made_by": self.made_by}
+        found = {"impasto": FORMAT, "request": self.request, "used": self.used, "made_by": self.made_by}
+        return found | {"film": self.film} if self.film else found
 
     def to_text(self) -> str:
         """As JSON, which a file can carry."""
@@ -79,8 +83,11 @@ class Recipe:
 
     def describe(self) -> Iterator[tuple[str, str]]:
         """For people: names and values of what was asked for, of what was used, and of what computed it."""
-        used = dict(self.used)
+        used, changed = dict(self.used), self._over_time
         for name, value in self.request.items():
+            if name in changed and name != "style":
+                yield name, changed[name]
+                continue
             for number, row in enumerate(value if isinstance(value, list) else [value], 1):
                 role = f"{name} {number}" if f"{name} {number}" in used else name
                 said = f"{row['style']}, weight {row['weight']:g}" if name == "style" else _said(row)
@@ -88,6 +95,11 @@ class Recipe:
                 yield role, f"{said} (SHA-256 {digest or 'not known'})" if digest is not None else said
         for role, digest in used.items():
             yield role, f"SHA-256 {digest or 'not known'}"
+        if "style" in changed:
+            yield "style", changed["style"]
+        for name, value in self.film.items():
+            if name not in ("style_times", *changed):
+                yield f"film {name}", f"{_said(value)}{' s' if name in ('begin', 'end') else ''}"
         yield from self.made_by.items()
 
     @classmethod
@@ -100,6 +112,7 @@ class Recipe:
             if found["impasto"] != FORMAT:
                 raise DataError(f"{where}: its recipe is of format {found['impasto']!r}, this version reads {FORMAT}")
             parts = [dict(found[name]) for name in ("request", "used", "made_by")]
+            parts.append(dict(found.get("film", {})))
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{where}: the recipe is damaged ({reason_of(error)}); it cannot be used") from error
         return cls(*parts)
@@ -157,12 +170,15 @@ class Recipe:
         for name, before in self.made_by.items():
             if (found := now.made_by.get(name, "not used")) != before:
                 told.append(f"{name} is {found}, and was {before}")
+        for name, said in self._over_time.items():
+            here = "" if name == "style" else f"is {_said(now.request.get(name, 'not given'))}, and "
+            told.append(f"`{name}` {here}changed over time in the film ({said})")
         return (*told, *self._changed_options(now))
 
     def _changed_options(self, now: Recipe) -> Iterator[str]:
         """A sentence for each option that has another value; pictures are told apart by their hash, not their name."""
         for name, option in StylizeRequest.options.items():
-            if name in NOT_OURS or name in ("model", "backbone"):
+            if name in NOT_OURS or name in ("model", "backbone") or (name in self._over_time and name != "style"):
                 continue
             before, found = (recipe._asked_for.get(name, _plain_value(option.default)) for recipe in (self, now))
             if name in ("style", "mask", "init"):
@@ -170,6 +186,23 @@ class Recipe:
                     yield f"`{name}` is another"
             elif before != found:
                 yield f"`{name}` {_compared(found, before)}"
+
+    @property
+    def _over_time(self) -> dict[str, str]:
+        """Options that change over time in a film, and what they are when, in words."""
+        found: dict[str, str] = {}
+        for name in ("style", "strength", "style_scale"):
+            rows = self.film.get("style_times" if name == "style" else name)
+            if not rows:
+                continue
+            try:
+                if name == "style":
+                    found[name] = f"one after the other at {', '.join(f'{time:g} s' for time in rows)}"
+                else:
+                    found[name] = ", ".join(f"{value:g} at {time:g} s" for value, time in rows)
+            except (TypeError, ValueError):  # damaged
+                found[name] = _said(rows)
+        return found
 
     @property
     def _by_network(self) -> bool:
@@ -255,7 +288,11 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
             return Recipe.from_text(Path(path).read_text("utf-8"), str(path))
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: cannot be read ({error}); check the name") from error
-    text = embedded_recipe(path)
+    try:
+        text = embedded_recipe(path)
+    except FilmInsteadError as error:
+        way = "`impasto recipe FILM --json > r.json` writes its recipe down: give r.json"
+        raise ImageError(f"{shown(path)}: is a film, need a picture or a recipe's JSON: {way}") from error
     if text is None:
         raise DataError(f"{path}: carries no recipe; it was painted by another program, or without one")
     return Recipe.from_text(text, str(path))

@@ -32,7 +32,10 @@ class AnimationReader(FilmReader):
             if count < 2:
                 image.close()
                 raise StillPictureError(self.name)
-            self._durations = [self._duration(number) for number in range(count)]
+            image.seek(0)
+            image.load()
+            may_be_clear, self._clear = _flagged(image), False
+            self._durations = [self._duration(number, may_be_clear) for number in range(count)]
             image.seek(0)
             image.load()
         except (OSError, SyntaxError, ValueError, EOFError) as error:
@@ -42,12 +45,15 @@ class AnimationReader(FilmReader):
             loops = 1  # said nowhere: shown once
         self.facts = FilmFacts(
             self.name, (image.height, image.width), MILLI, Fraction(1000 * count, total), count, total / 1000,
-            "transparency" in image.info or image.mode in ("RGBA", "LA", "PA"), int(loops),
+            self._clear, int(loops),
         )  # fmt: skip
 
-    def _duration(self, number: int) -> int:
+    def _duration(self, number: int, may_be_clear: bool) -> int:
+        """Of a frame; whether something of it is transparent is seen on the way, because opaque files are flagged."""
         self._image.seek(number)
         self._image.load()  # WebP says how long a frame lasts when it is decoded
+        if may_be_clear and not self._clear:
+            self._clear = self._image.convert("RGBA").getchannel("A").getextrema() != (255, 255)
         found = round(self._image.info.get("duration", USUAL))
         return found if found >= QUICK else USUAL
 
@@ -75,3 +81,8 @@ class AnimationReader(FilmReader):
     def close(self) -> None:
         """See `FilmReader`."""
         self._image.close()
+
+
+def _flagged(image: Image.Image) -> bool:
+    """Whether an animation's file says that something of it may be transparent."""
+    return "transparency" in image.info or image.mode in ("RGBA", "LA", "PA")

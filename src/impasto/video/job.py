@@ -85,6 +85,7 @@ class FilmJob(Job):
                 self._note(f"`{name}` at {time:g} s is past the end of the film, which has {self.facts.seconds:.4g} s")
         self.painted = 0
         self._last: Bytes | None = None
+        self._run: FilmRun | None = None
         if self.facts.alpha and self.options.run is not None:
             self._reader.close()
             raise OptionError("a run cannot keep transparency: leave out `run`", "run")
@@ -107,6 +108,11 @@ class FilmJob(Job):
     def frames(self) -> int | None:
         """How many frames there are to be painted, as far as that is known."""
         return self.options.frames(self.facts)
+
+    @property
+    def finished(self) -> int:
+        """How many frames the run's folder keeps, as far as it was looked at."""
+        return 0 if self._run is None else self._run.frames
 
     def plan(self) -> JobPlan:
         """See `Job.plan`; its pieces are frames."""
@@ -225,12 +231,15 @@ class FilmJob(Job):
     def _work_in_segments(self, reader: FilmReader, folder: Path, steadier: Steadier | None) -> Steps:
         """Paint what is not yet finished, then join the segments."""
         codec, crf = codec_for(self._target, self.options.codec, self.options.crf)
-        run = FilmRun(folder, self._described(), resume=self.options.resume)
+        run = self._run = FilmRun(folder, self._described(), resume=self.options.resume)
         if steadier is not None:
             run.restore(steadier)
+        run.tidy()
         if run.segments:
             self.painted = run.frames
             self._note(f"{self.painted} frames are finished: going on after them")
+        elif self.options.resume:
+            self._note(f"{shown(folder)}: no frames are finished there: beginning with the first")
         with SegmentWriter(run, self._facts_out(), codec, crf, steadier) as writer:
             yield from self._write_all(writer, reader, steadier, run.last)
             writer.finish()
@@ -243,6 +252,7 @@ class FilmJob(Job):
                 items = beside.items(options.begin, options.end, decode=False)
                 joined.join(item for item in items if isinstance(item, Sound))
             self._note(*joined.notes)
+        run.tidy()
 
     def _write_all(
         self, writer: FilmWriter, reader: FilmReader, steadier: Steadier | None, after: int | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -15,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from impasto.errors import DataError
-from impasto.files import atomic_path, shown
+from impasto.files import atomic_path, sha256, shown
 from impasto.video.film import FilmFacts, FilmReader, Frame, Sound, load_av
 from impasto.video.steady import Steadier
 from impasto.video.writing import AvWriter, FilmWriter
@@ -24,15 +26,25 @@ __all__ = ["FilmRun", "SegmentWriter"]
 
 LENGTH: Final = 2  # seconds of film in a segment, at least
 FORMAT: Final = 3
+AGAIN: Final = "begin the run again in another folder"
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A finished part: its first and last frame's time in time bases of the film, and how many frames it has."""
+    """A finished part.
+
+    Attributes:
+        first, last: the times of its first and last frame, in time bases of the film.
+        frames: how many it has.
+        film: SHA-256 of its file; empty in runs of before.
+        steady: SHA-256 of what a steadier remembers after it; empty where there is none, and in runs of before.
+    """
 
     first: int
     last: int
     frames: int
+    film: str = ""
+    steady: str = ""
 
 
 class FilmRun:
@@ -47,7 +59,8 @@ class FilmRun:
         segments: that are finished.
 
     Raises:
-        DataError: there is a run and `resume` is not said, none and it is, or the run is of something else.
+        DataError: there is a run and `resume` is not said, no folder and it is, the run is of something else, or
+            something of it is damaged.
     """
 
     def __init__(self, folder: Path, what: str, *, resume: bool) -> None:
@@ -55,8 +68,10 @@ class FilmRun:
         self._what = hashlib.sha256(what.encode()).hexdigest()
         state = folder / "film.json"
         if not state.is_file():
-            if resume:
+            if resume and not folder.is_dir():
                 raise DataError(f"{shown(folder)}: no run of a film is there: leave out `resume` to begin one")
+            if self.path(2).exists():  # the first alone was finished, but not counted, where a run was killed then
+                raise DataError(f"{shown(state)}: is missing, and segments are there: {AGAIN}")
             return
         if not resume:
             raise DataError(f"{shown(folder)}: a run of a film is there: add `resume`, or give another folder")
@@ -64,9 +79,11 @@ class FilmRun:
             found = json.loads(state.read_text("utf-8"))
             known, self.segments = found["what"], [Segment(**row) for row in found["segments"]]
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{shown(state)}: is damaged ({error}): begin the run again in another folder") from error
+            raise _damaged(state, error) from error
         if found.get("format") != FORMAT or known != self._what:
             raise DataError(f"{shown(folder)}: the run there is of another film, style or option: repeat what it was")
+        for number in range(1, len(self.segments) + 1):
+            self._check(number)
 
     @property
     def last(self) -> int | None:
@@ -85,8 +102,22 @@ class FilmRun:
     def restore(self, steadier: Steadier) -> None:
         """Bring a steadier to where it was after the last segment."""
         if self.segments:
-            with np.load(self._memory(len(self.segments)), allow_pickle=False) as found:
-                steadier.load_state(dict(found))
+            path = self._memory(len(self.segments))
+            if self.segments[-1].steady:
+                _check_digest(path, self.segments[-1].steady)
+            try:
+                with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+                    steadier.load_state(dict(found))
+            except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+                raise _damaged(path, error) from error
+
+    def tidy(self) -> None:
+        """Remove what a killed process left half-written, and what was needed before."""
+        for pattern in (".impasto-*.mp4", ".impasto-*.npz", ".impasto-*.json", "steady-[0-9][0-9][0-9][0-9][0-9].npz"):
+            for path in self.folder.glob(pattern):
+                if path != self._memory(len(self.segments)):
+                    with suppress(OSError):
+                        path.unlink(missing_ok=True)
 
     def add(self, segment: Segment, steadier: Steadier | None) -> None:
         """Count a segment, whose file is whole, as finished."""
@@ -94,7 +125,8 @@ class FilmRun:
         if steadier is not None:
             with atomic_path(self._memory(number)) as temporary, temporary.open("wb") as file:
                 np.savez(file, allow_pickle=False, **steadier.state())
-        self.segments.append(segment)
+        steady = "" if steadier is None else sha256(self._memory(number))
+        self.segments.append(replace(segment, film=sha256(self.path(number)), steady=steady))
         rows = [vars(segment) for segment in self.segments]
         with atomic_path(self.folder / "film.json") as temporary:
             temporary.write_text(json.dumps({"format": FORMAT, "what": self._what, "segments": rows}), "utf-8")
@@ -103,6 +135,35 @@ class FilmRun:
 
     def _memory(self, number: int) -> Path:
         return self.folder / f"steady-{number:05d}.npz"
+
+    def _check(self, number: int) -> None:
+        """DataError for a segment that is not as it was finished."""
+        path, segment = self.path(number), self.segments[number - 1]
+        if segment.film:
+            _check_digest(path, segment.film)
+            return
+        av = load_av()
+        try:
+            with av.open(str(path)) as film:
+                found = sum(1 for packet in film.demux(video=0) if packet.size and not packet.is_corrupt)
+        except (av.FFmpegError, OSError, ValueError, IndexError) as error:
+            raise _damaged(path, error) from error
+        if found != segment.frames:
+            raise _damaged(path, f"{found} frames of {segment.frames}")
+
+
+def _check_digest(path: Path, digest: str) -> None:
+    """DataError for a file that is another than it was."""
+    try:
+        found = sha256(path)
+    except OSError as error:
+        raise _damaged(path, error) from error
+    if found != digest:
+        raise _damaged(path, "not what was written")
+
+
+def _damaged(path: Path, reason: object) -> DataError:
+    return DataError(f"{shown(path)}: is damaged ({getattr(reason, 'strerror', None) or reason}): {AGAIN}")
 
 
 class SegmentWriter(FilmWriter):
