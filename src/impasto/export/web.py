@@ -125,6 +125,7 @@ def _content(runtime: dict[str, bytes]) -> dict[str, bytes]:
     """All files: name within the folder -> content."""
     page = {path.name: path.read_bytes() for path in sorted(PAGE.iterdir()) if path.is_file()}
     worker = page.pop(WORKER).decode()
+    page[GROUND_FILE] = json.dumps(_ground(), sort_keys=True).encode()
     networks = {f"networks/{name}.onnx": _network(path) for name, path in NETWORKS.items()}
     served = {f"runtime/{name}": content for name, content in runtime.items()}
     description = Graph(NETWORKS["gallery"]).description
@@ -139,11 +140,10 @@ def _content(runtime: dict[str, bytes]) -> dict[str, bytes]:
             | {"thumbnail": f"styles/{row['name']}.jpg", "licence": description["licence"]}
             for row in description["styles"]
         ],
-        "page": sorted([*page, GROUND_FILE, FACTS]),
+        "page": sorted([*page, FACTS]),
         "gallery": sorted([*pictures, "networks/gallery-wasm.onnx", *own]),
         "keep": sorted([*pictures, *networks, *own]),
     }
-    page[GROUND_FILE] = json.dumps(_ground(), sort_keys=True).encode()
     page[FACTS] = json.dumps(facts, indent=1, sort_keys=True, ensure_ascii=False).encode()
     files = page | networks | served | pictures
     version = _version({**files, WORKER: worker.encode()})

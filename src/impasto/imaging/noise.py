@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impasto.imaging.colour import luminance
-from impasto.imaging.sizes import bicubic_weights
+from impasto.imaging.sizes import bicubic_across, bicubic_weights
 
 __all__ = [
     "AROUND",
@@ -79,25 +79,22 @@ class GroundNoise:
 
     def flatness(self, top: int, bottom: int) -> Floats:
         """How flat it is at the pixels of some rows, (n, W), from 0 to 1, once all rows were looked at."""
-        down = _weights(len(self._flat), self.height, top, bottom)
-        flat: NDArray[Any] = down @ self._flat @ _across(self._flat.shape[1], self.width, 0, self.width).T
-        return np.asarray(flat.clip(0, 1), np.float32)
+        low, high, down = bicubic_weights(len(self._flat), self.height, top, bottom)
+        flat = bicubic_across((down @ self._flat[low:high])[:, :, None], self.width)[:, :, 0]
+        return np.clip(flat, 0, 1, out=flat)
 
     def add(self, top: int, rows: Floats) -> Floats:
         """Rows (n, W, 3) in [0, 1] from `top` on, with the noise, in [0, 1]; once all rows were looked at."""
         bottom = top + len(rows)
         if not self._flat[max(0, top // CELL - AROUND) : -(-bottom // CELL) + AROUND].any():
             return rows
-        down, across = ((-(-side // GRAIN) + 4) for side in (self.height, self.width))
-        laid = np.take(np.take(blots(), np.arange(down), 0, mode="wrap"), np.arange(across), 1, mode="wrap")
+        high, wide = ((-(-side // GRAIN) + 4) for side in (self.height, self.width))
         # Two blots lie outside on each side, so that those inside do not depend on the size.
-        high = _weights(down, down * GRAIN, 2 * GRAIN + top, 2 * GRAIN + bottom)
-        wide = _across(across, across * GRAIN, 2 * GRAIN, 2 * GRAIN + self.width)
-        share = np.float32(self.strength * DEVIATION) * self.flatness(top, bottom)
-        noisy = np.empty_like(rows)
-        for channel in range(3):
-            noisy[:, :, channel] = high @ laid[:, :, channel] @ wide.T
-        noisy *= share[:, :, None]
+        first, last, down = bicubic_weights(high, high * GRAIN, 2 * GRAIN + top, 2 * GRAIN + bottom)
+        laid = np.take(np.take(blots(), np.arange(first, last), 0, mode="wrap"), np.arange(wide), 1, mode="wrap")
+        columns = (down @ laid.reshape(last - first, -1)).reshape(len(rows), wide, 3)
+        noisy = bicubic_across(columns, wide * GRAIN)[:, 2 * GRAIN : 2 * GRAIN + self.width].copy()
+        noisy *= (np.float32(self.strength * DEVIATION) * self.flatness(top, bottom))[:, :, None]
         noisy += rows
         return np.clip(noisy, 0, 1, out=noisy)
 
@@ -124,12 +121,6 @@ def blots() -> Floats:
         np.square(_weights(FIELD, FIELD * GRAIN, 2 * GRAIN, 3 * GRAIN)).sum(1).mean()
     )  # of the deviation by smoothing
     return np.asarray((found - found.mean()) / (found.std() * left), np.float32)
-
-
-@functools.lru_cache(maxsize=4)
-def _across(length: int, wanted: int, first: int, last: int) -> Floats:
-    """`_weights` of columns, which are the same for all rows."""
-    return _weights(length, wanted, first, last)
 
 
 def _weights(length: int, wanted: int, first: int, last: int) -> Floats:

@@ -57,7 +57,7 @@ def bicubic(rows: Floats, size: tuple[int, int]) -> Floats:
     first; a side that keeps its length is left alone.
     """
     height, width = size
-    across = rows if rows.shape[1] == width else _across(rows, width)
+    across = rows if rows.shape[1] == width else bicubic_across(rows, width)
     return across if across.shape[0] == height else _down(across, height)
 
 
@@ -132,8 +132,8 @@ def _parts(length: int, wanted: int) -> Iterator[_Part]:
         yield _Part(first, last, *bicubic_weights(length, wanted, first, last))
 
 
-def _across(rows: Floats, width: int) -> Floats:
-    """(H, W, C) -> (H, width, C)."""
+def bicubic_across(rows: Floats, width: int) -> Floats:
+    """The columns of `bicubic` alone: (H, W, C) -> (H, width, C)."""
     height, length, channels = rows.shape
     out, parts = np.empty((height, width, channels), np.float32), list(_parts(length, width))
     step = max(1, PART // length)

@@ -94,7 +94,7 @@ def paint_coarse_to_fine(
         painted = yield from _shares(paint(bound, ground, options, masks=regions), done, part, began)
         if forms is not None:
             painted.lerp_(ground, 1 - strength)
-            _copy(Drift(TensorPhoto(forms), TensorPhoto(painted)), partial(_put, forms))
+            _copy(_drift(TensorPhoto(forms), TensorPhoto(painted)), partial(_put, forms))
             _copy(Underpainting(TensorPhoto(painted), TensorPhoto(forms)), partial(_put, painted))
         del ground
         done += part
@@ -136,21 +136,20 @@ class Underpainting:
         return rows.float().cpu().clamp(0, 1).lerp_(self.read(top, top + rows.shape[2]), 1 - strength)
 
 
-class Drift:
-    """What a painting is to give back, so that its forms are those of the size before.
+class Difference:
+    """One `Photo` less another of its size, in [-1, 1]."""
 
-    Args:
-        forms: the painting of the size before, at half that size.
-        painted: of this size.
-    """
-
-    def __init__(self, forms: Photo, painted: Photo) -> None:
-        self.forms, self.height, self.width = forms, forms.height, forms.width
-        self.painted = Resized(painted, (self.height, self.width), clamp=False)
+    def __init__(self, one: Photo, other: Photo) -> None:
+        self.one, self.other, self.height, self.width = one, other, one.height, one.width
 
     def read(self, top: int, bottom: int) -> Tensor:
-        """See `Photo`; in [-1, 1]."""
-        return self.forms.read(top, bottom) - self.painted.read(top, bottom)
+        """See `Photo`."""
+        return self.one.read(top, bottom) - self.other.read(top, bottom)
+
+
+def _drift(forms: Photo, painted: Photo) -> Difference:
+    """What a painting is to give back, so that its forms are those of the size before, as seen at half that size."""
+    return Difference(forms, Resized(painted, (forms.height, forms.width), clamp=False))
 
 
 class Stored:
@@ -202,13 +201,10 @@ def paint_coarse(
         for plan, store in zip(plans, photos, strict=True):
             small, painting = Stored(store), stack.enter_context(_scratch(plan.height, plan.width))
             part = plan.height * plan.width / total
-            if before is None:
-                walk = paint_rows(bound, prime(small), plan, partial(_keep, painting))
-                yield from _shares(walk, done, part, began)
-            else:
-                ground = Underpainting(small, Stored(before.change))
-                walk = paint_rows(bound, ground, plan, partial(_keep_repainted, ground, strength, painting))
-                yield from _shares(walk, done, part, began)
+            ground = None if before is None else Underpainting(small, Stored(before.change))
+            put = partial(_keep, ground, strength, painting)
+            yield from _shares(paint_rows(bound, ground or prime(small), plan, put), done, part, began)
+            if before is not None:
                 _copy(with_forms_of(before.forms, Stored(painting), before.forms), painting.write)
                 before.forms.close()
                 before.change.close()
@@ -219,7 +215,7 @@ def paint_coarse(
                 before = Coarse(forms, stack.enter_context(_scratch(plan.height, plan.width)))
             shape = before.forms.shape
             _copy(Resized(Stored(painting), (shape.height, shape.width), clamp=False), before.forms.write)
-            _copy(_Difference(Stored(painting), small), before.change.write)
+            _copy(Difference(Stored(painting), small), before.change.write)
             painting.close()
             store.close()
             done += part
@@ -235,28 +231,17 @@ class Coarse:
 
 def with_forms_of(forms: RowStore, painted: Photo, drift: RowStore) -> Underpainting:
     """A painting whose forms are those of the size before; the drift that is taken back lies in `drift` for it."""
-    _copy(Drift(Stored(forms), painted), drift.write)
+    _copy(_drift(Stored(forms), painted), drift.write)
     return Underpainting(painted, Stored(drift))
-
-
-class _Difference:
-    def __init__(self, one: Photo, other: Photo) -> None:
-        self.one, self.other, self.height, self.width = one, other, one.height, one.width
-
-    def read(self, top: int, bottom: int) -> Tensor:
-        return self.one.read(top, bottom) - self.other.read(top, bottom)
 
 
 def _scratch(height: int, width: int) -> RowStore:
     return RowStore(MapShape(3, height, width, torch.float32), 0)
 
 
-def _keep(into: RowStore, top: int, rows: Tensor) -> None:
-    into.write(top, rows.float().cpu().clamp(0, 1))
-
-
-def _keep_repainted(ground: Underpainting, strength: float, into: RowStore, top: int, rows: Tensor) -> None:
-    into.write(top, ground.repainted(top, rows, strength))
+def _keep(ground: Underpainting | None, strength: float, into: RowStore, top: int, rows: Tensor) -> None:
+    """Put finished rows into a store, at this strength where they are painted on something."""
+    into.write(top, rows.float().cpu().clamp(0, 1) if ground is None else ground.repainted(top, rows, strength))
 
 
 def _copy(source: Photo, put: PutRows) -> None:
