@@ -37,9 +37,10 @@ NAMED: dict[str, Config] = {
     "multistyle of one": MultiStyleConfig(("a",), width=8, blocks=1),
     "brisk": BriskConfig(STYLES, channels=20, blocks=3, detail=24),  # so many that its last convolution comes sooner
     "brisk with reach": BriskConfig(STYLES, channels=20, blocks=3, detail=12, reach=24),
+    "brisk with a margin": BriskConfig(STYLES, channels=20, blocks=1, detail=12, reach=24, margin=16),
     "brisk without a palette": BriskConfig(STYLES, channels=32, blocks=1, detail=16, palette=False),
     "johnson by winograd": JohnsonConfig("sigmoid", width=24, blocks=1),
-    "brisk by winograd": BriskConfig(STYLES, channels=32, blocks=1, detail=24, reach=24),
+    "brisk by winograd": BriskConfig(STYLES, channels=32, blocks=1, detail=24, reach=24, margin=16),
 }
 CONFIGS = (*NAMED, "adain", "adain, plain", "universal", "universal, caffe")
 

@@ -27,9 +27,9 @@ RECORDS = [{"name": "wave", "title": "The Great Wave", "artist": "Hokusai", "yea
 CONFIGS = {
     "johnson": JohnsonConfig("tanh", width=4, blocks=2),
     "multistyle": MultiStyleConfig(("wave", "night"), width=4, blocks=1),
-    "brisk": BriskConfig(("wave", "night"), channels=16, blocks=2, detail=16, palette=False),
+    "brisk": BriskConfig(("wave", "night"), channels=16, blocks=2, detail=16, palette=False, margin=12),
     "adain": AdaINConfig("toy", width=1 / 32),
-    "universal": UniversalConfig("toy", channels=8, blocks=1, detail=4, parts=8, hidden=8, reach=4),
+    "universal": UniversalConfig("toy", channels=8, blocks=1, detail=4, parts=8, hidden=8, reach=4, margin=3),
 }
 
 

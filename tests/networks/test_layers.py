@@ -68,17 +68,21 @@ def test_untrained_shuffle_has_no_checkerboard() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(h=st.integers(1, 41), w=st.integers(1, 41), multiple=st.sampled_from([4, 8]), smallest=st.sampled_from([8, 16]))
-def test_padding_mirrors_as_often_as_it_takes(h, w, multiple, smallest) -> None:
+@given(
+    h=st.integers(1, 41), w=st.integers(1, 41), multiple=st.sampled_from([4, 8]), smallest=st.sampled_from([8, 16]),
+    margin=st.sampled_from([0, 3, 16]),
+)  # fmt: skip
+def test_padding_mirrors_as_often_as_it_takes(h, w, multiple, smallest, margin) -> None:
     image = torch.arange(h * w, dtype=torch.float32).view(1, 1, h, w).repeat(1, 3, 1, 1)
-    out = pad_to_multiple(image, multiple, smallest)
+    out = pad_to_multiple(image, multiple, smallest, margin)
     height, width = out.shape[-2:]
     assert height % multiple == width % multiple == 0
     assert height >= smallest
     assert width >= smallest
-    assert height - max(h, smallest) < multiple
-    assert width - max(w, smallest) < multiple
-    expected = np.pad(image.numpy(), ((0, 0), (0, 0), (0, height - h), (0, width - w)), mode="reflect")
+    assert height - max(h + 2 * margin, smallest) < multiple
+    assert width - max(w + 2 * margin, smallest) < multiple
+    beyond = [(margin, height - h - margin), (margin, width - w - margin)]
+    expected = np.pad(image.numpy(), ((0, 0), (0, 0), *beyond), mode="reflect")
     assert np.array_equal(out.numpy(), expected)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,7 @@ from impasto.errors import OptionError
 from impasto.networks.brisk import Brisk, BriskConfig
 from impasto.networks.multistyle import MultiStyle, MultiStyleConfig
 from impasto.networks.palette import PHOTO_COVARIANCE, PHOTO_MEAN
+from impasto.networks.registry import build
 from impasto.networks.styled import StyledNetwork
 
 NAMES = ("monet", "wave", "night")
@@ -33,6 +36,36 @@ def network(request) -> StyledNetwork:
 
 def photo(b: int = 1) -> Tensor:
     return torch.rand(b, 3, 32, 36, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.mark.parametrize("method", ["multistyle", "brisk"])
+def test_a_margin_is_painted_and_cut_off(method) -> None:
+    """In use; in training it would be judged, and take time."""
+    sizes = {"brisk": BriskConfig(NAMES, channels=32, blocks=1, detail=16, reach=16, margin=16)}
+    config = sizes.get(method, MultiStyleConfig(NAMES, width=8, blocks=1, margin=16))
+    torch.manual_seed(0)
+    network, plain = build(config).eval(), build(replace(config, margin=0)).eval()
+    plain.load_state_dict(network.state_dict())
+    image, mix = torch.rand(1, 3, 32, 48), network.mix("wave")
+    with torch.inference_mode():
+        around = F.pad(image, (16,) * 4, mode="reflect")
+        assert torch.equal(network(image, mix), plain(around, mix)[..., 16:-16, 16:-16])
+        assert not torch.equal(network(image, mix), plain(image, mix))
+        assert torch.equal(network.train()(image, mix), plain.train()(image, mix))
+
+
+def test_a_network_with_a_margin_begins_with_one_without() -> None:
+    older = Brisk(BriskConfig(NAMES, channels=32, blocks=1, detail=16))
+    network = Brisk(BriskConfig(NAMES, channels=32, blocks=1, detail=16, margin=16))
+    network.begin_with(older)
+    assert torch.equal(network.up.conv2d.weight, older.up.conv2d.weight)
+    assert network.config.margin == 16
+
+
+@pytest.mark.parametrize("margin", [-1, 2.5, True, 257])
+def test_margins_are_checked(margin) -> None:
+    with pytest.raises(OptionError, match="margin is a whole number from 0 to 256"):
+        BriskConfig(NAMES, margin=margin)
 
 
 def test_a_style_is_3206_numbers() -> None:

@@ -36,6 +36,10 @@ CONFIGS = {
     "multistyle": lambda width, blocks: MultiStyleConfig(("a", "b"), width, blocks),
     "brisk": lambda width, blocks: BriskConfig(("a", "b"), 4 * width, blocks, detail=2 * width),
     "reach": lambda width, blocks: BriskConfig(("a", "b"), 4 * width, blocks, detail=2 * width, reach=4 * width),
+    "margin": lambda width, blocks: BriskConfig(
+        ("a", "b"), 4 * width, blocks, detail=2 * width, reach=4 * width, margin=16
+    ),
+    "odd margin": lambda width, blocks: MultiStyleConfig(("a", "b"), width, blocks, margin=5),
 }
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -133,11 +137,12 @@ def test_tiles_of_their_own_statistics_would_show() -> None:
     assert (apart - untiled(network, image)).abs().max() > 0.05
 
 
+@pytest.mark.parametrize("margin", [0, 16])
 @pytest.mark.parametrize(("size", "multiple", "smallest"), [((1, 1), 4, 8), ((3, 50), 4, 8), ((41, 9), 8, 16)])
-def test_a_photo_is_continued_as_a_whole_one(size, multiple, smallest) -> None:
+def test_a_photo_is_continued_as_a_whole_one(size, multiple, smallest, margin) -> None:
     image = picture(*size)
-    padded = Padded(TensorPhoto(image), multiple, smallest)
-    whole = pad_to_multiple(image, multiple, smallest)
+    padded = Padded(TensorPhoto(image), multiple, smallest, margin)
+    whole = pad_to_multiple(image, multiple, smallest, margin)
     assert torch.equal(torch.cat(list(padded.pieces(8)), 2), whole)
     mean, flat = padded.mean(8)
     torch.testing.assert_close(mean, whole.mean((2, 3), keepdim=True))

@@ -169,28 +169,32 @@ class Graph:
         """(1,) -> ()."""
         return self.op("Squeeze", value, self.integers(0))
 
-    def pad_to_multiple(self, x: str, multiple: int, smallest: int) -> str:
+    def pad_to_multiple(self, x: str, multiple: int, smallest: int, margin: int = 0) -> str:
         """See `layers.pad_to_multiple`: rows and columns are picked by number, back and forth for small pictures."""
         for axis in (2, 3):
-            x = self.op("Gather", x, self._reflected(self.side(x, axis), multiple, smallest), axis=axis)
+            x = self.op("Gather", x, self._continued(self.side(x, axis), multiple, smallest, margin), axis=axis)
         return x
 
-    def _reflected(self, side: str, multiple: int, smallest: int) -> str:
-        """Indices 0, 1, ... n - 1, n - 2, ... of a side (1,) that is continued by reflection."""
+    def _continued(self, side: str, multiple: int, smallest: int, margin: int) -> str:
+        """Indices 0, 1, ... n - 1, n - 2, ... of a side (1,) that is continued by reflection, see `layers`."""
         one, step = self.integers(1), self.integers(multiple)
-        larger = self.op("Max", side, self.integers(smallest))
+        whole = self.op("Add", side, self.integers(2 * margin)) if margin else side
+        larger = self.op("Max", whole, self.integers(smallest))
         up = self.op("Sub", self.op("Add", larger, step), one)
         wanted = self.op("Mul", self.op("Div", up, step), step)
         counted = self.op("Range", *map(self.scalar, (self.integers(0), wanted, one)))
+        if margin:
+            counted = self.op("Abs", self.op("Sub", counted, self.integers(margin)))
         last = self.op("Sub", side, one)
         period = self.op("Max", self.op("Mul", last, self.integers(2)), one)  # a single row repeats
         there = self.op("Mod", counted, period)
         return self.op("Min", there, self.op("Sub", period, there))
 
-    def crop(self, x: str, like: str) -> str:
-        """The upper left of x, as high and wide as `like`."""
+    def crop(self, x: str, like: str, margin: int = 0) -> str:
+        """As much of x as `like` is high and wide, from (margin, margin) on."""
         ends = self.op("Concat", self.side(like, 2), self.side(like, 3), axis=0)
-        return self.op("Slice", x, self.integers(0, 0), ends, self.integers(2, 3))
+        ends = self.op("Add", ends, self.integers(margin)) if margin else ends
+        return self.op("Slice", x, self.integers(margin, margin), ends, self.integers(2, 3))
 
     def pad(self, x: str, border: int, mode: Literal["reflect", "edge", "constant"], after: int | None = None) -> str:
         """(1, C, h, w) -> (1, C, h + 2 border, w + 2 border); or `after` many rows and columns below and right."""

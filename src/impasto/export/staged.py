@@ -26,7 +26,7 @@ Rows = Callable[[Tensor], str]
 
 def paint_staged(g: Graph, network: StagedNetwork, rows: Rows) -> str:
     """`StagedNetwork.paint` of the input ``image``; `rows` is asked where a parameter differs from style to style."""
-    padded = g.pad_to_multiple("image", network.STRIDE, network.SMALLEST)
+    padded = g.pad_to_multiple("image", network.STRIDE, network.SMALLEST, network.margin)
     if (chain := as_chain(network)) is not None:
         x = _scaled(g, _swapped(g, padded, chain), chain.config.scale, chain.config.shift)
         painted = g.crop(_colours_of_chain(g, run_stages(g, chain.stages(), x, rows), chain), "image")
@@ -35,7 +35,8 @@ def paint_staged(g: Graph, network: StagedNetwork, rows: Rows) -> str:
     if network.INPUT_SCALE != 1:
         x = g.op("Mul", x, g.number(network.INPUT_SCALE))
     features = run_stages(g, network.stages(), x, rows, network.STRIDE)
-    return _to_picture(g, network, g.crop(features, "image"), "image", rows)  # so that nobody keeps what is padded
+    cropped = g.crop(features, "image", network.margin)
+    return _to_picture(g, network, cropped, "image", rows)  # so that nobody keeps what is padded
 
 
 def run_stages(g: Graph, stages: Sequence[Stage], x: str, rows: Rows | None = None, multiple: int = 1) -> str:

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from impasto.core.vgg import VGG
 from impasto.errors import OptionError, counted
 from impasto.networks.encoded import EncodedStyle
-from impasto.networks.layers import pad_to_multiple
 from impasto.networks.staged import Stage, StagedNetwork
 
 __all__ = [
@@ -215,7 +214,7 @@ class BoundStaged(BoundAlone):
 
     def first_input(self, photo: Tensor) -> Tensor:
         """The photo, padded and centred."""
-        return self.painter.centre(pad_to_multiple(photo, self.painter.STRIDE, self.painter.SMALLEST))
+        return self.painter.centre(self.painter.padded(photo))
 
 
 def check_share(name: str, value: float) -> None:

@@ -20,8 +20,10 @@ from impasto.networks import fast_cpu
 __all__ = [
     "ReflectConv",
     "bordered",
+    "continued",
     "less_colours",
     "pad_to_multiple",
+    "padded_side",
     "spread_out",
     "state_dict_mismatch",
     "sum_colours",
@@ -118,22 +120,32 @@ def spread_out(x: Tensor, factor: int) -> Tensor:
     return out
 
 
-def pad_to_multiple(image: Tensor, multiple: int, smallest: int) -> Tensor:
-    """Continue a picture by reflection, below and to the right, to sides that are multiples of `multiple`.
+def pad_to_multiple(image: Tensor, multiple: int, smallest: int, margin: int = 0) -> Tensor:
+    """Continue a picture by reflection to sides that are multiples of `multiple`, and at least `smallest`.
 
-    Sides become at least `smallest`; a picture smaller than what it lacks is reflected several times. The
-    upper left (h, w) of the result is the picture itself, so cropping to it undoes the padding.
+    It is continued below and to the right, and by a `margin` on each side first. From (margin, margin) on, (h, w) of
+    the result are the picture itself. One smaller than what it lacks is reflected several times.
     """
-    height, width = (-(-max(side, smallest) // multiple) * multiple for side in image.shape[-2:])
-    while image.shape[-2:] != (height, width):
-        h, w = image.shape[-2:]
-        down, right = min(height - h, max(h - 1, 1)), min(width - w, max(w - 1, 1))
-        # A single row has no other to mirror: it repeats.
-        if down:
-            image = F.pad(image, (0, 0, 0, down), mode="reflect" if down < h else "replicate")
-        if right:
-            image = F.pad(image, (0, right, 0, 0), mode="reflect" if right < w else "replicate")
-    return image
+    h, w = image.shape[-2:]
+    down, right = (padded_side(side, multiple, smallest, margin) - side - margin for side in (h, w))
+    if max(margin, down) < h and max(margin, right) < w:
+        pads = (margin, right, margin, down)
+        return F.pad(image, pads, mode="reflect") if any(pads) else image
+    rows, columns = (continued(side, multiple, smallest, margin).to(image.device) for side in (h, w))
+    return image[..., rows, :][..., columns]
+
+
+def padded_side(side: int, multiple: int, smallest: int, margin: int = 0) -> int:
+    """How high, or wide, `pad_to_multiple` makes a picture that is as high or wide as this."""
+    return -(-max(side + 2 * margin, smallest) // multiple) * multiple
+
+
+def continued(side: int, multiple: int, smallest: int, margin: int = 0) -> Tensor:
+    """The row, or column, of a picture that each of what `pad_to_multiple` makes of it is a copy of."""
+    places = torch.arange(padded_side(side, multiple, smallest, margin)) - margin
+    period = max(1, 2 * (side - 1))  # a single row has no other to mirror: it repeats
+    there = places.abs() % period
+    return torch.minimum(there, period - there)
 
 
 def sum_colours(image: Tensor, dtype: torch.dtype | None = None) -> Tensor:

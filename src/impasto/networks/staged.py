@@ -21,6 +21,7 @@ from impasto.networks.fast_cpu import at_least_float32
 from impasto.networks.layers import (
     ReflectConv,
     bordered,
+    continued,
     less_colours,
     pad_to_multiple,
     spread_out,
@@ -193,6 +194,11 @@ class StagedNetwork(nn.Module, ABC):
         return None
 
     @property
+    def margin(self) -> int:
+        """Pixels by which a photo is continued by reflection on each side while it is painted, see `StyledConfig`."""
+        return 0
+
+    @property
     def smooths(self) -> bool:
         """Whether what it gives is smoothed by a median of 3x3, see `chain.ChainConfig`."""
         return False
@@ -232,18 +238,22 @@ class StagedNetwork(nn.Module, ABC):
 
     def paint(self, image: Tensor, mix: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) float32 in [0, 1], any size -> the same, painted."""
-        features = run_stages(self.stages(), self.centre(self._padded(image)), mix)
-        height, width = image.shape[-2:]
+        features = run_stages(self.stages(), self.centre(self.padded(image)), mix)
+        (height, width), margin = image.shape[-2:], self.margin
         if torch.is_grad_enabled() or image.device.type != "cpu" or COLOURED % self.STRIDE:
-            return self.to_picture(features, self._padded(image), mix)[..., :height, :width]
+            painted = self.to_picture(features, self.padded(image), mix)
+            return painted[..., margin : margin + height, margin : margin + width]
         # Some rows at a time, or there would be a padded copy of the photo beside it.
         found = torch.empty_like(image, dtype=at_least_float32(image).dtype, memory_format=torch.channels_last)
+        columns = continued(width, self.STRIDE, self.SMALLEST, margin)
         for top in range(0, max(1, height - COLOURED + 1), COLOURED):  # the last rows belong to the part before
             bottom = top + COLOURED if top + 2 * COLOURED <= height else height
-            seen = self._padded(image[:, :, top:bottom])
-            painted = self.to_picture(features[:, :, top : top + seen.shape[2]], seen, mix)
-            found[:, :, top:bottom] = painted[:, :, : bottom - top, :width]
+            seen = image[:, :, top:bottom]
+            seen = seen if len(columns) == width else seen[..., columns]
+            painted = self.to_picture(features[:, :, margin + top : margin + bottom], seen, mix)
+            found[:, :, top:bottom] = painted[..., margin : margin + width]
         return found
 
-    def _padded(self, image: Tensor) -> Tensor:
-        return pad_to_multiple(image, self.STRIDE, self.SMALLEST)
+    def padded(self, image: Tensor) -> Tensor:
+        """The picture with its margin, continued to sides that all stages can halve."""
+        return pad_to_multiple(image, self.STRIDE, self.SMALLEST, self.margin)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -17,16 +17,30 @@ from impasto.networks.norms import ConditionalInstanceNorm
 from impasto.networks.palette import ConditionalPalette
 from impasto.networks.staged import StagedNetwork
 
-__all__ = ["StyledConfig", "StyledNetwork"]
+__all__ = ["MARGIN", "StyledConfig", "StyledNetwork"]
+
+MARGIN = 16  # px, of a network that is trained anew
+LARGEST_MARGIN = 256
 
 
 @dataclass(frozen=True)
 class StyledConfig:
-    """What all networks of several styles have: the names of the styles, in the order of γ's and β's rows."""
+    """What all networks of several styles have.
+
+    What judges in training continues pictures by zeros, and to please it a network learns to paint their edges pale: a
+    frame, which has no place in a painting. So a photo is continued by reflection before it is painted, as Johnson et
+    al. 2016 do (supplement, table 1), and what was added is cut off with the frame.
+
+    Attributes:
+        styles: their names, in the order of γ's and β's rows.
+        margin: px by which a photo is continued on each side, but for training; 0 in files from before there was one.
+    """
 
     styles: tuple[str, ...]
+    margin: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
+        check_margin(self.margin)
         if isinstance(self.styles, str) or not isinstance(self.styles, Sequence):
             raise OptionError(f"styles is a list of names, got {self.styles!r}")
         object.__setattr__(self, "styles", tuple(self.styles))
@@ -51,6 +65,11 @@ class StyledNetwork(StagedNetwork):
     def styles(self) -> tuple[str, ...]:
         """The names of the styles."""
         return self.config.styles
+
+    @property
+    def margin(self) -> int:
+        """See `StyledConfig`."""
+        return 0 if self.training else self.config.margin
 
     @property
     def norms(self) -> tuple[ConditionalInstanceNorm, ...]:
@@ -122,19 +141,20 @@ class StyledNetwork(StagedNetwork):
         for name in self.REPEATED:
             if getattr(other.config, name, 0) > getattr(self.config, name):
                 lacks[name] = getattr(self.config, name)
-        if type(other) is not type(self) or replace(other.config, styles=self.styles, **lacks) != self.config:
+        theirs = replace(other.config, styles=self.styles, margin=self.config.margin, **lacks)
+        if type(other) is not type(self) or theirs != self.config:
             raise OptionError(
                 f"a network of {other.METHOD} with {_sizes(other)} cannot begin one of {self.METHOD} with "
                 f"{_sizes(self)}: leave the sizes out or choose another"
             )
         rows = [other.styles.index(name) if name in other.styles else None for name in self.styles]
-        theirs = dict(other.named_parameters())
+        weights = dict(other.named_parameters())
         of_styles = {id(getattr(module, name)) for module, name in self.rows}
         for name, parameter in self.named_parameters():
             named = self.named_in(other, name)
-            if named not in theirs:
+            if named not in weights:
                 continue
-            old: Tensor = theirs[named].detach()
+            old: Tensor = weights[named].detach()
             if id(parameter) in of_styles:
                 mean = old.mean(0)
                 old = torch.stack([mean if row is None else old[row] for row in rows])
@@ -189,6 +209,12 @@ class StyledNetwork(StagedNetwork):
         return self.paint(image, mix)
 
 
+def check_margin(margin: object) -> None:
+    """OptionError unless it is a whole number of pixels that a picture may be continued by."""
+    if not isinstance(margin, int) or isinstance(margin, bool) or not 0 <= margin <= LARGEST_MARGIN:
+        raise OptionError(f"margin is a whole number from 0 to {LARGEST_MARGIN}, got {margin!r}")
+
+
 def _sizes(network: StyledNetwork) -> str:
-    sizes = {key: value for key, value in vars(network.config).items() if key != "styles"}
+    sizes = {key: value for key, value in vars(network.config).items() if key not in ("styles", "margin")}
     return ", ".join(f"{key} {value}" for key, value in sizes.items())

@@ -52,7 +52,7 @@ class UniversalConfig(EncodedConfig):
     """The encoder that the predictor was trained with, and the sizes of both networks.
 
     Attributes:
-        channels, blocks, detail, reach: see `BriskConfig`.
+        channels, blocks, detail, reach, margin: see `BriskConfig`.
         parts: principal components of the styles' features that the predictor looks at.
         hidden: numbers in which it sums a style up.
     """
@@ -63,6 +63,7 @@ class UniversalConfig(EncodedConfig):
     parts: int = 160
     hidden: int = 256
     reach: int = 0
+    margin: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -72,7 +73,7 @@ class UniversalConfig(EncodedConfig):
 
     def brisk(self, styles: tuple[str, ...]) -> BriskConfig:
         """The sizes of the painting network, with room for these styles."""
-        return BriskConfig(styles, self.channels, self.blocks, self.detail, reach=self.reach)
+        return BriskConfig(styles, self.channels, self.blocks, self.detail, reach=self.reach, margin=self.margin)
 
 
 class Predictor(nn.Module):
@@ -247,7 +248,7 @@ class Universal(EncodedNetwork):
         Raises:
             OptionError: it is of other sizes.
         """
-        if replace(trained.config, styles=("style",)) != self.painter.config:
+        if replace(trained.config, styles=("style",), margin=self.config.margin) != self.painter.config:
             raise OptionError(
                 f"a brisk network of {trained.config.channels} channels, {trained.config.blocks} blocks and detail "
                 f"{trained.config.detail} cannot begin one of {self.config.channels}, {self.config.blocks} and "
@@ -268,6 +269,7 @@ class Universal(EncodedNetwork):
             OptionError: it is of other sizes, or has another encoder.
         """
         theirs, ours = trained.config, self.config
+        theirs = replace(theirs, margin=ours.margin)
         if replace(theirs, blocks=min(ours.blocks, theirs.blocks), reach=theirs.reach or ours.reach) != ours:
             differ = [name for name in vars(ours) if getattr(ours, name) != getattr(theirs, name)]
             has, wanted = (", ".join(f"{name} {getattr(one, name)}" for name in differ) for one in (theirs, ours))

@@ -107,7 +107,7 @@ class _BandPainter:
         self.network, self.plan, self.mix, self.journal = network, plan, mix, journal
         self.stages = network.stages()
         weight = self.stages[0].conv.conv2d.weight
-        self.photo = Padded(photo, network.STRIDE, network.SMALLEST)
+        self.photo = Padded(photo, network.STRIDE, network.SMALLEST, network.margin)
         self.size = (photo.height, photo.width)
         self.device = weight.device
         mean, self.flat = self.photo.mean(plan.band)
@@ -193,7 +193,7 @@ class _BandPainter:
         """The last pass, but for the rows that are painted already."""
         height = self._height()
         skipped, top = self._skipped(wrong_rows(self.stages[step.first :]))
-        row = top * self.photo.height // height
+        row = max(0, top * self.photo.height // height - self.network.margin)
         pictures = self._pictures(step, skipped, top)
         if self.network.smooths:  # all of its rows are read again, see `_skipped`
             pictures = slide(pictures, self.size[0], Window(3, 1, 1, "replicate"), median_of_nine)
@@ -208,12 +208,14 @@ class _BandPainter:
 
     def _pictures(self, step: Pass, skipped: int, top: int) -> Pieces:
         """What is painted, from the first piece that is not skipped on."""
-        stages, height = self.stages[step.first :], self._height()
+        stages, height, margin = self.stages[step.first :], self._height(), self.network.margin
         row = top * self.photo.height // height
         for x in chain(stages, self.affines[step.first :], self._finished(step.first, skipped), height - top):
-            if row < self.size[0]:
-                image = self.photo.read(row, min(row + x.shape[2], self.photo.height)).to(self.device)
-                yield self.network.to_picture(x, image, self.mix)[:, :, : self.size[0] - row, : self.size[1]]
+            first, last = max(0, margin - row), min(x.shape[2], margin + self.size[0] - row)
+            if first < last:
+                image = self.photo.read(row + first, row + last).to(self.device)
+                painted = self.network.to_picture(x[:, :, first:last], image, self.mix)
+                yield painted[..., margin : margin + self.size[1]]
             row += x.shape[2]
 
     def _skipped(self, wrong: int) -> tuple[int, int]:

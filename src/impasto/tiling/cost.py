@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from impasto.core.rows import MapShape, Pool
+from impasto.networks.layers import padded_side
 from impasto.networks.staged import Stage, StagedNetwork
 from impasto.tiling.passes import Maps, Pass, must_store, raw_shapes, split_for_sample, split_into_passes
 from impasto.tiling.plan import SLACK, TilingOptions, TilingPlan, choose
@@ -23,9 +24,9 @@ def plan_staged(
     return choose(StagedCost(network, size, dtype, resumable=options.resumable), options)
 
 
-def padded_size(size: tuple[int, int], multiple: int, smallest: int) -> tuple[int, int]:
+def padded_size(size: tuple[int, int], multiple: int, smallest: int, margin: int = 0) -> tuple[int, int]:
     """What `pad_to_multiple` makes of a height and width."""
-    height, width = (-(-max(side, smallest) // multiple) * multiple for side in size)
+    height, width = (padded_side(side, multiple, smallest, margin) for side in size)
     return height, width
 
 
@@ -51,7 +52,7 @@ class StagedCost:
         self._at_once: int | None = None  # once it is known
         self.size, self.dtype, self.stages = size, dtype, network.stages()
         self.stride = max(network.STRIDE, network.LEAST_BAND)
-        self.padded = padded_size(size, network.STRIDE, network.SMALLEST)
+        self.padded = padded_size(size, network.STRIDE, network.SMALLEST, network.margin)
         self.shapes = raw_shapes(self.stages, *self.padded, dtype)
         self.picture = MapShape(3, *self.padded, torch.float32)
 

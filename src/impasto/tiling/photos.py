@@ -10,7 +10,7 @@ from torch import Tensor
 
 from impasto.core.precision import accumulator_dtype
 from impasto.core.streams import Pieces, split_rows
-from impasto.networks.layers import pad_to_multiple, sum_colours
+from impasto.networks.layers import continued, sum_colours
 from impasto.tiling.plan import TilingPlan
 
 __all__ = ["Padded", "Photo", "TensorPhoto", "draw_tiles"]
@@ -46,9 +46,9 @@ class TensorPhoto:
 class Padded:
     """A photo as `pad_to_multiple` continues it, by rows."""
 
-    def __init__(self, photo: Photo, multiple: int, smallest: int) -> None:
+    def __init__(self, photo: Photo, multiple: int, smallest: int, margin: int = 0) -> None:
         self.photo = photo
-        self.rows, self.columns = (_continued(side, multiple, smallest) for side in (photo.height, photo.width))
+        self.rows, self.columns = (continued(side, multiple, smallest, margin) for side in (photo.height, photo.width))
         self.height, self.width = len(self.rows), len(self.columns)
 
     def read(self, top: int, bottom: int) -> Tensor:
@@ -56,7 +56,7 @@ class Padded:
         rows = self.rows[top:bottom]
         low, high = int(rows.min()), int(rows.max()) + 1
         x = self.photo.read(low, high)
-        if high - low != len(rows) or bottom > self.photo.height:
+        if not torch.equal(rows, torch.arange(low, high)):
             x = x[:, :, (rows - low).to(x.device)]
         return x if self.width == self.photo.width else x[..., self.columns.to(x.device)]
 
@@ -73,12 +73,6 @@ class Padded:
             total += sum_colours(x, accumulator_dtype(x.device)).cpu()
             flat = flat and bool((x == first).all())
         return (total / (self.height * self.width)).float(), flat
-
-
-def _continued(side: int, multiple: int, smallest: int) -> Tensor:
-    """The row, or column, of a picture that each of the padded picture's is a copy of."""
-    line = torch.arange(side, dtype=torch.float64).view(1, 1, side, 1)
-    return pad_to_multiple(line, multiple, smallest)[0, 0, :, 0].long()
 
 
 def draw_tiles(read: Callable[[int, int], Tensor], size: tuple[int, int], side: int, plan: TilingPlan) -> Tensor:

@@ -21,7 +21,7 @@ from impasto.files import sha256
 from impasto.networks.checkpoint import load_model
 from impasto.networks.registry import Network, as_styled
 from impasto.networks.shipped import find_model
-from impasto.networks.styled import StyledNetwork
+from impasto.networks.styled import MARGIN, StyledNetwork
 from impasto.training.ground import on_random_ground
 from impasto.training.objectives import FAINT_STYLE, MEASURED, GramObjective, Terms, distillation
 from impasto.training.settings import (
@@ -121,7 +121,7 @@ class GramTask(Task):
         sizes = {"width": s.width, "blocks": s.blocks, "channels": s.channels, "detail": s.detail, "reach": s.reach}
         method = "multistyle" if s.network == "johnson" else s.network
         styles = tuple(source.name for source in sources)
-        network = self.new_network(method, {"styles": styles, **sizes, "palette": s.palette})
+        network = self.new_network(method, {"styles": styles, **sizes, "palette": s.palette, "margin": MARGIN})
         known = self._begin(network, s.begin_with) if s.begin_with else ()
         _begin_styles(network, [source for source in sources if source.name not in known])
         return network, sources

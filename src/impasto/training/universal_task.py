@@ -24,6 +24,7 @@ from impasto.networks.checkpoint import load_model
 from impasto.networks.encoded import TAPS
 from impasto.networks.registry import as_brisk, as_universal
 from impasto.networks.shipped import find_model
+from impasto.networks.styled import MARGIN
 from impasto.networks.universal import Signature, Universal, UniversalConfig
 from impasto.training.any_style import AnyStyleTask
 from impasto.training.data import BadPhotos, Crop, photo_batches
@@ -73,7 +74,8 @@ class UniversalTask(AnyStyleTask):
         }
         encoder = self.in_working_precision(encoder)
         sizes = {name: getattr(s, name) for name in ("channels", "blocks", "detail", "parts", "hidden", "reach")}
-        network = as_universal(self.new_network("universal", {"encoder": encoder.name, **sizes}, encoder))
+        sizes |= {"encoder": encoder.name, "margin": MARGIN}
+        network = as_universal(self.new_network("universal", sizes, encoder))
         if network is None:
             raise TypeError("universal made another network")
         self.network, self.trained = network.to(device), _Painting(network)
