@@ -31,6 +31,7 @@ from impasto.stylizer.run_description import RunDescription
 from impasto.stylizer.sizes import sizes_of
 from impasto.stylizer.strokes import LARGE, PROOF, coarse_sizes
 from impasto.tiling.cascade import paint_coarse_to_fine
+from impasto.tiling.cost import padded_size
 from impasto.tiling.fitting import seconds_at_once
 from impasto.tiling.plan import Machine
 
@@ -285,7 +286,7 @@ def test_a_plan_counts_the_seconds_of_every_size() -> None:
     coarse, pieces = coarse_work(network, sizes, [None] * len(sizes.coarse), machine)
     assert pieces == len(sizes.coarse) == 2
     last = seconds_at_once(network, sizes.seen, machine)
-    areas = [math.prod(size) for size in sizes.all_seen]
+    areas = [math.prod(padded_size(size, network.STRIDE, network.SMALLEST, network.margin)) for size in sizes.all_seen]
     assert coarse / last == pytest.approx(sum(areas[:-1]) / areas[-1], rel=0.02)
 
 

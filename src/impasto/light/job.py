@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +21,9 @@ from impasto.light.graphs import load_onnxruntime
 from impasto.light.model import STYLE_SIZE, LightModel, LightStyle, planes
 from impasto.stylizer.by_network import InMemory
 from impasto.stylizer.finishing import read_masks
-from impasto.stylizer.job import JobPlan, Output, Phase, Progress
-from impasto.stylizer.request import EngineName, StylizeRequest
+from impasto.stylizer.job import JobPlan, Phase, Progress
+from impasto.stylizer.request import EngineName
 from impasto.stylizer.strokes import REPAINTED
-
-if TYPE_CHECKING:
-    from impasto.stylizer.engine import Engine
-    from impasto.types import PictureSource
 
 __all__ = ["LightJob"]
 
@@ -38,20 +33,6 @@ FAINT = 1e-6  # of a mask, so that where there is none, all styles count
 
 class LightJob(InMemory[LightModel]):
     """A photo and a network of onnxruntime's; arguments as of `ByNetwork`."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        photo: PictureSource,
-        request: StylizeRequest,
-        model: LightModel,
-        output: Output | None = None,
-        *,
-        frame: bool = False,
-    ) -> None:
-        super().__init__(engine, photo, request, model, output, frame=frame)
-        if request.alpha is not None and request.alpha < 1 and "alpha" not in model.graph.inputs:
-            raise OptionError("`alpha` is for networks that decode features (adain): use `strength`")
 
     # -- what others call -----------------------------------------------------------------------------------
 
@@ -142,7 +123,7 @@ class LightJob(InMemory[LightModel]):
         photo, shown = picture.rgb, picture.seen()
         lost, regions = 1 - request.strength, masks if len(masks) > 1 else []
         work = resize(shown, seen)
-        primed_alone = bool(self.ground) and "alpha" not in self.model.graph.inputs
+        primed_alone = bool(self.ground) and not self.model.mixes_features
         inside = 1.0 if self.sizes.coarse or primed_alone else request.strength
         if self.sizes.coarse:
             painted = yield from self._coarse_to_fine(work, style, regions)
@@ -215,7 +196,7 @@ class LightJob(InMemory[LightModel]):
 
     def _run(self, work: Floats, style: Mapping[str, Floats], strength: float) -> Floats:
         inputs = {"image": planes(work), "strength": np.array(strength, np.float32), **style}
-        if "alpha" in self.model.graph.inputs:
+        if self.model.mixes_features:
             alpha = self.request.alpha
             inputs["alpha"] = np.array(1.0 if alpha is None else alpha, np.float32)
         painted: Floats = self.model.graph.run(**inputs)[0].transpose(1, 2, 0)

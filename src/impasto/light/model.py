@@ -81,6 +81,11 @@ class LightModel(Model):
         return "parameters" in self.graph.inputs
 
     @property
+    def mixes_features(self) -> bool:
+        """See `Model`."""
+        return "alpha" in self.graph.inputs
+
+    @property
     def method(self) -> str:
         """See `Model`."""
         return str(self.graph.description["method"])

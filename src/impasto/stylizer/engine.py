@@ -121,7 +121,7 @@ class Engine:
             from impasto.light.job import LightJob
 
             light = self.light_model(name) if model is None else as_light(model)
-            light.check_styles(request.style)
+            light.check(request)
             job = LightJob(self, photo, request, light, output, frame=frame)
             others = is_foreign(os.fspath(name))  # whatever could be rebuilt in torch is there already
             if model is not None or request.engine == "light" or not has_torch() or others or job.fits():
@@ -161,9 +161,7 @@ class Engine:
             if model is None
             else as_torch(model)
         )
-        paints.check_styles(request.style)
-        if request.alpha is not None and request.alpha < 1 and not paints.kind.alpha:
-            raise OptionError("`alpha` is for networks that decode features (adain): use `strength`")
+        paints.check(request)
         if output is not None and (folder is not None or needs_strips(paints, photo, request, self.limit(request))):
             return StripJob(self, photo, request, paints, output, folder)
         return NetworkJob(self, photo, request, paints, output, frame=frame)

@@ -53,6 +53,11 @@ class Model(ABC):
 
     @property
     @abstractmethod
+    def mixes_features(self) -> bool:
+        """Whether `alpha` says how far features are restyled, as AdaIN does."""
+
+    @property
+    @abstractmethod
     def method(self) -> str:
         """The network's method, of `networks.registry`."""
 
@@ -98,6 +103,12 @@ class Model(ABC):
         """How a photo would be painted; arguments and errors as of `paint`."""
         with self.engine.job(image, self._request(style, options), model=self) as job:
             return job.plan()
+
+    def check(self, request: StylizeRequest) -> None:
+        """OptionError where this network cannot do what is asked for: as from `check_styles`, or an `alpha`."""
+        self.check_styles(request.style)
+        if request.alpha is not None and request.alpha < 1 and not self.mixes_features:
+            raise OptionError("`alpha` is for networks that decode features (adain): use `strength`")
 
     def check_styles(self, styles: Sequence[Style]) -> None:
         """OptionError where names are given, or nothing, to a network of any style, or pictures to one of its own.

@@ -188,7 +188,7 @@ class NetworkJob(InMemory[TorchModel], InTorch):
         alpha = 1.0 if request.alpha is None else request.alpha
         options = self._options(held_memory() + room)
         # What mixes features has a strength of its own; to all others a painting of less is one mixed with the photo.
-        inside = request.strength if self.model.kind.alpha else 1.0
+        inside = request.strength if self.model.mixes_features else 1.0
         prime = partial(self._primed, inside)
         if self.sizes.coarse:
             walk = paint_coarse_to_fine(bound, work, self.sizes.coarse, REPAINTED, options, masks=regions, prime=prime)

@@ -73,6 +73,11 @@ class TorchModel(Model):
         return self.kind.styled_by == "pictures"
 
     @property
+    def mixes_features(self) -> bool:
+        """See `Model`."""
+        return self.kind.alpha
+
+    @property
     def method(self) -> str:
         """See `Model`."""
         return self.kind.method
