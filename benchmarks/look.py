@@ -46,6 +46,11 @@ SWATCHES = (
     *("great-wave", "starry-night", "the-scream", "roman-mosaic"),
     *("composition-vii", "large-blue-horses", "udnie", "naruto-whirlpools"),
 )
+README = (
+    *("great-wave", "starry-night", "the-scream", "roman-mosaic"),
+    *("composition-vii", "udnie", "mondrian-composition", "woman-with-hat"),
+    *("gray-tree", "delaunay-metzinger", "contrast-of-forms", "wheat-field-cypresses"),
+)
 ENLARGED = (
     ("rocket", "gallery", "woman-with-hat"),
     ("chelsea", "gallery", "great-wave"),
@@ -149,13 +154,30 @@ def enlarged(size: int = 1920, side: int = 480) -> Picture:
     return contact_sheet(rows, side)
 
 
+def readme(size: int = 451, side: int = 400) -> Picture:
+    """Two photos in twelve styles of the gallery."""
+    model, rows = impasto.load("gallery"), []
+    titles = {record.name: record.title or record.name for record in model.styles}
+    for photo_name, part in (("chelsea", 1), ("astronaut", 2 / 3)):
+        image = read(EXAMPLES / "photos" / f"{photo_name}.jpg").rgb
+        image = image[: round(part * image.shape[0])]
+        image = resize_rows(image, fit_long_side((image.shape[0], image.shape[1]), size, upscale=True))
+        for names in (README[:4], README[4:8], README[8:]):
+            rows.append([Cell(model.paint(Picture(image), name).rgb, titles[name]) for name in names])
+    return contact_sheet(rows, side)
+
+
 def seen(image: Tensor, size: int) -> Tensor:
     return resize(image, fit_long_side((image.shape[2], image.shape[3]), size))
 
 
 SHEETS = {
-    "look/sizes": every_size, "look/grounds": grounds, "models/universal": any_style, "models/large": enlarged
-}  # fmt: skip
+    "gallery": readme,
+    "look/sizes": every_size,
+    "look/grounds": grounds,
+    "models/universal": any_style,
+    "models/large": enlarged,
+}
 
 
 def main() -> None:
@@ -167,7 +189,9 @@ def main() -> None:
     p.add_argument("--judges", nargs="+", default=["vgg16_dev"])
     p.add_argument("--save", type=Path, help="keep the paintings there")
     p.add_argument(
-        "--sheets", type=Path, help="draw the sheets of docs/look.md and docs/models there (docs), and no more"
+        "--sheets",
+        type=Path,
+        help="draw the sheets of README.md, docs/look.md and docs/models there (docs), and no more",
     )
     o = p.parse_args()
     if o.sheets is not None:
