@@ -369,6 +369,22 @@ def test_a_mask_is_brushed_by_keyboard(page: Page, photo: Path) -> None:
     page.brush_off()
 
 
+def test_strokes_that_follow_each_other_are_all_painted(page: Page) -> None:
+    page.brush_on()
+    page.page.get_by_role("button", name="Clear", exact=True).click()
+    at = (0.2, 0.5, 0.8)
+    for y in at:
+        page.stroke((0.1, y), (0.3, y))
+    until(lambda: page.page.wait_for_timeout(300) or all(lies(page.mask(), y) for y in at))  # what Python has
+    page.previewed(lambda: page.page.get_by_role("button", name="Clear", exact=True).click())
+    page.brush_off()
+
+
+def lies(mask: NDArray[np.uint8], y: float) -> bool:
+    """Whether a stroke lies in this row of a mask."""
+    return bool(mask[int(y * len(mask)), len(mask[0]) // 5] > 127)
+
+
 def test_each_of_several_styles_has_a_mask(page: Page, photo: Path) -> None:
     page.page.check("#palette .mix input")
     page.style("senecio")

@@ -229,7 +229,8 @@ class _Page:
         self._on(self.palette.choose, self._chosen, chosen, shown, queue=False, trigger_mode="always_last")
         self._on(self.controls.choose, self._chosen, chosen, shown, queue=False, trigger_mode="always_last")
         self._on(self.palette.picture, self._picture, chosen, [self.palette, *shown], **quick)
-        self._on(self.easel.mask, self._mask, chosen, shown, queue=False, trigger_mode="always_last")
+        # Not `always_last`, which would send the first of several strokes again instead of the last.
+        self._on(self.easel.mask, self._mask, chosen, shown, **quick)
         self._on(self.easel.settings, self._settings_of_photo, chosen, settings, **quick)
         self._on(self.controls.settings, self._settings_of_file, chosen, settings, **quick)
         self._on(self.easel.leave_out, self._leave_out, chosen, shown, **quick)

@@ -11,6 +11,7 @@ const LONG = 1024; // px of a mask's long side
 const shown = { n: -1 };
 const masks = new Map(); // what is brushed, by what it is for: canvases, white where the style goes
 const brush = { on: false, tool: "style", x: 0.5, y: 0.5, down: false, keys: false };
+const untold = { keys: new Set(), waits: 0 }; // masks that Python does not know yet
 let ticking = 0;
 
 // -- opening ------------------------------------------------------------------------------------------------------
@@ -131,7 +132,11 @@ function offer(targets) {
 }
 
 function forgetMasks(which) {
-  for (const key of [...masks.keys()]) if (which(key)) masks.delete(key);
+  for (const key of [...masks.keys()]) {
+    if (!which(key)) continue;
+    masks.delete(key);
+    untold.keys.delete(key);
+  }
 }
 
 const target = () => (shown.view?.targets ?? []).find((one) => one.id === select.value);
@@ -233,10 +238,22 @@ function where(event) {
   return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
 }
 
-async function send() {
-  const key = select.value;
+/** Tell Python of a mask, one at a time: what is brushed until it has answered is told together, once it has. */
+function send(key = select.value) {
+  if (untold.waits) {
+    untold.keys.add(key);
+    return;
+  }
+  untold.waits = setTimeout(answered, 20000); // if the answer is lost
   const mask = masks.get(key);
   trigger("mask", { of: key, png: mask ? mask.toDataURL("image/png") : "" });
+}
+
+function answered() {
+  clearTimeout(untold.waits);
+  untold.waits = 0;
+  const [key] = untold.keys;
+  if (untold.keys.delete(key)) send(key);
 }
 
 canvas.addEventListener("pointerdown", (event) => {
@@ -292,6 +309,9 @@ $("[data-do=clear]").addEventListener("click", () => {
 });
 $("[data-do=save]").addEventListener("click", () => trigger("save", { format: select.value }));
 
-watch("value", show);
+watch("value", () => {
+  show();
+  answered();
+});
 show();
 element.dataset.ready = "";
