@@ -20,7 +20,7 @@ import typer
 from typer.testing import CliRunner
 
 from impasto.cli import app as app_module
-from impasto.cli.app import app
+from impasto.cli.app import app, main
 from impasto.cli.common import show_error
 from impasto.cli.options import Written
 from impasto.errors import ImpastoError, MissingExtraError, OptionError
@@ -239,6 +239,17 @@ def test_an_error_of_the_user_is_one_line_and_exit_code_2(error: ImpastoError, l
 def test_an_interruption_is_one_line_and_exit_code_130() -> None:
     result = CliRunner(env=PLAIN).invoke(raising(KeyboardInterrupt()), ["fail"])
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "interrupted\n")
+
+
+def test_an_interruption_before_a_command_runs_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("impasto.cli.app.apply_wait_settings", interrupted)
+    monkeypatch.setattr("sys.argv", ["impasto", "styles"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert (caught.value.code, capsys.readouterr().err) == (130, "interrupted\n")
 
 
 def test_a_fault_of_ours_is_not_hidden() -> None:
