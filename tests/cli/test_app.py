@@ -12,6 +12,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from impasto.cli import app as app_module
 from impasto.cli.app import app, main
 from impasto.cli.common import show_error
 from impasto.cli.options import Written
+from impasto.cli.start import command as start
 from impasto.errors import ImpastoError, MissingExtraError, OptionError
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -250,6 +252,17 @@ def test_an_interruption_before_a_command_runs_is_quiet(monkeypatch: pytest.Monk
     with pytest.raises(SystemExit) as caught:
         main()
     assert (caught.value.code, capsys.readouterr().err) == (130, "interrupted\n")
+
+
+def test_an_interruption_while_the_command_line_is_loaded_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loading(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "impasto.cli.app", Loading("impasto.cli.app"))
+    with pytest.raises(SystemExit) as caught:
+        start()
+    assert caught.value.code == 130
 
 
 def test_a_fault_of_ours_is_not_hidden() -> None:

@@ -134,7 +134,7 @@ def _options(
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command that the process was given."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: titles and names may not fit an encoding
     first = sys.argv[1] if len(sys.argv) > 1 else ""
@@ -161,7 +161,7 @@ def main() -> None:
 
 
 def command() -> None:
-    """Entry point of the console script: `main` in a process that has nothing else to do afterwards.
+    """What the console script runs: `main` in a process that has nothing else to do afterwards.
 
     Where torch was not loaded nothing is left to be tidied, and the process ends at once: letting go of all modules one
     by one takes a sixth of a small picture's time. It ends at once as well where the user did not want to wait for the

@@ -154,7 +154,14 @@ def resume_one(engine: Engine, folder: Path, output: str | None, records: Record
     recorder = resume_run(engine, _folder(folder), output=output, records=records, force=force)
     job = recorder.job.as_optimisation()
     ended = job is not None and job.state is not None and job.state["step"] >= job.steps
-    _carry_out(recorder, lambda note: show_note(note) if note else None)
+    told = set[str]()
+
+    def tell(note: str | None) -> None:
+        if note and note not in told:
+            told.add(note)
+            show_note(note)
+
+    _carry_out(recorder, tell)
     if ended:
         show_note("this run was finished before; its picture is written again")
 
