@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from impasto.batch import Done, Work, gather, is_folder, is_many, paint_all
+from impasto.batch import Done, Work, at_work, gather, is_folder, is_many, paint_all
 from impasto.errors import ImageError, OptionError
 
 WORKS = [Work(f"{name}.jpg", f"out/{name}.jpg") for name in "abcd"]
@@ -42,6 +42,19 @@ def test_ctrl_c_is_no_error_of_a_photo() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         list(paint_all(WORKS, paint))
+
+
+def test_once_stopped_none_is_begun_and_those_in_hand_are_told_of() -> None:
+    begun: list[str] = []
+
+    def paint(work: Work) -> str:
+        begun.append(work.photo)
+        return work.output
+
+    records = list(paint_all(WORKS, paint, 1, lambda: len(begun) == 2))
+    assert [record.told for record in records] == ["out/a.jpg", "out/b.jpg"]
+    assert begun == ["a.jpg", "b.jpg"]
+    assert not at_work()
 
 
 def test_every_photo_has_a_name_of_its_own_whatever_the_order(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from impasto.core.memory import shown_bytes
 from impasto.core.weights import load_backbone
-from impasto.errors import ImpastoError, nearest
+from impasto.errors import ImageError, ImpastoError, in_figures, nearest
+from impasto.imaging.guards import Limits
 from impasto.networks.shipped import find_model
 from impasto.optimize.presets import preset
 from impasto.stylizer.route import named_in_gallery, split_init
@@ -69,3 +71,13 @@ def test_what_is_far_off_is_not_guessed(word: str) -> None:
 @pytest.mark.parametrize("word", ["relu5-1", "rleu5_1", "RELU51"])
 def test_a_near_layer_is_guessed(word: str) -> None:
     assert nearest(word, LAYERS) == " (did you mean 'relu5_1'?)"
+
+
+def test_large_numbers_have_no_exponent() -> None:
+    numbers = (0.0, 0.012345, 12.3456, 9999.4, 9999.6, 10_000, 123_456.7)
+    assert [in_figures(number) for number in numbers] == [
+        "0", "0.01235", "12.35", "9999", "10000", "10000", "123457"
+    ]  # fmt: skip
+    assert [shown_bytes(count) for count in (9.96e9, 99.4e9, 99.6e9, 1.28e11)] == ["10 GB", "99 GB", "100 GB", "128 GB"]
+    with pytest.raises(ImageError, match="is 10000 megapixels"):
+        Limits().check("a.png", 100_000, 100_000)

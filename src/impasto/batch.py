@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ from impasto.imaging.naming import PHOTOS, is_photo
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["Done", "Work", "gather", "is_folder", "is_many", "paint_all"]
+__all__ = ["Done", "Work", "at_work", "gather", "is_folder", "is_many", "paint_all"]
+
+_THREADS = "impasto-photo"
 
 
 @dataclass(frozen=True)
@@ -96,30 +99,44 @@ def gather(photos: Sequence[str], folder: str) -> list[Work]:
     return list(works.values())
 
 
-def paint_all(works: Sequence[Work], paint: Callable[[Work], str], jobs: int = 1) -> Generator[Done, None, None]:
+def paint_all(
+    works: Sequence[Work], paint: Callable[[Work], str], jobs: int = 1, stopped: Callable[[], object] = lambda: False
+) -> Generator[Done, None, None]:
     """Call `paint` for each, `jobs` at a time, and tell as they finish; what one cannot paint stops no other.
 
-    Closing the generator waits for those that have begun.
+    Once `stopped` says so none is begun, and those that have begun are told of as they end. Closing the generator waits
+    for these as well; an error from outside, such as Ctrl-C, does not (see `at_work`).
     """
     total = len(works)
     from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
-    with ThreadPoolExecutor(jobs, thread_name_prefix="paint") as pool:
-        waiting: dict[Future[str], Work] = {}
-        left = iter(works)
-        done = 0
-        try:
-            while True:
-                # No more than are worked on: what has not begun when we are closed never does.
-                waiting |= {pool.submit(_painted, paint, work): work for work in islice(left, jobs - len(waiting))}
-                if not waiting:
-                    return
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    work = waiting.pop(future)
-                    done += 1
-                    yield _told(future, work, done, total)
-        finally:
-            wait(waiting)
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix=_THREADS)
+    waiting: dict[Future[str], Work] = {}
+    left = iter(works)
+    done = 0
+    waits = False
+    try:
+        while True:
+            # No more than are worked on: what has not begun when we are closed never does.
+            room = 0 if stopped() else jobs - len(waiting)
+            waiting |= {pool.submit(_painted, paint, work): work for work in islice(left, room)}
+            if not waiting:
+                break
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                work = waiting.pop(future)
+                done += 1
+                yield _told(future, work, done, total)
+        waits = True
+    except GeneratorExit:
+        waits = True
+        raise
+    finally:
+        pool.shutdown(wait=waits)
+
+
+def at_work() -> bool:
+    """Whether a photo is being painted that nobody waits for any more. The end of the process would wait for it."""
+    return any(thread.name.startswith(_THREADS) for thread in threading.enumerate())
 
 
 def _painted(paint: Callable[[Work], str], work: Work) -> str:

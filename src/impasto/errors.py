@@ -24,6 +24,7 @@ __all__ = [
     "WeightsError",
     "check_kind",
     "counted",
+    "in_figures",
     "load_library",
     "nearest",
     "require",
@@ -105,6 +106,15 @@ def told(value: object) -> str:
     """
     text = repr(value)
     return text if len(text) <= 60 and "\n" not in text else f"a value of type {type(value).__name__}"
+
+
+def in_figures(value: float, figures: int = 4) -> str:
+    """A number for people, in so many figures; a large one to the last before the point, never with an exponent.
+
+    >>> in_figures(12.3456), in_figures(10000), in_figures(123456.7)
+    ('12.35', '10000', '123457')
+    """
+    return f"{value:.0f}" if abs(value) >= 10**figures - 0.5 else f"{value:.{figures}g}"
 
 
 def check_kind(name: str, value: object, kinds: type | tuple[type, ...], need: str) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "is_pattern",
     "leave_unflushed",
     "output_error",
+    "remove_unfinished",
     "sha256",
     "shown",
     "split_pattern",
@@ -33,6 +34,7 @@ __all__ = [
 
 _DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 _flushes = True  # whether files are flushed to the disk
+_unfinished: set[Path] = set()  # temporary files of `atomic_path`
 
 
 def check_named(option: str, path: object) -> None:
@@ -69,6 +71,7 @@ def atomic_path(path: str | os.PathLike[str], *, make_folders: bool = False) -> 
     temporary = target.with_name(f".impasto-{os.urandom(8).hex()}{target.suffix[:16]}")
     try:
         mode = _mode_of(target)
+        _unfinished.add(temporary)
         _create(temporary)
         yield temporary
         _flush(temporary)
@@ -83,6 +86,14 @@ def atomic_path(path: str | os.PathLike[str], *, make_folders: bool = False) -> 
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        _unfinished.discard(temporary)
+
+
+def remove_unfinished() -> None:
+    """Remove the temporary files of `atomic_path` that are being written, for a process that ends at once."""
+    for path in tuple(_unfinished):
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path, path: str | os.PathLike[str]) -> None:

@@ -12,6 +12,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,9 +21,10 @@ import typer
 from typer.testing import CliRunner
 
 from impasto.cli import app as app_module
-from impasto.cli.app import app
+from impasto.cli.app import app, main
 from impasto.cli.common import show_error
 from impasto.cli.options import Written
+from impasto.cli.start import command as start
 from impasto.errors import ImpastoError, MissingExtraError, OptionError
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -239,6 +241,28 @@ def test_an_error_of_the_user_is_one_line_and_exit_code_2(error: ImpastoError, l
 def test_an_interruption_is_one_line_and_exit_code_130() -> None:
     result = CliRunner(env=PLAIN).invoke(raising(KeyboardInterrupt()), ["fail"])
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "interrupted\n")
+
+
+def test_an_interruption_before_a_command_runs_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("impasto.cli.app.apply_wait_settings", interrupted)
+    monkeypatch.setattr("sys.argv", ["impasto", "styles"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert (caught.value.code, capsys.readouterr().err) == (130, "interrupted\n")
+
+
+def test_an_interruption_while_the_command_line_is_loaded_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loading(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "impasto.cli.app", Loading("impasto.cli.app"))
+    with pytest.raises(SystemExit) as caught:
+        start()
+    assert caught.value.code == 130
 
 
 def test_a_fault_of_ours_is_not_hidden() -> None:

@@ -106,7 +106,10 @@ def test_what_would_be_lost_is_refused_before_the_work(backbone: list[object]) -
     refused(lab("activations", "photo.png", *backbone, *layer, "-o", "a.bmp"), "a sheet is written as .png")
     refused(lab("activations", "photo.png", *backbone, *layer, "-o", "a.png", "--tensors", "a.txt"), ".npz")
     refused(lab("activations", "photo.png", *backbone, *layer, "-s", "wave", "-o", "a.png"), "--style belongs to")
-    refused(lab("activations", "photo.png", *backbone, *layer, "--filters", "few", "-o", "a.png"), "filters 'few'")
+    refused(
+        lab("activations", "photo.png", *backbone, *layer, "--filters", "few", "-o", "a.png"),
+        "--filters is 'few', need a number",
+    )
     refused(lab("invert", "photo.png", *backbone, *layer), "add -o FILE for a sheet, --json for numbers")
 
 

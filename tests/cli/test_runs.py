@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,83 @@ def test_ctrl_c_in_the_last_step_is_too_late(job: list[str], at_step: Any, pytho
     assert impasto(*job, "-o", "out.png").exit_code == 0
     assert impasto(*job, "-o", "whole.png").exit_code == 0
     assert Path("out.png").read_bytes() == Path("whole.png").read_bytes()
+
+
+def test_sigterm_is_as_ctrl_c(job: list[str], at_step: Any) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    at_step(4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    result = impasto(*job, "-o", "out.png")
+    assert result.exit_code == 143
+    assert "stopped at step 4 of 6: keeping the picture so far\n" in result.stderr
+    assert read("out.png").width == 40
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_ctrl_c_among_several_photos_abandons_those_in_hand(job: list[str], at_step: Any, python_sigint: None) -> None:
+    steps: list[float] = []
+
+    def in_the_second() -> None:
+        steps.append(time.monotonic())
+        if len(steps) == 2:
+            press_ctrl_c()
+            time.sleep(0.5)  # it is the main thread that hears it
+
+    at_step(2, in_the_second)
+    result = impasto("night.png", "wave.png", *job, "-o", "out")
+    assert result.exit_code == 130
+    told = result.stderr.splitlines()
+    assert told[0].startswith("out/night.png: ")
+    assert told[1:] == [
+        "stopping after this step; Ctrl-C once more stops at once",
+        "stopped: 1 of 3 photos are painted, in out; what was in hand is not kept",
+    ]
+    assert [path.name for path in Path("out").iterdir()] == ["night.png"]
+
+
+def test_ctrl_c_in_the_last_step_of_the_last_photo_is_too_late(
+    job: list[str], at_step: Any, python_sigint: None
+) -> None:
+    ended: list[int] = []
+
+    def in_the_second() -> None:
+        ended.append(1)
+        if len(ended) == 2:
+            press_ctrl_c()
+            time.sleep(0.5)
+
+    at_step(STEPS, in_the_second)
+    result = impasto("night.png", *job, "-o", "out")
+    assert result.exit_code == 0
+    assert result.stderr.endswith("2 of 2 photos are painted, in out\n")
+    assert sorted(path.name for path in Path("out").iterdir()) == ["night.png", "photo.png"]
+
+
+def test_the_second_ctrl_c_among_several_photos_ends_the_process(job: list[str], folder: Path) -> None:
+    """In the midst of a step, which nothing can stop; the file that is being written does not stay."""
+    code = (
+        "import signal, sys, time\nimport torch\ntorch.set_num_threads(1)\n"
+        "from impasto.cli.app import command\nfrom impasto.files import atomic_path\n"
+        "from impasto.optimize.loop import Optimization\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "def move(self, objective):\n"
+        "    with atomic_path('out/half.png'):\n"
+        "        print('begun', flush=True)\n"
+        "        time.sleep(100)\n"
+        "Optimization._move = move\ncommand()"
+    )
+    line = [sys.executable, "-c", code, "stylize", "night.png", *job, "-o", "out"]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.readline() == "stopping after this step; Ctrl-C once more stops at once\n"
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=50)
+    assert told == "stopped: 0 of 2 photos are painted, in out; what was in hand is not kept\n"
+    assert process.returncode == 130
+    assert list((folder / "out").iterdir()) == []
 
 
 # -- going on -------------------------------------------------------------------------------------------------
@@ -307,15 +385,15 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "settings of another version": (change("settings", {"brushes": 3}), "the run was begun by another version"),
     "no run": (lambda run: (run / "run.json").unlink(), "run: holds no run to resume (no run.json)"),
     "a file": (lambda run: (shutil.rmtree(run), run.touch()), "run: holds no run to resume (no run.json)"),
-    "no folder": (shutil.rmtree, "run: no such folder; if the run was moved: impasto stylize --resume NEW_FOLDER"),
+    "no folder": (shutil.rmtree, "run: no such folder; if the run was moved, name the folder where it is now"),
     "a training": (
         lambda run: (run / "run.json").rename(run / "recipe.toml"),
-        "go on with impasto train --resume run",
+        "go on with `impasto train --resume run`",
     ),
     "a photo that was moved": (
         lambda run: Path("photo.png").rename("beach.png"),
         "photo.png: is not there any more, so the run cannot go on; put it back, or a link to where it is now, "
-        "then go on with impasto stylize --resume run",
+        "then go on with --resume run",
     ),
 }
 

@@ -242,7 +242,8 @@ def test_every_option_says_what_it_does() -> None:
         ([], "a photo and at least one style are needed: impasto stylize PHOTO --style PICTURE -o FILE"),
         (["photo.png", "-o", "out.png"], "a photo and at least one style are needed"),
         (["-s", "night.png", "-o", "out.png"], "a photo and at least one style are needed"),
-        (["photo.png", "-s", "night.png"], "where should the painting go? add -o FILE"),
+        (["photo.png", "-s", "night.png"], "where should the painting go? add -o FILE, or -o - for standard output"),
+        (["photo.png", "wave.png", "-s", "night.png"], "where should the paintings go? add -o FOLDER, such as"),
     ],
 )
 def test_what_is_missing(arguments: list[str], message: str) -> None:
@@ -388,6 +389,12 @@ def test_standard_input_and_output(paint: Run) -> None:
 def test_what_a_stream_cannot_do(paint: Run, arguments: list[str], photo: str, message: str) -> None:
     refused(paint(*arguments, photo=photo, stdin=b"x"), message)
     assert not Path("run").exists()
+
+
+def test_an_empty_standard_input_is_called_so(paint: Run) -> None:
+    told = "-: standard input is empty, need a picture; pipe one in or name a file"
+    refused(paint("-o", "out.png", photo="-", stdin=b""), told)
+    refused(paint("-o", "out.png", "-s", "-", stdin=b""), told)
 
 
 def test_transparency_and_depth_are_carried(paint: Run) -> None:

@@ -24,7 +24,7 @@ from impasto.errors import ImageError
 from impasto.imaging import as_picture, read
 from impasto.imaging.embedded import read_recipe
 from impasto.imaging.guards import QUIET
-from impasto.imaging.reading import read_header
+from impasto.imaging.reading import is_animation, read_header
 from impasto.imaging.reduced import read_reduced
 
 from .corpus import CORPUS
@@ -327,6 +327,35 @@ def test_interrupting_is_not_an_image_error(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Image, "open", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read(io.BytesIO(KINDS["PNG"]))
+
+
+def test_a_closed_image_is_called_closed(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (40, 40)).save(path)
+    closed = Image.new("RGB", (40, 40))
+    closed.close()
+    with Image.open(path) as unread:
+        pass
+    with Image.open(path) as loaded:
+        loaded.load()
+    loaded.close()
+    for image, name in ((closed, "image"), (unread, "a.png"), (loaded, "a.png")):
+        with pytest.raises(ImageError) as caught:
+            as_picture(image)
+        assert str(caught.value) == f"{name}: the image is closed; give it while it is open, or its `copy()`"
+
+
+def test_animations_are_told_from_pictures(tmp_path: Path) -> None:
+    one, other = Image.new("RGB", (40, 40)), Image.new("RGB", (40, 40), "red")
+    for suffix in ("gif", "webp", "png"):
+        one.save(tmp_path / f"one.{suffix}")
+        one.save(tmp_path / f"two.{suffix}", save_all=True, append_images=[other])
+        assert not is_animation(tmp_path / f"one.{suffix}")
+        assert is_animation(tmp_path / f"two.{suffix}")
+    one.save(tmp_path / "pages.tif", save_all=True, append_images=[other])
+    assert not is_animation(tmp_path / "pages.tif")
+    (tmp_path / "odd.png").write_bytes(b"hello")
+    assert not is_animation(tmp_path / "odd.png")
 
 
 def test_files_are_closed(tmp_path: Path) -> None:

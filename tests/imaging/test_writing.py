@@ -123,6 +123,10 @@ def test_unknown_suffix(tmp_path: Path) -> None:
     assert refusal(tmp_path / "out") == (
         f"{tmp_path}/out: no suffix tells the format; use one of .jpg .png .webp .tif .avif .heic"
     )
+    (tmp_path / "there").mkdir()
+    for folder in (f"{tmp_path}/out/", f"{tmp_path}/out.png/", f"{tmp_path}/there"):
+        inside = f"{folder.removesuffix('/')}/painting.png"
+        assert refusal(folder) == f"{folder}: is the name of a folder, need that of a file, such as {inside}"
     check_output(tmp_path / "OUT.JPG")
     check_output(tmp_path / "out", format="png")
 

@@ -7,6 +7,9 @@ import json
 import math
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
@@ -590,13 +593,59 @@ def test_command_line(clip: Path, tmp_path: Path) -> None:
     words = ["video", str(clip), "-s", "great-wave", "-o", out, "--to", "0.1", "--force", "--strength"]
     done = run(*words, "0.2@0s", "--strength", "1@0.1s", "--style-scale", "1.5")
     assert done.exit_code == 0, done.output
-    assert "--strength is '1.x'" in run(*words, "1.x@0s").output
+    assert "--strength is '1.x', need a number before the @, such as 1@4s\n" in run(*words, "1.x@0s").output
+    words[-1] = "--style-scale"
+    for value in ("50%", "auto"):
+        told = f"--style-scale is '{value}', need a number before the @, such as 1@4s; per cent and auto are for"
+        assert told in run(*words, f"{value}@0s").output
     words = ["video", str(clip), "-s", "great-wave", "-o", str(tmp_path / "q.mp4")]
     assert "leave out --run" in run(*words, "--preview", "0.2", "--run", str(tmp_path / "run")).output
     assert "say by --run" in run(*words, "--resume").output
     assert "--fps is for numbered pictures" in run(*words, "--fps", "10").output
     done = run("steady", str(clip), "--like", str(clip), "-o", str(tmp_path / "s.mp4"))
     assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kept", [[], ["--run", "run"]])
+def test_a_film_that_is_stopped_leaves_nothing_half_done(
+    clip: Path, tmp_path: Path, number: signal.Signals, kept: list[str]
+) -> None:
+    code = (
+        "import signal, time\nfrom impasto.cli.app import command\nfrom impasto.video.frame_times import FrameTimes\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "def see(self, painted):\n"
+        "    if painted == 3:\n"
+        "        print('painting', flush=True)\n"
+        "        time.sleep(100)\n"
+        "FrameTimes.see = see\nFrameTimes.seconds = 1\ncommand()"
+    )
+    line = [sys.executable, "-c", code, "video", str(clip), "-s", "great-wave", "-o", "out.mp4", *kept]
+    process = subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "painting\n"
+        process.send_signal(number)
+        _, told = process.communicate(timeout=50)
+    assert process.returncode == 128 + number
+    assert "stopped after 3 frames" in told
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", *kept[1:]]
+    assert [path.name for path in tmp_path.rglob(".impasto-*")] == []
+
+
+def test_a_weight_and_a_time_exclude_each_other() -> None:
+    for styles in (["great-wave:2@0s", "udnie@1s"], ["great-wave@0s:2", "udnie@1s"]):
+        with pytest.raises(OptionError, match="has a weight and a time, which exclude each other"):
+            split_times(styles)
+
+
+def test_an_animation_is_a_film_without_a_note_and_a_photo_with_one(engine: Engine, tmp_path: Path) -> None:
+    make_film(tmp_path / "clip.mp4", TIMES, picture=blobs)
+    paint(engine, tmp_path / "clip.mp4", tmp_path / "a.gif")
+    assert paint(engine, tmp_path / "a.gif", tmp_path / "b.gif").notes == []
+    with engine.job(str(tmp_path / "a.gif"), GALLERY, output=Output(str(tmp_path / "one.png"))) as job:
+        list(job.run())
+    assert job.notes == ["a.gif: an animation, whose first picture is painted; `impasto video` paints all of them"]
 
 
 def test_a_request_is_written_as_runs_that_were_begun_earlier_have_it() -> None:

@@ -469,6 +469,20 @@ def test_numbered_pictures_are_read_by_the_pattern_that_wrote_them(tmp_path: Pat
             check_target(Output(str(tmp_path / wrong)), [])
 
 
+def test_a_pattern_that_no_picture_has_says_what_is_wanted_and_there(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40)).save(tmp_path / "000001.png")
+    with pytest.raises(ImageError) as caught:
+        open_film(tmp_path / "%05d.png")
+    assert str(caught.value) == (
+        f"{tmp_path}/%05d.png: no pictures are there, need some such as 00001.png; 000001.png is there: write as many "
+        "digits as it has"
+    )
+    with pytest.raises(ImageError, match=r"need some such as a001\.png$"):
+        open_film(tmp_path / "a%03d.png")
+    with pytest.raises(ImageError, match=r"need some such as 00001\.png$"):
+        open_film(tmp_path / "nowhere" / "%05d.png")
+
+
 @pytest.mark.parametrize("source", ["nums", "nums/*.png", "nums/%03d.png", "link"])
 @pytest.mark.parametrize("target", ["nums/%03d.png", "link/%03d.png", "nums/002.png", "out/%d.png"])
 def test_no_picture_of_the_input_is_replaced(tmp_path: Path, source: str, target: str) -> None:

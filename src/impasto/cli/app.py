@@ -1,7 +1,7 @@
 """The command ``impasto``: registers the commands and turns errors into one line and an exit code.
 
 Exit codes: 0 done, 1 some of several photos failed or the reader of our output went away, 2 the user can mend it,
-130 interrupted.
+130 interrupted, 143 ended by SIGTERM.
 Nothing here or in the modules of the commands imports torch before a command runs, so that help is instant. A program
 that runs one command reads the options of that command alone.
 """
@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from impasto.cli.common import show_error, show_note
+from impasto.cli.common import exit_code, show_error, show_note, terminable
 from impasto.cli.usage import Commands
 from impasto.core.threads import apply_wait_settings
 from impasto.errors import ImpastoError
+from impasto.files import remove_unfinished
 
 if TYPE_CHECKING:
     app: typer.Typer
@@ -55,7 +56,7 @@ class _Program(Commands):
             raise typer.Exit(2) from error
         except KeyboardInterrupt as error:
             show_note("interrupted")
-            raise typer.Exit(130) from error
+            raise typer.Exit(exit_code(error)) from error
 
 
 COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -83,6 +84,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 """Name -> module of `impasto.cli`, and the function, or the group, that is the command there; as people need them."""
+TERMINABLE = ("stylize", "video", "steady")  # SIGTERM is as Ctrl-C; some others have ways of their own
 
 
 def program(*names: str) -> typer.Typer:
@@ -132,20 +134,25 @@ def _options(
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command that the process was given."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: titles and names may not fit an encoding
     first = sys.argv[1] if len(sys.argv) > 1 else ""
-    apply_wait_settings(busy=first == "video")
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's products are small here: threads only spin
-    if first == "stylize" and not {"-h", "--help"} & {*sys.argv}:
-        import numpy  # noqa: F401  here, where few calls are open: loaded far inside, it takes half as long again
     try:
+        if first in TERMINABLE:
+            terminable()
+        apply_wait_settings(busy=first == "video")
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's products are small here: threads only spin
+        if first == "stylize" and not {"-h", "--help"} & {*sys.argv}:
+            import numpy  # noqa: F401  here, where few calls are open: loaded far inside, it takes half as long again
         try:
             program(*([first] if first in COMMANDS else COMMANDS))()
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()  # here, where a reader that went away can still be met quietly
+    except KeyboardInterrupt as error:  # while the command was loaded
+        show_note("interrupted")
+        raise SystemExit(exit_code(error)) from None
     except BrokenPipeError:
         # `impasto ... | head` has seen enough. The rest of the buffer has nowhere to go, and the
         # interpreter's own flush at exit must not complain about it.
@@ -154,18 +161,27 @@ def main() -> None:
 
 
 def command() -> None:
-    """Entry point of the console script: `main` in a process that has nothing else to do afterwards.
+    """What the console script runs: `main` in a process that has nothing else to do afterwards.
 
     Where torch was not loaded nothing is left to be tidied, and the process ends at once: letting go of all modules one
-    by one takes a sixth of a small picture's time.
+    by one takes a sixth of a small picture's time. It ends at once as well where the user did not want to wait for the
+    photos in hand: torch aborts when the interpreter goes away under it.
     """
     gc.set_threshold(50_000)  # loading makes many things that stay: looking through them again and again frees none
     try:
         main()
     except SystemExit as end:
-        if isinstance(end.code, str) or "torch" in sys.modules or threading.active_count() > 1:
+        others = threading.active_count() > 1
+        if isinstance(end.code, str) or (("torch" in sys.modules or others) and not (others and _is_painting())):
             raise
+        remove_unfinished()
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
         os._exit(end.code or 0)
+
+
+def _is_painting() -> bool:
+    from impasto.batch import at_work
+
+    return at_work()

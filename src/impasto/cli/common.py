@@ -23,7 +23,9 @@ __all__ = [
     "ForceOption",
     "JsonOption",
     "PrecisionOption",
+    "Terminated",
     "bar",
+    "exit_code",
     "options_of",
     "print_facts",
     "print_json",
@@ -31,6 +33,8 @@ __all__ = [
     "show_error",
     "show_note",
     "stoppable",
+    "stopping_signals",
+    "terminable",
 ]
 
 DeviceOption = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")]
@@ -77,19 +81,43 @@ def _line(text: str, style: str) -> None:
         sys.stderr.flush()
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, where it ends a command as Ctrl-C does: what is kept is whole, and nothing half done is left behind."""
+
+
+def terminable() -> None:
+    """From now on SIGTERM raises `Terminated`, unless whoever started us had it ignored."""
+
+    def receive(_number: int, _frame: object) -> None:
+        raise Terminated
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, receive)
+
+
+def exit_code(interruption: KeyboardInterrupt) -> int:
+    """As a shell tells what a signal ended: 130 after Ctrl-C, 143 after SIGTERM."""
+    return 128 + (signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
+
+
+def stopping_signals() -> list[int]:
+    """Ctrl-C and SIGTERM, for `stoppable`; none that whoever started us had ignored."""
+    return [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
+
+
 @contextmanager
 def stoppable(*signals: int, note: str = "") -> Iterator[Callable[[], int]]:
     """While inside, the first of these signals only asks, so that what is under way ends and what is kept is whole.
 
-    What is given tells the signal's number, 0 before there was one. The second is a KeyboardInterrupt. Threads but the
-    main one cannot handle signals, and are not asked.
+    What is given tells the signal's number, 0 before there was one. The second is a KeyboardInterrupt, or `Terminated`.
+    Threads but the main one cannot handle signals, and are not asked.
     """
     received: list[int] = []
 
     def receive(number: int, _frame: object) -> None:
         received.append(number)
         if len(received) > 1:
-            raise KeyboardInterrupt
+            raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
         if note:
             show_note(note)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +12,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from impasto.batch import Done, Work, gather, paint_all
-from impasto.cli.common import bar, show_error, show_note, stoppable
+from impasto.cli.common import bar, exit_code, show_error, show_note, stoppable, stopping_signals
 from impasto.errors import DivergenceError
 from impasto.stylizer.job import Output
 from impasto.stylizer.recorder import Recorder, Records, begin_run, resume_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from impasto.stylizer.engine import Engine
     from impasto.stylizer.job import Job, Progress
     from impasto.stylizer.recipe import Recipe
@@ -28,6 +25,12 @@ if TYPE_CHECKING:
     from impasto.stylizer.run_folder import RunFolder
 
 __all__ = ["Painter", "resume_one"]
+
+STOPPING = "stopping after this step; Ctrl-C once more stops at once"
+
+
+class _Abandoned(Exception):  # noqa: N818  no error: somebody asked for it
+    """A photo in hand is left as it is, because the user has stopped."""
 
 
 @dataclass(kw_only=True)
@@ -50,6 +53,7 @@ class Painter:
     carries_recipe: bool = True
     recipe: Recipe | None = None
     _told: set[str] = field(default_factory=set, init=False)
+    _asked: Callable[[], int] = field(default=lambda: 0, init=False)
 
     def one(self, photo: str, output: str, run: Path | None, records: Records) -> None:
         """Paint a photo, with a bar."""
@@ -73,7 +77,8 @@ class Painter:
     def many(self, photos: Sequence[str], folder: str, jobs: int) -> None:
         """Paint all photos into a folder; what fails is told at the end, and stops no other.
 
-        What is wrong for every photo is told once, before anything is painted.
+        What is wrong for every photo is told once, before anything is painted. The first Ctrl-C abandons the photos in
+        hand after their step; those that are painted stay.
         """
         from impasto.stylizer.route import route
         from impasto.stylizer.streams import read_streams
@@ -84,25 +89,35 @@ class Painter:
         route(self.request)
         self.request = read_streams(self.request)  # for all of them
         self.engine.pictures = len(works)
-        failed: list[Done] = []
-        done = 0
-        with closing(paint_all(works, self._quietly, jobs)) as records, bar() as show:
-            try:
-                for record in records:
-                    done = record.done
-                    show(done, record.total, "painting")
-                    if record.error is None:
-                        show_note(record.told)
-                    else:
-                        failed.append(record)
-            except KeyboardInterrupt:
-                show_note(f"stopped: {done - len(failed)} of {len(works)} photos are painted")
-                raise typer.Exit(130) from None
-        show_note(f"{len(works) - len(failed)} of {len(works)} photos are painted, in {folder}")
-        for reason, count in Counter(record.reason for record in failed).items():
-            show_error(reason if count == 1 else f"{reason} ({count} photos)")
-        if failed:
-            raise typer.Exit(1)
+        ended: list[Done] = []
+        code = 0
+        try:
+            with stoppable(*stopping_signals(), note=STOPPING) as self._asked:
+                self._paint(works, jobs, ended)
+                code = 128 + self._asked() if self._asked() else 0
+        except KeyboardInterrupt as interruption:
+            code = exit_code(interruption)
+        failed = [record for record in ended if record.error and not isinstance(record.error, _Abandoned)]
+        painted = sum(record.error is None for record in ended)
+        count = f"{painted} of {len(works)} photos are painted, in {folder}"
+        if code and painted + len(failed) < len(works):
+            show_note(f"stopped: {count}; what was in hand is not kept")
+        else:
+            code = 0
+            show_note(count)
+        for reason, times in Counter(record.reason for record in failed).items():
+            show_error(reason if times == 1 else f"{reason} ({times} photos)")
+        if code or failed:
+            raise typer.Exit(code or 1)
+
+    def _paint(self, works: Sequence[Work], jobs: int, ended: list[Done]) -> None:
+        """Paint, and note how each photo ended as it does."""
+        with closing(paint_all(works, self._quietly, jobs, self._asked)) as records, bar() as show:
+            for record in records:
+                ended.append(record)
+                show(record.done, record.total, "painting")
+                if record.error is None:
+                    show_note(record.told)
 
     def _quietly(self, work: Work) -> str:
         """Paint one of several photos; gives what is to be told of it."""
@@ -111,8 +126,11 @@ class Painter:
         place = self._place(work.output, obeyed_options(self.options, work.output))
         with self.engine.job(work.photo, self.request, output=place) as job:
             self._compare(job)
-            for record in job.run():
-                self._tell(record.note)
+            with closing(job.run()) as records:
+                for record in records:
+                    self._tell(record.note)
+                    if self._asked() and not _is_painted(record):
+                        raise _Abandoned
             for note in job.notes:
                 self._tell(note)
             return f"{work.output}: {job.summary()}"
@@ -136,7 +154,14 @@ def resume_one(engine: Engine, folder: Path, output: str | None, records: Record
     recorder = resume_run(engine, _folder(folder), output=output, records=records, force=force)
     job = recorder.job.as_optimisation()
     ended = job is not None and job.state is not None and job.state["step"] >= job.steps
-    _carry_out(recorder, lambda note: show_note(note) if note else None)
+    told = set[str]()
+
+    def tell(note: str | None) -> None:
+        if note and note not in told:
+            told.add(note)
+            show_note(note)
+
+    _carry_out(recorder, tell)
     if ended:
         show_note("this run was finished before; its picture is written again")
 
@@ -148,53 +173,58 @@ def _folder(path: Path) -> RunFolder:
 
 
 def _carry_out(recorder: Recorder, tell: Callable[[str | None], None]) -> None:
-    """Run to the end, or until Ctrl-C, which keeps what there is and ends with exit code 130."""
+    """Run to the end, or until Ctrl-C (130) or SIGTERM (143), which keep what there is and end with that exit code."""
     with recorder.job as job:
         steps = job.as_optimisation()
         tell(job.opening())
         try:
-            finished = _run(recorder, tell)
+            stopped = _run(recorder, tell)
         except DivergenceError:
             if steps is not None and steps.step:
                 show_note(f"the picture of step {steps.step}, the last good one, was kept")
             raise
         for note in job.notes:
             tell(note)
-        if finished or (steps is not None and steps.step):
+        if not stopped or (steps is not None and steps.step):
             show_note(f"{job.output.shown if job.output else ''}: {job.summary()}")
-        if finished:
+        if not stopped:
             return
         if recorder.folder is not None:
             show_note(f"to go on: impasto stylize --resume {recorder.folder.folder}")
-    raise typer.Exit(130)
+    raise typer.Exit(stopped)
 
 
-def _run(recorder: Recorder, tell: Callable[[str | None], None]) -> bool:
-    """Run to the end; False if the user stopped it."""
+def _run(recorder: Recorder, tell: Callable[[str | None], None]) -> int:
+    """Run to the end; gives 0, or the exit code if the user stopped it."""
     job, last = recorder.job.as_optimisation(), 0.0
     try:
-        heard = job is not None and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        signals = [signal.SIGINT] if heard else []
-        asks = stoppable(*signals, note="stopping after this step; Ctrl-C once more stops at once")
+        asks = stoppable(*(stopping_signals() if job is not None else ()), note=STOPPING)
         with bar("share") as show, asks as asked, closing(recorder.run()) as records:
             for record in records:
                 last = record.share
                 tell(record.note)
                 _show(show, record)
-                if asked() and record.phase != "writing" and not (record.phase == "painting" and record.share == 1):
+                if asked() and not _is_painted(record):
+                    code = 128 + asked()
                     break
             else:
-                return True
-    except KeyboardInterrupt:
+                return 0
+    except KeyboardInterrupt as interruption:
         if job is None and recorder.folder is None:
             raise
+        code = exit_code(interruption)
     if job is not None:
         so_far = "keeping the picture so far" if job.step else "nothing is painted yet"
         show_note(f"stopped at step {job.step} of {job.steps}: {so_far}")
         recorder.finish()
     else:
         show_note(f"stopped, {last:.0%} is done")
-    return False
+    return code
+
+
+def _is_painted(record: Progress) -> bool:
+    """Whether nothing is left to be done but to write the picture."""
+    return record.phase == "writing" or (record.phase == "painting" and record.share == 1)
 
 
 def _show(show: Callable[..., None], record: Progress) -> None:

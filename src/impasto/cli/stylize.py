@@ -88,6 +88,10 @@ def stylize(ctx: typer.Context, **_options: Any) -> None:
     if not photos or not {"style", "model", "recipe"} & given.keys():
         raise OptionError("a photo and at least one style are needed: impasto stylize PHOTO --style PICTURE -o FILE")
     if not output and not given.get("dry_run"):
+        from impasto.batch import is_many
+
+        if is_many(photos):
+            raise OptionError("where should the paintings go? add -o FOLDER, such as -o painted/")
         raise OptionError("where should the painting go? add -o FILE, or -o - for standard output")
     painter = _painter(given)
     try:

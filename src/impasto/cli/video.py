@@ -49,10 +49,11 @@ _FILM_PARAMETERS = {
     for name, kind, default, flag, metavar, text in _FILM
 }
 _PAINTING_PARAMETERS = dict(option_parameters(StylizeRequest))
-for _name in ("strength", "style_scale"):  # which may be given several times, each with its time
+_VALUES = {"strength": "X[@TIME]", "style_scale": "X[@TIME]|P%|auto"}  # which may be given several times, with times
+for _name, _value in _VALUES.items():
     _shown = _PAINTING_PARAMETERS[_name][0].__metadata__[0]
     _timed = typer.Option(
-        *flags(_name), metavar="X[@TIME]", help=_shown.help, rich_help_panel=_shown.rich_help_panel, show_default=False
+        *flags(_name), metavar=_value, help=_shown.help, rich_help_panel=_shown.rich_help_panel, show_default=False
     )
     _PAINTING_PARAMETERS[_name] = (Annotated[list[str] | None, _timed], None)
 _output = Annotated[str, typer.Option(*flags("output"), metavar="FILE|FOLDER", help=_OUTPUT, rich_help_panel="Film")]

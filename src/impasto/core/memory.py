@@ -18,7 +18,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
-from impasto.errors import OptionError, told
+from impasto.errors import OptionError, in_figures, told
 
 if TYPE_CHECKING:
     import torch
@@ -107,7 +107,7 @@ def shown_bytes(count: float) -> str:
     >>> shown_bytes(1.8e9), shown_bytes(640e6)
     ('1.8 GB', '640 MB')
     """
-    return f"{count / 1e9:.2g} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"
+    return f"{in_figures(count / 1e9, 2)} GB" if count >= 1e9 else f"{math.ceil(count / 1e6)} MB"
 
 
 def ceiling(count: float) -> str:

@@ -58,6 +58,9 @@ def find_format(path: str | os.PathLike[str], wanted: str | None = None) -> str:
     if os.fspath(path) == "-":
         return "png"
     suffix = PurePath(path).suffix.lower()
+    if os.fspath(path).endswith(("/", os.sep)) or (not suffix and os.path.isdir(path)):  # noqa: PTH112  as written
+        inside = os.path.join(path, "painting.png")  # noqa: PTH118  as it was written
+        raise OutputError(f"{shown(path)}: is the name of a folder, need that of a file, such as {shown(inside)}")
     if suffix not in _BY_SUFFIX:
         known = " ".join(row.suffixes[0] for row in FORMATS.values())
         got = f"pictures cannot be written as {shown(suffix)}" if suffix else "no suffix tells the format"

@@ -12,7 +12,7 @@ from types import TracebackType
 
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from impasto.errors import ImageError, ImpastoError, MissingExtraError
+from impasto.errors import ImageError, ImpastoError, MissingExtraError, in_figures
 from impasto.files import shown
 from impasto.types import MAX_MEGAPIXELS
 
@@ -34,7 +34,7 @@ class Limits:
         """Raise ``ImageError`` for a size out of bounds; call it on the header, before any decoding."""
         if width * height > self.max_megapixels * 1e6:
             raise ImageError(
-                f"{name}: {width}x{height} px is {width * height / 1e6:.4g} megapixels, at most "
+                f"{name}: {width}x{height} px is {in_figures(width * height / 1e6)} megapixels, at most "
                 f"{self.max_megapixels:g} are read; scale it down or raise the limit, `max_megapixels`"
             )
         least = max(1, self.min_side)

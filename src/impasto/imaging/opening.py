@@ -75,6 +75,8 @@ def first_bytes(file: BinaryIO, label: str) -> bytes:
     """Enough to tell what kind of file it is, which is then at its beginning again; ImageError if empty, or a film."""
     head = file.read(256)
     file.seek(0)
+    if not head and label == "-":
+        raise ImageError("-: standard input is empty, need a picture; pipe one in or name a file")
     if not head:
         raise ImageError(f"{label}: empty (0 bytes), need a picture; copy or download it again")
     if is_film(head):

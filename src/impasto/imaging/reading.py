@@ -17,7 +17,7 @@ from impasto.errors import ImageError
 from impasto.files import shown
 from impasto.imaging.colour_tags import container_profile, exif_profile, nclx_profile
 from impasto.imaging.formats import is_heif, is_tiff, load_pillow_heif
-from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, Limits, decoding
+from impasto.imaging.guards import MAX_MEGAPIXELS, MIN_SIDE, QUIET, Limits, decoding
 from impasto.imaging.header import Header
 from impasto.imaging.heif import read_deep_avif, read_heif
 from impasto.imaging.metadata_files import find_metadata, of_info
@@ -29,7 +29,17 @@ from impasto.imaging.png16 import is_png16, read_png16
 if TYPE_CHECKING:
     from impasto.types import PictureSource
 
-__all__ = ["Header", "as_picture", "decode", "header_of", "identified", "is_source", "read", "read_header"]
+__all__ = [
+    "Header",
+    "as_picture",
+    "decode",
+    "header_of",
+    "identified",
+    "is_animation",
+    "is_source",
+    "read",
+    "read_header",
+]
 
 _PILLOW = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "BMP")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8")
@@ -124,6 +134,20 @@ def identified(file: BinaryIO, head: bytes) -> Image.Image:
         raise
 
 
+def is_animation(source: str | os.PathLike[str]) -> bool:
+    """Whether a file (GIF, WebP, APNG, AVIF) holds several pictures, to be shown one after the other."""
+    file, _ = open_source(source)
+    with file:
+        head = first_bytes(file, shown(source))
+        if head.startswith(b"\xff\xd8") or is_tiff(head) or is_heif(head):
+            return False
+        try:
+            with QUIET, identified(file, head) as image:
+                return bool(getattr(image, "is_animated", False))
+        except Exception:  # noqa: BLE001  damaged, in a way that is told by whoever reads it, or behind its first picture
+            return False
+
+
 def as_picture(
     image: PictureSource,
     *,
@@ -163,10 +187,21 @@ def _from_image(image: Image.Image, limits: Limits) -> Picture:
     name = Path(os.fsdecode(getattr(image, "filename", ""))).name or "image"
     label = shown(name)
     limits.check(label, *image.size)
-    with decoding(label):
-        pixels = from_pillow(image, label)
-        rgb, alpha = pixels.develop()
+    try:
+        with decoding(label):
+            pixels = from_pillow(image, label)
+            rgb, alpha = pixels.develop()
+    except ImageError as error:
+        if _is_closed(image, error.__cause__):
+            raise ImageError(f"{label}: the image is closed; give it while it is open, or its `copy()`") from error
+        raise
     return Picture(rgb, alpha, pixels.bits, name, metadata=of_info(image.info, image.format))
+
+
+def _is_closed(image: Image.Image, cause: BaseException | None) -> bool:
+    """Whether an image cannot be read because somebody closed it, or its file before anything was read."""
+    unread = bool(getattr(image, "tile", ())) and getattr(image, "fp", image) is None
+    return unread or "closed image" in str(cause)
 
 
 def _from_array(array: NDArray[Any], limits: Limits) -> Picture:

@@ -71,7 +71,7 @@ def choose_filters(strengths: Tensor, filters: str) -> list[int]:
     if filters == "strongest":
         return strengths.argsort(descending=True, stable=True)[:STRONGEST].tolist()
     if not filters.isdecimal() or int(filters) < 1:
-        raise OptionError(f"filters {filters!r}: give a number from 1 up, all or strongest")
+        raise OptionError(f"`filters` is {filters!r}, need a number from 1 up, all or strongest", "filters")
     return list(range(min(int(filters), len(strengths))))
 
 

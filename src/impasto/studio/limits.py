@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from impasto.core.memory import parse_memory
-from impasto.errors import OptionError
+from impasto.errors import OptionError, in_figures
 from impasto.fields import option
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _check_megapixels(size: tuple[int, int], megapixels: float) -> None:
     height, width = size
     if height * width > megapixels * 1e6:
         raise OptionError(
-            f"a painting of {width}x{height} px is {height * width / 1e6:.4g} megapixels, and at most "
+            f"a painting of {width}x{height} px is {in_figures(height * width / 1e6)} megapixels, and at most "
             f"{megapixels:g} are painted here: choose a smaller `size`",
             "size",
         )

@@ -6,7 +6,7 @@ import functools
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType, TracebackType
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
 from impasto.core.host import our_settings, step_by_step
 from impasto.core.memory import room_within
 from impasto.errors import OptionError, check_kind, told
-from impasto.files import sha256
+from impasto.files import sha256, shown
 from impasto.imaging import Picture, as_picture, check_output, format_warnings, write
-from impasto.imaging.reading import read_header
+from impasto.imaging.reading import is_animation, read_header
 from impasto.imaging.reduced import read_reduced
 from impasto.imaging.sizes import Bicubic, bicubic
 from impasto.stylizer.budget import Grant
@@ -320,11 +320,18 @@ class Job(ABC):
     def _noted_work(self) -> Steps:
         request = self.request
         limits: dict[str, Any] = {"max_megapixels": request.max_megapixels, "budget": self.engine.limit(request)}
-        for note in mask_notes(request.mask, **limits):
+        for note in (*self._photo_notes(), *mask_notes(request.mask, **limits)):
             if note not in self.notes:
                 self.notes.append(note)
                 yield Progress("reading", 0, 1, note=note)
         yield from self._work()
+
+    def _photo_notes(self) -> Sequence[str]:
+        """What is to be told of the photo before it is painted."""
+        if self._original is not None or not is_animation(self.photo_path):
+            return ()
+        name = shown(Path(self.photo_path).name)
+        return (f"{name}: an animation, whose first picture is painted; `impasto video` paints all of them",)
 
     @functools.cached_property
     def photo_hash(self) -> str:

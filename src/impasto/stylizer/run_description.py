@@ -111,13 +111,13 @@ def describe_file(path: str | Path) -> dict[str, Any]:
 def same_file(row: Mapping[str, Any], folder: Path) -> str:
     """The path of a file that `describe_file` described for a run; DataError if it is gone or another by now.
 
-    `folder` is the run's, for the command that goes on.
+    `folder` is the run's, to go on with.
     """
     path = str(row["path"])
     if not Path(path).is_file():
         raise DataError(
             f"{path}: is not there any more, so the run cannot go on; put it back, or a link to where it is now, then "
-            f"go on with impasto stylize --resume {folder}"
+            f"go on with `resume` {folder}"
         )
     if describe_file(path)["sha256"] != row["sha256"]:
         raise DataError(f"{path}: has changed since the run began; start a new run")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set, ValuesView
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from impasto.types import PictureSource, Styles
 
 __all__ = ["Style", "StyleRecord", "as_styles", "check_picture", "parse_style", "records", "records_in"]
+
+_SEVERAL = {
+    "style": "a list of pictures, or a dict of pictures with their weights",
+    "mask": "a list of pictures, a mask for each style",
+}
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ def check_picture(name: str, value: object) -> None:
 
     if not is_source(value):
         got = type(value).__name__
+        if name in _SEVERAL and isinstance(value, Set | Iterator | ValuesView):  # in no order, or gone when seen once
+            raise OptionError(f"`{name}` is of type {got}, need {_SEVERAL[name]}", name)
         raise OptionError(f"`{name}` is of type {got}, need a path, PIL image, array, tensor or open file", name)
 
 

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from impasto.core.memory import held_memory, release_blocks, shown_bytes, shown_seconds
-from impasto.errors import ImageError, OptionError, check_kind
+from impasto.errors import ImageError, OptionError, check_kind, in_figures
 from impasto.files import atomic_path, sha256, shown
 from impasto.imaging import Picture
 from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps, check_request
@@ -82,7 +82,8 @@ class FilmJob(Job):
         self.facts = self._reader.facts
         if self.facts.seconds is not None:
             for name, time in self.options.changes.past(self.facts.seconds):
-                self._note(f"`{name}` at {time:g} s is past the end of the film, which has {self.facts.seconds:.4g} s")
+                seconds = in_figures(self.facts.seconds)
+                self._note(f"`{name}` at {time:g} s is past the end of the film, which has {seconds} s")
         self.painted = 0
         self._last: Bytes | None = None
         self._run: FilmRun | None = None
@@ -291,6 +292,9 @@ class FilmJob(Job):
         seconds, done = time.perf_counter() - began, record.done - before
         left = seconds / done * max(0.0, record.total - record.done) if done > 0 else None
         return replace(record, left=left)
+
+    def _photo_notes(self) -> Sequence[str]:
+        return ()  # it is a film, of which all is painted
 
     def _note(self, *notes: str) -> None:
         self.notes += [note for note in dict.fromkeys(notes) if note not in self.notes]

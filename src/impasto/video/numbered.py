@@ -78,15 +78,29 @@ def find_pictures(source: str | os.PathLike[str]) -> list[Path]:
         ImageError: there are none.
     """
     folder, numbered = Path(source), NumberedPaths.of(source)
-    if numbered is not None and not folder.exists() and not is_pattern(source):
+    if folder.exists() or is_pattern(source):
+        numbered = None
+    if numbered is not None:
         found = list(numbered.existing().values())
     else:
         found = sorted(folder.iterdir()) if folder.is_dir() else expand_pattern(source)
         found.sort(key=lambda path: (number_of(path), path.name))
     pictures = [path for path in found if path.is_file() and is_photo(path.name)]
     if not pictures:
-        raise ImageError(f"{shown(source)}: no pictures are there, need some such as 0001.png")
+        raise ImageError(_none_there(source, numbered))
     return pictures
+
+
+def _none_there(source: str | os.PathLike[str], numbered: NumberedPaths | None) -> str:
+    """That there are no pictures, what they are called that are wanted, and such as are there."""
+    if numbered is None:
+        return f"{shown(source)}: no pictures are there, need some such as 0001.png"
+    before, after = re.split(r"%\d*d", numbered.name)
+    alike = re.compile(f"{re.escape(before)}[0-9]+{re.escape(after)}")
+    there = numbered.folder.iterdir() if numbered.folder.is_dir() else ()
+    others = sorted(path.name for path in there if alike.fullmatch(path.name))
+    told = f"{shown(source)}: no pictures are there, need some such as {shown(numbered.name % 1)}"
+    return f"{told}; {shown(others[0])} is there: write as many digits as it has" if others else told
 
 
 def number_of(path: Path) -> int:

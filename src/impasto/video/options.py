@@ -16,7 +16,7 @@ from impasto.errors import OptionError
 from impasto.files import check_named
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.strokes import parse_scale
-from impasto.stylizer.styles import Style
+from impasto.stylizer.styles import Style, parse_style
 from impasto.video.codecs import CodecName
 from impasto.video.film import FilmFacts, parse_time
 from impasto.video.steady import KEPT
@@ -24,6 +24,7 @@ from impasto.video.steady import KEPT
 __all__ = ["Changes", "FilmOptions", "split_numbers", "split_times"]
 
 _AT = re.compile(r"(?P<value>.+)@(?P<time>\d[\d:.]*s?)")
+_WEIGHT_AFTER = re.compile(r".+@\d[\d:.]*s:[\d.]+")
 T = TypeVar("T")
 Rows = tuple[tuple[Fraction, T], ...]
 """Values, and when each is the only one, in seconds of the film, in order."""
@@ -89,10 +90,21 @@ def split_times(styles: Sequence[str]) -> tuple[list[str], Rows[Style]]:
     ['great-wave', 'the-scream']
 
     Raises:
-        OptionError: times that are not in order, or that only some have.
+        OptionError: times that are not in order, or that only some have; a weight beside a time.
     """
+    for text in styles:
+        if _WEIGHT_AFTER.fullmatch(text) and not os.path.exists(text):  # noqa: PTH110
+            raise _weighted(text)
     rows = _timed("style", styles)
+    for _, text in rows or ():
+        if parse_style(text)[0] != text:
+            raise _weighted(text)
     return (list(styles), ()) if rows is None else ([text for _, text in rows], tuple((t, Style(s)) for t, s in rows))
+
+
+def _weighted(text: str) -> OptionError:
+    told = "has a weight and a time, which exclude each other: leave out the weight, for times say how styles are mixed"
+    return OptionError(f"`style` {text!r} {told}", "style")
 
 
 def split_numbers(option: Literal["strength", "style_scale"], values: Sequence[str]) -> tuple[str, Rows[float]]:
@@ -116,7 +128,9 @@ def split_numbers(option: Literal["strength", "style_scale"], values: Sequence[s
         try:
             number = float(text)
         except ValueError:
-            raise OptionError(f"`{option}` is {text!r}, need a number before the @", option) from None
+            need = "need a number before the @, such as 1@4s"
+            need += "; per cent and auto are for the whole film" if option == "style_scale" else ""
+            raise OptionError(f"`{option}` is {text!r}, {need}", option) from None
         StylizeRequest.of(**{option: number})
         if option == "style_scale":
             parse_scale(number)
