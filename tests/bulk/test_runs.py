@@ -206,6 +206,32 @@ def test_a_manifest_whose_rows_all_have_a_style_needs_no_other(photos: Path, tmp
     assert "give one of them" in told.stderr
 
 
+def test_the_order_of_rows_with_styles_of_their_own_does_not_matter(photos: Path, tmp_path: Path) -> None:
+    manifest, target = photos / "rows.csv", tmp_path / "out"
+    command = ["bulk", str(manifest), str(target), "--workers", "1", "--engine", "light"]
+    manifest.write_text("path,style\na.jpg,great-wave\n")
+    assert CliRunner().invoke(app, command).exit_code == 0
+    told = json.loads((target / "impasto-report.json").read_text())["recipe"]
+    assert "style" not in told["request"]
+    assert set(told["used"]) == {"model gallery", "model universal"}
+
+    manifest.write_text("path,style\nb.png,the-scream\na.jpg,great-wave\n")
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert [row.id for row in rows(target)].count("a.jpg") == 1
+    assert outputs(target) == {"a.jpg", "b.png"}
+
+
+def test_a_target_goes_on_whose_recipe_has_the_style_of_a_row(photos: Path, tmp_path: Path, paint, task_for) -> None:
+    """As the version before wrote it."""
+    manifest, target = photos / "rows.csv", tmp_path / "out"
+    manifest.write_text("path,style\na.jpg,great-wave\n")
+    paint(manifest, task_for(target))
+    manifest.write_text("path,style\nb.png,the-scream\na.jpg,great-wave\n")
+    done = CliRunner().invoke(app, ["bulk", str(manifest), str(target), "--workers", "1", "--engine", "light"])
+    assert done.exit_code == 0, done.stderr
+    assert [row.id for row in rows(target)].count("a.jpg") == 1
+
+
 def test_a_target_without_a_name_is_refused(photos: Path, task_for, paint) -> None:
     with pytest.raises(OptionError, match="the name of a folder is empty"):
         paint(photos, task_for(""))

@@ -25,7 +25,9 @@ from impasto.bulk.work import Item, Row, Task, digest, recipe_key
 from impasto.core.threads import share_cores
 from impasto.errors import DataError, ImageError, ImpastoError, OptionError, OutputError
 from impasto.files import sha256, shown
+from impasto.networks.shipped import find_model, shipped_models
 from impasto.stylizer.request import OutputOptions, StylizeRequest
+from impasto.stylizer.route import GALLERY, UNIVERSAL
 from impasto.stylizer.written import obeyed_options
 
 if TYPE_CHECKING:
@@ -93,6 +95,8 @@ class Worker:
                         pass
             recipe, made_by, memory = job.recipe.to_json(), job.recipe.made_by, job.plan().memory
         facts = {"request": recipe["request"], "used": {k: v for k, v in recipe["used"].items() if k != "photo"}}
+        if self.task.own_styles:
+            facts = _of_any_style(facts)
         if first is not None and first.fault is None and not first.is_film:
             with suppress(ImpastoError, OSError):
                 file = self._read(first)
@@ -255,6 +259,16 @@ def task_key(recipe: Mapping[str, Any], task: Task) -> str:
     """Sixteen hexadecimal digits for a recipe and whatever else of a task decides on the outputs."""
     facts = {"recipe": recipe, "task": task.about_pictures()}
     return digest(json.dumps(facts, sort_keys=True)).hex()[:16]
+
+
+def _of_any_style(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe says of all pictures whose styles differ: any of the package's networks may paint one of them."""
+    request = {name: value for name, value in recipe["request"].items() if name != "style"}
+    used = {role: value for role, value in recipe["used"].items() if not role.startswith("style ")}
+    if "backbone" not in used:
+        used.pop("model", None)
+        used |= {f"model {name}": sha256(find_model(name)) for name in (GALLERY, UNIVERSAL) if name in shipped_models()}
+    return {"request": request, "used": used}
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
