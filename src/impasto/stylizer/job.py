@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType, TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from impasto.core.host import our_settings, step_by_step
 from impasto.core.memory import room_within
@@ -24,6 +24,7 @@ from impasto.stylizer.budget import Grant
 from impasto.stylizer.finishing import mask_notes
 from impasto.stylizer.recipe import Recipe, picture_hash, recipe_of
 from impasto.stylizer.request import EngineName, OutputOptions, StylizeRequest
+from impasto.stylizer.strokes import AUTO
 from impasto.stylizer.written import check_written
 
 if TYPE_CHECKING:
@@ -155,7 +156,10 @@ class Job(ABC):
         output: where the painting goes; None leaves it in memory.
         notes: sentences about the result that should be told, such as what of the photo the output's format cannot
             hold, or that a mask paints nothing; of masks a `Progress` tells as well, before anything is painted.
+        usual_scale: the `style_scale` of a network where none is asked for.
     """
+
+    usual_scale: ClassVar[float | str] = AUTO
 
     def __init__(
         self, engine: Engine, photo: PictureSource, request: StylizeRequest, output: Output | None = None

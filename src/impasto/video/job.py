@@ -22,7 +22,7 @@ from impasto.errors import ImageError, OptionError, check_kind
 from impasto.files import atomic_path, sha256, shown
 from impasto.imaging import Picture
 from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps, check_request
-from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.request import EngineName, StylizeRequest
 from impasto.stylizer.streams import read_streams, refuse_streams
 from impasto.video.codecs import codec_for, output_kind
 from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, Sound, StillPictureError, as_floats
@@ -60,6 +60,8 @@ class FilmJob(Job):
         options: as given.
         painted: frames that were painted.
     """
+
+    usual_scale = 1.0  # frames are painted once, see `ByNetwork`
 
     def __init__(
         self,
@@ -154,6 +156,11 @@ class FilmJob(Job):
         painter = self._request_painter()
         found = painter.first.computed_by()
         return found | {"threads": str(painter.threads)} if "threads" in found else found
+
+    @property
+    def computes_in(self) -> EngineName | None:
+        """See `Job.computes_in`."""
+        return self._request_painter().first.computes_in
 
     @property
     def photo_size(self) -> tuple[int, int]:
