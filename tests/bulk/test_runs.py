@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from impasto.bulk.checking import status, verify
@@ -533,6 +534,17 @@ def test_films_go_through_the_same_run(photos: Path, tmp_path: Path, paint, task
     assert verified(tmp_path / "out").good == 7
     run, _ = paint(photos, task_for(tmp_path / "out"), retry_failed=0)
     assert run.left.to_paint == 0
+
+
+def test_an_animation_is_a_picture_of_which_the_report_tells(tmp_path: Path, paint, task_for) -> None:
+    (tmp_path / "photos").mkdir()
+    frames = [Image.new("RGB", (40, 36), colour) for colour in ("red", "lime")]
+    frames[0].save(tmp_path / "photos" / "a.gif", save_all=True, append_images=frames[1:])
+    paint(tmp_path / "photos", task_for(tmp_path / "out"))
+    (told,) = json.loads((tmp_path / "out" / "impasto-report.json").read_text())["notes"]["first"]
+    assert told["id"] == "a.gif"
+    assert told["notes"] == ["a.gif: is animated, and its first frame is painted: `impasto video` paints them all"]
+    assert "Notes: 1" in (tmp_path / "out" / "impasto-report.html").read_text()
 
 
 def test_options_that_would_not_be_obeyed_are_errors(photos: Path, tmp_path: Path) -> None:

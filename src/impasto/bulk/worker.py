@@ -192,7 +192,7 @@ class Worker:
             with closing(job.run()) as records:
                 for _ in records:
                     pass
-            row = replace(row, notes=tuple(job.notes))
+            row = replace(row, notes=tuple(_named(note, file, item) for note in job.notes))
             recipe = job.recipe.to_text() if self.task.recipe else None
         facts = _facts(made)
         self._target.put(made, name, recipe)
@@ -294,6 +294,12 @@ def _kind(error: Exception) -> str:
     if isinstance(error, OptionError | ImpastoError):
         return type(error).__name__
     return "StoreError" if isinstance(error, OSError) else type(error).__name__
+
+
+def _named(note: str, file: Path, item: Item) -> str:
+    """A note with the item's name in place of the file that it was read from."""
+    name, said = shown(file.name), shown(item.id)
+    return f"{said}{note.removeprefix(name)}" if note.startswith(f"{name}:") else note
 
 
 def _sentence(item: Item, error: Exception) -> str:

@@ -17,6 +17,7 @@ from impasto.core.memory import room_within
 from impasto.errors import OptionError, check_kind, told
 from impasto.files import sha256
 from impasto.imaging import Picture, as_picture, check_output, format_warnings, write
+from impasto.imaging.left_out import left_out_note
 from impasto.imaging.reading import read_header
 from impasto.imaging.reduced import read_reduced
 from impasto.imaging.sizes import Bicubic, bicubic
@@ -155,7 +156,8 @@ class Job(ABC):
         request: what is asked for.
         output: where the painting goes; None leaves it in memory.
         notes: sentences about the result that should be told, such as what of the photo the output's format cannot
-            hold, or that a mask paints nothing; of masks a `Progress` tells as well, before anything is painted.
+            hold, that its file has more pictures, or that a mask paints nothing; of the last two a `Progress` tells as
+            well, before anything is painted.
         usual_scale: the `style_scale` of a network where none is asked for.
     """
 
@@ -324,11 +326,16 @@ class Job(ABC):
     def _noted_work(self) -> Steps:
         request = self.request
         limits: dict[str, Any] = {"max_megapixels": request.max_megapixels, "budget": self.engine.limit(request)}
-        for note in mask_notes(request.mask, **limits):
+        for note in (*self._photo_notes(), *mask_notes(request.mask, **limits)):
             if note not in self.notes:
                 self.notes.append(note)
                 yield Progress("reading", 0, 1, note=note)
         yield from self._work()
+
+    def _photo_notes(self) -> tuple[str, ...]:
+        """What of the photo's file is not painted."""
+        note = left_out_note(self.photo_path) if self._original is None else None
+        return () if note is None else (note,)
 
     @functools.cached_property
     def photo_hash(self) -> str:

@@ -299,6 +299,10 @@ class FilmJob(Job):
         left = seconds / done * max(0.0, record.total - record.done) if done > 0 else None
         return replace(record, left=left)
 
+    def _photo_notes(self) -> tuple[str, ...]:
+        """See `Job`: all of a film is painted."""
+        return ()
+
     def _note(self, *notes: str) -> None:
         self.notes += [note for note in dict.fromkeys(notes) if note not in self.notes]
 
