@@ -17,7 +17,7 @@ from impasto.imaging.colour import transfer_luminance
 from impasto.imaging.noise import on_ground
 from impasto.imaging.reduced import reading_bytes
 from impasto.imaging.sizes import bicubic, halved
-from impasto.light.graphs import load_onnxruntime
+from impasto.light.graphs import Graph, load_onnxruntime
 from impasto.light.model import STYLE_SIZE, LightModel, LightStyle, planes
 from impasto.light.pieces import PIECES
 from impasto.stylizer.by_network import InMemory
@@ -68,7 +68,9 @@ class LightJob(InMemory[LightModel]):
 
     @property
     def enough(self) -> int:
-        """Bytes of the whole process that would do."""
+        """Bytes of the whole process that would do, once its graph is loaded."""
+        if isinstance(self.model.graph, Graph):
+            self.model.graph.wait()
         return held_memory() + self._need() + LOADING
 
     # -- the work -------------------------------------------------------------------------------------------
