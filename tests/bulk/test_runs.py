@@ -27,6 +27,7 @@ from impasto.bulk.work import Row, Task, run_name
 from impasto.cli.app import app
 from impasto.core.threads import usable_cores
 from impasto.errors import DataError, ImpastoError, OptionError, OutputError
+from impasto.stylizer.request import StylizeRequest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="ends processes by signals")
 NAMES = {"a.jpg", "b.png", "c.webp", "d.jpg", "more/e.jpg", "more/deep/f.png"}
@@ -486,6 +487,18 @@ def test_memory_decides_how_many_paint(photos: Path, tmp_path: Path, task_for) -
         assert pool._each.memory == 150_000_000
     finally:
         pool.close()
+
+
+def test_a_share_of_memory_too_small_for_torch_decides_for_all(photos: Path, tmp_path: Path, paint) -> None:
+    """All of it would do for torch, and what the first process tells is not what those with a share paint by."""
+    request = StylizeRequest.of(style="great-wave").to_json()
+    for run in ("one", "two"):
+        task = Task(request, {}, str(tmp_path / "out"), run=run, memory=600_000_000)
+        done, _ = paint(photos, task, workers=2)
+        assert done.tally.failed == 0
+        assert done.left.to_paint == (6 if run == "one" else 0)
+    told = json.loads((tmp_path / "out" / "impasto-report.json").read_text())
+    assert told["recipe"]["request"]["engine"] == "light"
 
 
 def test_any_store(photos: Path, tmp_path: Path) -> None:
