@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from impasto.bulk.checking import status, verify
@@ -26,6 +27,7 @@ from impasto.bulk.work import Row, Task, run_name
 from impasto.cli.app import app
 from impasto.core.threads import usable_cores
 from impasto.errors import DataError, ImpastoError, OptionError, OutputError
+from impasto.stylizer.request import StylizeRequest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="ends processes by signals")
 NAMES = {"a.jpg", "b.png", "c.webp", "d.jpg", "more/e.jpg", "more/deep/f.png"}
@@ -204,6 +206,32 @@ def test_a_manifest_whose_rows_all_have_a_style_needs_no_other(photos: Path, tmp
     told = CliRunner().invoke(app, ["bulk", "--status", "--verify", str(target)])
     assert (told.exit_code, told.exception.__class__) == (2, SystemExit)
     assert "give one of them" in told.stderr
+
+
+def test_the_order_of_rows_with_styles_of_their_own_does_not_matter(photos: Path, tmp_path: Path) -> None:
+    manifest, target = photos / "rows.csv", tmp_path / "out"
+    command = ["bulk", str(manifest), str(target), "--workers", "1", "--engine", "light"]
+    manifest.write_text("path,style\na.jpg,great-wave\n")
+    assert CliRunner().invoke(app, command).exit_code == 0
+    told = json.loads((target / "impasto-report.json").read_text())["recipe"]
+    assert "style" not in told["request"]
+    assert set(told["used"]) == {"model gallery", "model universal"}
+
+    manifest.write_text("path,style\nb.png,the-scream\na.jpg,great-wave\n")
+    assert CliRunner().invoke(app, command).exit_code == 0
+    assert [row.id for row in rows(target)].count("a.jpg") == 1
+    assert outputs(target) == {"a.jpg", "b.png"}
+
+
+def test_a_target_goes_on_whose_recipe_has_the_style_of_a_row(photos: Path, tmp_path: Path, paint, task_for) -> None:
+    """As the version before wrote it."""
+    manifest, target = photos / "rows.csv", tmp_path / "out"
+    manifest.write_text("path,style\na.jpg,great-wave\n")
+    paint(manifest, task_for(target))
+    manifest.write_text("path,style\nb.png,the-scream\na.jpg,great-wave\n")
+    done = CliRunner().invoke(app, ["bulk", str(manifest), str(target), "--workers", "1", "--engine", "light"])
+    assert done.exit_code == 0, done.stderr
+    assert [row.id for row in rows(target)].count("a.jpg") == 1
 
 
 def test_a_target_without_a_name_is_refused(photos: Path, task_for, paint) -> None:
@@ -461,6 +489,18 @@ def test_memory_decides_how_many_paint(photos: Path, tmp_path: Path, task_for) -
         pool.close()
 
 
+def test_a_share_of_memory_too_small_for_torch_decides_for_all(photos: Path, tmp_path: Path, paint) -> None:
+    """All of it would do for torch, and what the first process tells is not what those with a share paint by."""
+    request = StylizeRequest.of(style="great-wave").to_json()
+    for run in ("one", "two"):
+        task = Task(request, {}, str(tmp_path / "out"), run=run, memory=600_000_000)
+        done, _ = paint(photos, task, workers=2)
+        assert done.tally.failed == 0
+        assert done.left.to_paint == (6 if run == "one" else 0)
+    told = json.loads((tmp_path / "out" / "impasto-report.json").read_text())
+    assert told["recipe"]["request"]["engine"] == "light"
+
+
 def test_any_store(photos: Path, tmp_path: Path) -> None:
     """Through a plug-in of fsspec that fails now and then, as a worker's process finds it."""
     plug = tmp_path / "plug"
@@ -507,6 +547,17 @@ def test_films_go_through_the_same_run(photos: Path, tmp_path: Path, paint, task
     assert verified(tmp_path / "out").good == 7
     run, _ = paint(photos, task_for(tmp_path / "out"), retry_failed=0)
     assert run.left.to_paint == 0
+
+
+def test_an_animation_is_a_picture_of_which_the_report_tells(tmp_path: Path, paint, task_for) -> None:
+    (tmp_path / "photos").mkdir()
+    frames = [Image.new("RGB", (40, 36), colour) for colour in ("red", "lime")]
+    frames[0].save(tmp_path / "photos" / "a.gif", save_all=True, append_images=frames[1:])
+    paint(tmp_path / "photos", task_for(tmp_path / "out"))
+    (told,) = json.loads((tmp_path / "out" / "impasto-report.json").read_text())["notes"]["first"]
+    assert told["id"] == "a.gif"
+    assert told["notes"] == ["a.gif: is animated, and its first frame is painted: `impasto video` paints them all"]
+    assert "Notes: 1" in (tmp_path / "out" / "impasto-report.html").read_text()
 
 
 def test_options_that_would_not_be_obeyed_are_errors(photos: Path, tmp_path: Path) -> None:

@@ -385,7 +385,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "settings of another version": (change("settings", {"brushes": 3}), "the run was begun by another version"),
     "no run": (lambda run: (run / "run.json").unlink(), "run: holds no run to resume (no run.json)"),
     "a file": (lambda run: (shutil.rmtree(run), run.touch()), "run: holds no run to resume (no run.json)"),
-    "no folder": (shutil.rmtree, "run: no such folder; if the run was moved, name the folder where it is now"),
+    "no folder": (shutil.rmtree, "if this one was moved, name the folder where it is now"),
     "a training": (
         lambda run: (run / "run.json").rename(run / "recipe.toml"),
         "go on with `impasto train --resume run`",

@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 
 from impasto.errors import ImageError
 from impasto.imaging import Picture, as_picture, read
+from impasto.imaging.left_out import left_out_note
 
 from .imaging_samples import (
     HEIGHT,
@@ -300,6 +301,32 @@ def test_of_several_frames_the_first(fmt: str) -> None:
     picture = loaded(saved(frames[0], fmt, save_all=True, append_images=frames[1:], **lossless))
     assert (picture.height, picture.width) == (40, 40)
     assert np.abs(array_of(picture) - [1, 0, 0]).max() < 0.03
+
+
+@pytest.mark.parametrize("fmt", ["GIF", "PNG", "WEBP", "TIFF", "JPEG"])
+def test_what_is_not_painted_of_several_is_told(tmp_path: Path, fmt: str) -> None:
+    frames = [Image.new("RGB", (40, 40), colour) for colour in ("red", "lime", "blue")]
+    one, several = tmp_path / f"one.{fmt.lower()}", tmp_path / f"several.{fmt.lower()}"
+    one.write_bytes(saved(frames[0], fmt))
+    more = {} if fmt == "JPEG" else {"save_all": True, "append_images": frames[1:]}
+    several.write_bytes(saved(frames[0], fmt, **more))
+    assert left_out_note(one) is None
+    assert left_out_note(tmp_path / "none.gif") is None
+    note = left_out_note(several)
+    if fmt == "JPEG":
+        assert note is None
+    else:
+        assert note is not None
+        told = "holds 3 full pictures" if fmt == "TIFF" else "is animated, and its first frame is painted"
+        assert told in note
+
+
+def test_a_thumbnail_is_no_picture_that_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(gradient16(), photometric="rgb", metadata=None)
+        writer.write(gradient16()[::4, ::4].copy(), photometric="rgb", metadata=None, subfiletype=1)
+    assert left_out_note(path) is None
 
 
 def test_of_several_pages_the_first_at_sixteen_bits() -> None:

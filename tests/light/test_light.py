@@ -24,6 +24,7 @@ from impasto.imaging.colour import transfer_luminance
 from impasto.light.pieces import join
 from impasto.networks.checkpoint import save_model
 from impasto.networks.johnson import Johnson, JohnsonConfig
+from impasto.stylizer.choice import TORCH_TAKES
 from impasto.stylizer.engine import Engine
 from impasto.stylizer.job import Output
 from impasto.stylizer.recipe import read_recipe
@@ -237,6 +238,44 @@ def test_what_does_not_fit_is_left_to_torch() -> None:
         "print(small.computes_in, large.computes_in)"
     )
     assert run(code).split() == ["light", "torch"]
+
+
+@pytest.mark.parametrize("pictures", [1, 1000])
+def test_too_little_for_torch_names_what_onnxruntime_needs_and_that_does(pictures: int) -> None:
+    """In a process of its own, which does not load torch for it, however many pictures there are."""
+    code = (
+        "import re, sys\nfrom impasto.core.memory import held_memory\nfrom impasto.errors import OptionError\n"
+        "from impasto.stylizer.engine import Engine\nfrom impasto.stylizer.request import StylizeRequest\n"
+        f"import numpy as np\nrows = np.zeros((320, 320, 3), np.uint8)\nengine = Engine()\n"
+        f"engine.pictures = {pictures}\n"
+        "def paint(limit):\n"
+        "    request = StylizeRequest.of(style='great-wave', max_memory=limit)\n"
+        "    with engine.job(rows, request) as job:\n"
+        "        list(job.run())\n"
+        "try:\n"
+        "    paint('30MB')\n"
+        "except OptionError as error:\n"
+        "    print(error, file=sys.stderr)\n"
+        "    assert 'torch' not in str(error)\n"
+        "    need = re.search(r'need `max_memory` (\\d+MB)', str(error))[1]\n"
+        "paint(need)\n"
+        "print(need, 'torch' in sys.modules)"
+    )
+    need, loaded = run(code).split()
+    assert int(need.removesuffix("MB")) < 200
+    assert loaded == "False"
+
+
+def test_torch_is_no_remedy_where_it_would_not_do() -> None:
+    request = StylizeRequest.of(style="great-wave", engine="light", max_memory=held_memory() + (80 << 20))
+    large = request.with_changes(max_memory=TORCH_TAKES + held_memory())
+    with ENGINE.job(photo((3000, 3000)), large) as job, pytest.raises(OptionError, match="or leave out `engine`"):
+        job.plan()
+    with ENGINE.job(photo((320, 320)), request.with_changes(max_memory="30MB")) as job:
+        with pytest.raises(OptionError, match="need `max_memory`") as refused:
+            job.plan()
+        assert "torch" not in str(refused.value)
+        assert "may have 30 MB" in str(refused.value)
 
 
 def test_the_recipe_says_what_computed_it_and_brings_it_again(tmp_path: Path) -> None:

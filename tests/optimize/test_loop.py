@@ -765,7 +765,8 @@ def test_a_hopeless_run_ends_with_an_error_and_a_picture(toy, way, change) -> No
     optimization = Optimization(PHOTO, [(STYLE, 1.0)], settings(way), watched)
     with pytest.raises(DivergenceError) as caught:
         list(optimization.run())
-    assert "in spite of 6 restarts with halved steps: lower `lr` or `style_weight`" in str(caught.value)
+    assert str(caught.value).endswith("restarts with halved steps: lower `lr` or `style_weight`")  # float32 already
+    assert "in spite of 6" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert is_picture(optimization.image())
     assert watched.calls < 30

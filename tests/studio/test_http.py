@@ -103,6 +103,12 @@ def test_pictures_as_styles_with_weights_and_masks(server: str) -> None:
     assert [row["weight"] for row in recipe.request["style"]] == [1, 9]
 
 
+def test_a_format_may_be_called_by_its_suffix(server: str) -> None:
+    answer = ask(server, style="great-wave", format="jpg")
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert "painting.jpeg" in answer.headers["content-disposition"]
+
+
 def test_a_job_from_its_begin_to_its_end(server: str) -> None:
     answer = ask(server, headers={"Prefer": "respond-async, wait=3"}, style="great-wave")
     assert (answer.status_code, answer.headers["Preference-Applied"]) == (202, "respond-async")
@@ -218,6 +224,7 @@ def test_who_goes_away_cancels(server: str, service: Service) -> None:
         ({"style": "great-wave", "steps": "5001"}, "steps", "at most 5000 is allowed here"),
         ({"style": "great-wave", "weight": ["1", "2"]}, "weight", "1 style with 2 weights"),
         ({"style": "great-wave", "weight": "0"}, "weight", "above 0"),
+        ({"style": "great-wave:2", "weight": "1"}, "weight", "has its own: leave one out"),
         ({"style": "great-wave", "weight": "much"}, "weight", "is much, need a number above 0"),
         ({"style": "great-wave:0"}, "style", "above 0"),
         ({"style": "great-wave", "format": "bmp"}, "format", "use one of jpeg"),

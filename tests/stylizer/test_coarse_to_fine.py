@@ -293,7 +293,7 @@ def test_a_plan_counts_the_seconds_of_every_size() -> None:
 def test_light_refuses_what_is_too_large_for_memory() -> None:
     with job_of(photo((1500, 2000)), engine="light", max_memory="100MB") as job:
         for call in (job.plan, lambda: list(job.run())):
-            with pytest.raises(OptionError, match=r"2000x1500 px .* (choose a `size` of|give `max_memory`)"):
+            with pytest.raises(OptionError, match=r"2000x1500 px .* (choose a `size` of|need `max_memory`)"):
                 call()
 
 

@@ -194,7 +194,7 @@ def test_what_goes_wrong_at_the_beginning_leaves_no_folder(few: dict[str, Any]) 
 
 
 def test_what_cannot_be_resumed(few: dict[str, Any]) -> None:
-    with pytest.raises(DataError, match=r"^none: no such folder; if the run was moved, name the folder"):
+    with pytest.raises(DataError, match=r"^none: no such folder; a run by a network removes its own "):
         impasto.resume("none")
     with pytest.raises(KeyboardInterrupt):
         impasto.stylize("photo.png", **few, run="run", progress=interrupted_at(2))

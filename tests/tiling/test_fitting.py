@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,6 +118,9 @@ def test_what_fits_is_painted_at_once(make: Callable[[], Network]) -> None:
     assert plan_bands(network, (1200, 1200), tight) is not None
     with pytest.raises(OptionError, match="need `max_memory`"):
         plan_bands(network, (12000, 12000), tight)
+    told = replace(tight, told=10**8, elsewhere=12 * 10**7)
+    with pytest.raises(OptionError, match="within 100 MB: need `max_memory` 120MB"):
+        plan_bands(network, (12000, 12000), told)
     bound, photo = bind(network, [("b", 1.0)] if network.styles else SHOWN), picture(1)
     out, seen = run(paint(bound, photo))
     assert not seen

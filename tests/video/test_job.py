@@ -100,7 +100,7 @@ def test_a_film_carries_its_recipe(engine: Engine, tmp_path: Path, suffix: str) 
     """As its comment; what the painted film itself says there is kept."""
     make_film(tmp_path / "a.mp4", TIMES[:3], metadata={"title": "A clip"})
     make_film(tmp_path / "b.mp4", TIMES[:3], metadata={"comment": "by the sea"})
-    request = StylizeRequest.of(style="great-wave", strength=0.75)
+    request = StylizeRequest.of(style="great-wave", strength=0.75, engine="light")
     for name in "a" if suffix == ".mov" else "ab":  # MOV has no second place
         out = f"{tmp_path}/{name}-out{suffix}"
         paint(engine, tmp_path / f"{name}.mp4", out, request)
@@ -108,6 +108,7 @@ def test_a_film_carries_its_recipe(engine: Engine, tmp_path: Path, suffix: str) 
         assert found.request["strength"] == 0.75
         assert found.used["photo"] == sha256(tmp_path / f"{name}.mp4")
         assert found.to_request().style[0].image == "great-wave"
+        assert (found.request["style_scale"], found.request["ground"]) == (1.0, 0.0)
     if suffix in ("/", ".mov"):
         return
     said = {key.lower(): value for key, value in asked(tmp_path / f"b-out{suffix}")["metadata"].items()}
@@ -116,6 +117,18 @@ def test_a_film_carries_its_recipe(engine: Engine, tmp_path: Path, suffix: str) 
         read_film_recipe(tmp_path / "b.mp4")
     shown = CliRunner(env=PLAIN).invoke(app, ["recipe", str(tmp_path / f"a-out{suffix}")])
     assert "great-wave" in shown.output
+
+
+def test_a_film_tells_what_computed_it_where_nobody_asked_for_it(tmp_path: Path) -> None:
+    """In a process of its own, where torch is not loaded yet."""
+    film, out = tmp_path / "a.mp4", tmp_path / "out.mp4"
+    make_film(film, TIMES[:3])
+    words = [sys.executable, "-m", "impasto", "video", str(film), "-s", "great-wave", "-o", str(out)]
+    assert subprocess.run(words, capture_output=True, check=False).returncode == 0
+    found = read_film_recipe(out)
+    assert found.request["engine"] == "light"
+    assert "onnxruntime" in found.made_by
+    assert found.to_request().engine == "light"
 
 
 def test_a_film_tells_what_changed_over_time(engine: Engine, tmp_path: Path) -> None:
@@ -645,7 +658,7 @@ def test_an_animation_is_a_film_without_a_note_and_a_photo_with_one(engine: Engi
     assert paint(engine, tmp_path / "a.gif", tmp_path / "b.gif").notes == []
     with engine.job(str(tmp_path / "a.gif"), GALLERY, output=Output(str(tmp_path / "one.png"))) as job:
         list(job.run())
-    assert job.notes == ["a.gif: an animation, whose first picture is painted; `impasto video` paints all of them"]
+    assert job.notes == ["a.gif: is animated, and its first frame is painted: `impasto video` paints them all"]
 
 
 def test_a_request_is_written_as_runs_that_were_begun_earlier_have_it() -> None:

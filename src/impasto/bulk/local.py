@@ -80,7 +80,7 @@ class LocalPool:
             self._each = replace(self._each, memory=budget // count)
         if self._each != alone:
             self._workers.pop().end()
-            self._first(None)
+            hello = self._first(None)  # within its share it may paint by something else
         return hello
 
     def paint(self, items: Iterator[Item]) -> Iterator[Row]:

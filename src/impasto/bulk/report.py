@@ -44,15 +44,17 @@ class Tally:
         deaths: processes or actors that ended unasked.
         twice: rows that said of an item again that it is painted.
         kinds: how many errors of each kind.
+        noted: items among those done of which a sentence is told.
     """
 
     def __init__(self) -> None:
-        self.done = self.failed = self.found = self.films = self.bytes = self.deaths = self.twice = 0
+        self.done = self.failed = self.found = self.films = self.bytes = self.deaths = self.twice = self.noted = 0
         self.seconds = self.busy = 0.0
         self.kinds: Counter[str] = Counter()
         self._errors: dict[str, list[Row]] = {}
         self._slowest: list[tuple[float, str]] = []
         self._samples: list[Row] = []
+        self._noted: list[Row] = []
         self._random = random.Random(0)
 
     def add(self, row: Row) -> None:
@@ -69,6 +71,9 @@ class Tally:
         self.films += is_film(row.output or "")
         self.bytes += row.output_bytes or 0
         self.busy += row.seconds
+        self.noted += bool(row.notes)
+        if row.notes and len(self._noted) < SENTENCES:
+            self._noted.append(row)
         (heappush if len(self._slowest) < SLOWEST else heappushpop)(self._slowest, (row.seconds, row.id))
         if len(self._samples) < SAMPLES:
             self._samples.append(row)
@@ -99,6 +104,10 @@ class Tally:
             "errors": {
                 kind: {"count": count, "first": [{"id": row.id, "error": row.error} for row in self._errors[kind]]}
                 for kind, count in self.kinds.most_common()
+            },
+            "notes": {
+                "count": self.noted,
+                "first": [{"id": row.id, "notes": list(row.notes)} for row in self._noted],
             },
             "slowest": [{"id": name, "seconds": seconds} for seconds, name in sorted(self._slowest, reverse=True)],
         }
@@ -152,6 +161,9 @@ def _page(told: Mapping[str, Any], sheet: bytes | None) -> str:
         for kind, row in told["errors"].items():
             parts.append(f"<h3>{html.escape(kind)}: {row['count']:,}</h3>")
             parts.append(_table((one["id"], one["error"]) for one in row["first"]))
+    if told["notes"]["count"]:
+        parts.append(f"<h2>Notes: {told['notes']['count']:,}</h2>")
+        parts.append(_table((row["id"], " ".join(row["notes"])) for row in told["notes"]["first"]))
     if told["slowest"]:
         parts.append("<h2>Slowest</h2>")
         parts.append(_table((row["id"], f"{row['seconds']:.2f} s") for row in told["slowest"]))

@@ -38,6 +38,7 @@ class Task:
         threads: that each worker computes with.
         shard_bytes: of painted pictures, from which they become one tar shard.
         run: the name of the run.
+        own_styles: whether every item has a style of its own; the request's is then one of them, to begin with.
         files: of the request's files, where they lie in the target for machines that have none of their own.
         key: what `worker.task_key` must give for whoever paints; None where that is not known yet.
     """
@@ -52,6 +53,7 @@ class Task:
     threads: int | None = None
     shard_bytes: int = 256_000_000
     run: str = ""
+    own_styles: bool = False
     files: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None
 

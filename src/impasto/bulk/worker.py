@@ -25,7 +25,9 @@ from impasto.bulk.work import Item, Row, Task, digest, recipe_key
 from impasto.core.threads import share_cores
 from impasto.errors import DataError, ImageError, ImpastoError, OptionError, OutputError
 from impasto.files import sha256, shown
+from impasto.networks.shipped import find_model, shipped_models
 from impasto.stylizer.request import OutputOptions, StylizeRequest
+from impasto.stylizer.route import GALLERY, UNIVERSAL
 from impasto.stylizer.written import obeyed_options
 
 if TYPE_CHECKING:
@@ -93,6 +95,8 @@ class Worker:
                         pass
             recipe, made_by, memory = job.recipe.to_json(), job.recipe.made_by, job.plan().memory
         facts = {"request": recipe["request"], "used": {k: v for k, v in recipe["used"].items() if k != "photo"}}
+        if self.task.own_styles:
+            facts = _of_any_style(facts)
         if first is not None and first.fault is None and not first.is_film:
             with suppress(ImpastoError, OSError):
                 file = self._read(first)
@@ -188,7 +192,7 @@ class Worker:
             with closing(job.run()) as records:
                 for _ in records:
                     pass
-            row = replace(row, notes=tuple(job.notes))
+            row = replace(row, notes=tuple(_named(note, file, item) for note in job.notes))
             recipe = job.recipe.to_text() if self.task.recipe else None
         facts = _facts(made)
         self._target.put(made, name, recipe)
@@ -257,6 +261,16 @@ def task_key(recipe: Mapping[str, Any], task: Task) -> str:
     return digest(json.dumps(facts, sort_keys=True)).hex()[:16]
 
 
+def _of_any_style(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe says of all pictures whose styles differ: any of the package's networks may paint one of them."""
+    request = {name: value for name, value in recipe["request"].items() if name != "style"}
+    used = {role: value for role, value in recipe["used"].items() if not role.startswith("style ")}
+    if "backbone" not in used:
+        used.pop("model", None)
+        used |= {f"model {name}": sha256(find_model(name)) for name in (GALLERY, UNIVERSAL) if name in shipped_models()}
+    return {"request": request, "used": used}
+
+
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
     """The value with these names in place of those, wherever in it."""
     if isinstance(value, str):
@@ -280,6 +294,12 @@ def _kind(error: Exception) -> str:
     if isinstance(error, OptionError | ImpastoError):
         return type(error).__name__
     return "StoreError" if isinstance(error, OSError) else type(error).__name__
+
+
+def _named(note: str, file: Path, item: Item) -> str:
+    """A note with the item's name in place of the file that it was read from."""
+    name, said = shown(file.name), shown(item.id)
+    return f"{said}{note.removeprefix(name)}" if note.startswith(f"{name}:") else note
 
 
 def _sentence(item: Item, error: Exception) -> str:

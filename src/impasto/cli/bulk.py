@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
@@ -92,34 +93,57 @@ def bulk(ctx: typer.Context, **_options: Any) -> None:
         return
     if "target" not in given:
         raise OptionError("where should the paintings go? impasto bulk SOURCE TARGET --style NAME", "target")
-    if not {"style", "model"} & given.keys():
-        given["style"] = _style_of_rows(given["source"])
+    own_styles = not {"style", "model"} & given.keys()
+    if own_styles:
+        given["style"], own_styles = _style_of_rows(given["source"], given["target"])
     if "json" in given:
         raise OptionError("`json` is for `status` and `verify`: give `json_progress` for a run", "json")
     if "shard_size" in given and "tar" not in given:
         raise OptionError("`shard_size` is for tar shards: add `tar`, or leave it out", "shard_size")
-    run = _run_of(given)
+    run = _run_of(given, own_styles=own_styles)
     with _stopping(run), _lines_of_our_own(asked=given.get("json_progress", False)) as lines:
         _carry_out(run, lines)
 
 
-def _style_of_rows(source: str) -> Any:
-    """The style of a manifest's first row, by which workers begin; OptionError unless each has one of its own."""
+def _style_of_rows(source: str, target: str) -> tuple[Any, bool]:
+    """A style of a manifest's rows to begin with, and whether it is none of the recipe; OptionError if a row has none.
+
+    It is the first one, unless the target was painted by a recipe that has a style, as earlier versions wrote them.
+    """
     from impasto.bulk.sources import open_source
 
+    before = _style_of_target(target)
     first = None
     for item in open_source(source).items():
         if "style" not in item.options or "model" in item.options:
             told = f"the row of {shown(item.id)} has no style of the gallery or picture: " if first else ""
             raise OptionError(f"{told}a style is needed: impasto bulk SOURCE TARGET --style NAME|PICTURE", "style")
+        if before and _names(item.options["style"]) == before:
+            return item.options["style"], False
         first = first or item.options["style"]
-    return first
+    return first, True
 
 
-def _run_of(given: dict[str, Any]) -> BulkRun:
+def _style_of_target(target: str) -> list[Any]:
+    """Names and weights of the styles in the recipe that a target was painted by, if it has any."""
+    from impasto.bulk.run import read_job
+    from impasto.bulk.stores import Store, reaching
+
+    store = Store(target)
+    with reaching(store.url):
+        job = read_job(store)
+    return [] if job is None else [(row["style"], row["weight"]) for row in job["recipe"]["request"].get("style", ())]
+
+
+def _names(style: Any) -> list[Any]:
+    """Names and weights of a row's styles, as recipes have them."""
+    return [(Path(str(row.image)).name, row.weight) for row in StylizeRequest.of(style=style).style]
+
+
+def _run_of(given: dict[str, Any], *, own_styles: bool) -> BulkRun:
     from impasto.bulk.run import BulkRun
 
-    task, workers = _task(given), given.get("workers")
+    task, workers = _task(given, own_styles=own_styles), given.get("workers")
     kind, _, place = given.get("on", "local").partition("=")
     if kind == "ray":
         from impasto.bulk.on_ray import RayPool
@@ -135,7 +159,7 @@ def _run_of(given: dict[str, Any]) -> BulkRun:
     return BulkRun(given["source"], task, pool, **asked)
 
 
-def _task(given: dict[str, Any]) -> Task:
+def _task(given: dict[str, Any], *, own_styles: bool) -> Task:
     from impasto.bulk.work import Task, run_name
     from impasto.core.memory import parse_memory
 
@@ -153,6 +177,7 @@ def _task(given: dict[str, Any]) -> Task:
         layout="tar" if given.get("tar") else "folders",
         memory=memory,
         run=run_name(),
+        own_styles=own_styles,
         **more,
     )
 

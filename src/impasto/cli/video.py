@@ -27,7 +27,7 @@ __all__ = ["steady", "video"]
 
 _OUTPUT = (
     "Where the film goes: .mp4, .mov, .mkv, .webm, .gif, .webp, .apng, or a folder (painted/, painted/%05d.jpg) for "
-    "numbered pictures."
+    "numbered pictures; also .m4v, and .png for an animation."
 )
 SHORT, LONG = 5.0, 30.0  # seconds for which frames of the whole size are painted, to tell how long the whole takes
 # Name, type, default, flag, value in help, panel, help.

@@ -16,10 +16,10 @@ from impasto.imaging.header import Header
 from impasto.imaging.pixels import Pixels, unpremultiplied
 from impasto.imaging.profiles import LAB
 from impasto.imaging.tiff_checks import ALPHAS, CHANNELS, LABS, check_coding, check_header, check_kind, check_strip
-from impasto.imaging.tiff_pages import TiffPage, find_picture
+from impasto.imaging.tiff_pages import TiffPage, count_full, find_picture
 from impasto.imaging.tiff_rows import by_libtiff, decode_page, decode_rows
 
-__all__ = ["encode_tiff", "read_tiff", "strip_bytes", "tiff_header", "tiff_strips"]
+__all__ = ["count_pictures", "encode_tiff", "read_tiff", "strip_bytes", "tiff_header", "tiff_strips"]
 
 _KIND, _CODING = tifffile.PHOTOMETRIC, tifffile.COMPRESSION
 _SEPARATE = tifffile.PLANARCONFIG.SEPARATE
@@ -42,6 +42,12 @@ def tiff_header(file: BinaryIO, name: str) -> Header:
             found.place,
             _suits_vips(page),
         )
+
+
+def count_pictures(file: BinaryIO) -> int:
+    """How many full pictures the file has, as far as its pages are looked at."""
+    with tifffile.TiffFile(file) as tiff:
+        return count_full(tiff)
 
 
 def _suits_vips(page: Any) -> bool:

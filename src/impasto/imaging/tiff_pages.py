@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from impasto.imaging.colour_tags import exif_profile, tiff_profile
 
-__all__ = ["TiffPage", "find_picture"]
+__all__ = ["TiffPage", "count_full", "find_picture"]
 
 _MOST_PAGES = 32  # that are looked at
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType (TIFF 6.0, section 8)
@@ -64,6 +64,13 @@ def find_picture(tiff: Any, readable: frozenset[Any]) -> TiffPage:
         full = [one for one in full if one.place[0] == 0 and one.area > first.area]
     known = [one for one in full if one.page.photometric in readable]
     return (known or full or [first])[0]
+
+
+def count_full(tiff: Any) -> int:
+    """How many pages are marked neither as a small copy nor as a mask, of those that can be understood."""
+    first = TiffPage(tiff.pages.first, tiff.pages.first)
+    pages = [first, *(one for one in _others(tiff, first) if one.place[0])]
+    return sum(not _is_small(one.page) for one in pages)
 
 
 def _others(tiff: Any, first: TiffPage) -> Iterator[TiffPage]:

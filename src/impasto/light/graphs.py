@@ -79,6 +79,10 @@ class Graph:
         """Memory that features take at most, per pixel of the picture."""
         return int(self.description["bytes_per_pixel"])
 
+    def wait(self) -> None:
+        """Until it is loaded."""
+        self._session()
+
     def run(self, **inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Its only output."""
         found: NDArray[np.float32] = self._session().run(None, inputs)[0]

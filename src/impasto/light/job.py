@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from impasto.core.memory import available_memory, held_memory, shown_bytes
+from impasto.core.memory import available_memory, ceiling, held_memory, shown_bytes
 from impasto.core.threads import usable_cores
 from impasto.errors import OptionError
 from impasto.imaging import Picture, resize
@@ -17,9 +17,11 @@ from impasto.imaging.colour import transfer_luminance
 from impasto.imaging.noise import on_ground
 from impasto.imaging.reduced import reading_bytes
 from impasto.imaging.sizes import bicubic, halved
-from impasto.light.graphs import load_onnxruntime
+from impasto.light.graphs import Graph, load_onnxruntime
 from impasto.light.model import STYLE_SIZE, LightModel, LightStyle, planes
+from impasto.light.pieces import PIECES
 from impasto.stylizer.by_network import InMemory
+from impasto.stylizer.choice import TORCH_TAKES, has_torch
 from impasto.stylizer.finishing import read_masks
 from impasto.stylizer.job import JobPlan, Phase, Progress
 from impasto.stylizer.request import EngineName
@@ -28,6 +30,7 @@ from impasto.stylizer.strokes import REPAINTED
 __all__ = ["LightJob"]
 
 Floats = NDArray[np.float32]
+LOADING = 10_000_000  # bytes by which what a process holds may still grow until it paints
 FAINT = 1e-6  # of a mask, so that where there is none, all styles count
 
 
@@ -63,6 +66,13 @@ class LightJob(InMemory[LightModel]):
         """Whether there is memory enough."""
         return self._need() <= self._free()
 
+    @property
+    def enough(self) -> int:
+        """Bytes of the whole process that would do, once its graph is loaded."""
+        if isinstance(self.model.graph, Graph):
+            self.model.graph.wait()
+        return held_memory() + self._need() + LOADING
+
     # -- the work -------------------------------------------------------------------------------------------
 
     def _need(self) -> int:
@@ -90,15 +100,30 @@ class LightJob(InMemory[LightModel]):
             return
         would_do = math.floor(long * math.sqrt(max(0, room) / need) / 1.02)
         limit = self.engine.limit(self.request)
-        more = "free some memory" if limit is None else f"give `max_memory` {shown_bytes(held_memory() + need)} or more"
-        remedy = f"choose a `size` of {would_do} or less" if would_do >= 32 else more
+        more = "free some memory" if limit is None else f"need `max_memory` {ceiling(self.enough)} or more"
+        remedy = more
+        if would_do >= 32:
+            larger = "" if limit is None else f", or give `max_memory` {ceiling(self.enough)} or more"
+            remedy = f"choose a `size` of {would_do} or less{larger}"
         (height, width), finer = self.sizes.seen, self.sizes.seen > self.sizes.painting
         if finer:
             remedy = f"choose a larger `style_scale`, for which it is painted smaller, {remedy.removeprefix('choose ')}"
-        raise OptionError(
-            f"{width}x{height} px need {shown_bytes(need)} of memory in onnxruntime, and there are "
-            f"{shown_bytes(max(0, room))}: {remedy}, or install impasto[torch], which paints any size piece by piece"
-        )
+        what = f"{width}x{height} px need {shown_bytes(need)} of memory in onnxruntime"
+        if limit is None or held_memory() < limit:
+            what += f", and there are {shown_bytes(max(0, room))}"
+        else:
+            what += f" beside the {shown_bytes(held_memory())} that the process has, and may have {shown_bytes(limit)}"
+        raise OptionError(f"{what}: {remedy}{self._by_torch_instead(limit)}")
+
+    def _by_torch_instead(self, limit: int | None) -> str:
+        """How torch would paint it, as the end of a sentence; empty where it would not within this limit."""
+        if self.model.path.suffix != PIECES or (limit is not None and limit < TORCH_TAKES):
+            return ""
+        if not has_torch():
+            return ", or install impasto[torch], which paints any size piece by piece"
+        if self.request.engine == "light":
+            return ", or leave out `engine`: torch paints any size piece by piece"
+        return ""
 
     def paint_phase(self, phase: Phase, room: int) -> Generator[Progress, None, Picture]:
         """See `InMemory.paint_phase`."""

@@ -350,9 +350,11 @@ class Optimization:
         failed, self.restarts = self.step, self.restarts + 1
         self._go_back(self.good.iterate)
         if self.restarts > RESTARTS:
+            exact = all(weight.dtype == torch.float32 for eye in self.eyes for weight in eye.parameters())
             raise DivergenceError(
                 f"the painting diverged at step {failed} (loss {float(terms.total):.3g}) in spite of {RESTARTS} "
-                "restarts with halved steps: lower `lr` or `style_weight`, or use `precision` float32"
+                "restarts with halved steps: lower `lr` or `style_weight`"
+                f"{'' if exact else ', or use `precision` float32'}"
             )
         if self.restarts == 1:
             self._notes.append(f"the loss blew up at step {failed}: going on from before with half the step")

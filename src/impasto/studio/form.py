@@ -18,8 +18,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from impasto.core.backbones import BACKBONES
-from impasto.errors import OptionError, counted, nearest
-from impasto.imaging.formats import FORMATS
+from impasto.errors import OptionError, OutputError, counted, nearest
+from impasto.imaging.formats import FORMATS, find_format
 from impasto.networks.shipped import shipped_models
 from impasto.studio.limits import Limits
 from impasto.studio.problems import ProblemError
@@ -54,7 +54,7 @@ OWN: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             "type": "string",
             "enum": [*FORMATS],
             "default": "png",
-            "description": "In which the painting is sent.",
+            "description": "In which the painting is sent; suffixes such as jpg are understood as well.",
         },
         "recipe": {
             "type": "boolean",
@@ -178,7 +178,7 @@ def understood(form: FormData, folder: Path) -> Form:
         photos[0],
         StylizeRequest.of(**values),
         OutputOptions.of(**options),
-        own.get("format", "png"),
+        _format(own.get("format", "png")),
         _bool("recipe", own.get("recipe", "true")),
     )
 
@@ -214,6 +214,9 @@ def _weighed(styles: list[Any], weights: list[str]) -> list[Style] | None:
     if weights and len(weights) != len(styles):
         found = f"{counted(len(styles), 'style')} with {counted(len(weights), 'weight')}"
         raise OptionError(f"{found}: give as many, or none", "weight")
+    twice = next((text for text in styles if weights and isinstance(text, str) and parse_style(text)[0] != text), None)
+    if twice is not None:
+        raise OptionError(f"`weight` is given beside the style {twice!r}, which has its own: leave one out", "weight")
     rows = [Style(*parse_style(style)) if isinstance(style, str) else Style(style) for style in styles]
     try:
         numbers = [float(weight) for weight in weights]
@@ -232,6 +235,14 @@ def _json(name: str, text: str) -> Any:
     if not isinstance(found, dict):
         raise OptionError(f'`{name}` is no JSON object: write it as {{"NAME": VALUE}}', name)
     return found
+
+
+def _format(text: str) -> str:
+    """The format's own name for one of its suffixes, such as ``jpg``; what is unknown stays as it is, to be refused."""
+    try:
+        return find_format("", text)
+    except OutputError:
+        return text
 
 
 def _bool(name: str, text: str) -> bool:

@@ -20,10 +20,13 @@ from impasto.stylizer.sizes import sizes_of
 if TYPE_CHECKING:
     from impasto.types import PictureSource
 
-__all__ = ["Choice", "has_torch"]
+__all__ = ["TORCH_TAKES", "Choice", "has_torch"]
 
 WORTH_STARTING: Final = 16e6
 """Pixels in all from which torch, which paints faster, has made up for the second and more of its start."""
+
+TORCH_TAKES: Final = 350_000_000
+"""Bytes without which torch paints nothing: the library, a network, and what a band of a small picture needs."""
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
@@ -19,7 +20,7 @@ from impasto.errors import MissingExtraError, OptionError, WeightsError, check_k
 from impasto.files import at_home, sha256
 from impasto.light.graphs import graph_of, is_foreign
 from impasto.stylizer.budget import MemoryBudget
-from impasto.stylizer.choice import Choice, has_torch
+from impasto.stylizer.choice import TORCH_TAKES, Choice, has_torch
 from impasto.stylizer.job import Job, Output, check_request
 from impasto.stylizer.model import Model
 from impasto.stylizer.request import EngineName, StylizeRequest
@@ -126,8 +127,17 @@ class Engine:
             others = is_foreign(os.fspath(name))  # whatever could be rebuilt in torch is there already
             if model is not None or request.engine == "light" or not has_torch() or others or job.fits():
                 return job
+            elsewhere = job.enough
+            if self._is_less_than_torch(request, elsewhere):
+                return job
             job.close()
+            return self._by_torch(photo, request, name, model, output, folder, frame, elsewhere)
         return self._by_torch(photo, request, name, model, output, folder, frame)
+
+    def _is_less_than_torch(self, request: StylizeRequest, need: int = 0) -> bool:
+        """Whether what the process may need, and what it would need without torch, is less than torch alone takes."""
+        limit = self.limit(request)
+        return limit is not None and "torch" not in sys.modules and max(limit, need) < TORCH_TAKES
 
     def _engine(self, choice: Choice, name: str | PathLike[str], photo: PictureSource) -> EngineName:
         """What a network runs in.
@@ -137,6 +147,8 @@ class Engine:
         """
         if not choice.is_open:
             return choice.engine(photo, self.pictures)
+        if self._is_less_than_torch(choice.request):
+            return "light"
         with self._choosing:
             key = str(name)
             if key not in self._chosen:
@@ -152,6 +164,7 @@ class Engine:
         output: Output | None,
         folder: Path | None,
         frame: bool,
+        elsewhere: int | None = None,
     ) -> Job:
         from impasto.stylizer.network_job import NetworkJob
         from impasto.stylizer.strip_job import StripJob, needs_strips
@@ -163,8 +176,10 @@ class Engine:
         )
         paints.check(request)
         if output is not None and (folder is not None or needs_strips(paints, photo, request, self.limit(request))):
-            return StripJob(self, photo, request, paints, output, folder)
-        return NetworkJob(self, photo, request, paints, output, frame=frame)
+            return StripJob(self, photo, request, paints, output, folder, elsewhere)
+        job = NetworkJob(self, photo, request, paints, output, frame=frame)
+        job.elsewhere = elsewhere
+        return job
 
     def model(
         self,

@@ -6,24 +6,26 @@ import functools
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType, TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from impasto.core.host import our_settings, step_by_step
 from impasto.core.memory import room_within
 from impasto.errors import OptionError, check_kind, told
-from impasto.files import sha256, shown
+from impasto.files import sha256
 from impasto.imaging import Picture, as_picture, check_output, format_warnings, write
-from impasto.imaging.reading import is_animation, read_header
+from impasto.imaging.left_out import left_out_note
+from impasto.imaging.reading import read_header
 from impasto.imaging.reduced import read_reduced
 from impasto.imaging.sizes import Bicubic, bicubic
 from impasto.stylizer.budget import Grant
 from impasto.stylizer.finishing import mask_notes
 from impasto.stylizer.recipe import Recipe, picture_hash, recipe_of
 from impasto.stylizer.request import EngineName, OutputOptions, StylizeRequest
+from impasto.stylizer.strokes import AUTO
 from impasto.stylizer.written import check_written
 
 if TYPE_CHECKING:
@@ -154,8 +156,12 @@ class Job(ABC):
         request: what is asked for.
         output: where the painting goes; None leaves it in memory.
         notes: sentences about the result that should be told, such as what of the photo the output's format cannot
-            hold, or that a mask paints nothing; of masks a `Progress` tells as well, before anything is painted.
+            hold, that its file has more pictures, or that a mask paints nothing; of the last two a `Progress` tells as
+            well, before anything is painted.
+        usual_scale: the `style_scale` of a network where none is asked for.
     """
+
+    usual_scale: ClassVar[float | str] = AUTO
 
     def __init__(
         self, engine: Engine, photo: PictureSource, request: StylizeRequest, output: Output | None = None
@@ -326,12 +332,10 @@ class Job(ABC):
                 yield Progress("reading", 0, 1, note=note)
         yield from self._work()
 
-    def _photo_notes(self) -> Sequence[str]:
-        """What is to be told of the photo before it is painted."""
-        if self._original is not None or not is_animation(self.photo_path):
-            return ()
-        name = shown(Path(self.photo_path).name)
-        return (f"{name}: an animation, whose first picture is painted; `impasto video` paints all of them",)
+    def _photo_notes(self) -> tuple[str, ...]:
+        """What of the photo's file is not painted."""
+        note = left_out_note(self.photo_path) if self._original is None else None
+        return () if note is None else (note,)
 
     @functools.cached_property
     def photo_hash(self) -> str:

@@ -91,7 +91,13 @@ def coarse_work(
 
 
 class InTorch(ByNetwork[TorchModel]):
-    """What jobs have in common that a network in torch paints."""
+    """What jobs have in common that a network in torch paints.
+
+    Attributes:
+        elsewhere: bytes within which onnxruntime would paint it, where that was tried first.
+    """
+
+    elsewhere: int | None = None
 
     @property
     def computes_in(self) -> EngineName:
@@ -208,7 +214,9 @@ class NetworkJob(InMemory[TorchModel], InTorch):
 
     def _options(self, budget: int) -> TilingOptions:
         """How it may be divided within a budget that leaves out what the painting takes."""
-        return replace(tiling_options(self.request, budget), reserved=PER_PIXEL * math.prod(self.sizes.painting))
+        options, reserved = tiling_options(self.request, budget), PER_PIXEL * math.prod(self.sizes.painting)
+        told = self.engine.limit(self.request)
+        return replace(options, reserved=reserved, told=told, elsewhere=self.elsewhere)
 
     def _primed(self, strength: float, photo: Tensor) -> Tensor:
         """A photo (1, 3, H, W) with its painter's ground, as strong as its painting will be."""

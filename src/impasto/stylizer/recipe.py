@@ -32,7 +32,6 @@ from impasto.stylizer.choice import has_torch
 from impasto.stylizer.request import StylizeRequest
 from impasto.stylizer.route import named_in_gallery
 from impasto.stylizer.sentences import reason_of
-from impasto.stylizer.strokes import AUTO
 from impasto.stylizer.styles import Style, as_styles
 from impasto.types import Init
 
@@ -303,7 +302,7 @@ def recipe_of(job: Job) -> Recipe:
     request, used = _by_name(job.request)
     if job.computes_in is not None:
         request["engine"] = job.computes_in
-        request.setdefault("style_scale", AUTO)
+        request.setdefault("style_scale", job.usual_scale)
         request.setdefault("ground", getattr(job, "ground", 0.0))
     order = {name: number for number, name in enumerate(StylizeRequest.options)}
     request = dict(sorted(request.items(), key=lambda row: order[row[0]]))  # whether it was said or went without saying

@@ -354,7 +354,7 @@ def finer_settings() -> frozenset[str]:
 class OutputOptions(Options):
     """How a painting is written."""
 
-    jpeg_quality: int = option(92, "Files and runs", BOTH, "Of JPEG, WebP and AVIF, 1 to 100.", "N", ge=1, le=100)
+    jpeg_quality: int = option(92, "Files and runs", BOTH, "Of JPEG, WebP, AVIF and HEIC, 1 to 100.", "N", ge=1, le=100)
     png_compression: int = option(2, "Files and runs", BOTH, "Of PNG and TIFF, 0 to 9.", "N", ge=0, le=9)
     keep_metadata: bool = option(
         False, "Files and runs", BOTH,

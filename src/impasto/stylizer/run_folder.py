@@ -102,7 +102,10 @@ class RunFolder:
         """Why there is no run here, and which command goes on."""
         found = f"holds no run to resume (no {_DESCRIPTION})"
         if not self.folder.exists():
-            return "no such folder; if the run was moved, name the folder where it is now"
+            return (
+                "no such folder; a run by a network removes its own when it is finished; if this one was moved, name the "
+                "folder where it is now"
+            )
         if (self.folder / "recipe.toml").exists():
             return f"{found}, but a training; go on with `impasto train --resume {self.folder}`"
         return f"{found}; name the folder that `run` was given"

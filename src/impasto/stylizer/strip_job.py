@@ -83,6 +83,7 @@ class StripJob(InTorch):
         output: a .tif, .png or .jpg file.
         folder: where unfinished work is kept, for another process to go on with; None is a temporary folder. What is
             in it must be of the same request. It is empty again when the painting is written.
+        elsewhere: see `InTorch`.
 
     Raises:
         ImageError: a photo or mask that cannot be read, or not by strips.
@@ -102,8 +103,10 @@ class StripJob(InTorch):
         model: TorchModel,
         output: Output,
         folder: Path | None,
+        elsewhere: int | None = None,
     ) -> None:
         super().__init__(engine, photo, request, model, output)
+        self.elsewhere = elsewhere
         self.folder, self.finished = folder, False
         what = f"{self.sizes.photo[1]}x{self.sizes.photo[0]} px"
         self._check(f"{what} do not fit into memory at once" if folder is None else "only strips can be resumed")
@@ -166,6 +169,7 @@ class StripJob(InTorch):
         release_blocks()  # what reading styles has left
         network, held = self.model.network, held_memory() + LIBRARY
         options = tiling_options(request, _budget(limit), held, resumable=self.folder is not None)
+        options = replace(options, elsewhere=self.elsewhere)
         new = plan_for(network, self.sizes.seen, options)
         coarse = tuple(plan_for(network, size, replace(options, resumable=False)) for size in self.sizes.coarse)
         begun = None if self._journal is None else self._journal.plan

@@ -113,6 +113,8 @@ class TilingOptions:
             that is hardly larger than its sample is painted exactly.
         resumable: maps between passes are files with names, so that another process can go on from them (`journal`).
         reserved: bytes for the painting that the budget has left out already.
+        told: bytes that a user allowed the process, for messages; None is the budget.
+        elsewhere: bytes within which something else than torch would paint the picture, if it could.
     """
 
     budget: int | None = None
@@ -121,6 +123,8 @@ class TilingOptions:
     statistics: Statistics = "exact"
     resumable: bool = False
     reserved: int = 0
+    told: int | None = None
+    elsewhere: int | None = None
 
     def __post_init__(self) -> None:
         if self.statistics not in get_args(Statistics):
@@ -181,11 +185,21 @@ def choose(model: CostModel, options: TilingOptions) -> TilingPlan:
     least = min(plan.work for plan in plans)
     fitting = [plan for plan in plans if options.room is None or plan.work <= options.room]
     if not fitting:
-        raise OptionError(
-            f"{model.size[1]}x{model.size[0]} px cannot be painted within {shown_bytes(options.budget or 0)}: "
-            f"need `max_memory` {ceiling(options.held + least)} or more"
-        )
+        raise _too_little(model, options, least)
     return min(fitting, key=lambda plan: (plan.work > max(LARGEST_WORK, least), plan.seconds, plan.peak))
+
+
+def _too_little(model: CostModel, options: TilingOptions, least: int) -> OptionError:
+    """What to say where at `least` so many bytes are needed beside what is held, which are more than there are."""
+    budget = options.budget or 0
+    told = budget if options.told is None else options.told
+    need = told + least - (budget - options.held)
+    if options.elsewhere is not None:
+        need = min(need, options.elsewhere)
+    return OptionError(
+        f"{model.size[1]}x{model.size[0]} px cannot be painted within {shown_bytes(told)}: "
+        f"need `max_memory` {ceiling(need)} or more"
+    )
 
 
 def _plan(

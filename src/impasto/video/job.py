@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from functools import cached_property
@@ -22,7 +22,7 @@ from impasto.errors import ImageError, OptionError, check_kind, in_figures
 from impasto.files import atomic_path, sha256, shown
 from impasto.imaging import Picture
 from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps, check_request
-from impasto.stylizer.request import StylizeRequest
+from impasto.stylizer.request import EngineName, StylizeRequest
 from impasto.stylizer.streams import read_streams, refuse_streams
 from impasto.video.codecs import codec_for, output_kind
 from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, Sound, StillPictureError, as_floats
@@ -60,6 +60,8 @@ class FilmJob(Job):
         options: as given.
         painted: frames that were painted.
     """
+
+    usual_scale = 1.0  # frames are painted once, see `ByNetwork`
 
     def __init__(
         self,
@@ -155,6 +157,11 @@ class FilmJob(Job):
         painter = self._request_painter()
         found = painter.first.computed_by()
         return found | {"threads": str(painter.threads)} if "threads" in found else found
+
+    @property
+    def computes_in(self) -> EngineName | None:
+        """See `Job.computes_in`."""
+        return self._request_painter().first.computes_in
 
     @property
     def photo_size(self) -> tuple[int, int]:
@@ -293,8 +300,9 @@ class FilmJob(Job):
         left = seconds / done * max(0.0, record.total - record.done) if done > 0 else None
         return replace(record, left=left)
 
-    def _photo_notes(self) -> Sequence[str]:
-        return ()  # it is a film, of which all is painted
+    def _photo_notes(self) -> tuple[str, ...]:
+        """See `Job`: all of a film is painted."""
+        return ()
 
     def _note(self, *notes: str) -> None:
         self.notes += [note for note in dict.fromkeys(notes) if note not in self.notes]

@@ -65,6 +65,11 @@ class SteadyJob(FilmJob):
         """Nothing."""
         return {}
 
+    @property
+    def computes_in(self) -> None:
+        """None: another program painted."""
+        return None
+
     def _recipe_text(self) -> None:
         """None: how the frames were painted is not known."""
 
