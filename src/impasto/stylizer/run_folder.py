@@ -103,8 +103,8 @@ class RunFolder:
         found = f"holds no run to resume (no {_DESCRIPTION})"
         if not self.folder.exists():
             return (
-                "no such folder; a run by a network removes its own when it is finished; if this one was moved, name the "
-                "folder where it is now"
+                "no such folder; a run by a network removes its own when it is finished; if this one was moved, name "
+                "the folder where it is now"
             )
         if (self.folder / "recipe.toml").exists():
             return f"{found}, but a training; go on with `impasto train --resume {self.folder}`"
