@@ -100,11 +100,10 @@ class LightJob(InMemory[LightModel]):
             return
         would_do = math.floor(long * math.sqrt(max(0, room) / need) / 1.02)
         limit = self.engine.limit(self.request)
-        more = "free some memory" if limit is None else f"need `max_memory` {ceiling(self.enough)} or more"
-        remedy = more
-        if would_do >= 32:
-            larger = "" if limit is None else f", or give `max_memory` {ceiling(self.enough)} or more"
-            remedy = f"choose a `size` of {would_do} or less{larger}"
+        remedy = f"choose a `size` of {would_do} or less" if would_do >= 32 else ""
+        if limit is not None:
+            remedy += f"{', or give' if remedy else 'need'} `max_memory` {ceiling(self.enough)} or more"
+        remedy = remedy or "free some memory"
         (height, width), finer = self.sizes.seen, self.sizes.seen > self.sizes.painting
         if finer:
             remedy = f"choose a larger `style_scale`, for which it is painted smaller, {remedy.removeprefix('choose ')}"
