@@ -71,19 +71,19 @@ def test_several_methods_and_backbones_on_the_same_pairs(desk: Path, shared: Pat
     for photo in ("cat", "dog"):
         (desk / "theirs" / f"{photo}--night.png").write_bytes((desk / "photos" / f"{photo}.png").read_bytes())
     judges = ["--backbone", "compact", "--backbone", str(shared / "weights" / "vgg16_dev.safetensors")]
-    methods = ["--model", "one.safetensors", "--model", "two.safetensors", "--results", "theirs", "--preset", "quick"]
+    methods = ["--model", "one.safetensors", "--model", "two.safetensors", "--results", "theirs", "--preset", "good"]
     done = run(*methods, *judges, "--json", "-", "--limit", "1", "--sheet", "sheet.jpg")
     assert done.exit_code == 0, done.output
     facts = json.loads(done.stdout)
     assert (facts["pairs"], facts["possible_pairs"]) == (1, 2)
     rows = {row["method"]: row for row in facts["methods"]}
-    assert list(rows) == ["one", "two", "quick", "theirs", "photo copied", "style pasted"]
+    assert list(rows) == ["one", "two", "good", "theirs", "photo copied", "style pasted"]
     assert [row["seconds"] is None for row in rows.values()] == [False, False, False, True, True, True]
     assert [p["method"] for p in facts["pictures"] if p["seconds"] is None] == [*rows][3:]
     for name in ("compact", "vgg16-dev"):
         assert rows["theirs"]["verdicts"][name] == rows["photo copied"]["verdicts"][name]
-        assert rows["quick"]["verdicts"][name]["share"]["mean"] < 0.7
-    assert rows["quick"]["verdicts"]["compact"] != rows["quick"]["verdicts"]["vgg16-dev"]
+        assert rows["good"]["verdicts"][name]["share"]["mean"] < 0.7
+    assert rows["good"]["verdicts"]["compact"] != rows["good"]["verdicts"]["vgg16-dev"]
 
 
 def test_only_one_style(desk: Path) -> None:

@@ -96,6 +96,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     return ask
 
 
+ALONE = {"second_backbone": None}  # with which the other cannot take turns
 SETTINGS: list[tuple[list[str], dict[str, Any]]] = [
     (["--size", "100"], {"size": 100}),
     (["--init", "faint-noise"], {"init": "faint-noise"}),
@@ -107,14 +108,14 @@ SETTINGS: list[tuple[list[str], dict[str, Any]]] = [
     (["--style-weight", "33"], {"style_weight": 33.0}),
     (["--tv-weight", "0.1"], {"tv_weight": 0.1}),
     (["--style-scale", "1.5"], {"style_scale": 1.5}),
-    (["--style-loss", "wasserstein"], {"style_loss": "wasserstein"}),
+    (["--style-loss", "wasserstein"], {"style_loss": "wasserstein", **ALONE}),
     (["--content-layers", "relu3_1:2,relu4_1"], {"content_layers": {"relu3_1": 2.0, "relu4_1": 1.0}}),
     (["--style-layers", "relu1_1, conv2_1:0.5"], {"style_layers": {"relu1_1": 1.0, "conv2_1": 0.5}}),
-    (["--backbone", "vgg16-dev"], {"backbone": "vgg16-dev"}),
+    (["--backbone", "vgg16-dev"], {"backbone": "vgg16-dev", **ALONE}),
     (["--pool", "average"], {"pool": "average"}),
     (["--steps", "7"], {"total_steps": 7}),
     (["--start-size", "64"], {"start": 64}),
-    (["--optimizer", "lbfgs", "--lr", "0.5"], {"optimizer": "lbfgs", "lr": 0.5, "lr_end": 1.0}),
+    (["--optimizer", "lbfgs", "--lr", "0.5"], {"optimizer": "lbfgs", "lr": 0.5, "lr_end": 1.0, **ALONE}),
     (["--lr", "0.02"], {"lr": 0.02}),
     (["--parameterisation", "pixels"], {"parameterisation": "pixels"}),
     (["--averaging", "0.9"], {"averaging": 0.9}),

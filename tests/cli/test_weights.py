@@ -90,7 +90,7 @@ def test_list_shows_what_there_is_and_what_is_here(cache: Path) -> None:
     assert [row[0] for row in columns[1 : len(BACKBONES) + 1]] == list(BACKBONES)
     vgg19 = BACKBONES["vgg19"]
     assert ["vgg19", "no", "575 MB", vgg19.licence, vgg19.source] in columns
-    assert columns[4][:3] == ["vgg19-caffe", "yes", "3 MB"]
+    assert columns[5][:3] == ["vgg19-caffe", "yes", "3 MB"]
     assert lines[-1] == f"vgg19-caffe: {cache / 'vgg19-d01eb7cb.pth'}"
 
 

@@ -467,7 +467,9 @@ def test_an_absent_backbone_names_the_nearest_present(cache: Path, shipped: Path
 
 def test_a_name_that_is_no_backbone_and_no_file_lists_the_backbones(tmp_path: Path) -> None:
     for name in ("vgg11", tmp_path):
-        with pytest.raises(WeightsError, match=r"no backbone and no file.*compact, vgg19, vgg16") as caught:
+        with pytest.raises(
+            WeightsError, match=r"no backbone and no file.*compact, compact-vgg19, vgg19, vgg16"
+        ) as caught:
             load_backbone(name)
         assert str(name) in str(caught.value)
 
@@ -600,10 +602,11 @@ def test_the_development_backbones_load_by_path_and_by_name(shared: Path, cache:
     assert all(torch.equal(by_name[key], value) for key, value in dev.state_dict().items())
 
 
-def test_the_shipped_backbone_loads() -> None:
-    if locate("compact") is None:
-        pytest.skip("compact.safetensors is not built yet: recipes/compact.toml builds it")
-    vgg = load_backbone("compact")
-    assert (vgg.name, vgg.taps[-1]) == ("compact", "relu5_1")
-    assert vgg(picture(64), ["relu5_1"])["relu5_1"].shape == (1, 512, 4, 4)
-    assert [check.ok for check in verify(["compact"])] == [True]
+@pytest.mark.parametrize("name", ["compact", "compact-vgg19"])
+def test_the_shipped_backbones_load(name: str) -> None:
+    vgg = load_backbone(name)
+    last = BACKBONES[name].last or "conv5_1"
+    assert (vgg.name, vgg.convolutions[-1]) == (name, last)
+    side = {"conv5_1": 4, "conv4_2": 8}[last]
+    assert vgg(picture(64), [last])[last].shape == (1, 512, side, side)
+    assert [check.ok for check in verify([name])] == [True]

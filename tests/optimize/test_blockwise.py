@@ -54,6 +54,7 @@ def picture(height: int, width: int, seed: int = 0, dtype=torch.float64) -> Tens
 
 SETTINGS = preset(
     "quick",
+    backbone="compact",
     init="content",
     content_layers={"relu2_2": 1.0, "conv3_1": 0.5},
     style_layers={"relu1_1": 1.0, "conv2_1": 0.3, "relu3_1": 0.5},

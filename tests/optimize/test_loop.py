@@ -21,6 +21,7 @@ from impasto.core.vgg import NORMALISATIONS, VGG
 from impasto.errors import DivergenceError, LayerError, OptionError
 from impasto.optimize import loop as optimize
 from impasto.optimize.loop import Optimization, StepProgress, scales_of
+from impasto.optimize.objective import Objective, Terms
 from impasto.optimize.parameterisation import Pixels, Pyramid
 from impasto.optimize.presets import PRESETS, OptimizeSettings, preset
 
@@ -822,6 +823,35 @@ def test_two_networks_see_in_turns(toy, every, turns) -> None:
     assert optimization.restarts == 0
     # Each has looked at photo and style at every scale.
     assert set(first.targets) == set(second.targets)
+
+
+def test_what_is_much_to_one_network_is_not_much_to_the_other(toy, monkeypatch) -> None:
+    """What has blown up is told from what the same network saw before."""
+    other, real = other_toy(), Optimization._objective
+
+    def louder(self: Optimization, size: tuple[int, int], eye: VGG | None = None) -> Objective:
+        objective = real(self, size, eye)
+        if eye is other:
+            forward = objective.forward
+            objective.forward = lambda image: Terms(*(term * 1000 for term in forward(image)))  # type: ignore[method-assign]
+        return objective
+
+    monkeypatch.setattr(Optimization, "_objective", louder)
+    optimization, seen = paint(in_turns(steps=6, later_steps=0), toy, second=other)
+    losses = [record.losses["total"] for record in seen]
+    assert min(losses[1::2]) > 50 * max(losses[::2])
+    assert optimization.restarts == 0
+
+
+def test_states_of_earlier_versions_have_one_number_for_both(toy) -> None:
+    whole = Optimization(PHOTO, [(STYLE, 1.0)], in_turns(), toy, second=other_toy())
+    steps = whole.run()
+    next(steps)
+    next(steps)
+    before = whole.state_dict()
+    before["good"] |= {"first": 3.0, "best": 2.0}
+    whole.load_state_dict(before)
+    assert (whole.good.first, whole.good.best) == ([3.0, 3.0], [2.0, 2.0])
 
 
 def test_the_same_network_twice_is_that_network(toy) -> None:

@@ -15,6 +15,7 @@ from impasto.optimize.presets import DEFAULT_PRESET, EARLIER, PRESETS, OptimizeS
 CONVS = ["conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"]
 RELUS = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
 FIFTH = dict.fromkeys(RELUS, 0.2)
+FOURTH = dict.fromkeys(RELUS[:4], 0.25)
 
 # What the six classics have in common: plain pixels, plain errors, a rate that stays.
 COMMON = {
@@ -173,23 +174,29 @@ OURS = ("quick", "good", "balanced", "best")
 BEFORE = {  # what was painted before these names meant something else, as recipes of then mean it
     "quick-1": ("content", 256, 13, 8, 16.0, 0.019, 0.3, (0.5, 0.9)),
     "good-1": ("draft", 256, 8, 10, 10.0, 0.012, 0.3, (0.5, 0.9)),
+    "quick-2": ("draft", 256, 4, 4, 20.0, 0.016, 0.15, (0.5, 0.9)),
+    "good-2": ("draft", 256, 8, 9, 24.0, 0.016, 0.3, (0.5, 0.9)),
+    "balanced-2": ("content", 128, 40, 12, 34.0, 0.015, 0.3, (0.5, 0.9)),
     "balanced-1": ("content", 128, 60, 40, 40.0, 0.015, 0.1, (0.6, 0.95)),
 }
 
 
 def test_ours_as_they_were_stay_at_hand() -> None:
-    assert list(EARLIER) == ["best-1", *BEFORE]
+    assert EARLIER.keys() == {"best-1", *BEFORE}
     assert EARLIER["best-1"] == replace(PRESETS["multiscale"], backbone="compact")
     for name, constants in BEFORE.items():
         s = preset(name)
         found = (s.init, s.start, s.steps, s.later_steps, s.style_weight, s.lr, s.lr_end, s.betas)
         assert found == constants
-        assert s.style_layers == FIFTH
-        assert (s.falling, s.second_backbone, s.repaint) == (0, None, 0)
+        first = name.endswith("-1")
+        assert s.style_layers == (FIFTH if first else FOURTH)
+        assert (s.falling, s.second_backbone) == (0 if first else 1.3, None)
+        assert s.repaint == (0.6 if name == "balanced-2" else 0)
     names = (*OURS, "coursera")
     assert [earlier(name, 1) for name in names] == ["quick-1", "good-1", "balanced-1", "best-1", "coursera"]
-    assert [earlier(name, 2) for name in names] == ["quick", "good", "balanced-1", "best-1", "coursera"]
-    assert [earlier(name, 3) for name in names] == list(names)
+    assert [earlier(name, 2) for name in names] == ["quick-2", "good-2", "balanced-1", "best-1", "coursera"]
+    assert [earlier(name, 3) for name in names] == ["quick-2", "good-2", "balanced-2", "best", "coursera"]
+    assert [earlier(name, 4) for name in names] == list(names)
     assert preset("good-1", steps=2) == replace(EARLIER["good-1"], steps=2)
 
 
@@ -202,6 +209,16 @@ def test_a_second_network_goes_where_it_cannot_see_with_the_first(monkeypatch: p
     assert preset("both", backbone="vgg16", second_backbone="compact").second_backbone == "compact"
     with pytest.raises(OptionError, match="leave out `second_backbone`"):
         preset("both", optimizer="lbfgs", second_backbone="compact")
+
+
+def test_two_see_in_turns_where_both_have_the_layers() -> None:
+    for name in OURS[:-1]:
+        assert preset(name).second_backbone == "compact-vgg19"
+        assert preset(name, content_layers={"relu4_2": 1}).second_backbone == "compact-vgg19"
+        for layers in ({"style_layers": {"relu1_1": 1, "relu5_1": 1}}, {"content_layers": {"relu4_3": 1}}):
+            alone = preset(name, **layers)
+            assert (alone.backbone, alone.second_backbone) == ("compact", None)
+    assert PRESETS["best"].second_backbone is None
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -300,7 +317,7 @@ BAD = [
     (
         {"second_backbone": "compakt"},
         "`second_backbone` 'compakt' is unknown (did you mean 'compact'?): use "
-        "compact, vgg19, vgg16, vgg19-caffe, vgg16-caffe, vgg16-dev, vgg16-edges",
+        "compact, compact-vgg19, vgg19, vgg16, vgg19-caffe, vgg16-caffe, vgg16-dev, vgg16-edges",
     ),
     *(
         (

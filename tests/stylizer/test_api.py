@@ -344,7 +344,11 @@ def test_layers_in_another_form() -> None:
         ({"device": "tpu"}, OptionError, "device 'tpu' is unknown"),
         ({"precision": "half"}, OptionError, "^`precision` 'half' is unknown: use auto, float32 or bfloat16$"),
         ({"style_layers": "relu9_9"}, LayerError, r"has no layer 'relu9_9'; its layers are conv1_1, .*, relu2_1$"),
-        ({"backbone": "resnet"}, WeightsError, "no backbone and no file is called 'resnet': there are compact, vgg19"),
+        (
+            {"backbone": "resnet"},
+            WeightsError,
+            "no backbone and no file is called 'resnet': there are compact, compact-vgg19",
+        ),
         ({"backbone_input": None}, WeightsError, "nothing says what input it wants"),
         ({"backbone_input": "bgr"}, OptionError, "^`backbone_input` 'bgr' is unknown: use torchvision, caffe or none$"),
     ],

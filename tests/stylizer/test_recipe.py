@@ -316,6 +316,11 @@ def test_recipes_of_before_mean_the_presets_of_before(asked: dict[str, Any], mea
     now = Recipe(before.request, before.used, {**before.made_by, **module.PRESETS})
     means_now = route(StylizeRequest.of(style="wave.png", **asked)).settings
     assert route(now.to_request({"style": ["wave.png"]})).settings == means_now
+    if meant != "coursera":  # and what was meant in between
+        later = Recipe(before.request, before.used, {**before.made_by, "presets": "3"}).to_request(
+            {"style": ["wave.png"]}
+        )
+        assert route(later).settings == preset({"best-1": "best"}.get(meant, meant.replace("-1", "-2")))
     # What is given beside it is what it is called now.
     assert before.to_request({"style": ["wave.png"]}, quality="best").preset is None
 

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from impasto.core.metadata import read_metadata, save
@@ -29,6 +30,7 @@ from impasto.training.compress import (
     read_recipe,
     run_recipe,
     spectra,
+    with_unit_activations,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -427,6 +429,50 @@ def test_features_that_float16_cannot_hold_are_told(recipe, teacher, tmp_path) -
     with pytest.raises(DataError, match="kept in float16, its features are no finite numbers"):
         list(run_recipe(job, job.output))
     assert not job.output.exists()
+
+
+def test_a_teacher_with_large_activations_is_compressed_all_the_same(recipe, teacher, tmp_path) -> None:
+    """Such as Caffe's; and what its file does not tell is told by the recipe."""
+    tensors = {key: value * 1e7 if "1_1" in key else value for key, value in teacher.state_dict().items()}
+    save_file({key: value.contiguous() for key, value in tensors.items()}, tmp_path / "teacher.safetensors")
+    told = 'name = "small"\nteacher = "teacher.safetensors"\nteacher_input = "caffe"\nunit_activations = true'
+    recipe.write_text(RECIPE.replace('teacher = "teacher.safetensors"', told))
+    job = read_recipe(recipe)
+    list(run_recipe(job, job.output))
+    student = load_backbone(job.output)
+    assert (student.name, student.normalisation) == ("small", NORMALISATIONS["caffe"])
+    assert read_metadata(job.output)["recipe"]["unit_activations"] is True
+    full = load_backbone(tmp_path / "teacher.safetensors", input="caffe", padding="replicate")
+    (wanted,), (got,) = (net(crops(2), ["relu2_1"]).values() for net in (full, student))
+    assert float(got.mean()) == pytest.approx(1, rel=0.3)
+    assert float((got / got.norm() - wanted / wanted.norm()).norm()) < 0.7
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("ranks", [{}, {"conv1_2": 40, "conv2_2": 100}])
+def test_activations_are_rescaled_and_nothing_else(ranks) -> None:
+    """Each layer's by one factor, on all pictures, with biases and in two factors as well."""
+    loud = network(ranks)
+    loud.conv1_1.weight.mul_(300)
+    loud.conv1_1.bias.mul_(300)
+    even = with_unit_activations(loud, images := crops(), "conv2_1")
+    assert even.convolutions == ("conv1_1", "conv1_2", "conv2_1")
+    for other in (images, blotches(70)):
+        taps = ["relu1_1", "relu1_2", "relu2_1"]
+        before, after = loud(other, taps), even(other, taps)
+        for tap in taps:
+            factor_of = float(loud(images, [tap])[tap].mean())
+            torch.testing.assert_close(after[tap] * factor_of, before[tap], rtol=1e-3, atol=1e-3 * factor_of)
+            if other is images:
+                assert float(after[tap].mean()) == pytest.approx(1, rel=1e-4)
+
+
+def test_a_layer_that_sees_nothing_cannot_be_rescaled(teacher) -> None:
+    blind = network()
+    blind.conv1_2.weight.zero_()
+    blind.conv1_2.bias.fill_(-1)
+    with pytest.raises(DataError, match=r"the mean activation of conv1_2 is 0\.0, need a number above 0"):
+        with_unit_activations(blind, crops(2), "conv2_1")
 
 
 @pytest.mark.parametrize(

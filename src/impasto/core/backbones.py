@@ -7,6 +7,7 @@ whose conversion script takes them from ``sha256sum``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from impasto.types import BackboneInput as Input
@@ -54,6 +55,7 @@ class Backbone:
         url: where to fetch it; None where only the user can bring it.
         shipped: whether it comes with this package.
         package: where else to fetch it, which is tried first: smaller, and with fewer digits.
+        last: its deepest convolution, where it has not all of them.
     """
 
     name: str
@@ -69,6 +71,11 @@ class Backbone:
     url: str | None = None
     shipped: bool = False
     package: Package | None = None
+    last: str | None = None
+
+    def sees(self, layers: Iterable[str]) -> bool:
+        """Whether none of these layers, ``conv4_2`` or ``relu4_2``, is deeper than what it has."""
+        return self.last is None or all(layer[4:] <= self.last[4:] for layer in layers)
 
 
 _VGG = (
@@ -89,6 +96,20 @@ _ROWS = (
         source="shipped with impasto",
         citation=f"{_VGG}; Zhang et al., Accelerating Very Deep Convolutional Networks, arXiv:1505.06798",
         shipped=True,
+    ),
+    Backbone(
+        name="compact-vgg19",
+        topology=None,
+        normalisation=None,
+        keys="conv1_2.reduce.weight",
+        file="compact-vgg19.safetensors",
+        sha256=(),
+        megabytes=2,
+        licence="CC BY 4.0",
+        source="shipped with impasto",
+        citation=f"{_VGG}; Zhang et al., Accelerating Very Deep Convolutional Networks, arXiv:1505.06798",
+        shipped=True,
+        last="conv4_2",
     ),
     # Addresses and hashes: torchvision's VGG19_Weights and VGG16_Weights (IMAGENET1K_V1), which state no
     # licence for the weights apart from the library's.

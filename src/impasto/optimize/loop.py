@@ -119,7 +119,7 @@ class Optimization:
         self.canvas = self._canvas_at(next(i for i, (_, steps) in enumerate(self.scales) if steps))
         self.scale: int | None = None  # index of the one being painted
         self.optimizer: torch.optim.Optimizer | None = None
-        self.good = _Good()
+        self.good = _Good.of(len(self.eyes))
         self.average: Tensor | None = None
         self.average_weight = 0.0
         self._notes = [] if settings.activations == "as-they-are" else [self._rescale_note()]
@@ -143,7 +143,7 @@ class Optimization:
                 turn = self._turn()
                 objective = objectives[turn]
                 terms = self._move(objective)
-                if not self.good.accepts(float(terms.total), losses_of_grey[turn]) or not self._is_finite():
+                if not self.good.accepts(float(terms.total), turn, losses_of_grey[turn]) or not self._is_finite():
                     self._restart(terms)
                     continue
                 self.step += 1
@@ -179,7 +179,9 @@ class Optimization:
             "optimizer": copy.deepcopy(self.optimizer.state_dict()) if self.optimizer else None,
             "average": None if self.average is None else self.average.clone(),
             "average_weight": self.average_weight,
-            "good": vars(self.good) | {"known": vars(self.good.known) if self.good.known else None},
+            "good": vars(self.good)
+            | {"first": [*self.good.first], "best": [*self.good.best]}
+            | {"known": vars(self.good.known) if self.good.known else None},
         }
 
     @in_our_settings
@@ -198,7 +200,9 @@ class Optimization:
         self.step, self.restarts = int(state["step"]), int(state["restarts"])
         self.average = None if state["average"] is None else state["average"].clone()
         self.average_weight = float(state["average_weight"])
-        good = state["good"]
+        good = dict(state["good"])
+        for name in ("first", "best"):  # in states of earlier versions one number for all eyes
+            good[name] = [good[name]] * len(self.eyes) if isinstance(good[name], float) else [*good[name]]
         self.good = _Good(**good | {"known": _Iterate(**good["known"]) if good["known"] else None})
         self.optimizer = self._new_optimizer()
         self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))
@@ -221,7 +225,7 @@ class Optimization:
 
     def _enter(self, index: int, size: tuple[int, int]) -> None:
         """Bring canvas and optimiser to a scale that begins."""
-        self.scale, self.good = index, _Good()
+        self.scale, self.good = index, _Good.of(len(self.eyes))
         if isinstance(self.canvas, Pyramid):
             self.canvas.halvings = len(self.scales) - 1 - index
         elif tuple(self.canvas.image().shape[2:]) != size:
@@ -414,10 +418,10 @@ class _Iterate:
 
 @dataclass
 class _Good:
-    """The last iterate whose loss was seen to be fine, and what fine means at this scale."""
+    """The last iterate whose loss was seen to be fine, and what fine means at this scale to each of the eyes."""
 
-    first: float = math.inf
-    best: float = math.inf
+    first: list[float]
+    best: list[float]
     held: _Iterate | None = None  # only during a step
     known: _Iterate | None = None
 
@@ -433,17 +437,23 @@ class _Good:
         if self.known is None or step - self.known.step >= REMEMBER_EVERY:
             self.held = copy_now()
 
-    def accepts(self, loss: float, loss_of_grey: Callable[[], float]) -> bool:
-        """Whether the loss of the iterate that was held, or would have been, is fine."""
-        if math.isinf(self.first) and math.isfinite(loss):
-            self.first = abs(loss)
-        fine = math.isfinite(loss) and (loss <= max(BLOW_UP * self.best, 2 * self.first) or loss <= loss_of_grey())
+    @classmethod
+    def of(cls, eyes: int) -> _Good:
+        """Before anything was seen."""
+        return cls([math.inf] * eyes, [math.inf] * eyes)
+
+    def accepts(self, loss: float, turn: int, loss_of_grey: Callable[[], float]) -> bool:
+        """Whether the loss that this eye sees of the iterate that was held, or would have been, is fine."""
+        if math.isinf(self.first[turn]) and math.isfinite(loss):
+            self.first[turn] = abs(loss)
+        most = max(BLOW_UP * self.best[turn], 2 * self.first[turn])
+        fine = math.isfinite(loss) and (loss <= most or loss <= loss_of_grey())
         # The first iterate of a scale is a picture at least, and there is no other to go back to.
         if self.held is not None and (fine or self.known is None):
             self.known = self.held
         self.held = None
         if fine:
-            self.best = min(self.best, abs(loss))
+            self.best[turn] = min(self.best[turn], abs(loss))
         return fine
 
 

@@ -210,11 +210,13 @@ _ALONE: dict[str, Any] = {
 # They begin with what the network of any style paints: few steps then reach further, in the eyes of other networks too.
 # Style at relu5_1 as well costs half again as much content and brings none to other eyes. Large pictures get their form
 # at small sizes, and few steps at their own.
-_OURS: dict[str, Any] = _ALONE | {
+_OF_ONE_EYE: dict[str, Any] = _ALONE | {
     "init": "draft",
     "style_layers": _layers("relu1_1 relu2_1 relu3_1 relu4_1", 0.25),
     "falling": 1.3,
 }
+# What pleases one network alone pleases no other, and has colours that no painting has: two see in turns.
+_OURS: dict[str, Any] = _OF_ONE_EYE | {"second_backbone": "compact-vgg19"}
 _CLASSIC: dict[str, Any] = {
     "parameterisation": "pixels",
     "content_reduction": "mean",
@@ -239,12 +241,12 @@ _CROWSON: dict[str, Any] = {
 PRESETS: Mapping[str, OptimizeSettings] = MappingProxyType(
     {
         # Ours: relative losses, a pyramid, coarse strokes first.
-        "quick": OptimizeSettings(**_OURS, start=256, steps=4, later_steps=4, style_weight=20.0, lr=0.016, lr_end=0.15),
-        "good": OptimizeSettings(**_OURS, start=256, steps=8, later_steps=9, style_weight=24.0, lr=0.016),
+        "quick": OptimizeSettings(**_OURS, start=256, steps=4, later_steps=4, style_weight=20.0, lr=0.012, lr_end=0.15),
+        "good": OptimizeSettings(**_OURS, start=256, steps=8, later_steps=9, style_weight=20.0, lr=0.012),
         # Large forms come of small sizes and of the photo alone: a draft has its strokes there already. Then a network
         # lays crisp strokes over them, which other networks see too, and few steps are left to be made.
         "balanced": OptimizeSettings(
-            **_OURS | {"init": "content"}, start=128, steps=40, later_steps=12, repaint=0.6, style_weight=34.0, lr=0.015
+            **_OURS | {"init": "content"}, start=128, steps=40, later_steps=12, repaint=0.6, style_weight=28.0, lr=0.012
         ),
         # What `multiscale` below looks for, on a pyramid and with the rate falling: as good in a twelfth of the time.
         "best": OptimizeSettings(
@@ -369,6 +371,19 @@ EARLIER: Mapping[str, OptimizeSettings] = MappingProxyType(
     {
         "best-1": replace(PRESETS["multiscale"], backbone="compact"),
         "quick-1": OptimizeSettings(**_ALONE, start=256, steps=13, later_steps=8, style_weight=16.0, lr=0.019),
+        "quick-2": OptimizeSettings(
+            **_OF_ONE_EYE, start=256, steps=4, later_steps=4, style_weight=20.0, lr=0.016, lr_end=0.15
+        ),
+        "good-2": OptimizeSettings(**_OF_ONE_EYE, start=256, steps=8, later_steps=9, style_weight=24.0, lr=0.016),
+        "balanced-2": OptimizeSettings(
+            **_OF_ONE_EYE | {"init": "content"},
+            start=128,
+            steps=40,
+            later_steps=12,
+            repaint=0.6,
+            style_weight=34.0,
+            lr=0.015,
+        ),
         "good-1": OptimizeSettings(
             **_ALONE, init="draft", start=256, steps=8, later_steps=10, style_weight=10.0, lr=0.012
         ),
@@ -384,15 +399,18 @@ EARLIER: Mapping[str, OptimizeSettings] = MappingProxyType(
     }
 )
 """Ours as they were: what recipes of that time mean."""
-_LASTED: Mapping[str, int] = MappingProxyType({"quick-1": 1, "good-1": 1, "balanced-1": 2, "best-1": 2})
-"""Until which of `recipe.PRESETS`."""
+_LASTED: Mapping[str, int] = MappingProxyType(
+    {"quick-1": 1, "good-1": 1, "balanced-1": 2, "best-1": 2, "quick-2": 3, "good-2": 3, "balanced-2": 3}
+)
+"""Until which of `recipe.PRESETS`, of each preset the oldest first."""
 
 DEFAULT_PRESET = "balanced"
 
 
 def earlier(name: str, presets: int) -> str:
     """What is called now what a preset's name stood for when recipes said this number of `recipe.PRESETS`."""
-    return f"{name}-1" if presets <= _LASTED.get(f"{name}-1", 0) else name
+    ours = (old for old, last in _LASTED.items() if old.rpartition("-")[0] == name and presets <= last)
+    return next(ours, name)
 
 
 def preset(name: str = DEFAULT_PRESET, **changes: Any) -> OptimizeSettings:
@@ -413,7 +431,8 @@ def preset(name: str = DEFAULT_PRESET, **changes: Any) -> OptimizeSettings:
     changes = _what_fits(base, given) | given
     if base.second_backbone is not None and "second_backbone" not in given:
         alone = replace(base, **{**changes, "second_backbone": None})
-        return alone if "backbone" in given or not alone.sees_alike else replace(base, **changes)
+        sees = BACKBONES[base.second_backbone].sees([*alone.content_layers, *alone.style_layers])
+        return replace(base, **changes) if sees and alone.sees_alike and "backbone" not in given else alone
     return replace(base, **changes)
 
 

@@ -48,9 +48,9 @@ REPLACED: Final = MappingProxyType(
 """Options of a recipe that go where another is given beside it."""
 BEFORE_CHOICES: Final = MappingProxyType({"engine": "torch", "style_scale": 1.0, "ground": 0.0})
 """What a network's pictures were made with before there was something else; recipes have said it since."""
-PRESETS: Final = {"presets": "3"}
+PRESETS: Final = {"presets": "4"}
 """Of recipes of optimisations: 2 since `quick` and `good` begin with a draft, 3 since `balanced` is painted over and
-`best` is a preset of ours."""
+`best` is a preset of ours, 4 since two networks see in turns in all but `best`."""
 NOT_OURS: Final = ("max_memory", "max_megapixels")  # say nothing of the picture
 
 

@@ -1,4 +1,4 @@
-"""Building `compact`: a VGG-16 with every 3x3 convolution factored, in the same feature space as the full one.
+"""Building `compact` and `compact-vgg19`: a VGG whose 3x3 convolutions are factored, with the features of the full one.
 
 Each C -> C' convolution becomes a 3x3 to r channels and a 1x1 to C', by reduced-rank regression of the full
 network's responses on those of the compressed network, layer after layer (Zhang et al. 2015,
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -31,6 +31,7 @@ from impasto.errors import DataError, nearest
 from impasto.files import sha256
 from impasto.imaging import fit_long_side, read
 from impasto.training.recipe import read_toml
+from impasto.types import BackboneInput
 
 __all__ = [
     "CompressProgress",
@@ -42,6 +43,7 @@ __all__ = [
     "run_recipe",
 ]
 
+LOOKED_AT = 48  # crops, to see how large activations are
 STYLE_TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 
 
@@ -76,7 +78,12 @@ class CompressProgress:
 
 @in_our_settings
 def compress(
-    teacher: VGG, photos: Sequence[Path], paintings: Sequence[Path], settings: CompressSettings, precision: Precision
+    teacher: VGG,
+    photos: Sequence[Path],
+    paintings: Sequence[Path],
+    settings: CompressSettings,
+    precision: Precision,
+    name: str = "compact",
 ) -> Iterator[CompressProgress | VGG]:
     """Yield progress records and, last, the compressed network in float32.
 
@@ -95,7 +102,7 @@ def compress(
         padding=teacher.padding,
         last=settings.last,
         ranks=ranks,
-        name="compact",
+        name=name,
     )
     yield CompressProgress("ranks", 1, 1, ", ".join(f"{conv} {rank}" for conv, rank in ranks.items()))
     yield from factor(teacher, student, crops)
@@ -138,6 +145,30 @@ def _layerwise(network: VGG, last: str) -> Iterable[tuple[str, bool]]:
     """(convolution, whether a pool stands before it) up to `last`."""
     names = network.convolutions[: network.convolutions.index(last) + 1]
     return [(name, name.endswith("_1") and name != "conv1_1") for name in names]
+
+
+@in_our_settings
+@torch.no_grad()
+def with_unit_activations(network: VGG, images: Tensor, last: str) -> VGG:
+    """A copy, up to `last`, whose activations have a mean of 1 over `images` (B, 3, H, W), layer by layer.
+
+    Relative losses see in it what they see in the network itself: ReLUs and pools pass a positive factor on.
+    DataError where a layer has a mean of 0.
+    """
+    twin = _copy(network, Precision(torch.float32, channels_last=False, reason="as it is"), last=last)
+    x, scale = images, 1.0
+    for name, pooled in _layerwise(twin, last):
+        kernels = list(twin.kernels(name))
+        for kernel in kernels:
+            kernel.bias.mul_(scale)  # what comes in is so much larger than it was
+        x = F.relu_(_convolve(twin, name, F.max_pool2d(x, 2) if pooled else x))
+        mean = float(x.mean())
+        if not (mean > 0 and math.isfinite(mean)):
+            raise DataError(f"{network.name}: the mean activation of {name} is {mean}, need a number above 0")
+        for values in (kernels[-1].weight, kernels[-1].bias, x):
+            values.div_(mean)
+        scale /= mean
+    return twin
 
 
 def _columns(features: Tensor) -> Tensor:
@@ -329,8 +360,8 @@ def _pick(paths: Sequence[Path], generator: torch.Generator) -> Path:
     return paths[int(torch.randint(len(paths), (), generator=generator))]
 
 
-def _copy(network: VGG, precision: Precision) -> VGG:
-    """A frozen copy in the precision of the work."""
+def _copy(network: VGG, precision: Precision, *, last: str | None = None) -> VGG:
+    """A frozen copy in the precision of the work, up to a convolution or whole."""
     ranks = {
         name: module.reduce.out_channels
         for name, module in network.named_children()
@@ -340,10 +371,11 @@ def _copy(network: VGG, precision: Precision) -> VGG:
         network.topology.name,
         network.normalisation,
         padding=network.padding,
-        last=network.convolutions[-1],
+        last=last or network.convolutions[-1],
         ranks=ranks,
+        name=network.name,
     )
-    twin.load_state_dict(network.state_dict())
+    twin.load_state_dict({key: network.state_dict()[key] for key in twin.state_dict()})
     twin.requires_grad_(False)
     return twin.to(dtype=precision.dtype).to(memory_format=precision.memory_format)  # type: ignore[call-overload,no-any-return]
 
@@ -366,7 +398,19 @@ def layer_errors(teacher: VGG, student: VGG, images: Sequence[Tensor]) -> dict[s
 
 @dataclass(frozen=True)
 class CompressRecipe:
-    """A recipe file, its paths resolved against its own folder."""
+    """A recipe file, its paths resolved against its own folder.
+
+    Attributes:
+        output, teacher, photos, paintings: files and folders.
+        every: of so many pictures one is made use of, the others judge.
+        threads: sums depend on how they are divided.
+        licence, origin: of the result, as its file tells them.
+        settings: see `CompressSettings`.
+        name: of the result.
+        teacher_input: what the teacher wants as input, if its file does not tell.
+        unit_activations: whether the teacher's layers are rescaled first, each to a mean activation of 1. Caffe's go up
+            to thousands, which float16 cannot hold.
+    """
 
     output: Path
     teacher: Path
@@ -377,6 +421,9 @@ class CompressRecipe:
     licence: str
     origin: str
     settings: CompressSettings
+    name: str = "compact"
+    teacher_input: BackboneInput | None = None
+    unit_activations: bool = False
 
 
 def read_recipe(path: Path) -> CompressRecipe:
@@ -387,7 +434,7 @@ def read_recipe(path: Path) -> CompressRecipe:
         if unknown := sorted(values.keys() - known):
             near = nearest(unknown[0], known)
             raise DataError(f"{path}: unknown key {unknown[0]!r}{near}; the keys are {', '.join(sorted(known))}")
-    if missing := [f.name for f in fields(CompressRecipe) if f.name not in found]:
+    if missing := [f.name for f in fields(CompressRecipe) if f.default is MISSING and f.name not in found]:
         raise DataError(f"{path}: the key {missing[0]!r} is missing")
     if found["every"] < 2:
         raise DataError(
@@ -407,11 +454,15 @@ def run_recipe(recipe: CompressRecipe, output: Path) -> Iterator[CompressProgres
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)  # sums depend on how they are divided
     try:
-        teacher = load_backbone(recipe.teacher, padding="replicate")
+        teacher = load_backbone(recipe.teacher, input=recipe.teacher_input, padding="replicate")
         photos, held_photos = _split(recipe.photos, recipe.every)
         paintings, held_paintings = _split(recipe.paintings, recipe.every)
-        student = None
-        for step in compress(teacher, photos, paintings, recipe.settings, choose_precision("cpu")):
+        settings, student = recipe.settings, None
+        if recipe.unit_activations:
+            generator = torch.Generator().manual_seed(settings.seed)
+            crops = torch.cat(list(_crops([*photos, *paintings], LOOKED_AT, settings.crop_size, generator)))
+            teacher = with_unit_activations(teacher, crops, settings.last)
+        for step in compress(teacher, photos, paintings, settings, choose_precision("cpu"), recipe.name):
             if isinstance(step, VGG):
                 student = step
             else:
@@ -443,7 +494,8 @@ def _store(
         "licence": recipe.licence,
         "origin": recipe.origin,
         "teacher_sha256": sha256(recipe.teacher),
-        "recipe": {"every": recipe.every, "threads": recipe.threads, **asdict(recipe.settings)},
+        "recipe": {"every": recipe.every, "threads": recipe.threads, **asdict(recipe.settings)}
+        | ({"unit_activations": True} if recipe.unit_activations else {}),
         "errors": {tap: {key: round(value, 5) for key, value in row.items()} for tap, row in errors.items()},
     }
     save(output, tensors, metadata)
