@@ -86,8 +86,11 @@ def vendor(folder: Path = VENDOR, *, source: str | os.PathLike[str] = "npm", web
         DataError, OutputError: as from `find_runtime`, or the folder cannot be written.
     """
     found = find_runtime(source)
-    names = {_served(name) for name in (*WASM, *(WEBGPU if webgpu else ()))} | {NOTICES}
-    return _store({name: content for name, content in found.items() if name in names}, folder)
+    names = {_served(name) for name in (*WASM, *(WEBGPU if webgpu else ()))}
+    files = {name: content for name, content in found.items() if name in names}
+    if NOTICES in found:
+        files[NOTICES + PACKED] = gzip.compress(found[NOTICES], 9, mtime=0)
+    return _store(files, folder)
 
 
 def _served(name: str) -> str:
@@ -105,7 +108,7 @@ def _from_folder(folder: Path) -> Files:
         files = {
             path.name: path.read_bytes()
             for name in (*WASM, *WEBGPU, NOTICES)
-            for path in (place / name, place / _served(name))
+            for path in (place / name, place / (name + PACKED))
             if path.is_file()
         }
         if any(name in files or _served(name) in files for name in WASM):
@@ -174,7 +177,8 @@ def _checked(files: Files, where: str) -> Files:
         elif needed:
             missing = next(name for name in wanted if _served(name) not in part)
             raise DataError(f"{where}: {missing} of onnxruntime-web {VERSION} is missing: get that package whole")
-    notices = files.get(NOTICES) or _notices()
+    packed = files.get(NOTICES + PACKED)
+    notices = files.get(NOTICES) or (_gunzipped(packed, where) if packed else _notices())
     return found | ({NOTICES: notices} if notices else {})
 
 

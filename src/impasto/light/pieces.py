@@ -2,7 +2,7 @@
 
 A file of pieces begins with a line of JSON: ``about`` the graph, which is so known before it is loaded; ``crc32`` of
 the whole graph, and its ``pieces`` in order. A piece is a list of file name (as seen from its folder), first byte and
-number of bytes; or a number: so many of the bytes that follow the line.
+number of bytes; or a number: so many of the bytes that follow the line, which are deflated all in one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def join(path: Path) -> tuple[bytes, Any]:
     found: list[memoryview] = []
     try:
         line, rest = path.read_bytes().split(b"\n", 1)
-        told, own, at = json.loads(line), memoryview(rest), 0
+        told, own, at = json.loads(line), memoryview(zlib.decompress(rest)), 0
         for piece in told["pieces"]:
             if isinstance(piece, int):
                 found.append(own[at : at + piece])
@@ -44,7 +44,7 @@ def join(path: Path) -> tuple[bytes, Any]:
                 found.append(files[name][start : start + length])
         content = b"".join(found)
         whole = zlib.crc32(content) == told["crc32"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise WeightsError(f"{path}: cannot be put together: {error}: install impasto again") from error
     if not whole:
         raise WeightsError(f"{path}: does not belong to the networks beside it: install impasto again")
@@ -85,4 +85,4 @@ def split(content: bytes, sources: Iterable[Path], about: Any, folder: Path) -> 
         pieces.append(len(content) - done)
         rest += content[done:]
     line = json.dumps({"about": about, "crc32": zlib.crc32(content), "pieces": pieces}, separators=(",", ":"))
-    return line.encode() + b"\n" + rest
+    return line.encode() + b"\n" + zlib.compress(rest, 9)
