@@ -202,7 +202,7 @@ def taught(root: Path, teacher: Path, **changes: Any) -> UniversalSettings:
 def test_a_smaller_network_learns_the_paintings_of_a_larger(root: Path) -> None:
     run(universal(root, blocks=3, steps=8), root / "large")
     large = root / "large" / "model.safetensors"
-    settings = taught(root, large, begin_with=str(large), blocks=2, reach=8, steps=60, lr=1e-3)
+    settings = taught(root, large, begin_with=str(large), blocks=2, reach=8, steps=60, save_every=60, lr=1e-3)
     records = run(settings, root / "small")
     assert records[1].losses.keys() == {"total", "pixels", "edges"}
     network, about = loaded(root, root / "small")
