@@ -38,7 +38,7 @@ from impasto.training.task import Batch, Shard
 
 from .training_samples import SMALL, adain, johnson, multistyle, paint_file, universal, workspace, write_backbone
 
-pytestmark = pytest.mark.usefixtures("one_thread", "cache")
+pytestmark = pytest.mark.usefixtures("one_thread", "cache", "plotless")
 
 
 @pytest.fixture
@@ -112,6 +112,7 @@ def table(out: Path) -> list[dict[str, str]]:
 # -- what a run gives -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("plotted")
 def test_a_run_leaves_a_model_and_all_that_there_is_to_look_at(root: Path) -> None:
     records = run(johnson(root, save_every=2, licence="CC0"), root / "run")
     assert [record.step for record in records] == [*range(7), 6]
@@ -382,6 +383,7 @@ def test_adding_to_a_model_with_nan(root: Path, trained: Path) -> None:
 # -- going on -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("plotted")
 @pytest.mark.parametrize("make", [johnson, multistyle, adain, universal])
 def test_closed_and_resumed_is_bit_for_bit_the_same(root: Path, make: Any) -> None:
     from impasto.core.weights import load_backbone
@@ -401,6 +403,7 @@ def test_closed_and_resumed_is_bit_for_bit_the_same(root: Path, make: Any) -> No
     assert losses[0] == losses[1]
 
 
+@pytest.mark.usefixtures("plotted")
 def test_an_added_style_is_resumed_too(root: Path, trained: Path) -> None:
     shutil.copytree(trained, root / "run")
     run(added(root), root / "whole")
@@ -432,6 +435,7 @@ def test_the_last_two_and_the_best_are_kept(root: Path, monkeypatch: pytest.Monk
     assert kept.load(10)["best"] == (4, 1.0)
 
 
+@pytest.mark.usefixtures("plotted")
 def test_a_torn_checkpoint_is_passed_over_and_told(root: Path, whole: Path) -> None:
     part(johnson(root, save_every=2), root / "run", 4)
     torn = root / "run" / "checkpoints" / "step-00000004.pt"
@@ -532,6 +536,7 @@ def photos(root: Path, step: int) -> str:
     return ", ".join(source.name(place.photo) for place in BatchPlan(len(source), 2, 0).places(step))
 
 
+@pytest.mark.usefixtures("plotted")
 def test_a_step_without_a_finite_loss_is_skipped_and_told_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad_terms(monkeypatch, {2, 3, 5}.__contains__)
     records = run(johnson(root, save_every=2), root / "run")
@@ -543,6 +548,7 @@ def test_a_step_without_a_finite_loss_is_skipped_and_told_once(root: Path, monke
     assert Checkpoints(root / "run" / "checkpoints").steps() == [4, 6]  # none of step 2
 
 
+@pytest.mark.usefixtures("plotted")
 def test_three_in_a_row_go_back_with_half_the_rate(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad_terms(monkeypatch, {3, 4, 5}.__contains__)
     records = run(johnson(root, save_every=2, schedule="constant"), root / "run")
@@ -586,6 +592,7 @@ def test_weights_that_are_no_numbers_are_never_kept(root: Path, monkeypatch: pyt
     assert all(value.isfinite().all() for value in weights(root / "run").values())
 
 
+@pytest.mark.usefixtures("plotted")
 def test_a_full_disk_stops_with_a_clear_error_and_a_whole_checkpoint(root: Path, whole: Path) -> None:
     resource = pytest.importorskip("resource")
     part(johnson(root, save_every=2), root / "run", 2)

@@ -31,7 +31,7 @@ from impasto.training.universal_task import UniversalTask
 
 from .training_samples import johnson, multistyle, universal, workspace, write_backbone
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "plotless")
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 
@@ -377,6 +377,7 @@ def test_components_are_taken_from_the_styles(root: Path) -> None:
 # -- runs -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("plotted")
 def test_a_run_leaves_a_network_of_any_style(root: Path) -> None:
     records = run(universal(root, licence="CC0", second_backbone=str(root / "second.safetensors")), root / "run")
     assert [record.step for record in records] == [*range(7), 6]
