@@ -236,9 +236,10 @@ CHILD = textwrap.dedent("""
 @LINUX
 @pytest.mark.parametrize("kind", ["png", "jpg", "progressive.jpg", "webp", "plain.tif", "strips.tif", "lzw.tif"])
 def test_reading_takes_what_is_said(kind: str, tmp_path: Path) -> None:
-    """Of 25 Mpx, of which all would take 600 MB."""
+    """Of 16.8 Mpx, just more than are read whole, of which all would take 400 MB."""
     Image.fromarray(pixels()).save(tmp_path / "small.png")
-    array = np.kron(pixels()[:50, :50], np.ones((100, 100, 1), np.uint8))
+    array = np.kron(pixels()[:50, :50], np.ones((82, 82, 1), np.uint8))
+    assert array.shape[0] * array.shape[1] > reduced.WHOLE
     path = tmp_path / f"large.{kind}"
     if kind.endswith("tif"):
         how = {"plain.tif": None, "strips.tif": "zlib", "lzw.tif": "lzw"}[kind]
@@ -251,4 +252,4 @@ def test_reading_takes_what_is_said(kind: str, tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         taken, said = (int(number) for number in done.stdout.split())
-        assert taken <= said < 500e6
+        assert taken <= said < (375e6 if kind == "webp" else 335e6)

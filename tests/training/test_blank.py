@@ -22,7 +22,7 @@ from impasto.training.settings import TrainSettings
 
 from .training_samples import adain, johnson, multistyle, universal, workspace
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "plotless")
 SIDE = 48
 STEPS = 8
 
@@ -112,6 +112,7 @@ def test_a_blank_style_spoils_nothing(root: Path, usual, kind: str, style: str) 
     assert second_moment(root / "run") < 2 * LIMIT * usual(kind)
 
 
+@pytest.mark.usefixtures("plotted")
 @pytest.mark.parametrize("kind", MAKERS)
 def test_nothing_but_blank_photos(root: Path, kind: str) -> None:
     for number, photo in enumerate(("white", "black")):

@@ -38,7 +38,7 @@ from impasto.training.task import Batch, Shard
 
 from .training_samples import SMALL, adain, johnson, multistyle, paint_file, universal, workspace, write_backbone
 
-pytestmark = pytest.mark.usefixtures("one_thread", "cache")
+pytestmark = pytest.mark.usefixtures("one_thread", "cache", "plotless")
 
 
 @pytest.fixture
@@ -52,6 +52,29 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(universal_task, "FIRST_CUTS", 16)
     return workspace(tmp_path / "work")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which `whole` and `trained` lie."""
+    root = workspace(tmp_path_factory.mktemp("finished") / "work")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
+        run(johnson(root), root / "whole")
+        run(multistyle(root, licence="CC BY 4.0"), root / "trained")
+    return root
+
+
+@pytest.fixture
+def whole(finished: Path) -> Path:
+    """The folder of a training of one style that nothing interrupted, to be compared with."""
+    return finished / "whole"
+
+
+@pytest.fixture
+def trained(finished: Path) -> Path:
+    """The folder of a training of two styles, to be copied by who goes on with its network."""
+    return finished / "trained"
 
 
 def run(settings: TrainSettings, out: Path, **options: Any) -> list[TrainProgress]:
@@ -89,8 +112,9 @@ def table(out: Path) -> list[dict[str, str]]:
 # -- what a run gives -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("plotted")
 def test_a_run_leaves_a_model_and_all_that_there_is_to_look_at(root: Path) -> None:
-    records = run(johnson(root, licence="CC0"), root / "run")
+    records = run(johnson(root, save_every=2, licence="CC0"), root / "run")
     assert [record.step for record in records] == [*range(7), 6]
     assert {"total", "content", "style", "tv", "style/relu1_1", "style/relu2_1"} == records[1].losses.keys()
     assert records[-1].model == root / "run" / "model.safetensors"
@@ -277,8 +301,8 @@ def test_a_training_may_begin_with_another_ones_network(root: Path, network: str
         assert torch.allclose(after.palette.offset[0], offset, atol=1e-5)
 
 
-def test_beginning_with_a_network_of_other_sizes(root: Path) -> None:
-    run(multistyle(root, steps=1), root / "run")
+def test_beginning_with_a_network_of_other_sizes(root: Path, trained: Path) -> None:
+    shutil.copytree(trained, root / "run")
     run(johnson(root, steps=1), root / "one")
     model = str(root / "run" / "model.safetensors")
     with pytest.raises(OptionError, match=r"channels 8, .* cannot begin one of brisk with channels 16"):
@@ -289,8 +313,8 @@ def test_beginning_with_a_network_of_other_sizes(root: Path) -> None:
         run(multistyle(root, begin_with=str(root / "gone.safetensors")), root / "more")
 
 
-def test_a_beginning_must_not_change(root: Path) -> None:
-    run(multistyle(root, steps=1), root / "one")
+def test_a_beginning_must_not_change(root: Path, trained: Path) -> None:
+    shutil.copytree(trained, root / "one")
     run(multistyle(root, steps=1, seed=1), root / "other")
     more = multistyle(root, begin_with=str(root / "one" / "model.safetensors"))
     part(more, root / "more", 1)
@@ -312,8 +336,8 @@ def added(root: Path, **changes: Any) -> AddStyleSettings:
     return AddStyleSettings.from_values({**SMALL, **given, **changes})
 
 
-def test_a_style_is_added_and_the_others_stay_bit_for_bit(root: Path) -> None:
-    run(multistyle(root, licence="CC BY 4.0"), root / "run")
+def test_a_style_is_added_and_the_others_stay_bit_for_bit(root: Path, trained: Path) -> None:
+    shutil.copytree(trained, root / "run")
     run(added(root, lr=0.1), root / "more")
     before, _ = load_model(root / "run" / "model.safetensors")
     after, about = load_model(root / "more" / "model.safetensors")
@@ -331,8 +355,8 @@ def test_a_style_is_added_and_the_others_stay_bit_for_bit(root: Path) -> None:
         assert torch.equal(kept, value)
 
 
-def test_a_style_of_the_same_name_gets_another(root: Path) -> None:
-    run(multistyle(root), root / "run")
+def test_a_style_of_the_same_name_gets_another(root: Path, trained: Path) -> None:
+    shutil.copytree(trained, root / "run")
     run(added(root, style=[str(root / "a.png")]), root / "more")
     assert [s["name"] for s in load_model(root / "more" / "model.safetensors")[1]["styles"]] == ["a", "b", "a-2"]
 
@@ -343,10 +367,10 @@ def test_adding_to_what_cannot_learn_more(root: Path) -> None:
         run(added(root), root / "more")
 
 
-def test_adding_to_a_model_with_nan(root: Path) -> None:
+def test_adding_to_a_model_with_nan(root: Path, trained: Path) -> None:
     from impasto.core.metadata import read_metadata
 
-    run(multistyle(root), root / "run")
+    shutil.copytree(trained, root / "run")
     path = root / "run" / "model.safetensors"
     broken = {key: value.clone() for key, value in weights(root / "run").items()}
     broken["stem.conv2d.weight"][0, 0, 0, 0] = float("nan")
@@ -359,12 +383,13 @@ def test_adding_to_a_model_with_nan(root: Path) -> None:
 # -- going on -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("plotted")
 @pytest.mark.parametrize("make", [johnson, multistyle, adain, universal])
 def test_closed_and_resumed_is_bit_for_bit_the_same(root: Path, make: Any) -> None:
     from impasto.core.weights import load_backbone
 
     turns = {"second_backbone": str(root / "deep.safetensors"), "second_every": 2} if make is universal else {}
-    settings = make(root, deterministic=True, **turns)
+    settings = make(root, save_every=2, deterministic=True, **turns)
     run(settings, root / "whole")
     for stop in (1, 3):  # the second time between two checkpoints
         assert part(settings, root / "parts", stop, resume=True)[-1].step == stop
@@ -378,8 +403,9 @@ def test_closed_and_resumed_is_bit_for_bit_the_same(root: Path, make: Any) -> No
     assert losses[0] == losses[1]
 
 
-def test_an_added_style_is_resumed_too(root: Path) -> None:
-    run(multistyle(root), root / "run")
+@pytest.mark.usefixtures("plotted")
+def test_an_added_style_is_resumed_too(root: Path, trained: Path) -> None:
+    shutil.copytree(trained, root / "run")
     run(added(root), root / "whole")
     part(added(root), root / "parts", 3)
     run(added(root), root / "parts", resume=True)
@@ -403,33 +429,33 @@ def test_the_last_two_and_the_best_are_kept(root: Path, monkeypatch: pytest.Monk
         return {**found, "total": next(losses)}, good
 
     monkeypatch.setattr(loop._Run, "_learn", learn)
-    run(johnson(root, steps=10), root / "run")
+    run(johnson(root, save_every=2, steps=10), root / "run")
     kept = Checkpoints(root / "run" / "checkpoints")
     assert kept.steps() == [4, 8, 10]
     assert kept.load(10)["best"] == (4, 1.0)
 
 
-def test_a_torn_checkpoint_is_passed_over_and_told(root: Path) -> None:
-    run(johnson(root), root / "whole")
-    part(johnson(root), root / "run", 4)
+@pytest.mark.usefixtures("plotted")
+def test_a_torn_checkpoint_is_passed_over_and_told(root: Path, whole: Path) -> None:
+    part(johnson(root, save_every=2), root / "run", 4)
     torn = root / "run" / "checkpoints" / "step-00000004.pt"
     torn.write_bytes(torn.read_bytes()[:-1000])
     (torn.parent / ".impasto-0123456789abcdef.pt").write_bytes(b"left by a crash")
-    records = run(johnson(root), root / "run", resume=True)
+    records = run(johnson(root, save_every=2), root / "run", resume=True)
     assert records[0].step == 2
     assert "step-00000004.pt: is damaged" in records[0].notes[0]
     assert "going back to step-00000002.pt" in records[0].notes[0]
-    assert same(weights(root / "whole"), weights(root / "run"))
+    assert same(weights(whole), weights(root / "run"))
     assert "step-00000004.pt.damaged" in files(torn.parent)
     assert not any(name.startswith(".") for name in files(torn.parent))
 
 
 def test_no_whole_checkpoint_at_all(root: Path) -> None:
-    part(johnson(root), root / "run", 3)
+    part(johnson(root, save_every=2), root / "run", 3)
     for path in (root / "run" / "checkpoints").iterdir():
         path.write_bytes(b"")
     with pytest.raises(DataError, match=r"step-00000002\.pt: is damaged .*no older checkpoint"):
-        run(johnson(root), root / "run", resume=True)
+        run(johnson(root, save_every=2), root / "run", resume=True)
 
 
 def test_an_existing_run_needs_resume(root: Path) -> None:
@@ -470,8 +496,7 @@ def test_changed_pictures_are_refused(root: Path) -> None:
         run(multistyle(root), root / "run", resume=True)
 
 
-def test_a_run_can_move(root: Path) -> None:
-    run(johnson(root), root / "whole")
+def test_a_run_can_move(root: Path, whole: Path) -> None:
     part(johnson(root), root / "run", 3)
     (root / "photos").rename(root / "elsewhere")
     (root / "a.png").rename(root / "elsewhere.png")
@@ -481,7 +506,7 @@ def test_a_run_can_move(root: Path) -> None:
     (root / "run").rename(root / "moved")
     moved = johnson(root, photos=[str(root / "elsewhere")], style=[str(root / "styles" / "a.png")], workers=1)
     run(moved, root / "moved", resume=True)
-    assert same(weights(root / "whole"), weights(root / "moved"))
+    assert same(weights(whole), weights(root / "moved"))
 
 
 # -- trouble --------------------------------------------------------------------------------------------------
@@ -511,9 +536,10 @@ def photos(root: Path, step: int) -> str:
     return ", ".join(source.name(place.photo) for place in BatchPlan(len(source), 2, 0).places(step))
 
 
+@pytest.mark.usefixtures("plotted")
 def test_a_step_without_a_finite_loss_is_skipped_and_told_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad_terms(monkeypatch, {2, 3, 5}.__contains__)
-    records = run(johnson(root), root / "run")
+    records = run(johnson(root, save_every=2), root / "run")
     assert [record.step for record in records] == [*range(7), 6]
     assert notes(records) == [
         f"step 2 is skipped: its loss (total) is infinite or no number (photos: {photos(root, 1)})",
@@ -522,9 +548,10 @@ def test_a_step_without_a_finite_loss_is_skipped_and_told_once(root: Path, monke
     assert Checkpoints(root / "run" / "checkpoints").steps() == [4, 6]  # none of step 2
 
 
+@pytest.mark.usefixtures("plotted")
 def test_three_in_a_row_go_back_with_half_the_rate(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad_terms(monkeypatch, {3, 4, 5}.__contains__)
-    records = run(johnson(root, schedule="constant"), root / "run")
+    records = run(johnson(root, save_every=2, schedule="constant"), root / "run")
     assert [record.step for record in records] == [0, 1, 2, 3, 4, 5, 3, 4, 5, 6, 6]
     assert [record.rate for record in records[1:-1]] == [1e-3] * 5 + [5e-4] * 4
     assert len(notes(records)) == 2
@@ -538,7 +565,7 @@ def test_the_rate_is_halved_each_time_and_at_last_given_up(root: Path, monkeypat
     rates = []
 
     def collect() -> None:
-        for record in train(johnson(root, schedule="constant"), root / "run"):
+        for record in train(johnson(root, save_every=2, schedule="constant"), root / "run"):
             rates.append(record.rate)
 
     with pytest.raises(DivergenceError, match="infinite or no number at step 5, after going back 6 times"):
@@ -559,27 +586,27 @@ def test_weights_that_are_no_numbers_are_never_kept(root: Path, monkeypatch: pyt
         return found
 
     monkeypatch.setattr(loop._Run, "_learn", learn)
-    records = run(johnson(root), root / "run")
+    records = run(johnson(root, save_every=2), root / "run")
     assert calls == [1, 2, 3, 4, 5, 6, 3, 4, 5, 6, 5, 6]
     assert len([note for note in notes(records) if "goes back" in note]) == 2
     assert all(value.isfinite().all() for value in weights(root / "run").values())
 
 
-def test_a_full_disk_stops_with_a_clear_error_and_a_whole_checkpoint(root: Path) -> None:
+@pytest.mark.usefixtures("plotted")
+def test_a_full_disk_stops_with_a_clear_error_and_a_whole_checkpoint(root: Path, whole: Path) -> None:
     resource = pytest.importorskip("resource")
-    run(johnson(root), root / "whole")
-    part(johnson(root), root / "run", 2)
+    part(johnson(root, save_every=2), root / "run", 2)
     kept = {path: sha256(path) for path in (root / "run" / "checkpoints").iterdir()}
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
         with pytest.raises(OutputError, match=r"step-00000004\.pt: no room on the disk .*File too large"):
-            run(johnson(root), root / "run", resume=True)
+            run(johnson(root, save_every=2), root / "run", resume=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert {path: sha256(path) for path in (root / "run" / "checkpoints").iterdir()} == kept
-    run(johnson(root), root / "run", resume=True)
-    assert same(weights(root / "whole"), weights(root / "run"))
+    run(johnson(root, save_every=2), root / "run", resume=True)
+    assert same(weights(whole), weights(root / "run"))
 
 
 # -- bad and odd input ----------------------------------------------------------------------------------------
@@ -723,8 +750,8 @@ def test_backbones_have_their_turns(root: Path) -> None:
         run(settings, root / "run", resume=True)
 
 
-def test_a_trained_network_may_get_reach(root: Path) -> None:
-    run(multistyle(root), root / "run")
+def test_a_trained_network_may_get_reach(root: Path, trained: Path) -> None:
+    shutil.copytree(trained, root / "run")
     start = str(root / "run" / "model.safetensors")
     run(multistyle(root, begin_with=start, reach=8, steps=1, lr=1e-12), root / "more")
     before, _ = load_model(start)
@@ -762,10 +789,10 @@ def taught(root: Path, **changes: Any) -> MultiStyleSettings:
 
 
 def test_a_teacher_is_learned_from(root: Path) -> None:
-    run(multistyle(root, blocks=2, steps=30, lr=0.01), root / "run")
+    run(multistyle(root, blocks=2, steps=30, save_every=30, lr=0.01), root / "run")
     teacher = str(root / "run" / "model.safetensors")
     shutil.copy(teacher, root / "start.safetensors")
-    changes = {"blocks": 1, "steps": 40, "lr": 0.01, "begin_with": str(root / "start.safetensors")}
+    changes = {"blocks": 1, "steps": 40, "save_every": 40, "lr": 0.01, "begin_with": str(root / "start.safetensors")}
     settings = taught(root, teacher=teacher, **changes)
     records = run(settings, root / "student")
     known, (student, about) = load_model(teacher)[0], load_model(records[-1].model)

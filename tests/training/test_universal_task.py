@@ -31,7 +31,7 @@ from impasto.training.universal_task import UniversalTask
 
 from .training_samples import johnson, multistyle, universal, workspace, write_backbone
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "plotless")
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 
 
@@ -202,7 +202,7 @@ def taught(root: Path, teacher: Path, **changes: Any) -> UniversalSettings:
 def test_a_smaller_network_learns_the_paintings_of_a_larger(root: Path) -> None:
     run(universal(root, blocks=3, steps=8), root / "large")
     large = root / "large" / "model.safetensors"
-    settings = taught(root, large, begin_with=str(large), blocks=2, reach=8, steps=60, lr=1e-3)
+    settings = taught(root, large, begin_with=str(large), blocks=2, reach=8, steps=60, save_every=60, lr=1e-3)
     records = run(settings, root / "small")
     assert records[1].losses.keys() == {"total", "pixels", "edges"}
     network, about = loaded(root, root / "small")
@@ -377,6 +377,7 @@ def test_components_are_taken_from_the_styles(root: Path) -> None:
 # -- runs -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("plotted")
 def test_a_run_leaves_a_network_of_any_style(root: Path) -> None:
     records = run(universal(root, licence="CC0", second_backbone=str(root / "second.safetensors")), root / "run")
     assert [record.step for record in records] == [*range(7), 6]

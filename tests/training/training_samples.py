@@ -21,7 +21,7 @@ SMALL: dict[str, Any] = {
     "style_layer": ["relu1_1", "relu2_1"],
     "batch_size": 2,
     "steps": 6,
-    "save_every": 2,
+    "save_every": 6,  # sheets and plots take longer than steps
     "lr": 1e-3,
     "workers": 0,
     "device": "cpu",
