@@ -22,10 +22,10 @@ from impasto.optimize.loop import Optimization
 from impasto.optimize.presets import OptimizeSettings, preset
 
 SAME = {"content_layers": preset("quick").content_layers, "style_weight": preset("quick").style_weight}
-VARIANTS: dict[str, OptimizeSettings] = {
-    "quick": preset("quick", init="content"),
-    "balanced": preset("balanced"),
-    "quick with a long memory": preset("quick", init="content", betas=(0.9, 0.99)),
+VARIANTS: dict[str, OptimizeSettings] = {  # one network sees, and nothing is painted over
+    "quick": preset("quick", backbone="compact", init="content"),
+    "balanced": preset("balanced", backbone="compact", repaint=0.0),
+    "quick with a long memory": preset("quick", backbone="compact", init="content", betas=(0.9, 0.99)),
     "pyramid at one scale, 12 steps": OptimizeSettings(**SAME, lr=0.019, betas=(0.5, 0.9), steps=12),
     "pixels, 12 steps": OptimizeSettings(**SAME, parameterisation="pixels", lr=0.02, betas=(0.5, 0.9), steps=12),
     "Fourier, 12 steps": OptimizeSettings(**SAME, parameterisation="fourier", lr=0.02, betas=(0.5, 0.9), steps=12),

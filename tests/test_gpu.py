@@ -108,7 +108,9 @@ def test_presets_begin_as_on_the_processor(name: str) -> None:
     for device in ("cpu", "cuda"):
         image = photo().to(device)
         start = image if s.init == "draft" else None
-        painting = Optimization(image, [(style().to(device), 1.0)], s, compact(device, s), start)
+        painting = Optimization(
+            image, [(style().to(device), 1.0)], s, compact(device, s), start, repaint=lambda picture: picture.flip(1)
+        )
         losses[device] = [record.losses["total"] for record in painting.run()]
         images[device] = painting.image().float().cpu()
     assert losses["cuda"][0] == pytest.approx(losses["cpu"][0], rel=1e-3)
@@ -120,7 +122,7 @@ def test_presets_begin_as_on_the_processor(name: str) -> None:
 
 @pytest.mark.parametrize("style_loss", ["gram", "wasserstein"])
 def test_gradients(style_loss: Any) -> None:
-    s = preset("quick", style_loss=style_loss)
+    s = preset("quick", backbone="compact", style_loss=style_loss)
     gradients = []
     for device in ("cpu", "cuda"):
         network, image = compact(device, s), photo().to(device)

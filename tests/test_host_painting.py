@@ -166,7 +166,8 @@ def test_optimisation_alone_copies_what_has_no_gradients(tiny_backbone: Path) ->
     with torch.inference_mode():
         backbone: VGG = load_backbone(tiny_backbone, input="none")
         photo, style = PHOTO.clone(), STYLE.clone()
-        settings = preset("quick", content_layers={"relu1_1": 1.0}, style_layers={"relu2_1": 1.0}, total_steps=1)
+        layers = {"content_layers": {"relu1_1": 1.0}, "style_layers": {"relu2_1": 1.0}}
+        settings = preset("quick", backbone="compact", total_steps=1, **layers)
         optimization = Optimization(photo, [(style, 1.0)], settings, backbone, start=photo)
         steps: Iterator[Any] = optimization.run()
         assert len(list(steps)) == 1

@@ -325,6 +325,20 @@ def test_recipes_of_before_mean_the_presets_of_before(asked: dict[str, Any], mea
     assert before.to_request({"style": ["wave.png"]}, quality="best").preset is None
 
 
+def test_numbers_written_by_hand_are_read() -> None:
+    text = json.dumps({"impasto": 1, "request": {}, "used": {}, "made_by": {"presets": 3, "threads": 2}})
+    assert Recipe.from_text(text, "mine.json").made_by == {"presets": "3", "threads": "2"}
+
+
+def test_presets_of_before_are_no_difference_and_later_ones_are() -> None:
+    paint({"style": "wave.png", "preset": "quick-2", "steps": 2})
+    found = read_recipe("out.png")
+    for presets, told in (("3", ()), ("4", ()), ("9", ("presets is 4, and was 9",))):
+        recipe = Recipe(found.request, found.used, {**found.made_by, "presets": presets})
+        with ENGINE.job("photo.png", recipe.to_request({"style": ["wave.png"]}, preset="quick-2")) as job:
+            assert [one for one in recipe.differences(job) if "presets" in one] == list(told)
+
+
 def test_a_recipe_of_before_paints_its_picture_again() -> None:
     options = {"style": "wave.png", "steps": 2}
     painted = paint({**options, "preset": "quick-1"})

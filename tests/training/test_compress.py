@@ -483,12 +483,33 @@ def test_a_layer_that_sees_nothing_cannot_be_rescaled(teacher) -> None:
         (("crops = 3", "crop = 3"), "unknown key 'crop' .*; the keys are .*crop_size"),
         (("[settings]", "[setting]"), "unknown key 'setting' .*; the keys are .*settings"),
         (("[settings]", "[settings"), "cannot be read as a recipe"),
+        (("threads = 1", 'threads = "two"'), "threads is 'two', need a whole number"),
+        (("threads = 1", "threads = true"), "threads is True, need a whole number"),
+        (("every = 2", "every = 2.5"), "every is 2.5, need a whole number"),
+        (("every = 2", 'every = 2\nunit_activations = "no"'), "unit_activations is 'no', need true or false"),
+        (
+            ("every = 2", 'every = 2\nteacher_input = "kaffe"'),
+            "teacher_input is 'kaffe', need torchvision or caffe or none",
+        ),
+        (("megabytes = 0.09", 'megabytes = "much"'), "megabytes is 'much', need a number"),
+        (('photos = "photos"', "photos = 3"), "photos is 3, need a text"),
     ],
 )
 def test_a_bad_recipe(recipe, change, message) -> None:
     recipe.write_text(RECIPE.replace(*change))
     with pytest.raises(DataError, match=message):
         read_recipe(recipe)
+
+
+def test_a_layer_and_a_folder_that_are_not_there(recipe) -> None:
+    recipe.write_text(RECIPE.replace('last = "conv2_1"', 'last = "conv2_9"'))
+    with pytest.raises(
+        DataError, match=r"`last` 'conv2_9' is unknown \(did you mean .*\): use conv1_2, conv2_1, conv2_2"
+    ):
+        list(run_recipe(job := read_recipe(recipe), job.output))
+    recipe.write_text(RECIPE.replace('photos = "photos"', 'photos = "elsewhere"'))
+    with pytest.raises(DataError, match="elsewhere: no such folder, need one of pictures"):
+        list(run_recipe(job := read_recipe(recipe), job.output))
 
 
 def test_a_missing_recipe_and_a_folder_without_pictures(recipe, tmp_path) -> None:

@@ -111,6 +111,7 @@ class Recipe:
             if found["impasto"] != FORMAT:
                 raise DataError(f"{where}: its recipe is of format {found['impasto']!r}, this version reads {FORMAT}")
             parts = [dict(found[name]) for name in ("request", "used", "made_by")]
+            parts[-1] = {name: str(value) for name, value in parts[-1].items()}  # by hand one writes numbers
             parts.append(dict(found.get("film", {})))
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{where}: the recipe is damaged ({reason_of(error)}); it cannot be used") from error
@@ -167,6 +168,8 @@ class Recipe:
             if role in self.used and role in now.used and self.used[role] != now.used[role]:
                 told.append(f"{what} is another")
         for name, before in self.made_by.items():
+            if name in PRESETS and self._presets <= int(PRESETS[name]):
+                continue  # they paint as they did then
             if (found := now.made_by.get(name, "not used")) != before:
                 told.append(f"{name} is {found}, and was {before}")
         for name, said in self._over_time.items():

@@ -10,9 +10,10 @@ are what an optimiser will show the network, and what it would otherwise learn t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import torch
 import torch.nn.functional as F
@@ -436,12 +437,38 @@ def read_recipe(path: Path) -> CompressRecipe:
             raise DataError(f"{path}: unknown key {unknown[0]!r}{near}; the keys are {', '.join(sorted(known))}")
     if missing := [f.name for f in fields(CompressRecipe) if f.default is MISSING and f.name not in found]:
         raise DataError(f"{path}: the key {missing[0]!r} is missing")
+    _check_kinds(path, CompressRecipe, found)
+    _check_kinds(path, CompressSettings, found["settings"])
     if found["every"] < 2:
         raise DataError(
             f"{path}: every must be at least 2, so that pictures are left to judge by, got {found['every']}"
         )
     places = {name: (path.parent / found[name]).resolve() for name in ("output", "teacher", "photos", "paintings")}
     return CompressRecipe(**{**found, **places, "settings": CompressSettings(**found["settings"])})
+
+
+def _check_kinds(path: Path, kind: type, values: Mapping[str, object]) -> None:
+    """DataError for a value that is not what its field says."""
+    for name, wanted in get_type_hints(kind).items():
+        value = values.get(name)
+        if name not in values or wanted is CompressSettings:
+            continue
+        if wanted not in _NEEDED:  # the names of inputs
+            fits, needed = value in get_args(BackboneInput), " or ".join(get_args(BackboneInput))
+        else:
+            types, needed = _NEEDED[wanted]
+            fits = isinstance(value, types) and isinstance(value, bool) == (wanted is bool)
+        if not fits:
+            raise DataError(f"{path}: {name} is {value!r}, need {needed}")
+
+
+_NEEDED: Mapping[type, tuple[type | tuple[type, ...], str]] = {
+    Path: (str, "a text"),
+    str: (str, "a text"),
+    bool: (bool, "true or false"),
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+}
 
 
 @in_our_settings
@@ -458,6 +485,9 @@ def run_recipe(recipe: CompressRecipe, output: Path) -> Iterator[CompressProgres
         photos, held_photos = _split(recipe.photos, recipe.every)
         paintings, held_paintings = _split(recipe.paintings, recipe.every)
         settings, student = recipe.settings, None
+        if settings.last not in teacher.convolutions:
+            near = nearest(settings.last, teacher.convolutions)
+            raise DataError(f"`last` {settings.last!r} is unknown{near}: use {', '.join(teacher.convolutions[1:])}")
         if recipe.unit_activations:
             generator = torch.Generator().manual_seed(settings.seed)
             crops = torch.cat(list(_crops([*photos, *paintings], LOOKED_AT, settings.crop_size, generator)))
@@ -509,6 +539,8 @@ def _store(
 
 def _split(folder: Path, every: int) -> tuple[list[Path], list[Path]]:
     """Every `every`-th picture of a folder, and the others."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder, need one of pictures (.jpg, .png)")
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if not paths:
         raise DataError(f"{folder}: holds no pictures (.jpg, .png)")
