@@ -180,8 +180,11 @@ class Optimization:
             "average": None if self.average is None else self.average.clone(),
             "average_weight": self.average_weight,
             "good": vars(self.good)
-            | {"first": [*self.good.first], "best": [*self.good.best]}
-            | {"known": vars(self.good.known) if self.good.known else None},
+            | {
+                "first": [*self.good.first],
+                "best": [*self.good.best],
+                "known": vars(self.good.known) if self.good.known else None,
+            },
         }
 
     @in_our_settings

@@ -376,7 +376,8 @@ def _copy(network: VGG, precision: Precision, *, last: str | None = None) -> VGG
         ranks=ranks,
         name=network.name,
     )
-    twin.load_state_dict({key: network.state_dict()[key] for key in twin.state_dict()})
+    state = network.state_dict()
+    twin.load_state_dict({key: state[key] for key in twin.state_dict()})
     twin.requires_grad_(False)
     return twin.to(dtype=precision.dtype).to(memory_format=precision.memory_format)  # type: ignore[call-overload,no-any-return]
 
