@@ -41,6 +41,11 @@ def room(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of pages come first, so that with `pytest -n` one process has them all and one browser at a time runs."""
+    items.sort(key=lambda item: "browser" not in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def commands_once() -> Iterator[None]:
     """Typer's runner makes all commands anew for each line that it is given, which takes longer than most lines."""

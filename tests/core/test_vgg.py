@@ -172,6 +172,8 @@ def test_a_missing_layer_is_named_and_the_others_listed() -> None:
     assert str(caught.value) == f"toy has no layer 'relu5_2' (did you mean 'relu1_2'?); its layers are {listed}"
     with pytest.raises(LayerError, match="vgg16 has no layer '28'"):
         network(last="conv1_1").check(["28"])
+    with pytest.raises(LayerError, match="vgg16 has no layer 'relu3_4', which only vgg19 has; its layers are conv1_1"):
+        network().check(["relu3_4"])
 
 
 def test_a_tap_asked_for_twice_comes_once() -> None:

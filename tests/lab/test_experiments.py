@@ -49,7 +49,9 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         write_json(folder / "result.json", vars(result))
         if result.error is None:
             Image.new("RGB", (40, 36), "teal").save(folder / "painting.png")
-            (folder / "losses.csv").write_text("step,total,content,style\n1,4,2,1\n2,3,1,nan\n3,2,1,1\n")
+            turns = "step,total,content,style,seen_by\n1,4,2,1,one\n2,30,9,9,two\n3,2,1,1,one\n"
+            alone = "step,total,content,style\n1,4,2,1\n2,3,1,nan\n3,2,1,1\n"
+            (folder / "losses.csv").write_text(turns if cell.number == 2 else alone)
         return result
 
     monkeypatch.setattr(experiments._Runner, "run", run)
@@ -231,5 +233,6 @@ def test_the_sheet_and_the_curves(grid: Grid, ran: list[str]) -> None:
     total, content, style = loss_figure(grid, OUT).axes
     assert len(total.lines) == 4
     assert total.lines[0].get_ydata().tolist() == [4, 3, 2]
+    assert total.lines[1].get_ydata().tolist() == [4, 2]  # the first network's, where two see in turns
     assert content.get_yscale() == "log"
     assert style.lines[3].get_ydata().size == 0

@@ -818,8 +818,9 @@ def test_two_networks_see_in_turns(toy, every, turns) -> None:
     order = []
     for number, eye in (("1", first), ("2", second)):
         eye.register_forward_pre_hook(lambda _, given, n=number: order.append(n) if given[0].requires_grad else None)
-    optimization, _ = paint(in_turns(second_every=every), first, second=second)
+    optimization, records = paint(in_turns(second_every=every), first, second=second)
     assert "".join(order) == turns
+    assert [record.seen_by for record in records] == [{"1": toy.name, "2": "other"}[number] for number in turns]
     assert optimization.restarts == 0
     # Each has looked at photo and style at every scale.
     assert set(first.targets) == set(second.targets)
@@ -856,8 +857,9 @@ def test_states_of_earlier_versions_have_one_number_for_both(toy) -> None:
 
 def test_the_same_network_twice_is_that_network(toy) -> None:
     twice, _ = paint(in_turns(), toy, second=toy)
-    once, _ = paint(in_turns(second_backbone=None), toy)
+    once, records = paint(in_turns(second_backbone=None), toy)
     assert torch.equal(twice.image(), once.image())
+    assert {record.seen_by for record in records} == {None}
 
 
 def test_a_second_network_has_its_say(toy) -> None:

@@ -211,6 +211,13 @@ def test_a_second_network_goes_where_it_cannot_see_with_the_first(monkeypatch: p
         preset("both", optimizer="lbfgs", second_backbone="compact")
 
 
+def test_turns_of_a_network_that_is_not_there_are_refused() -> None:
+    assert preset("good", second_every=3).second_every == 3
+    for alone in ({"name": "best"}, {"name": "good", "optimizer": "lbfgs"}, {"name": "good", "backbone": "vgg16"}):
+        with pytest.raises(OptionError, match=r"^`second_every` is for two networks that see in turns, and here one "):
+            preset(**alone, second_every=3)
+
+
 def test_two_see_in_turns_where_both_have_the_layers() -> None:
     for name in OURS[:-1]:
         assert preset(name).second_backbone == "compact-vgg19"

@@ -324,6 +324,11 @@ def test_layers_that_are_none(text: str) -> None:
         parse_layers(text)
 
 
+def test_a_layer_twice() -> None:
+    with pytest.raises(OptionError, match=r"^layer 'relu1_1' is given twice: give it once, with its weight$"):
+        parse_layers("relu1_1:2, relu2_1, relu1_1")
+
+
 def test_layers_in_another_form() -> None:
     with pytest.raises(OptionError, match="a mapping of names to weights, got"):
         parse_layers(["relu1_1"])

@@ -55,6 +55,37 @@ def painted(kind: str, **options: Any) -> np.ndarray:
 # -- plan -----------------------------------------------------------------------------------------------------
 
 
+def test_too_little_memory_is_told_of_the_pictures_size() -> None:
+    message = "^1200x900 px cannot be painted within 200 MB: need `max_memory` "
+    large = np.zeros((900, 1200, 3), np.uint8)
+    with (
+        job_of("optimisation", large, size=1200, max_memory="200MB") as job,
+        pytest.raises(OptionError, match=message),
+    ):
+        job.plan()
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({}, None),
+        ({"backbone": "compact"}, None),
+        ({"preset": "best"}, None),
+        ({"style_layers": "relu1_1,relu5_1"}, "compact alone sees: compact-vgg19 lacks one of these layers"),
+        (
+            {"optimizer": "lbfgs"},
+            "compact alone sees: compact-vgg19 takes turns only by relative errors, Gram matrices and adam",
+        ),
+    ],
+    ids=str,
+)
+def test_why_one_network_sees_where_the_preset_has_two(changes: dict[str, Any], note: str | None) -> None:
+    with job_of("optimisation", **{"steps": 1, **changes}) as job:
+        notes = [record.note for record in job.run() if record.note]
+        assert job.summary().startswith("40x36 px, 1 step on compact in float32")
+    assert notes == ([] if note is None else [note])
+
+
 @every_kind
 def test_a_plan_reads_no_pixel_and_paints_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object, **__: object) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from impasto.errors import DataError, OutputError
@@ -88,15 +89,17 @@ def test_the_log_is_a_table(folder: Path) -> None:
         "tv": "0.0",
         "range": "0.0",
         "written": "",  # is known of some steps alone
+        "seen_by": "",  # where two networks take turns
         "seconds": "0.125",
     }
     assert [row["total"] for row in rows] == ["2.5", "1.25"]
 
 
 def test_a_log_read_and_written_is_the_same(folder: Path) -> None:
-    log_of(record(1), record(2), record(3)).write(folder / "a.csv")
+    log_of(record(1), replace(record(2), seen_by="one"), replace(record(3), seen_by="two")).write(folder / "a.csv")
     log = Log()
     log.read(folder / "a.csv", up_to=3)
+    assert [row.get("seen_by") for row in log.rows] == [None, "one", "two"]
     log.write(folder / "b.csv")
     assert (folder / "a.csv").read_bytes() == (folder / "b.csv").read_bytes()
 
@@ -134,6 +137,24 @@ def test_a_damaged_log(folder: Path, content: bytes) -> None:
     (folder / "log.csv").write_bytes(content)
     with pytest.raises(DataError, match=r"log\.csv: the log cannot be read .*; delete it to go on without"):
         Log().read(folder / "log.csv", up_to=9)
+
+
+def test_networks_that_see_in_turns_have_lines_of_their_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, list[float]] = {}
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.update(lines_of(figure)))
+    seen = [replace(record(i, total=float(i)), seen_by="one" if i % 2 else "two") for i in range(1, 6)]
+    plot_losses(log_of(*seen).rows, folder / "losses.png")
+    assert {name: values for name, values in drawn.items() if name.startswith("total")} == {
+        "total, one": [1.0, 3.0, 5.0],
+        "total, two": [2.0, 4.0],
+    }
+    drawn.clear()
+    plot_losses(log_of(record(1, total=1.0), record(2, total=2.0)).rows, folder / "losses.png")
+    assert drawn["total"] == [1.0, 2.0]
+
+
+def lines_of(figure: Figure) -> dict[str, list[float]]:
+    return {str(line.get_label()): [float(value) for value in line.get_ydata()] for line in figure.axes[0].lines}
 
 
 @pytest.mark.parametrize("count", [1, 5])

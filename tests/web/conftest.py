@@ -21,7 +21,7 @@ from impasto.export.serve import PageServer
 from impasto.export.web import export_web
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-PATIENCE = 120_000  # ms: machines may be busy
+PATIENCE = 300_000  # ms: machines may be busy
 DROP = """([at, name, content]) => {
   const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
   const data = new DataTransfer();

@@ -15,8 +15,6 @@ import impasto
 
 from .conftest import EXAMPLES, Serve, Studio, png
 
-pytestmark = pytest.mark.alone  # a browser takes both cores, and a page that waits for them may wait too long
-
 APART = 2  # of 255, anywhere
 LARGE = (4000, 3000)
 

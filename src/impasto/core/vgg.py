@@ -148,9 +148,15 @@ class VGG(nn.Module):
         for tap in wanted:
             if tap not in self.taps:
                 raise LayerError(
-                    f"{self.name} has no layer {tap!r}{nearest(tap, self.taps)}; its layers are {', '.join(self.taps)}"
+                    f"{self.name} has no layer {tap!r}{self._where_it_is(tap)}; its layers are {', '.join(self.taps)}"
                 )
         return wanted
+
+    def _where_it_is(self, tap: str) -> str:
+        kernel = tap.replace("relu", "conv")
+        having = [name for name, one in TOPOLOGIES.items() if any(row[0] == kernel for row in one.layers)]
+        elsewhere = having and self.topology.name not in having
+        return f", which only {' and '.join(having)} has" if elsewhere else nearest(tap, self.taps)
 
     def forward(self, image: Tensor, taps: Iterable[str]) -> dict[str, Tensor]:
         """(B, 3, H, W) RGB in [0, 1] -> name -> (B, C, h, w) in the weights' precision, channels-last.

@@ -115,18 +115,21 @@ def _optimize(values: Mapping[str, Any], folder: Path) -> _Outcome:
     styles = values["style"] if isinstance(values["style"], list) else [values["style"]]
     how = {key: values[key] for key in HOW if key in values}
     request = StylizeRequest.of(style=[(path, 1.0) for path in styles], method="optimize", **how)
-    log, last = Log(), None
+    log, steps, last = Log(), 0, None
     weights = {"content": settings.content_weight, "style": settings.style_weight, "tv": settings.tv_weight}
     with OptimizeJob(Engine(), values["photo"], request, settings) as job:
         for record in job.run():
             if record.losses:
-                last = _without_weights(record, weights)
-                log.add(last)
+                seen = _without_weights(record, weights)
+                log.add(seen)
+                steps = int(seen.done)
+                # Where networks see in turns, losses are the first one's: of whichever saw last they would not compare.
+                last = seen if last is None or seen.seen_by == last.seen_by else last
         log.write(folder / LOSSES)
         if last is None:
             raise DataError("no step was taken: raise steps")
         photo, painted = to_tensor(job.picture().seen()), to_tensor(job.result().rgb)
-    return _Outcome(photo, _shown(read(styles[0]), max(painted.shape)), painted, int(last.done), last.losses)
+    return _Outcome(photo, _shown(read(styles[0]), max(painted.shape)), painted, steps, last.losses)
 
 
 def _without_weights(record: Progress, weights: Mapping[str, float]) -> Progress:

@@ -19,6 +19,7 @@ from impasto.lab.cells import LOSSES, PAINTING, Result
 from impasto.lab.experiments import cell_folder, results
 from impasto.lab.grid import Cell, Grid, shown_value
 from impasto.lab.sheets import Sheet, Tile, new_figure, picture_tile, save_figure
+from impasto.stylizer.run_log import by_who_saw
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -153,10 +154,11 @@ def _tile(cell: Cell, result: Result | None, out: Path, label: str) -> Tile:
 
 
 def _curves(path: Path) -> list[dict[str, float]]:
-    """The rows of a table of losses; none where there is no table."""
+    """The rows of a table of losses, where two networks saw in turns the first one's; none where there is no table."""
     rows: list[dict[str, float]] = []
     with suppress(FileNotFoundError), path.open(encoding="utf-8", newline="") as handle:
-        for row in csv.DictReader(handle):
+        seen = next(iter(by_who_saw(list(csv.DictReader(handle))).values()), [])
+        for row in seen:
             with suppress(ValueError, TypeError):
-                rows.append({key: float(value) for key, value in row.items() if value})
+                rows.append({key: float(value) for key, value in row.items() if value and key != "seen_by"})
     return rows

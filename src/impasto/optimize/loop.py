@@ -58,6 +58,7 @@ class StepProgress:
     losses: Mapping[str, float]
     seconds: float  # since the run, or its resumption, began
     note: str | None = None
+    seen_by: str | None = None  # the name of the network that saw, where two take turns
 
 
 class Optimization:
@@ -155,7 +156,9 @@ class Optimization:
                     del losses["temporal"]
                 if not self.settings.clamp and (self.step % JUDGED_EVERY == 0 or self.step == done):
                     losses["written"] = self._written(objective)
-                yield StepProgress(self.step, self.steps, size, losses, time.perf_counter() - began, note)
+                yield StepProgress(
+                    self.step, self.steps, size, losses, time.perf_counter() - began, note, self._name_of(turn)
+                )
 
     @in_our_settings
     @torch.no_grad()
@@ -266,6 +269,9 @@ class Optimization:
         """Which of the eyes sees the step that comes."""
         every = self.settings.second_every
         return int(len(self.eyes) > 1 and self.step % every == every - 1)
+
+    def _name_of(self, turn: int) -> str | None:
+        return self.eyes[turn].name if len(self.eyes) > 1 else None
 
     def _objective(self, size: tuple[int, int], eye: VGG | None = None) -> Objective:
         s, eye = self.settings, eye or self.backbone

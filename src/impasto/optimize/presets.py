@@ -429,11 +429,22 @@ def preset(name: str = DEFAULT_PRESET, **changes: Any) -> OptimizeSettings:
         )
     given = {key: value for key, value in changes.items() if value is not None}
     changes = _what_fits(base, given) | given
-    if base.second_backbone is not None and "second_backbone" not in given:
-        alone = replace(base, **{**changes, "second_backbone": None})
-        sees = BACKBONES[base.second_backbone].sees([*alone.content_layers, *alone.style_layers])
-        return replace(base, **changes) if sees and alone.sees_alike and "backbone" not in given else alone
-    return replace(base, **changes)
+    settings = _sees_with(base, changes)
+    if settings.second_backbone is None and "second_every" in given:
+        raise OptionError(
+            "`second_every` is for two networks that see in turns, and here one sees: leave it out, or name a "
+            "`second_backbone`"
+        )
+    return settings
+
+
+def _sees_with(base: OptimizeSettings, changes: Mapping[str, Any]) -> OptimizeSettings:
+    """A preset with changes, without its second network where they are not for two and name none."""
+    if base.second_backbone is None or "second_backbone" in changes:
+        return replace(base, **changes)
+    alone = replace(base, **{**changes, "second_backbone": None})
+    sees = BACKBONES[base.second_backbone].sees([*alone.content_layers, *alone.style_layers])
+    return replace(base, **changes) if sees and alone.sees_alike and "backbone" not in changes else alone
 
 
 def _what_fits(base: OptimizeSettings, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class ProgressView(BaseModel):
     width: int | None = Field(None, description="Of what is being painted, px.")
     height: int | None = Field(None, description="Of what is being painted, px.")
     losses: dict[str, float] = Field(default_factory=dict, description="Of an optimisation, weighted, by name.")
+    seen_by: str | None = Field(None, description="The network that saw this step, where two take turns.")
 
 
 class JobView(BaseModel):
@@ -70,5 +71,5 @@ def view_of(job: StudioJob) -> JobView:
 def _progress(record: Any, size: tuple[int, int] | None) -> ProgressView:
     height, width = record["size"] or size or (None, None)
     share = record["done"] / record["total"] if record["total"] else 1.0
-    told = {name: record[name] for name in ("phase", "done", "total", "seconds", "left", "losses")}
+    told = {name: record[name] for name in ("phase", "done", "total", "seconds", "left", "losses", "seen_by")}
     return ProgressView(share=share, width=width, height=height, **told)

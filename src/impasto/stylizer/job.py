@@ -51,6 +51,7 @@ class Progress:
         size: (height, width) in px of what is being painted.
         losses: the weighted terms of an optimisation by name; empty for networks.
         note: a sentence for the user; None most of the time.
+        seen_by: of an optimisation, the name of the network that saw this step, where two take turns.
     """
 
     phase: Phase
@@ -61,6 +62,7 @@ class Progress:
     size: tuple[int, int] | None = None
     losses: Mapping[str, float] = field(default_factory=dict)
     note: str | None = None
+    seen_by: str | None = None
 
     @property
     def share(self) -> float:

@@ -35,13 +35,13 @@ from impasto.imaging.sizes import Bicubic
 from impasto.optimize.blockwise import Layout, layout_for, state_bytes, step_cost
 from impasto.optimize.loop import Optimization, scales_of
 from impasto.optimize.objective import Anchor
-from impasto.optimize.presets import OptimizeSettings
+from impasto.optimize.presets import OptimizeSettings, preset
 from impasto.stylizer.finishing import read_masks
 from impasto.stylizer.job import Job, JobPlan, Kept, Output, Phase, Progress, Steps
 from impasto.stylizer.network_job import NetworkJob, computed_by
 from impasto.stylizer.recipe import PRESETS
 from impasto.stylizer.request import StylizeRequest
-from impasto.stylizer.route import UNIVERSAL
+from impasto.stylizer.route import UNIVERSAL, preset_of
 from impasto.stylizer.run_folder import RunFolder, damaged_state
 from impasto.stylizer.styles import Style
 from impasto.stylizer.torch_model import TorchModel
@@ -162,8 +162,10 @@ class OptimizeJob(Job):
         """See `Job.summary`."""
         height, width = self._size()
         dtype = str(self.precision.dtype).removeprefix("torch.")
-        seen_by = " and ".join(eye.name for eye in self._eyes())
-        return f"{width}x{height} px, {self.step} steps on {seen_by} in {dtype} ({self.precision.reason})"
+        turns = self.step // self.settings.second_every
+        seen_by = " and ".join(eye.name for eye in self._eyes()[: 2 if turns else 1])
+        steps = f"{self.step} step{'' if self.step == 1 else 's'}"
+        return f"{width}x{height} px, {steps} on {seen_by} in {dtype} ({self.precision.reason})"
 
     def networks(self) -> dict[str, str]:
         """See `Job.networks`."""
@@ -288,9 +290,10 @@ class OptimizeJob(Job):
 
     def _steps(self, room: int | None = None) -> Steps:
         """The steps that are left, within so many bytes of the device instead of those that it was thought to have."""
-        optimization, note = self.optimization, None
+        optimization = self.optimization
         if optimization is None:
             raise RuntimeError("nothing was prepared")
+        note = self._why_alone() if optimization.step == 0 else None
         if room is not None:
             optimization.room = room
             note = f"{self.device} had less memory than it told: going on in smaller pieces"
@@ -300,8 +303,30 @@ class OptimizeJob(Job):
             notes = " ".join(filter(None, (note, record.note))) or None
             note = None
             yield Progress(
-                "painting", record.step, record.steps, left=left, size=record.scale, losses=record.losses, note=notes
+                "painting",
+                record.step,
+                record.steps,
+                left=left,
+                size=record.scale,
+                losses=record.losses,
+                note=notes,
+                seen_by=record.seen_by,
             )
+
+    def _why_alone(self) -> str | None:
+        """Why one network sees where the preset has two; None where it has one, or where one was asked for."""
+        asked = self.request
+        if asked.backbone is not None or "second_backbone" in asked.settings or self.settings.second_backbone:
+            return None
+        second = preset(preset_of(asked)).second_backbone
+        if second is None:
+            return None
+        why = (
+            "lacks one of these layers"
+            if self.settings.sees_alike
+            else "takes turns only by relative errors, Gram matrices and adam"
+        )
+        return f"{self.settings.backbone} alone sees: {second} {why}"
 
     @property
     def _wants_draft(self) -> bool:
@@ -358,8 +383,10 @@ class OptimizeJob(Job):
         else:
             room = (available_memory() - self._picture_bytes() if limit is None else limit - held) - state
             told = held + state
-        by_eye = [[layout_for(eye, self.settings, at, room, held=told) for at, _ in scales] for eye in eyes]
-        found = [max(one, key=lambda layout: layout.bytes) for one in zip(*by_eye, strict=True)]
+        found = [  # the largest first: where there is no room, it is what is told
+            max((layout_for(eye, self.settings, at, room, held=told) for eye in eyes), key=lambda one: one.bytes)
+            for at, _ in reversed(scales)
+        ][::-1]
         memory = held if self.device.type == "cuda" else told + max(layout.bytes for layout in found)
         return size, scales, [None if one.down == one.across == 1 else one for one in found], memory
 

@@ -36,7 +36,7 @@ def parse_layers(layers: Any) -> Mapping[str, float] | None:
     {'relu1_1': 2.0, 'relu2_1': 1.0}
 
     Raises:
-        OptionError: neither, or a weight that is no number above 0.
+        OptionError: neither, a weight that is no number above 0, or a layer twice.
     """
     if layers is None or isinstance(layers, Mapping):
         return layers
@@ -45,6 +45,8 @@ def parse_layers(layers: Any) -> Mapping[str, float] | None:
     found = {}
     for part in layers.split(","):
         name, colon, weight = part.strip().partition(":")
+        if name in found:
+            raise OptionError(f"layer {name!r} is given twice: give it once, with its weight")
         try:
             found[name] = float(weight) if colon else 1.0
         except ValueError:

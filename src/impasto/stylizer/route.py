@@ -103,7 +103,6 @@ def _network_for(request: StylizeRequest, *, tuned: bool) -> str | PathLike[str]
 
 
 def _by_optimisation(request: StylizeRequest) -> Route:
-    from impasto.optimize.presets import DEFAULT_PRESET
     from impasto.optimize.presets import preset as settings_of
 
     for name in request.given:
@@ -112,7 +111,7 @@ def _by_optimisation(request: StylizeRequest) -> Route:
             raise OptionError(f"`{name}` is for networks{instead}")
     if len(request.mask) > 1:
         raise OptionError(f"optimisation takes one `mask` for all styles, got {len(request.mask)}: give one")
-    name = _preset_for(request) or DEFAULT_PRESET
+    name = preset_of(request)
     init, beginning = split_init(request.init)
     changes: dict[str, Any] = {name: getattr(request, name) for name in _SAME_NAME if name in request.given}
     if request.size == 0:  # the photo's own
@@ -140,10 +139,12 @@ def _by_optimisation(request: StylizeRequest) -> Route:
     return Route(settings=settings, beginning=beginning)
 
 
-def _preset_for(request: StylizeRequest) -> str | None:
-    """The preset of the quality, or the one that was asked for."""
+def preset_of(request: StylizeRequest) -> str:
+    """The preset of the quality, or the one that was asked for, or the usual one."""
+    from impasto.optimize.presets import DEFAULT_PRESET
+
     if request.quality is None:
-        return request.preset
+        return request.preset or DEFAULT_PRESET
     if request.preset is not None:
         raise OptionError(f"`quality` {request.quality} is a preset of its own: leave out `preset`", "preset")
     return request.quality

@@ -16,19 +16,31 @@ from impasto.stylizer.job import Progress
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Log", "Timeline", "plot_losses"]
+__all__ = ["Log", "Row", "Timeline", "by_who_saw", "plot_losses"]
 
-_COLUMNS = ("step", "height", "width", "total", "content", "style", "tv", "range", "written", "seconds")
+_COLUMNS = ("step", "height", "width", "total", "content", "style", "tv", "range", "written", "seen_by", "seconds")
 _KINDS = {"step": int, "height": int, "width": int}  # the others are fractions
-_SOMETIMES = "written"  # is known of some steps alone, and of none in logs of earlier versions
+_TEXTS = ("seen_by",)
+_SOMETIMES = ("written", "seen_by")  # are known of some steps alone, and of none in logs of earlier versions
 _LINES = ("total", "content", "style", "tv", "range")
+
+
+Row = dict[str, Any]
+
+
+def by_who_saw(rows: list[Row]) -> dict[str, list[Row]]:
+    """The rows of each network that saw, those first that came first; all under no name where one alone saw."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.get("seen_by", ""), []).append(row)
+    return found
 
 
 class Log:
     """The records of a run as rows of a table, one for every step."""
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, float]] = []
+        self.rows: list[Row] = []
         self._seconds = 0.0  # that earlier parts of the run took
 
     def add(self, record: Progress) -> None:
@@ -36,9 +48,10 @@ class Log:
         self.cut(int(record.done) - 1)
         height, width = record.size or (0, 0)
         seconds = self._seconds + record.seconds
-        self.rows.append(
-            {"step": int(record.done), "height": height, "width": width, **record.losses, "seconds": seconds}
-        )
+        row: Row = {"step": int(record.done), "height": height, "width": width, **record.losses}
+        if record.seen_by is not None:
+            row["seen_by"] = record.seen_by
+        self.rows.append(row | {"seconds": seconds})
 
     def cut(self, up_to: int) -> None:
         """Leave out the rows of steps after one, to which the run went back."""
@@ -60,9 +73,9 @@ class Log:
             with path.open(encoding="utf-8", newline="") as handle:
                 rows = [
                     {
-                        name: _KINDS.get(name, float)(row[name])
+                        name: row[name] if name in _TEXTS else _KINDS.get(name, float)(row[name])
                         for name in _COLUMNS
-                        if name != _SOMETIMES or row.get(name)
+                        if name not in _SOMETIMES or row.get(name)
                     }
                     for row in csv.DictReader(handle)
                 ]
@@ -73,21 +86,32 @@ class Log:
         self._seconds = self.rows[-1]["seconds"] if self.rows else 0.0
 
 
-def plot_losses(rows: list[dict[str, float]], path: Path) -> None:
-    """The weighted loss terms over steps, on a logarithmic axis; the suffix decides the format."""
+def plot_losses(rows: list[Row], path: Path) -> None:
+    """The weighted loss terms over steps, on a logarithmic axis; the suffix decides the format.
+
+    Where networks see in turns, each has its own lines: what one finds dear another need not.
+    """
     from matplotlib.figure import Figure  # a second of start-up that most runs do not need
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
-    steps = [row["step"] for row in rows]
-    for name in _LINES:
-        values = [row[name] for row in rows]
-        if any(value > 0 for value in values):
-            shown = [value if value > 0 else float("nan") for value in values]
-            axes.plot(steps, shown, label=name, marker="o" if len(rows) == 1 else None)
-    written = [row for row in rows if row.get(_SOMETIMES, 0) > 0]
+    by_network = by_who_saw(rows)
+    for dashes, (network, seen) in zip(itertools.cycle(("-", "--")), by_network.items()):
+        steps = [row["step"] for row in seen]
+        for number, name in enumerate(_LINES):
+            values = [row[name] for row in seen]
+            if any(value > 0 for value in values):
+                axes.plot(
+                    steps,
+                    [value if value > 0 else float("nan") for value in values],
+                    label=f"{name}, {network}" if len(by_network) > 1 else name,
+                    color=f"C{number}",
+                    linestyle=dashes,
+                    marker="o" if len(seen) == 1 else None,
+                )
+    written = [row for row in rows if row.get("written", 0) > 0]
     if written:
-        at, values = [row["step"] for row in written], [row[_SOMETIMES] for row in written]
+        at, values = [row["step"] for row in written], [row["written"] for row in written]
         axes.plot(at, values, label="total, as written", color="k", linestyle="none", marker="x", markersize=4)
     for before, after in itertools.pairwise(rows):
         if (before["height"], before["width"]) != (after["height"], after["width"]):
