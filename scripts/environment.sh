@@ -92,7 +92,7 @@ prepare_page_tests() {
             say "No Chromium is here, and apt-get as root is needed to install it: the tests of the page are skipped"
         fi
     fi
-    if [[ ! -f src/impasto/export/vendor/ort.wasm.min.mjs ]]; then
+    if [[ ! -f src/impasto/export/vendor/ort-wasm-simd-threaded.wasm.xz ]]; then
         scripts/vendor >/dev/null </dev/null || say "onnxruntime-web could not be had: the tests of the page are skipped"
     fi
     if [[ ! -f build/axe-core/axe.min.js ]]; then

@@ -110,6 +110,25 @@ def test_the_runtime_is_taken_from_an_unpacked_package(package: Path, tmp_path: 
     assert all(found[name] == content for name, content in again.items())
 
 
+def test_what_is_large_is_kept_smaller_than_it_is_served(package: Path, tmp_path: Path) -> None:
+    (package / "dist" / NOTICES).write_text("thanks\n" * 1000)
+    place = tmp_path / "vendored"
+    place.mkdir()
+    (place / "ort-wasm-simd-threaded.wasm.gz").write_bytes(b"of an earlier version")
+    vendor(place, source=package)
+    wasm = "ort-wasm-simd-threaded.wasm.xz"
+    assert {path.name for path in place.iterdir()} == {*WASM, f"{NOTICES}.xz", wasm} - {wasm.removesuffix(".xz")}
+    assert find_runtime(place)[NOTICES] == b"thanks\n" * 1000
+    (place / wasm).rename(place / "kept")
+    (place / wasm.replace(".xz", ".gz")).write_bytes(gzip.compress(wasm.removesuffix(".xz").encode() * 100))
+    assert find_runtime(place).keys() == find_runtime(package).keys() - {
+        f"{name}.gz" if name.endswith(".wasm") else name for name in WEBGPU
+    }
+    (place / wasm).write_bytes((place / "kept").read_bytes()[:-20])
+    with pytest.raises(DataError, match="onnxruntime-web is damaged"):
+        find_runtime(place)
+
+
 def test_a_wrong_runtime_is_refused(package: Path, tmp_path: Path) -> None:
     (package / "dist" / "ort.wasm.min.mjs").write_text("another")
     with pytest.raises(DataError, match=r"ort\.wasm\.min\.mjs is not that of onnxruntime-web"):

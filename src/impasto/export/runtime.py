@@ -3,19 +3,21 @@
 It comes from npm and is no part of our sources. It is looked for, in this order: where the caller says; in the package,
 where `scripts/vendor` puts it before a wheel is built; in the user's cache; at npm, by its own program.
 
-What is large is kept gzipped and unpacked by the page: not every server compresses, and it is a quarter of the size.
+What is large is served gzipped and unpacked by the page: not every server compresses, and it is a quarter of the size.
+Here it is kept as xz has it, which is less again, and which no browser unpacks.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import io
+import lzma
 import os
 import shutil
 import subprocess
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,7 +50,8 @@ WEBGPU: Mapping[str, str] = MappingProxyType(
 """What WebGPU needs, by the build that waits without being rewritten for it: 17 MB, not 27."""
 NOTICES: Final = "ThirdPartyNotices.txt"
 VENDOR: Final = Path(__file__).resolve().parent / "vendor"
-PACKED: Final = ".gz"
+PACKED: Final = ".gz"  # as it is served
+KEPT: Final = ".xz"
 PATIENCE: Final = 300  # s that npm may take
 
 Files = dict[str, bytes]
@@ -86,11 +89,8 @@ def vendor(folder: Path = VENDOR, *, source: str | os.PathLike[str] = "npm", web
         DataError, OutputError: as from `find_runtime`, or the folder cannot be written.
     """
     found = find_runtime(source)
-    names = {_served(name) for name in (*WASM, *(WEBGPU if webgpu else ()))}
-    files = {name: content for name, content in found.items() if name in names}
-    if NOTICES in found:
-        files[NOTICES + PACKED] = gzip.compress(found[NOTICES], 9, mtime=0)
-    return _store(files, folder)
+    names = {_served(name) for name in (*WASM, *(WEBGPU if webgpu else ()))} | {NOTICES}
+    return _store({name: content for name, content in found.items() if name in names}, folder)
 
 
 def _served(name: str) -> str:
@@ -98,8 +98,13 @@ def _served(name: str) -> str:
     return name + PACKED if name.endswith(".wasm") else name
 
 
+def _kept(name: str) -> str:
+    """What a file is called where it is kept."""
+    return name + KEPT if name.endswith(".wasm") or name == NOTICES else name
+
+
 def _holds(folder: Path, wanted: Mapping[str, str]) -> bool:
-    return all((folder / _served(name)).is_file() for name in wanted)
+    return all(any((folder / form).is_file() for form in (_kept(name), _served(name))) for name in wanted)
 
 
 def _from_folder(folder: Path) -> Files:
@@ -108,10 +113,10 @@ def _from_folder(folder: Path) -> Files:
         files = {
             path.name: path.read_bytes()
             for name in (*WASM, *WEBGPU, NOTICES)
-            for path in (place / name, place / (name + PACKED))
+            for path in (place / name, place / (name + KEPT), place / (name + PACKED))
             if path.is_file()
         }
-        if any(name in files or _served(name) in files for name in WASM):
+        if any(form in files for name in WASM for form in (name, _kept(name), _served(name))):
             return _checked(files, str(folder))
     raise DataError(
         f"{folder}: no onnxruntime-web {VERSION} is in it: give the folder of that npm package, unpacked, as `runtime`"
@@ -163,31 +168,31 @@ def _checked(files: Files, where: str) -> Files:
     for wanted, needed in ((WASM, True), (WEBGPU, False)):
         part = {}
         for name, digest in wanted.items():
-            raw = files.get(name)
-            packed = files.get(name + PACKED)
-            content = raw if raw is not None else None if packed is None else _gunzipped(packed, where)
+            content = _content(name, files, where)
             if content is None:
                 break
             if hashlib.sha256(content).hexdigest() != digest:
                 raise DataError(f"{where}: {name} is not that of onnxruntime-web {VERSION}: get that version")
-            is_packed = _served(name) != name
-            part[_served(name)] = (packed or gzip.compress(content, 9, mtime=0)) if is_packed else content
+            part[_served(name)] = content if _served(name) == name else gzip.compress(content, 9, mtime=0)
         if len(part) == len(wanted):
             found |= part
         elif needed:
             missing = next(name for name in wanted if _served(name) not in part)
             raise DataError(f"{where}: {missing} of onnxruntime-web {VERSION} is missing: get that package whole")
-    packed = files.get(NOTICES + PACKED)
-    notices = files.get(NOTICES) or (_gunzipped(packed, where) if packed else _notices())
+    notices = _content(NOTICES, files, where) or _notices()
     return found | ({NOTICES: notices} if notices else {})
 
 
-def _gunzipped(packed: bytes, where: str) -> bytes:
+def _content(name: str, files: Files, where: str) -> bytes | None:
+    """A file unpacked; None where there is none, in no form."""
     try:
-        with gzip.open(io.BytesIO(packed)) as file:
-            return file.read()
-    except (OSError, EOFError) as error:
+        if name + KEPT in files and name not in files:
+            return lzma.decompress(files[name + KEPT])
+        if name + PACKED in files and name not in files:
+            return gzip.decompress(files[name + PACKED])
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise DataError(f"{where}: onnxruntime-web is damaged ({error}): get version {VERSION} again") from error
+    return files.get(name)
 
 
 def _notices() -> bytes | None:
@@ -198,7 +203,14 @@ def _notices() -> bytes | None:
 
 
 def _store(files: Files, folder: Path) -> list[Path]:
-    for name, content in files.items():
-        with atomic_path(folder / name, make_folders=True) as temporary:
-            temporary.write_bytes(content)
-    return [folder / name for name in files]
+    """Write files, as they are served, in the form in which they are kept; gives their paths."""
+    paths = []
+    for served, content in files.items():
+        name = served.removesuffix(PACKED)
+        kept, plain = _kept(name), content if served == name else gzip.decompress(content)
+        with atomic_path(folder / kept, make_folders=True) as temporary:
+            temporary.write_bytes(plain if kept == name else lzma.compress(plain, preset=9 | lzma.PRESET_EXTREME))
+        for form in {name, name + PACKED} - {kept}:  # of earlier versions
+            (folder / form).unlink(missing_ok=True)
+        paths.append(folder / kept)
+    return paths
