@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
-from numbers import Integral, Real
-from types import MappingProxyType, UnionType
+from types import MappingProxyType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from impasto.core.backbones import BACKBONES
 from impasto.errors import OptionError, nearest
+from impasto.fields import is_a, needed
 from impasto.types import Divisor, Init, Parameterisation, Pool, Reduction
 from impasto.types import TotalVariation as TotalVariationKind
 
@@ -92,10 +92,10 @@ class OptimizeSettings:
             value = getattr(self, name)
             if get_origin(kind) is Literal:
                 choices = get_args(kind)
-                known = isinstance(value, str) and value in choices
+                known = is_a(value, kind)
                 _require(known, f"`{name}` {value!r} is unknown{nearest(value, choices)}: use {', '.join(choices)}")
             else:
-                _require(_is_a(value, kind), f"`{name}` is {value!r}, need {_NEEDED[kind]}")
+                _require(is_a(value, kind), f"`{name}` is {value!r}, need {needed(kind)}")
         for name in ("steps", "size", "history", "second_every"):
             _require(getattr(self, name) >= 1, f"`{name}` must be at least 1, got {getattr(self, name)}")
         _require(self.later_steps >= 0, f"`later_steps` must not be negative, got {self.later_steps}")
@@ -157,38 +157,10 @@ class OptimizeSettings:
         return relative and self.style_loss == "gram" and self.optimizer == "adam"
 
 
-_NEEDED: Mapping[Any, str] = {
-    str: "a text",
-    str | None: "a text",
-    bool: "True or False",
-    int: "a whole number",
-    int | None: "a whole number",
-    float: "a number",
-    tuple[float, float]: "two numbers",
-    Layers: "a mapping of layers to numbers",
-}
-"""What a setting of a kind must be."""
-
-
 @cache
 def _kinds() -> Mapping[str, Any]:
     """The kind of each setting."""
     return get_type_hints(OptimizeSettings)
-
-
-def _is_a(value: object, kind: Any) -> bool:
-    """Whether a value is of a kind of `_NEEDED`; no truth value is a number."""
-    if get_origin(kind) is UnionType:
-        return any(_is_a(value, one) for one in get_args(kind))
-    if kind is float or kind is int:
-        return isinstance(value, Real if kind is float else Integral) and not isinstance(value, bool)
-    if kind == Layers:
-        return isinstance(value, Mapping) and all(
-            isinstance(name, str) and _is_a(weight, float) for name, weight in value.items()
-        )
-    if get_origin(kind) is tuple:
-        return isinstance(value, tuple | list) and len(value) == 2 and all(_is_a(one, float) for one in value)
-    return isinstance(value, kind)
 
 
 def _require(holds: bool, message: str) -> None:

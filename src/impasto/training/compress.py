@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import get_type_hints
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,7 @@ from impasto.core.tensors import to_tensor
 from impasto.core.vgg import NORMALISATIONS, VGG, WIDTHS, FactoredConv2d
 from impasto.core.weights import load_backbone
 from impasto.errors import DataError, nearest
+from impasto.fields import is_a, needed
 from impasto.files import sha256
 from impasto.imaging import fit_long_side, read
 from impasto.training.recipe import read_toml
@@ -451,25 +452,11 @@ def read_recipe(path: Path) -> CompressRecipe:
 def _check_kinds(path: Path, kind: type, values: Mapping[str, object]) -> None:
     """DataError for a value that is not what its field says."""
     for name, wanted in get_type_hints(kind).items():
-        value = values.get(name)
         if name not in values or wanted is CompressSettings:
             continue
-        if wanted not in _NEEDED:  # the names of inputs
-            fits, needed = value in get_args(BackboneInput), " or ".join(get_args(BackboneInput))
-        else:
-            types, needed = _NEEDED[wanted]
-            fits = isinstance(value, types) and isinstance(value, bool) == (wanted is bool)
-        if not fits:
-            raise DataError(f"{path}: {name} is {value!r}, need {needed}")
-
-
-_NEEDED: Mapping[type, tuple[type | tuple[type, ...], str]] = {
-    Path: (str, "a text"),
-    str: (str, "a text"),
-    bool: (bool, "true or false"),
-    int: (int, "a whole number"),
-    float: ((int, float), "a number"),
-}
+        in_toml = str if wanted is Path else wanted
+        if not is_a(values[name], in_toml):
+            raise DataError(f"{path}: {name} is {values[name]!r}, need {needed(in_toml).lower()}")
 
 
 @in_our_settings
