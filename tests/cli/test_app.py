@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -252,6 +253,29 @@ def test_an_interruption_before_a_command_runs_is_quiet(monkeypatch: pytest.Monk
     with pytest.raises(SystemExit) as caught:
         main()
     assert (caught.value.code, capsys.readouterr().err) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize("name", ["export", "web", "import", "evaluate", "lab", "compress", "dataset"])
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no SIGTERM")
+def test_sigterm_ends_a_command_as_ctrl_c_does(name: str, tmp_path: Path) -> None:
+    """What is half written goes."""
+    code = (
+        "import time\nfrom impasto.cli import app\nfrom impasto.files import atomic_path\n"
+        "def work():\n"
+        "    with atomic_path('half') as temporary:\n"
+        "        temporary.write_text('half')\n"
+        "        print('working', flush=True)\n"
+        "        time.sleep(100)\n"
+        "app.program = lambda *_: work\napp.command()"
+    )
+    line = [sys.executable, "-c", code, name]
+    with subprocess.Popen(line, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=50)
+    assert (process.returncode, told) == (143, "interrupted\n")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_an_interruption_while_the_command_line_is_loaded_is_quiet(monkeypatch: pytest.MonkeyPatch) -> None:

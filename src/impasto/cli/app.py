@@ -84,7 +84,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     }
 )
 """Name -> module of `impasto.cli`, and the function, or the group, that is the command there; as people need them."""
-TERMINABLE = ("stylize", "video", "steady")  # SIGTERM is as Ctrl-C; some others have ways of their own
+STOPPED_OTHERWISE = ("studio", "bulk", "train")  # have ways of their own; to all others SIGTERM is as Ctrl-C
 
 
 def program(*names: str) -> typer.Typer:
@@ -139,7 +139,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: titles and names may not fit an encoding
     first = sys.argv[1] if len(sys.argv) > 1 else ""
     try:
-        if first in TERMINABLE:
+        if first in COMMANDS and first not in STOPPED_OTHERWISE:
             terminable()
         apply_wait_settings(busy=first == "video")
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's products are small here: threads only spin
