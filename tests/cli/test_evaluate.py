@@ -129,6 +129,11 @@ def test_a_picture_that_is_none_is_left_out_and_told(desk: Path, folder: str) ->
     assert done.exit_code == 0
     assert f"{folder}/bad.png: empty (0 bytes), need a picture; copy or download it again; left out" in done.stderr
     assert "bad" not in {name for row in json.loads(done.stdout)["pictures"] for name in (row["photo"], row["style"])}
+    Image.new("RGBA", (64, 64)).save(desk / folder / "bad.png")
+    told = (
+        f"{folder}/bad.png: transparent everywhere, need something that shows; make it opaque or choose another; left"
+    )
+    assert told in run("--model", "two.safetensors", "--json", "-").stderr
     for path in (desk / folder).iterdir():
         path.write_bytes(b"")
     done = run("--model", "two.safetensors")

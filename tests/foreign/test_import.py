@@ -33,6 +33,19 @@ def candy(tmp_path) -> Path:
     return tmp_path / "candy.t7"
 
 
+def test_a_network_of_ours_by_its_name(tmp_path) -> None:
+    told = "error: gallery: is a model of ours already\n"
+    assert run("import", "gallery", "-o", tmp_path / "x.safetensors") == (2, told)
+
+
+def test_the_state_of_a_training_is_none(tmp_path) -> None:
+    torch.save({"family": "johnson", "settings": {}, "optimizer": {}, "network": {}}, tmp_path / "step-3.pt")
+    told = (
+        f"error: {tmp_path}/step-3.pt: is the state of a training of ours: give the model.safetensors of its run, or "
+    )
+    assert run("import", tmp_path / "step-3.pt", "--explain")[1].startswith(told)
+
+
 def test_a_file_of_ours(candy, tmp_path) -> None:
     out = tmp_path / "mine.safetensors"
     assert run("import", candy, "-o", out)[0] == 0
@@ -106,7 +119,13 @@ def test_folders(candy, tmp_path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "my_predict.tflite").touch()
     for command in (["import", tmp_path / "empty", "--explain"], ["styles", "--model", tmp_path / "empty"]):
-        assert "is a folder, and none that is read as a network" in run(*command)[1]
+        assert "is a folder that holds no network: need manifest.json, " in run(*command)[1]
+    (tmp_path / "empty" / "one" / "deeper").mkdir(parents=True)
+    Lengstrom().write(tmp_path / "empty" / "one" / "wave")
+    told = (
+        f"{tmp_path}/empty/one: is a folder that holds no network itself: give the one in it, {tmp_path}/empty/one/wave"
+    )
+    assert run("import", tmp_path / "empty" / "one", "--explain") == (2, f"error: {told}\n")
     assert run("import", tmp_path / "gone", "--explain") == (2, f"error: {tmp_path}/gone: no such file\n")
 
 

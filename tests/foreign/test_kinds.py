@@ -346,7 +346,7 @@ def test_a_kind_by_name(tmp_path) -> None:
     assert isinstance(load_model(tmp_path / "a.pth", kind="rrmina")[0], Chain)
     with pytest.raises(OptionError, match="pytorch-examples, rrmina"):
         load_model(tmp_path / "a.pth", kind="rmina")
-    with pytest.raises(WeightsError, match=r"a\.pth: looks like .*, but"):
+    with pytest.raises(WeightsError, match=r"a\.pth: was to be read as .*, by `kind` pytorch-examples, but"):
         load_model(tmp_path / "a.pth", kind="pytorch-examples")
 
 

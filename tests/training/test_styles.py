@@ -19,7 +19,7 @@ from impasto.core.resizing import resize
 from impasto.core.statistics import gram, mean_std
 from impasto.core.tensors import to_tensor
 from impasto.core.vgg import NORMALISATIONS, VGG
-from impasto.errors import DataError, ImageError, LayerError, OutputError, WeightsError
+from impasto.errors import DataError, ImageError, LayerError, OptionError, OutputError, WeightsError
 from impasto.imaging import read
 from impasto.training import targets
 from impasto.training.styles import StyleSet, build_styles, unique_names
@@ -174,6 +174,13 @@ def test_a_style_too_narrow_at_the_size_is_named(folder: Path, vgg: VGG) -> None
     Image.new("RGB", (400, 40)).save(folder / "band.png")
     with pytest.raises(ImageError, match=r"100x10 px at size 100, need at least 32 px on the short side"):
         build(folder, vgg, size=100)
+
+
+def test_a_file_that_nobody_could_read_is_not_written(folder: Path, vgg: VGG) -> None:
+    for name in ("set", "set.jpg"):
+        with pytest.raises(OptionError, match=f"^`out` .*{name}: give the name of a file that ends in .safetensors$"):
+            list(build_styles(folder, folder.parent / name, vgg))
+    assert not [*folder.parent.glob("set*")]
 
 
 def test_an_existing_file_stays_unless_forced(folder: Path, vgg: VGG) -> None:

@@ -42,7 +42,7 @@ def styles(
 ) -> None:
     """Gather style pictures, their names and their statistics at every layer in one file.
 
-    Titles and artists are taken from styles.tsv (columns file, title, artist) or styles.json in the folder.
+    Titles and artists are taken from styles.tsv (columns file, name, title, artist, year) or styles.json in the folder.
     """
     require(*_NEEDED)
     from impasto.core.weights import load_backbone

@@ -138,9 +138,9 @@ def plan(
 
 
 def _unreadable(photos: PhotoSource, index: int) -> str:
-    """Why a photo cannot be read, or nothing."""
+    """Why a photo cannot be read, or painted, or nothing."""
     try:
-        _read(photos, index)
+        _read(photos, index).cleared()
     except ImpastoError as error:
         return with_path(photos.name(index), error)
     return ""

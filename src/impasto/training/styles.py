@@ -22,7 +22,7 @@ from impasto.core.host import in_our_settings
 from impasto.core.metadata import read_metadata, save
 from impasto.core.statistics import Divisor, gram, mean_std
 from impasto.core.vgg import VGG
-from impasto.errors import DataError, LayerError, OutputError, WeightsError, nearest
+from impasto.errors import DataError, LayerError, OptionError, OutputError, WeightsError, nearest
 from impasto.files import check_folder
 from impasto.imaging import Picture, encode, read
 from impasto.imaging.naming import is_photo
@@ -82,13 +82,16 @@ def build_styles(
     Raises:
         DataError: no folder, no pictures in it, or a damaged list of titles.
         ImageError: a picture that cannot be read, or whose short side is less than 32 px at that size.
+        OptionError: `out` has another suffix.
         OutputError: `out` exists (unless `force`) or cannot be written.
     """
     folder, out = Path(folder), Path(out)
+    files = _pictures(folder)
+    if out.suffix != ".safetensors":  # or nobody could read it as what it is
+        raise OptionError(f"`out` {out}: give the name of a file that ends in .safetensors", "out")
     if out.exists() and not force:
         raise OutputError(f"{out} exists already; choose another name, or `force` to replace it")
     check_folder(out)
-    files = _pictures(folder)
     titles = _read_sidecar(folder, files)
     taps = [tap for tap in backbone.taps if tap.startswith("relu")]
     styles: list[Style] = []

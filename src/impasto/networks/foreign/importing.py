@@ -13,6 +13,7 @@ from impasto.files import check_folder, sha256
 from impasto.networks.checkpoint import load_model, save_model
 from impasto.networks.foreign.places import place_of
 from impasto.networks.foreign.source import Options
+from impasto.networks.shipped import MODELS
 
 __all__ = ["import_network"]
 
@@ -35,6 +36,8 @@ def import_network(
         OutputError: the output exists, is the input, or cannot be written.
     """
     source, target = place_of(Path(file)), Path(output)
+    if str(file) in MODELS and not source.exists():
+        raise OptionError(f"{file}: is a model of ours already")
     if target.suffix != ".safetensors":
         raise OptionError(f"`output` {target}: give the name of a file that ends in .safetensors", "output")
     if target.exists() and source.exists() and target.samefile(source):

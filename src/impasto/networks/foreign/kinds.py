@@ -160,15 +160,20 @@ def read_foreign(path: Path, kind: str | None = None, options: Options | None = 
     except WeightsError as error:
         said = str(error)
         if row is not None and not said.startswith(str(source.path)):
-            said = f"{path}: looks like {row.what}, but {said}"
+            said = f"{path}: {_taken_for(row, kind)}, but {said}"
         raise WeightsError(_one_line(said)) from error
     except ImpastoError:
         raise
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
     except Exception as error:  # a damaged file can fail in any way whatever
-        what = "a network" if row is None else row.what
-        raise WeightsError(_one_line(f"{path}: looks like {what}, but is damaged: {type(error).__name__}")) from error
+        what = "looks like a network" if row is None else _taken_for(row, kind)
+        raise WeightsError(_one_line(f"{path}: {what}, but is damaged or cut short: get it again")) from error
+
+
+def _taken_for(row: ForeignKind, kind: str | None) -> str:
+    """What a file seems to be, or was said to be."""
+    return f"looks like {row.what}" if kind is None else f"was to be read as {row.what}, by `kind` {kind}"
 
 
 def _refuse_idle(options: Options, row: ForeignKind) -> None:

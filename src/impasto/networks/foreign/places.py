@@ -38,9 +38,12 @@ def no_file(path: Path) -> str:
     if files:
         more = " ..." if len(files) > _NAMED else ""
         return f"{path}: is a folder, name the file in it that paints: {' or '.join(files[:_NAMED])}{more}"
+    deeper = next((folder for folder in sorted(path.glob("*/")) if place_of(folder) != folder), None)
+    if deeper is not None:
+        return f"{path}: is a folder that holds no network itself: give the one in it, {deeper}"
     return (
-        f"{path}: is a folder, and none that is read as a network: those hold {MANIFEST}, {MODEL_JSON}, {SAVED_MODEL},"
-        " one decoder*.pth or one *.index"
+        f"{path}: is a folder that holds no network: need {MANIFEST}, {MODEL_JSON}, {SAVED_MODEL}, one decoder*.pth or "
+        "one *.index in it, or give a file"
     )
 
 

@@ -103,6 +103,11 @@ class Source:
     def state(self) -> Mapping[str, Tensor]:
         """The state dict in a file of torch's, float32, freed of what was around it; WeightsError without one."""
         value = read_saved(self.path)
+        if {"family", "settings", "optimizer"} <= value.keys():
+            raise WeightsError(
+                f"{self.path}: is the state of a training of ours: give the model.safetensors of its run, or go on "
+                "with it by `impasto train --resume`"
+            )
         for _ in range(3):
             inner = next((value[key] for key in _INSIDE if isinstance(value.get(key), dict)), None)
             if inner is None:
