@@ -60,6 +60,15 @@ def test_inspect_gives_json_for_programs(made: Path) -> None:
     assert facts["styles"][1]["positions"]["relu1_1"] == 64 * 48
 
 
+def test_values_stay_whole_where_no_terminal_is(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "a-very-long-name-that-no-narrow-terminal-has-room-for"
+    (made / "pictures" / "Deep Teal.png").rename(made / "pictures" / f"{long}.png")
+    run(made, *STYLES)
+    monkeypatch.setitem(WIDE, "COLUMNS", "40")
+    shown = run(made, "inspect", "{at}/out.safetensors").stdout.splitlines()
+    assert [long, "40x50", f"{long}.png"] in [line.split() for line in shown]
+
+
 def test_an_existing_file_needs_force(made: Path) -> None:
     run(made, *STYLES)
     assert isinstance(run(made, *STYLES).exception, OutputError)

@@ -154,7 +154,7 @@ def print_table(
     title: str | None = None,
     controls: int = 0,
 ) -> None:
-    """Print rows of text in columns.
+    """Print rows of text in columns; lines are broken for a terminal alone, so that programs find each value whole.
 
     Columns called `whole` are not broken into lines. With a title they are of numbers, after a first one of names; the
     last rows are `controls`, which stand apart.
@@ -171,7 +171,10 @@ def print_table(
     for number, row in enumerate(rows):
         left = len(rows) - controls - number
         table.add_row(*map(Text, row), style="dim" if left <= 0 else None, end_section=controls > 0 and left == 1)
-    Console(highlight=False, markup=False).print(table)
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = console.measure(table, options=console.options.update(max_width=sys.maxsize)).maximum
+    console.print(table)
 
 
 @contextmanager
