@@ -228,6 +228,8 @@ def _tell_end(run: BulkRun, left: Left, last: BulkProgress, lines: TextIO | None
     counted = run.tally
     earlier = f", {left.done} were before" if left.done else ""
     show_note(f"{counted.done} of {left.total} painted{earlier}, in {run.task.target}; see impasto-report.html there")
+    if left.done and not left.to_paint:
+        show_note(f"paintings of before are not looked at again: `impasto bulk --verify {run.task.target}` does that")
     if left.given_up:
         show_note(f"{left.given_up} could not be painted before and are not tried again: raise `retry_failed`")
     if run.stopped:
