@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["FRAMES_HELD", "FilmJob"]
 
 FRAMES_HELD: Final = 110  # bytes per pixel of frames on their way and of the past: decoders, encoders, what is kept
+WAITING: Final = 10  # paintings' frames on their way, whose photos are kept where they are to show through
+FINISHING: Final = 40  # bytes per pixel while one shows through its painting: photo, masks, what is kept of regions
 
 
 class FilmJob(Job):
@@ -208,7 +210,9 @@ class FilmJob(Job):
 
     def _need(self) -> int:
         one = max(0, self._plan_of_one().memory - held_memory())
-        return max(1, self._painter.workers) * one + FRAMES_HELD * math.prod(self.facts.size)
+        painter, pixels = self._painter, math.prod(self.facts.size)
+        finish = (3 * WAITING * painter.every + FINISHING) * pixels if painter.finishes else 0
+        return max(1, painter.workers) * one + FRAMES_HELD * pixels + finish
 
     def _forget(self) -> None:
         super()._forget()
@@ -223,7 +227,7 @@ class FilmJob(Job):
             yield from self._paint_film(reader, None)
             return
         with on_one_thread():
-            yield from self._paint_film(reader, Steadier(self.options.kept))
+            yield from self._paint_film(reader, Steadier(self.options.kept, self._painter.regions))
 
     def _paint_film(self, reader: FilmReader, steadier: Steadier | None) -> Steps:
         if self.options.run is not None:
