@@ -31,7 +31,7 @@ from impasto.video.following import chosen, followed
 from impasto.video.numbered import find_pictures
 from impasto.video.options import FilmOptions
 from impasto.video.outputs import check_target, opened
-from impasto.video.painters import FilmPainter, RequestPainter
+from impasto.video.painters import LARGE, FilmPainter, RequestPainter
 from impasto.video.reading import open_film
 from impasto.video.segments import FilmRun, JoinedWriter, SegmentWriter
 from impasto.video.stages import FrameStages
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["FRAMES_HELD", "FilmJob"]
 
 FRAMES_HELD: Final = 110  # bytes per pixel of frames on their way and of the past: decoders, encoders, what is kept
-WAITING: Final = 10  # paintings' frames on their way, whose photos are kept where they are to show through
+WAITING, LARGE_WAITING = 9, 3  # paintings' frames on their way, whose photos are kept where these show through
 FINISHING: Final = 40  # bytes per pixel while one shows through its painting: photo, masks, what is kept of regions
 
 
@@ -211,7 +211,8 @@ class FilmJob(Job):
     def _need(self) -> int:
         one = max(0, self._plan_of_one().memory - held_memory())
         painter, pixels = self._painter, math.prod(self.facts.size)
-        finish = (3 * WAITING * painter.every + FINISHING) * pixels if painter.finishes else 0
+        waiting = painter.every * (LARGE_WAITING if pixels > LARGE else WAITING)
+        finish = (3 * waiting + FINISHING) * pixels if painter.finishes else 0
         return max(1, painter.workers) * one + FRAMES_HELD * pixels + finish
 
     def _forget(self) -> None:
