@@ -31,6 +31,7 @@ from impasto.stylizer.recipe import read_recipe
 from impasto.stylizer.request import OutputOptions, StylizeRequest
 from impasto.video.film import FilmFacts, Frame
 from impasto.video.film_recipe import read_film_recipe
+from impasto.video.finish import Finish
 from impasto.video.job import FilmJob, _written
 from impasto.video.options import Changes, FilmOptions, split_numbers, split_times
 from impasto.video.painters import RequestPainter
@@ -315,6 +316,18 @@ def test_a_mask_stays_where_it_is(engine: Engine, moving: Path, wishes: dict[str
         assert np.array_equal(frame[:, :48], found[:, :48])
         assert np.abs(frame[:, 48:].astype(int) - found[:, 48:]).mean((0, 2)).min() > 5
     shutil.rmtree(out)
+
+
+@pytest.mark.parametrize("alpha", [0, 100, 255])
+def test_what_is_finished_is_between_photo_and_painting(alpha: int) -> None:
+    """Also of a frame of which nothing shows."""
+    photo, painted, mask = ramp(0), ramp(9), np.zeros((64, 96), np.float32)
+    mask[:, 40:] = 0.5
+    found = Finish([mask])(painted, Frame(photo, 0, alpha=np.full((64, 96), alpha, np.uint8)), 0.5)
+    assert np.array_equal(found[:, :40], photo[:, :40])
+    apart = found.astype(float) - (0.75 * photo + 0.25 * painted)
+    assert np.abs(apart[:, 40:]).max() <= 0.51
+    assert Finish()(painted, Frame(photo, 0), 1.0) is painted
 
 
 def test_each_style_stays_in_its_region(engine: Engine, moving: Path) -> None:

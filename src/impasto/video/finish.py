@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -56,6 +57,8 @@ class Finish:
         """The painting (h, w, 3) of a frame as it is shown, its strength in [0, 1]."""
         if not self.changes(strength):
             return painted
+        if frame.alpha is not None and not frame.alpha.any():  # nobody sees its colours
+            frame = replace(frame, alpha=None)
         photo = as_picture_of(frame, "a frame").resized((painted.shape[0], painted.shape[1]), self._by).rgb
         found = np.empty_like(painted)
         for top in range(0, len(painted), ROWS):
