@@ -31,6 +31,7 @@ from impasto.stylizer.recipe import read_recipe
 from impasto.stylizer.request import OutputOptions, StylizeRequest
 from impasto.video.film import FilmFacts, Frame
 from impasto.video.film_recipe import read_film_recipe
+from impasto.video.finish import Finish
 from impasto.video.job import FilmJob, _written
 from impasto.video.options import Changes, FilmOptions, split_numbers, split_times
 from impasto.video.painters import RequestPainter
@@ -238,6 +239,12 @@ def test_styles_fade(engine: Engine, clip: Path, tmp_path: Path) -> None:
         paint(engine, clip, f"{tmp_path}/{name}/", StylizeRequest.of(style=name), kept=0.0)
         alone, fading = (pixels(tmp_path / part / f"{number:06d}.png") for part in (name, "out"))
         assert np.array_equal(alone, fading)
+    paint(engine, clip, f"{tmp_path}/steady/", request, changes=changes)
+    apart = [
+        np.abs(pixels(tmp_path / name / "000010.png").astype(int) - pixels(tmp_path / "steady" / "000010.png")).mean()
+        for name in ("the-scream", "great-wave")
+    ]
+    assert apart[0] < 0.2 * apart[1], "what is steady lags behind"
     with pytest.raises(OptionError, match="has no time"):
         split_times(["great-wave@0s", "the-scream"])
     with pytest.raises(OptionError, match="in order"):
@@ -267,6 +274,115 @@ def test_strength_and_strokes_change(engine: Engine, clip: Path, tmp_path: Path)
     ):  # fmt: skip
         with pytest.raises(OptionError, match=said):
             split_numbers("strength", wrong)
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a film that moves to the left, in colours that are kept, and a mask of its right half."""
+    folder = tmp_path_factory.mktemp("moving")
+    size = (64, 96)
+    make_film(folder / "a.mkv", [60 * n for n in range(20)], picture=blobs, codec="ffv1", pix_fmt="bgr0", options={})
+    mask = np.zeros(size, np.uint8)
+    mask[:, 48:] = 255
+    Image.fromarray(mask).save(folder / "right.png")
+    Image.fromarray(255 - mask).save(folder / "left.png")
+    Image.fromarray(ramp(3)).save(folder / "style.png")
+    return folder
+
+
+def shown(folder: Path, end: int = 20) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The frames of the film that moves, each with what is in a folder."""
+    with open_film(folder.parent / "a.mkv") as film:
+        frames = [frame.rgb for frame in film.frames()]
+    return [(frame, pixels(folder / f"{n:06d}.png")) for n, frame in enumerate(frames[:end], 1)]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "kept", "end"),
+    [
+        ({"style": "great-wave"}, 0.98, 20),
+        ({"style": "great-wave", "keep_colors": True, "strength": 0.7}, 0.5, 20),
+        ({"style": "style.png", "quality": "good", "steps": 3}, 0.98, 4),
+    ],
+)
+def test_a_mask_stays_where_it_is(engine: Engine, moving: Path, wishes: dict[str, Any], kept: float, end: int) -> None:
+    """Nothing of the painting is carried into the photo along with what moves, nor the other way round."""
+    if wishes["style"] == "style.png":
+        wishes = {**wishes, "style": str(moving / "style.png")}
+    request, out = StylizeRequest.of(**wishes, mask=[str(moving / "right.png")]), moving / "out"
+    job = paint(engine, moving / "a.mkv", f"{out}/", request, kept=kept, end=Fraction(end, 10))
+    assert job.painted == end
+    for frame, found in shown(out, end):
+        assert np.array_equal(frame[:, :48], found[:, :48])
+        assert np.abs(frame[:, 48:].astype(int) - found[:, 48:]).mean((0, 2)).min() > 5
+    shutil.rmtree(out)
+
+
+@pytest.mark.parametrize("alpha", [0, 100, 255])
+def test_what_is_finished_is_between_photo_and_painting(alpha: int) -> None:
+    """Also of a frame of which nothing shows."""
+    photo, painted, mask = ramp(0), ramp(9), np.zeros((64, 96), np.float32)
+    mask[:, 40:] = 0.5
+    found = Finish([mask])(painted, Frame(photo, 0, alpha=np.full((64, 96), alpha, np.uint8)), 0.5)
+    assert np.array_equal(found[:, :40], photo[:, :40])
+    apart = found.astype(float) - (0.75 * photo + 0.25 * painted)
+    assert np.abs(apart[:, 40:]).max() <= 0.51
+    assert Finish()(painted, Frame(photo, 0), 1.0) is painted
+
+
+def test_each_style_stays_in_its_region(engine: Engine, moving: Path) -> None:
+    styles, alone = ["great-wave", "the-scream"], []
+    masks = [str(moving / "left.png"), str(moving / "right.png")]
+    for request in (*(StylizeRequest.of(style=one) for one in styles), StylizeRequest.of(style=styles, mask=masks)):
+        paint(engine, moving / "a.mkv", f"{moving}/{len(alone)}/", request, kept=0.0 if len(alone) < 2 else 0.98)
+        alone.append([found.astype(int) for _, found in shown(moving / str(len(alone)))])
+    for one, other, both in zip(*alone, strict=True):
+        for part, (own, foreign) in ((slice(6, 40), (one, other)), (slice(56, 90), (other, one))):
+            apart = [np.abs(both - whole)[:, part].mean() for whole in (own, foreign)]
+            assert apart[0] < 0.6 * apart[1]
+
+
+def test_strength_is_that_of_the_moment(engine: Engine, moving: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left of the painting when it has gone; nor of the photo, and few frames are painted for it."""
+    calls: list[int] = []
+    before = RequestPainter.paint
+    monkeypatch.setattr(RequestPainter, "paint", lambda self, one, *rest: calls.append(1) or before(self, one, *rest))
+    out = moving / "strength"
+    paint(engine, moving / "a.mkv", f"{moving}/full/")
+    few = len(calls)
+    for times, at in ((["1@0.4s", "0@0.8s"], slice(8, 20)), (["0@0.4s", "1@0.8s"], slice(0, 5))):
+        changes = Changes(strength=split_numbers("strength", times)[1])
+        calls.clear()
+        paint(engine, moving / "a.mkv", f"{out}/", changes=changes)
+        assert len(calls) == few < 20
+        rows = list(zip(shown(out), shown(moving / "full"), strict=True))
+        assert all(np.array_equal(frame, found) for (frame, found), _ in rows[at])
+        full = slice(0, 5) if at.start else slice(8, 20)
+        assert all(np.array_equal(found, whole) for (_, found), (_, whole) in rows[full])
+        shutil.rmtree(out)
+
+
+def test_a_still_film_of_changing_strength_is_painted_once(engine: Engine, tmp_path: Path) -> None:
+    make_film(
+        tmp_path / "a.mkv", TIMES, picture=lambda _, size: ramp(0, size), codec="ffv1", pix_fmt="bgr0", options={}
+    )
+    changes = Changes(strength=split_numbers("strength", ["0@0s", "1@0.36s"])[1])
+    paint(engine, tmp_path / "a.mkv", f"{tmp_path}/out/", changes=changes)
+    outs = [pixels(tmp_path / "out" / f"{number:06d}.png").astype(int) for number in range(1, 11)]
+    apart = [np.abs(out - outs[0]).mean() for out in outs]
+    assert apart == sorted(set(apart))
+
+
+def test_what_has_changed_is_added_up() -> None:
+    """Of styles those that are others, of strokes doublings; of strength what a network makes of it alone."""
+    changes = Changes(
+        style=split_times(["a@0s", "a@1s", "b@3s", "a@4s"])[1],
+        strength=((Fraction(0), 0.0), (Fraction(2), 1.0)),
+        style_scale=((Fraction(2), 4.0), (Fraction(4), 1.0)),
+    )
+    times = [Fraction(time, 2) for time in (0, 2, 4, 6, 8, 20)]
+    assert [changes.changed(time, strength=False) for time in times] == pytest.approx([0, 0, 0.5, 2, 4, 4])
+    assert [changes.changed(time, strength=True) for time in times] == pytest.approx([0, 0.5, 1.5, 3, 5, 5])
 
 
 def test_a_time_past_the_end_is_told(engine: Engine, clip: Path, tmp_path: Path) -> None:
@@ -388,6 +504,25 @@ def test_a_run_that_was_killed_ends_the_same(engine: Engine, tmp_path: Path, suf
     cut = 0 if suffix == ".mp4" else 1  # what MP4's edit list cuts away, and Matroska would play
     assert sounds[1] == sounds[0][cut:]
     assert after["tags"] == [1, 1, 1, 1]
+
+
+def test_a_masked_film_that_fades_ends_the_same_when_it_is_resumed(engine: Engine, tmp_path: Path) -> None:
+    clip, mask = tmp_path / "clip.mp4", np.zeros((64, 96), np.uint8)
+    make_film(clip, [90 * number for number in range(32)], picture=blobs)
+    mask[:, 40:] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    styles, rows = split_times(["great-wave@1s", "the-scream@3s"])
+    request = StylizeRequest.of(style=styles, mask=[str(tmp_path / "mask.png")])
+    changes = Changes(style=rows, strength=split_numbers("strength", ["0.2@0s", "1@4s"])[1])
+    paint(engine, clip, tmp_path / "whole.mp4", request, run=tmp_path / "one", changes=changes)
+    options = FilmOptions(run=tmp_path / "two", changes=changes)
+    with FilmJob(engine, str(clip), request, Output(str(tmp_path / "parts.mp4")), options) as job:
+        next(record for record in job.run() if record.done == 20)
+    again = replace(options, resume=True)
+    with FilmJob(engine, str(clip), request, Output(str(tmp_path / "parts.mp4")), again) as job:
+        painted = [record.done for record in job.run() if record.phase == "painting"]
+    assert painted[0] > 10
+    assert packets(tmp_path / "parts.mp4") == packets(tmp_path / "whole.mp4")
 
 
 @pytest.fixture(scope="module")

@@ -150,16 +150,19 @@ def test_another_goes_on_to_the_bit_from_any_frame() -> None:
     def painting(number: int) -> np.ndarray | Moved:
         return Moved(flicker(number), nowhere) if number % 4 else flicker(number)
 
+    def look(number: int) -> float:
+        return max(0, number - 10) / 100
+
     first = Steadier()
     outs, states = [], []
     for number, one in enumerate(frames):
-        outs.append(first(painting(number), one))
+        outs.append(first(painting(number), one, look(number)))
         states.append({name: part.copy() for name, part in first.state().items()})
     for begin in (0, 2, 5, 15, 18):
         second = Steadier()
         second.load_state(states[begin])
         for number in range(begin + 1, 20):
-            assert np.array_equal(second(painting(number), frames[number]), outs[number])
+            assert np.array_equal(second(painting(number), frames[number], look(number)), outs[number])
 
 
 def test_a_still_film_gives_identical_frames() -> None:
@@ -217,6 +220,38 @@ def test_what_was_hidden_comes_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -
         before, after = (np.mean(outs[number : number + 3], 0) for number in (6, 30))
         apart[tried] = float(np.abs(after - before)[hidden].mean())
     assert apart["with"] < apart["without"] / 2, apart
+
+
+@pytest.mark.parametrize("frames_of_fade", [1, 10, 40])
+def test_a_fade_is_a_fade(frames_of_fade: int) -> None:
+    """What is carried on from a painting of another look lags behind by little of the way, and no patch by more."""
+    steadier, begin = Steadier(), 8
+    for number, one in enumerate(in_turn([blobs(number, SIZE, speed=SPEED) for number in range(begin + 50)])):
+        look = min(max((number - begin) / frames_of_fade, 0), 1)
+        painted = np.full((*SIZE, 3), round(200 * look), np.uint8)
+        found = steadier(painted, one, look)
+        assert np.abs(found.astype(int) - painted).max() <= 0.15 * 200
+        assert steadier.carried(one, look + 0.5) is None
+
+
+def test_a_fade_is_steadier_than_frame_by_frame() -> None:
+    frames, painted = (
+        [make(number) for number in range(24)] for make in (lambda n: blobs(n, SIZE, speed=SPEED), flicker)
+    )
+    steadier = Steadier()
+    outs = [steadier(one, frame, n / 100) for n, (one, frame) in enumerate(zip(painted, in_turn(frames), strict=True))]
+    assert error(outs[4:]) < error(painted[4:]) / 2
+
+
+def test_regions_stay_where_they_are() -> None:
+    """Nothing of one style is carried into the region of another."""
+    right = np.zeros(SIZE, np.float32)
+    right[:, SIZE[1] // 2 :] = 1
+    painted = np.repeat(np.rint(right * 255).astype(np.uint8)[:, :, None], 3, 2)
+    steadier = Steadier(regions=(1 - right, right))
+    for one in in_turn([blobs(number, SIZE, speed=SPEED) for number in range(30)]):
+        found = steadier(painted, one)
+        assert (np.abs(found.astype(int) - painted) < 30).mean() > 0.97
 
 
 def test_strokes_that_are_carried_far_stay_as_they_are() -> None:

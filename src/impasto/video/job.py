@@ -31,7 +31,7 @@ from impasto.video.following import chosen, followed
 from impasto.video.numbered import find_pictures
 from impasto.video.options import FilmOptions
 from impasto.video.outputs import check_target, opened
-from impasto.video.painters import FilmPainter, RequestPainter
+from impasto.video.painters import LARGE, FilmPainter, RequestPainter
 from impasto.video.reading import open_film
 from impasto.video.segments import FilmRun, JoinedWriter, SegmentWriter
 from impasto.video.stages import FrameStages
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["FRAMES_HELD", "FilmJob"]
 
 FRAMES_HELD: Final = 110  # bytes per pixel of frames on their way and of the past: decoders, encoders, what is kept
+WAITING, LARGE_WAITING = 9, 3  # paintings' frames on their way, whose photos are kept where these show through
+FINISHING: Final = 40  # bytes per pixel while one shows through its painting: photo, masks, what is kept of regions
 
 
 class FilmJob(Job):
@@ -208,7 +210,10 @@ class FilmJob(Job):
 
     def _need(self) -> int:
         one = max(0, self._plan_of_one().memory - held_memory())
-        return max(1, self._painter.workers) * one + FRAMES_HELD * math.prod(self.facts.size)
+        painter, pixels = self._painter, math.prod(self.facts.size)
+        waiting = painter.every * (LARGE_WAITING if pixels > LARGE else WAITING)
+        finish = (3 * waiting + FINISHING) * pixels if painter.finishes else 0
+        return max(1, painter.workers) * one + FRAMES_HELD * pixels + finish
 
     def _forget(self) -> None:
         super()._forget()
@@ -223,7 +228,7 @@ class FilmJob(Job):
             yield from self._paint_film(reader, None)
             return
         with on_one_thread():
-            yield from self._paint_film(reader, Steadier(self.options.kept))
+            yield from self._paint_film(reader, Steadier(self.options.kept, self._painter.regions))
 
     def _paint_film(self, reader: FilmReader, steadier: Steadier | None) -> Steps:
         if self.options.run is not None:

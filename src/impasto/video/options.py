@@ -6,7 +6,7 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -62,6 +62,16 @@ class Changes:
             changes["style_scale"] = before_scale * (after_scale / before_scale) ** share
         return request.with_changes(**changes) if changes else request
 
+    def changed(self, time: Fraction, *, strength: bool) -> float:
+        """How much of what paintings look like has changed up to a time since the beginning.
+
+        1 is from one style to another, to strokes of twice or half the size, or, where `strength` counts, from none to
+        full strength.
+        """
+        found = _gone(self.style, time, _other_style)
+        found += _gone(self.style_scale, time, lambda one, other: abs(math.log2(other / one)))
+        return found + (_gone(self.strength, time, lambda one, other: abs(other - one)) if strength else 0.0)
+
     def past(self, seconds: float) -> list[tuple[str, float]]:
         """(option, time) of each that has a time after these seconds, the film's."""
         rows = {"style": self.style, "strength": self.strength, "style_scale": self.style_scale}
@@ -81,6 +91,20 @@ def _between(rows: Rows[T], time: Fraction) -> tuple[T, T, float]:
         if time < end:
             return before, after, float((time - begin) / (end - begin))
     return rows[-1][1], rows[-1][1], 0.0
+
+
+def _gone(rows: Rows[T], time: Fraction, apart: Callable[[T, T], float]) -> float:
+    """The way from value to value up to a time, when two of them are so far apart."""
+    found = 0.0
+    for (begin, before), (end, after) in itertools.pairwise(rows):
+        share = float((time - begin) / (end - begin))
+        found += apart(before, after) * min(max(share, 0.0), 1.0)
+    return found
+
+
+def _other_style(one: Style, other: Style) -> float:
+    same = one.image is other.image or (isinstance(one.image, str) and isinstance(other.image, str) and one == other)
+    return 0.0 if same else 1.0
 
 
 def split_times(styles: Sequence[str]) -> tuple[list[str], Rows[Style]]:

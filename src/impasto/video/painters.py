@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,12 @@ from impasto.core.memory import held_memory, room_within
 from impasto.errors import OptionError
 from impasto.imaging import Picture
 from impasto.imaging.colour import luminance
+from impasto.stylizer.finishing import read_masks
 from impasto.stylizer.job import JobPlan, Progress
 from impasto.stylizer.model import Model
 from impasto.stylizer.request import StylizeRequest
-from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, as_bytes, as_floats
+from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, as_bytes
+from impasto.video.finish import Finish, as_picture_of, shares_of
 from impasto.video.options import Changes
 from impasto.video.sparing import LARGE_SPARED, SPARED
 from impasto.video.steady import Carried
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from impasto.stylizer.network_job import NetworkJob
     from impasto.stylizer.optimize_job import OptimizeJob
 
-__all__ = ["FilmPainter", "OtherFilm", "Painting", "RequestPainter", "as_picture_of"]
+__all__ = ["FilmPainter", "OtherFilm", "Painting", "RequestPainter"]
 
 Floats = NDArray[np.float32]
 Painting = Generator[Progress, None, Bytes]
@@ -39,12 +41,6 @@ LATER: Final = 0.35  # of the steps of an optimisation, for frames that begin wi
 NEAR: Final = 200.0  # what staying near that is worth
 SIDE_BY_SIDE: Final = 2  # frames that are painted at the same time
 LARGE: Final = 1_000_000  # px of a frame that is painted alone
-
-
-def as_picture_of(frame: Frame, name: str) -> Picture:
-    """A frame as a picture."""
-    alpha = None if frame.alpha is None or frame.alpha.all() else as_floats(frame.alpha)
-    return Picture(as_floats(frame.rgb), alpha, name=name)
 
 
 class FilmPainter(ABC):
@@ -56,6 +52,8 @@ class FilmPainter(ABC):
         every: of so many frames that are kept steady, one is painted at least.
         workers: how many threads may paint at the same time; 0 where paintings have to be made in their turn.
         ended: whether there was no painting any more when one was asked for.
+        finishes: whether something becomes of paintings when they are steady, see `finish`.
+        regions: shares of the styles of several regions, see `Steadier`; none where all of a frame is of one.
     """
 
     repeats: bool
@@ -63,6 +61,8 @@ class FilmPainter(ABC):
     every: int
     workers: int
     ended: bool = False
+    finishes: bool = False
+    regions: Sequence[Floats] = ()
 
     @abstractmethod
     def size(self, facts: FilmFacts) -> tuple[int, int]:
@@ -82,13 +82,21 @@ class FilmPainter(ABC):
         `last` is what was painted before, where there is something.
         """
 
+    def look(self, time: Fraction) -> float:
+        """How much of what paintings look like has changed since the beginning, see `Changes.changed`."""
+        return 0.0
+
+    def finish(self, painted: Bytes, frame: Frame, time: Fraction) -> Bytes:
+        """What is shown of a steady painting, (h, w, 3)."""
+        return painted
+
     def begin(self) -> None:  # noqa: B027  only torch has anything to be told
         """To be called by each of several threads that will paint."""
 
 
 @dataclass(eq=False)
 class RequestPainter(FilmPainter):
-    """Paints as a request says.
+    """Paints as a request says: all of a frame in full strength, and what is to be seen of that when it is steady.
 
     Args:
         engine: whose models are used.
@@ -111,17 +119,35 @@ class RequestPainter(FilmPainter):
             self.request = self.request.with_changes(style_scale=1.0)
         megapixels = math.prod(self.facts.size) / 1e6
         spared = LARGE_SPARED if math.prod(self.facts.size) > LARGE else SPARED
-        self.every = spared if self.steady and not self.changes else 1
+        alike = not (self.changes.style or self.changes.style_scale)
+        self.every = spared if self.steady and alike and len(self.request.mask) < 2 else 1
         # As a choice of what computes, it counts by pictures of a megapixel: half of them where few are painted.
         self.engine.pictures = max(1, math.ceil(self.frames * megapixels * (1 if self.every == 1 else 0.5)))
         blank = np.broadcast_to(np.float32(0), (*self.facts.size, 3))  # which takes no memory
         request = self.changes.request(self.request, self.changes.heaviest)
         self._first = self._job(Picture(blank, name=self.facts.name), request, None)
-        self.repeats = not self.changes
         self.model: Model | None = None if self._first.as_optimisation() else self._first.model  # type: ignore[union-attr]
         self.goes_on = self.model is None
-        self.every = 1 if self.goes_on else self.every
+        # To what mixes features a strength is a look of its own; all others mix the painting with the photo.
+        self._mixes = self.model is not None and self.model.mixes_features
+        self.repeats = alike and not (self._mixes and self.changes.strength)
+        self.every = self.every if self.repeats and not self.goes_on else 1
         self.workers = 0 if self.goes_on else self._workers()
+        masks = self._read_masks(request)
+        self.regions = shares_of(masks) if len(masks) > 1 else ()
+        keep_colors = request.keep_colors and request.colors_by != "histogram"
+        self._finish = Finish(masks, keep_colors=keep_colors, by=self._first.resize_by)
+        strengths = [self._strength(request.strength), *(self._strength(one) for _, one in self.changes.strength)]
+        self.finishes = self._finish.changes(min(strengths))
+
+    def _read_masks(self, request: StylizeRequest) -> list[Floats]:
+        limits: dict[str, Any] = {"max_megapixels": request.max_megapixels, "budget": self.engine.limit(request)}
+        size, styles, by = self._first.painting_size, max(1, len(request.style)), self._first.resize_by
+        return read_masks(request.mask, size, styles=styles, by=by, **limits)
+
+    def _strength(self, asked: float) -> float:
+        """How strongly paintings are laid over the photo where so much is asked for."""
+        return 1.0 if self._mixes else asked
 
     def size(self, facts: FilmFacts) -> tuple[int, int]:
         """See `FilmPainter`."""
@@ -165,12 +191,14 @@ class RequestPainter(FilmPainter):
 
     def paint(self, frame: Frame, time: Fraction, last: Carried | None, room: int) -> Painting:
         """See `FilmPainter`."""
-        request, picture = self.changes.request(self.request, time), as_picture_of(frame, self.facts.name)
+        request, picture = self._whole(time), as_picture_of(frame, self.facts.name)
         if last is None or not self.goes_on:
             with self._job(picture, request, self.model) as job:
                 painted = yield from job.paint_phase("painting", room)
             return as_bytes(painted.rgb)
-        before = self._unmixed(last.painting, picture, request)
+        before = last.painting
+        if request.keep_colors and request.colors_by != "histogram":  # which is optimised in grey
+            before = np.repeat(luminance(before)[:, :, None], 3, axis=2)
         optimise = self._first.as_optimisation()
         steps = max(1, round(LATER * (optimise.steps if optimise is not None else 1)))
         changes = {"init": Picture(before), "steps": steps, "start_size": max(before.shape[:2])}
@@ -189,14 +217,24 @@ class RequestPainter(FilmPainter):
             raise OptionError("frames of this size cannot be painted one by one: choose a smaller `size`", "size")
         return job  # type: ignore[return-value]
 
-    def _unmixed(self, last: Floats, picture: Picture, request: StylizeRequest) -> Floats:
-        """The last painting as the optimisation has it: without the photo's share, and grey if it paints in grey."""
-        if 0 < request.strength < 1:
-            photo = picture.resized((last.shape[0], last.shape[1])).rgb
-            last = (photo + (last - photo) / request.strength).clip(0, 1)
-        if request.keep_colors and request.colors_by != "histogram":
-            last = np.repeat(luminance(last)[:, :, None], 3, axis=2)
-        return last
+    def look(self, time: Fraction) -> float:
+        """See `FilmPainter`."""
+        return self.changes.changed(time, strength=self._mixes)
+
+    def finish(self, painted: Bytes, frame: Frame, time: Fraction) -> Bytes:
+        """See `FilmPainter`."""
+        strength = self.changes.request(self.request, time).strength if self.changes.strength else self.request.strength
+        return self._finish(painted, frame, self._strength(strength))
+
+    def _whole(self, time: Fraction) -> StylizeRequest:
+        """The request at a time, for all of a frame in full strength; what is optimised keeps the colours it has."""
+        request = self.changes.request(self.request, time)
+        changes: dict[str, Any] = {"mask": self.regions}
+        if not self._mixes:
+            changes["strength"] = 1.0
+        if not self.goes_on:
+            changes["keep_colors"] = False
+        return request.with_changes(**changes)
 
 
 class OtherFilm(FilmPainter):

@@ -48,7 +48,7 @@ class Together:
         return replace(self, items=tuple(map(_unseen, self.items)))
 
 
-def together(items: Iterator[Item], every: int, seen: Seen) -> Iterator[Together]:
+def together(items: Iterator[Item], every: int, seen: Seen, *, keep: bool = False) -> Iterator[Together]:
     """Frames up to the next that is to be painted.
 
     That is every so many frames one; sooner where much of the picture is new; and the last before a cut or before one
@@ -58,6 +58,7 @@ def together(items: Iterator[Item], every: int, seen: Seen) -> Iterator[Together
         items: of a film.
         every: frames of which one is painted, at most; 1: all are.
         seen: of the last frame that is painted already.
+        keep: whether the pictures of all frames are kept, because they are looked at again.
     """
     waiting: list[Item] = []
     count, new = (0, 0.0) if seen.spared is None else (int(seen.spared[0]), float(seen.spared[1]))
@@ -80,7 +81,8 @@ def together(items: Iterator[Item], every: int, seen: Seen) -> Iterator[Together
             count, new = every, 0.0
         else:
             count, new = count + 1, new + 1 - float(item.flow.trust.mean())
-        waiting = [_unseen(one) for one in waiting]  # none of these is painted any more
+        if not keep:
+            waiting = [_unseen(one) for one in waiting]  # none of these is painted any more
         if count >= every or new >= NEW:
             count, new = 0, 0.0
             yield _joined([*waiting, _told(item, count, new)])

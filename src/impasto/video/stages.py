@@ -68,7 +68,7 @@ class FrameStages:
                         painted = yield from self._steadied(item, painting, way)
                         if self._painter.ended:
                             return
-                        yield _as_written(item.frame, painted)
+                        yield _as_written(item.frame, self._painter.finish(painted, item.frame, self._time(item)))
 
     @property
     def _large(self) -> bool:
@@ -77,7 +77,8 @@ class FrameStages:
     def _together(self, items: Iterator[Item]) -> Iterator[Together]:
         """The items that one painting does for."""
         steadier = self._steadier
-        return together(items, 1, Seen()) if steadier is None else together(items, self._painter.every, steadier.seen)
+        every, seen = (1, Seen()) if steadier is None else (self._painter.every, steadier.seen)
+        return together(items, every, seen, keep=self._painter.finishes)
 
     def _in_advance(self, groups: Iterator[Together]) -> Painted:
         """What is read; with its painting where one is painted while those before are being kept steady."""
@@ -88,7 +89,8 @@ class FrameStages:
             for several, painting in side_by_side(
                 groups, self._in_one_go, painter.workers, painter.begin, in_advance=beside
             ):
-                several = several.unseen()
+                # What is painted needs its photo no more, unless that shows through.
+                several = several if painter.finishes else several.unseen()
                 yield several, painting
         else:
             for several in groups:
@@ -112,22 +114,25 @@ class FrameStages:
 
     def _painting(self, one: Followed, room: int) -> Painting:
         painter, steadier = self._painter, self._steadier
-        last = steadier.carried(one) if steadier is not None and painter.goes_on else None
-        time = one.frame.pts * self._facts.time_base + self._begin
+        time = self._time(one)
+        last = steadier.carried(one, painter.look(time)) if steadier is not None and painter.goes_on else None
         return painter.paint(one.frame, time, last, room)
 
+    def _time(self, one: Followed) -> Fraction:
+        return one.frame.pts * self._facts.time_base + self._begin
+
     def _steadied(self, one: Followed, painting: Bytes | None, way: Floats | None) -> Painting:
-        steadier = self._steadier
+        steadier, look = self._steadier, self._painter.look(self._time(one))
         if steadier is not None and self._repeats(one):
             return steadier.repeat(one)
         if steadier is not None and way is not None and painting is not None:
-            return steadier(Moved(painting, way), one)
+            return steadier(Moved(painting, way), one, look)
         if painting is None:
             for record in (steps := Kept(self._painting(one, self._room))):
                 if record.losses:
                     yield record
             painting = steps.value
-        return painting if steadier is None else steadier(painting, one)
+        return painting if steadier is None else steadier(painting, one, look)
 
 
 def _as_written(frame: Frame, painted: Bytes) -> Frame:

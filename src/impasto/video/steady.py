@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from impasto.core.threads import usable_cores
 from impasto.video.film import Bytes, as_bytes, as_floats, load_cv2
-from impasto.video.flow import HALFWAY, LARGE, Flow, doubled, enlarged, warp_at, warp_doubled
+from impasto.video.flow import HALFWAY, LARGE, Flow, doubled, enlarged, warp, warp_at, warp_doubled
 from impasto.video.following import Followed, Seen
 from impasto.video.past import Past
 from impasto.video.sparing import Moved
@@ -38,6 +38,8 @@ SHARE: Final = 0.8  # of what detail lacks, in logarithms: a little less than al
 CARRIED: Final = 0.02  # softer is what is carried alone: nothing of another painting softens it
 FAINT: Final = 0.25  # of 255
 SLIGHT: Final = 1e-3
+TOLERATED: Final = 0.1  # of the way from one style to another: what is so far back is not carried on
+WORN: Final = 0.5  # an anchor less alike than this is one no more
 ROWS: Final = 64  # that are worked on at a time: they stay in the processor's cache
 MARGIN: Final = 4  # rows around them that decide on what is detail
 AROUND: Final = 2  # rows beside a place that decide on what is interpolated there
@@ -105,11 +107,13 @@ class _Anchor:
         stretch: what is carried.
         age: frames since.
         way: from the last frame back to it; None while that is the very frame.
+        look: of the painting.
     """
 
     stretch: _Stretch
     age: int = 0
     way: Flow | None = None
+    look: float = 0.0
 
     def before(self, flow: Flow) -> _Anchor:
         """The same, seen from the next frame, whose flow this is."""
@@ -201,16 +205,19 @@ class Steadier:
 
     Args:
         kept: how much of what was painted before goes on, in [0, 1); 0 leaves every painting as it is.
+        regions: where paintings have several styles side by side, which stay in their places: the share of each,
+            (h, w) in [0, 1], in whatever size. Nothing is carried from one region into another.
 
     Attributes:
         seen: of the last frame, see `Followed`.
     """
 
-    def __init__(self, kept: float = KEPT) -> None:
-        self.kept = kept
+    def __init__(self, kept: float = KEPT, regions: Sequence[Floats] = ()) -> None:
+        self.kept, self._regions = kept, regions
         self._shown: Bytes | None = None
+        self._look = 0.0  # of what was shown
         self._anchor: _Anchor | None = None
-        self._past: Past[Bytes] = Past()
+        self._past: Past[tuple[Bytes, float]] = Past()  # paintings, each with its look
         self._softer: Floats | None = None  # of the last frame that was painted, see `_joined`
         self.seen = Seen()
 
@@ -218,7 +225,9 @@ class Steadier:
         """What it remembers, for `load_state`."""
         if self._shown is None:
             return {}
-        past = {f"past-{number}": painting for number, painting in self._past.state().items()}
+        past: dict[str, NDArray[Any]] = {"look": np.array(self._look)}
+        for number, (painting, look) in self._past.state().items():
+            past |= {f"past-{number}": painting, f"look-{number}": np.array(look)}
         seen = {name: part for name, part in self.seen._asdict().items() if part is not None}
         found = {"painted": self._shown, "count": np.array(self._past.count), **past, **seen}
         if self._softer is not None:
@@ -226,12 +235,18 @@ class Steadier:
         if (anchor := self._anchor) is not None:
             one = anchor.stretch
             found |= {"anchor": one.painting, "end": one.end, "ages": np.array([one.number, anchor.age])}
+            found["anchor-look"] = np.array(anchor.look)
             if anchor.way is not None:
                 found |= {"way": anchor.way.back, "way-trust": anchor.way.trust}
         return found
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Go on from where another was."""
+        """Go on from where another was; one of before knew of no looks."""
+
+        def look(name: str) -> float:
+            return float(state.get(name, 0.0))
+
+        self._look = look("look")
         self._shown, self._softer, self._anchor = state.get("painted"), state.get("softer"), None
         if "anchor" in state:
             way = Flow(state["way"], state["way-trust"]) if "way" in state else None
@@ -241,25 +256,36 @@ class Steadier:
                 stretch = _Stretch(begin, state["end"], number)
             else:  # runs of before have what the painter had
                 stretch = _Stretch.towards(state["fresh"], begin, number)
-            self._anchor = _Anchor(stretch, age, way)
-        past = {int(name.removeprefix("past-")): state[name] for name in state if name.startswith("past-")}
+            self._anchor = _Anchor(stretch, age, way, look("anchor-look"))
+        numbers = [int(name.removeprefix("past-")) for name in state if name.startswith("past-")]
+        past = {number: (state[f"past-{number}"], look(f"look-{number}")) for number in numbers}
         self._past.load_state(past, int(state.get("count", np.array(0))))
         self.seen = Seen(*(state.get(name) for name in Seen._fields))
 
-    def __call__(self, painted: Bytes | Moved, one: Followed) -> Bytes:
+    def __call__(self, painted: Bytes | Moved, one: Followed, look: float = 0.0) -> Bytes:
         """The painting (h, w, 3) of a frame, as steady as it can be.
 
         That of another frame, moved to where it is in this one, is looked at only where what was painted before is not
         to be trusted, and gives no strokes to those that follow.
+
+        `look` says how much of what paintings look like has changed since the film began, see `Changes.changed`: the
+        more it has since a painting, the less that one is trusted.
         """
         last = self._shown
-        if not self.kept or last is None or last.shape != painted.shape or not _has_past(one):
+        if (
+            not self.kept
+            or last is None
+            or last.shape != painted.shape
+            or not _has_past(one)
+            or not _alike(self._look, look)
+        ):
             painted = painted[:]
-            self._anchor, self._softer = _Anchor(_Stretch(painted, painted)) if self.kept else None, None
-            return self._remembered(painted, one)
+            self._anchor = _Anchor(_Stretch(painted, painted), look=look) if self.kept else None
+            self._softer = None
+            return self._remembered(painted, one, look)
         one = _weighed(one, last.shape)
         anchor = self._seen_from(one)
-        before = self._before(last, anchor, one)
+        before = self._before(last, anchor, one, look)
         if isinstance(painted, Moved):
             shown = _of_parts(last, lambda rows: before.rows(rows, painted)[0])
         else:
@@ -267,29 +293,32 @@ class Steadier:
         if self._softer is not None:
             softer = self._softer + CARRIED if isinstance(painted, Moved) else self._softer
             shown = _of_parts(shown, functools.partial(_softened, shown, softer))
-        if not isinstance(painted, Moved) and (anchor is None or anchor.age >= EVERY):
-            anchor = _Anchor(_Stretch.towards(painted, shown, 0 if anchor is None else anchor.stretch.number + 1))
+        if not isinstance(painted, Moved) and (
+            anchor is None or anchor.age >= EVERY or _alike(anchor.look, look) < WORN
+        ):
+            number = 0 if anchor is None else anchor.stretch.number + 1
+            anchor = _Anchor(_Stretch.towards(painted, shown, number), look=look)
         self._anchor = anchor
-        return self._remembered(shown, one)
+        return self._remembered(shown, one, look)
 
     def repeat(self, one: Followed) -> Bytes:
         """The last painting once more, for a frame that is the one before."""
         if self._shown is None:
             raise RuntimeError("nothing was painted yet")
-        return self._remembered(self._shown, one)
+        return self._remembered(self._shown, one, self._look)
 
-    def carried(self, one: Followed) -> Carried | None:
+    def carried(self, one: Followed, look: float = 0.0) -> Carried | None:
         """What was painted before where it is in this frame, for a painting to begin with; None where nothing is."""
-        if self._shown is None or not _has_past(one):
+        if self._shown is None or not _has_past(one) or not _alike(self._look, look):
             return None
         one = _weighed(one, self._shown.shape)
-        before = self._before(self._shown, self._seen_from(one), one)
+        before = self._before(self._shown, self._seen_from(one), one, look)
         painting, trust = before.rows(slice(0, len(self._shown)))
         return Carried(as_floats(painting), trust)
 
-    def _remembered(self, shown: Bytes, one: Followed) -> Bytes:
-        self._shown, self.seen = shown, one.seen or Seen()
-        self._past.add(shown)
+    def _remembered(self, shown: Bytes, one: Followed, look: float) -> Bytes:
+        self._shown, self._look, self.seen = shown, look, one.seen or Seen()
+        self._past.add((shown, look))
         return shown
 
     def _seen_from(self, one: Followed) -> _Anchor | None:
@@ -298,21 +327,37 @@ class Steadier:
             return None
         return self._anchor.before(one.flow)
 
-    def _before(self, last: Bytes, anchor: _Anchor | None, one: Followed) -> _Before:
+    def _before(self, last: Bytes, anchor: _Anchor | None, one: Followed, look: float) -> _Before:
         """What was painted before.
 
         Args:
             last: the painting before.
             anchor: seen from this frame.
             one: the frame.
+            look: of its painting.
         """
         if one.flow is None:
             raise ValueError("there was no frame before")
         size = (last.shape[0], last.shape[1])
-        older = [(self._past[older.number], older.flow.ready(size)) for older in one.older]
+
+        def ready(flow: Flow, then: float) -> Flow:
+            return self._within_regions(flow, _alike(then, look)).ready(size)
+
+        older = [(*self._past[past.number], past.flow) for past in one.older]
         if anchor is not None and anchor.way is not None:
-            anchor = replace(anchor, way=anchor.way.ready(size))
-        return _Before(last, anchor, one.flow.ready(size), older)
+            anchor = replace(anchor, way=ready(anchor.way, anchor.look))
+        paintings = [(painting, ready(flow, then)) for painting, then, flow in older]
+        return _Before(last, anchor, ready(one.flow, self._look), paintings)
+
+    def _within_regions(self, flow: Flow, alike: float) -> Flow:
+        """The way back to a painting so much alike, with less trust where it leads to another region."""
+        trust, cv2 = flow.trust if alike == 1 else flow.trust * np.float32(alike), load_cv2()
+        if self._regions:
+            grid = (flow.trust.shape[1], flow.trust.shape[0])
+            shares = [cv2.resize(region, grid, interpolation=cv2.INTER_AREA) for region in self._regions]
+            apart = sum(np.abs(warp(share, flow.back, cubic=False) - share) for share in shares) / 2
+            trust = trust * (1 - apart / np.float32(TOLERATED)).clip(0, 1)
+        return replace(flow, trust=trust)
 
     def _joined(self, painted: Bytes, before: _Before) -> tuple[Bytes, Floats]:
         """The painting moved towards what was before; and how much softer it is to be, area by area.
@@ -364,6 +409,11 @@ def _weighed(one: Followed, shape: tuple[int, ...]) -> Followed:
     assert one.flow is not None
     firm = (one.flow.trust * FIRM - (FIRM - 1) / 2).clip(0, 1)
     return replace(one, flow=replace(one.flow, trust=firm).from_within(BORDER * len(firm) / shape[0]))
+
+
+def _alike(then: float, now: float) -> float:
+    """How far a painting of one look may be carried on into one of another, in [0, 1]."""
+    return max(0.0, 1 - abs(now - then) / TOLERATED)
 
 
 def _has_past(one: Followed) -> bool:
