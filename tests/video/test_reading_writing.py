@@ -29,7 +29,7 @@ from impasto.video.reading import open_film
 from impasto.video.threads import REAL_TIME, scheduled_as_before
 from impasto.video.writing import AvWriter
 
-from .film_samples import SIZE, asked, make_film, ramp, tone
+from .film_samples import SIZE, asked, blobs, make_film, ramp, tone
 
 EVEN = [24 * number for number in range(12)]  # 25 frames a second
 UNEVEN = [0, 20, 40, 140, 160, 180, 500, 520, 521, 700]
@@ -85,6 +85,24 @@ def test_other_codecs_keep_frame_times_and_colours(tmp_path: Path, capfd: Any, c
     with open_film(tmp_path / f"b{suffix}") as film:
         back = [frame.rgb for frame in film.frames()]
     assert max(apart(one, other) for one, other in zip(back, frames, strict=True)) < 2
+
+
+@pytest.mark.parametrize(("codec", "repeatable"), [("h264", False), ("h264", True), ("hevc", False)])
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 12, 19])
+def test_the_last_frame_lasts_as_long_as_it_should(tmp_path: Path, codec: Any, repeatable: bool, count: int) -> None:
+    """MP4 keeps the duration of what was coded last alone."""
+    facts = FilmFacts("a.mp4", SIZE, Fraction(1, 1000), Fraction(20))
+    with AvWriter(tmp_path / "a.mp4", facts, *codec_for("a.mp4", codec, None), repeatable=repeatable) as writer:
+        for number in range(count):
+            writer.write(Frame(blobs(number), 50 * number, 50 if number < count - 1 else 3000))
+        writer.finish()
+    with av.open(str(tmp_path / "a.mp4")) as film:
+        stream = film.streams.video[0]
+        assert float(stream.duration * stream.time_base) == pytest.approx(0.05 * (count - 1) + 3)
+        assert film.duration / 1e6 == pytest.approx(0.05 * (count - 1) + 3)
+        frames = [(frame.pts * frame.time_base, frame.duration * frame.time_base) for frame in film.decode(video=0)]
+    assert [at for at, _ in frames] == [Fraction(number, 20) for number in range(count)]
+    assert frames[-1][1] == 3
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="Linux alone tells how threads are scheduled")
