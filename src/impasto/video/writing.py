@@ -26,8 +26,8 @@ __all__ = ["AvWriter", "FilmWriter"]
 BT709, LIMITED = 1, 1  # of AVColorSpace, AVColorPrimaries and AVColorTransferCharacteristic; of AVColorRange
 WAITING: Final = 4096  # durations of frames that an encoder may hold back
 LAST: Final = 2
-"""Frames at the end that are coded in their order: the one duration that MP4 and MOV keep is that of what is coded last,
-and that is to be the last frame.
+"""Frames at the end that are coded in their order: MP4 and MOV keep one duration alone, that of what is coded last,
+and that is to be the last frame's.
 """
 
 
