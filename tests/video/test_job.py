@@ -263,7 +263,7 @@ def test_strength_and_strokes_change(engine: Engine, clip: Path, tmp_path: Path)
     assert np.array_equal(*(pixels(tmp_path / name / "000010.png") for name in ("out", "full")))
     for wrong, said in (
         (["0.5", "1"], "say when each holds"), (["x@0s"], "need a number"), (["0.5@0s", "2@4s"], "strength"),
-        (["1@4s", "0@2s"], "in order"),
+        (["1@4s", "0@2s"], "in order"), (["0.5@x"], "`strength` is 'x': give a time"),
     ):  # fmt: skip
         with pytest.raises(OptionError, match=said):
             split_numbers("strength", wrong)
@@ -307,6 +307,37 @@ def test_steady_takes_flicker_out_of_foreign_frames(engine: Engine, tmp_path: Pa
             spread.append(np.std([frame.rgb.astype(float) for frame in film.frames()][4:], axis=0).mean())
     assert spread[1] < spread[0] / 2
     assert asked(tmp_path / "c.mp4")["sound"] == asked(tmp_path / "a.mp4")["sound"]
+
+
+@pytest.mark.parametrize("name", ["painted.mp4", "painted.gif", "painted/"])
+def test_a_steadied_film_keeps_its_recipe(engine: Engine, clip: Path, tmp_path: Path, name: str) -> None:
+    paint(engine, clip, f"{tmp_path}/{name}", end=Fraction(1, 10), kept=0.0)
+    output = Output(str(tmp_path / "out.mp4"))
+    with SteadyJob(engine, f"{tmp_path}/{name}", str(clip), output, FilmOptions(kept=0.9)) as job:
+        list(job.run())
+    found = read_film_recipe(tmp_path / "out.mp4")
+    assert found.to_request().style[0].image == "great-wave"
+    assert found.used["photo"] == sha256(clip)
+    assert (found.film["kept"], found.film["steadied"]) == (0.0, 0.9)
+    assert ("film steadied", "0.9") in list(found.describe())
+    with SteadyJob(engine, str(clip), str(clip), Output(str(tmp_path / "other.mp4"))) as job:
+        list(job.run())
+    with pytest.raises(DataError, match="carries no recipe"):
+        read_film_recipe(tmp_path / "other.mp4")
+
+
+def test_films_of_other_shapes_do_not_belong_together(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    output = Output(str(tmp_path / "out.mp4"))
+    for size, fits in (((96, 64), False), ((64, 64), False), ((32, 48), True), ((64, 112), True)):
+        make_film(tmp_path / "a.mp4", TIMES[:2], size=size)
+        if fits:
+            SteadyJob(engine, str(tmp_path / "a.mp4"), str(clip), output).close()
+            continue
+        told = rf"a\.mp4 has {size[1]}x{size[0]} px, and \S+clip\.mp4 has 96x64 px: need frames of one shape"
+        with pytest.raises(ImageError, match=told):
+            SteadyJob(engine, str(tmp_path / "a.mp4"), str(clip), output)
+    with pytest.raises(OptionError, match="`kept` is 0, which changes nothing"):
+        SteadyJob(engine, str(clip), str(clip), output, FilmOptions(kept=0.0))
 
 
 @pytest.mark.parametrize(("painted", "like"), [(6, 10), (10, 6)])
