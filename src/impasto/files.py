@@ -13,8 +13,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from impasto.errors import DataError, OptionError, OutputError
+from impasto.errors import DataError, OptionError, OutputError, load_library
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 __all__ = [
     "ScratchFile",
@@ -25,6 +29,7 @@ __all__ = [
     "expand_pattern",
     "is_pattern",
     "leave_unflushed",
+    "lock_folder",
     "output_error",
     "remove_unfinished",
     "sha256",
@@ -265,6 +270,30 @@ def _no_folder(path: str | os.PathLike[str], folder: Path) -> str:
     if os.path.lexists(nearest) and not nearest.is_dir():
         return f"{shown(path)}: {shown(nearest)} is no folder; write elsewhere"
     return f"{shown(path)}: the folder {shown(folder)} does not exist; create it first"
+
+
+def lock_folder(folder: Path, doing: str, *, extra: str) -> BaseFileLock:
+    """Make a folder, if need be, and keep other processes out until the lock is released, or our end.
+
+    Args:
+        folder: which; its file ``.lock`` stays.
+        doing: what is done there by one process at a time, as ``training``.
+        extra: that installs what it takes.
+
+    Raises:
+        OutputError: another process does it there, or the folder cannot be made or written.
+        MissingExtraError: filelock is not installed.
+    """
+    filelock, path = load_library("filelock", extra, doing), folder / ".lock"
+    lock: BaseFileLock = filelock.FileLock(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise OutputError(f"{shown(folder)}: another process is {doing} there: wait for it, or stop it") from error
+    except OSError as error:
+        raise output_error(path, error) from error
+    return lock
 
 
 def sha256(path: Path) -> str:

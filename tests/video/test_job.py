@@ -270,7 +270,7 @@ def test_strength_and_strokes_change(engine: Engine, clip: Path, tmp_path: Path)
     assert np.array_equal(*(pixels(tmp_path / name / "000010.png") for name in ("out", "full")))
     for wrong, said in (
         (["0.5", "1"], "say when each holds"), (["x@0s"], "need a number"), (["0.5@0s", "2@4s"], "strength"),
-        (["1@4s", "0@2s"], "in order"),
+        (["1@4s", "0@2s"], "in order"), (["0.5@x"], "`strength` is 'x': give a time"),
     ):  # fmt: skip
         with pytest.raises(OptionError, match=said):
             split_numbers("strength", wrong)
@@ -425,6 +425,37 @@ def test_steady_takes_flicker_out_of_foreign_frames(engine: Engine, tmp_path: Pa
     assert asked(tmp_path / "c.mp4")["sound"] == asked(tmp_path / "a.mp4")["sound"]
 
 
+@pytest.mark.parametrize("name", ["painted.mp4", "painted.gif", "painted/"])
+def test_a_steadied_film_keeps_its_recipe(engine: Engine, clip: Path, tmp_path: Path, name: str) -> None:
+    paint(engine, clip, f"{tmp_path}/{name}", end=Fraction(1, 10), kept=0.0)
+    output = Output(str(tmp_path / "out.mp4"))
+    with SteadyJob(engine, f"{tmp_path}/{name}", str(clip), output, FilmOptions(kept=0.9)) as job:
+        list(job.run())
+    found = read_film_recipe(tmp_path / "out.mp4")
+    assert found.to_request().style[0].image == "great-wave"
+    assert found.used["photo"] == sha256(clip)
+    assert (found.film["kept"], found.film["steadied"]) == (0.0, 0.9)
+    assert ("film steadied", "0.9") in list(found.describe())
+    with SteadyJob(engine, str(clip), str(clip), Output(str(tmp_path / "other.mp4"))) as job:
+        list(job.run())
+    with pytest.raises(DataError, match="carries no recipe"):
+        read_film_recipe(tmp_path / "other.mp4")
+
+
+def test_films_of_other_shapes_do_not_belong_together(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    output = Output(str(tmp_path / "out.mp4"))
+    for size, fits in (((96, 64), False), ((64, 64), False), ((32, 48), True), ((64, 112), True)):
+        make_film(tmp_path / "a.mp4", TIMES[:2], size=size)
+        if fits:
+            SteadyJob(engine, str(tmp_path / "a.mp4"), str(clip), output).close()
+            continue
+        told = rf"a\.mp4 has {size[1]}x{size[0]} px, and \S+clip\.mp4 has 96x64 px: need frames of one shape"
+        with pytest.raises(ImageError, match=told):
+            SteadyJob(engine, str(tmp_path / "a.mp4"), str(clip), output)
+    with pytest.raises(OptionError, match="`kept` is 0, which changes nothing"):
+        SteadyJob(engine, str(clip), str(clip), output, FilmOptions(kept=0.0))
+
+
 @pytest.mark.parametrize(("painted", "like"), [(6, 10), (10, 6)])
 def test_the_longer_film_is_told(engine: Engine, tmp_path: Path, painted: int, like: int) -> None:
     for name, count in (("painted", painted), ("like", like)):
@@ -537,7 +568,7 @@ def stopped(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
             if job.painted > job.finished > 20:
                 break
     assert sorted(path.name for path in (folder / "run").iterdir()) == [
-        "film.json", "segment-00001.mp4", "segment-00002.mp4", "steady-00002.npz"
+        ".lock", "film.json", "segment-00001.mp4", "segment-00002.mp4", "steady-00002.npz"
     ]  # fmt: skip
     return folder
 
@@ -598,7 +629,7 @@ def test_a_run_that_lost_its_list_is_not_begun_over(engine: Engine, stopped: Pat
     for resume in (True, False):
         with pytest.raises(DataError, match=r"film\.json: is missing, and segments are there"):
             paint(engine, stopped / "long.mp4", tmp_path / "out.mp4", run=tmp_path / "run", resume=resume)
-    assert len(list((tmp_path / "run").iterdir())) == 3
+    assert len(list((tmp_path / "run").iterdir())) == 4
 
 
 def test_what_a_killed_process_left_goes(engine: Engine, stopped: Path, tmp_path: Path) -> None:
@@ -616,8 +647,60 @@ def test_what_a_killed_process_left_goes(engine: Engine, stopped: Path, tmp_path
             elif record.phase == "writing":
                 (run / left[0]).write_bytes(b"half")
     names = {path.name for path in run.iterdir()}
-    assert not [name for name in names if name.startswith(".")]
+    assert [name for name in names if name.startswith(".")] == [".lock"]
     assert {"film.json", "mine.txt", "segment-00003.mp4", "steady-00003.npz"} < names
+
+
+def test_one_process_at_a_time_paints_in_a_run(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    run, out = tmp_path / "run", tmp_path / "out.mp4"
+    job = FilmJob(engine, str(clip), GALLERY, Output(str(out)), FilmOptions(run=run))
+    with job, closing(job.run()) as records:
+        next(record for record in records if record.done == 2)
+        before = sorted(path.name for path in run.iterdir())
+        for resume in (False, True):
+            with pytest.raises(OutputError, match=r"run: another process is painting there: wait for it, or stop it"):
+                paint(engine, clip, tmp_path / "other.mp4", run=run, resume=resume)
+        assert sorted(path.name for path in run.iterdir()) == before
+        list(records)
+    assert out.exists()
+
+
+def test_a_run_that_is_finished_is_put_together_again(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no rate is told, since no frame is painted."""
+
+    def run(*words: str) -> str:
+        words = ("video", str(clip), "-s", "great-wave", "-o", "out.mp4", "--run", "run", *words)
+        return CliRunner(env=PLAIN).invoke(app, list(words)).output
+
+    monkeypatch.chdir(tmp_path)
+    assert "frames/s" in run()
+    before = packets(tmp_path / "out.mp4")
+    told = run("--resume", "--force").splitlines()
+    assert "10 frames finished, which is the whole film: put together anew" in told
+    assert "out.mp4: 10 frames of 96x64 px, by gallery" in told
+    assert packets(tmp_path / "out.mp4") == before
+
+
+def test_the_folder_of_a_run_is_its_own(engine: Engine, clip: Path, tmp_path: Path) -> None:
+    pictures, empty = tmp_path / "frames", tmp_path / "empty"
+    for folder in (pictures, empty):
+        folder.mkdir()
+    (pictures / "f001.png").write_bytes(b"")
+    (empty / ".DS_Store").write_bytes(b"")
+    for run, told in (
+        (clip, r"clip\.mp4: is a file, need a folder for the run$"),
+        (
+            pictures,
+            r"frames: holds files that no run of a film has put there, such as f001\.png; give a new or an empty",
+        ),
+    ):
+        for resume in (False, True):
+            with pytest.raises(OutputError, match=told):
+                paint(engine, clip, tmp_path / "out.mp4", run=run, resume=resume)
+    assert [path.name for path in pictures.iterdir()] == ["f001.png"]
+    assert paint(engine, clip, tmp_path / "out.mp4", run=empty).painted == 10
 
 
 def test_resume_begins_where_nothing_is_finished(engine: Engine, clip: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from impasto.video.reading import open_film
 from impasto.video.threads import REAL_TIME, scheduled_as_before
 from impasto.video.writing import AvWriter
 
-from .film_samples import SIZE, asked, make_film, ramp, tone
+from .film_samples import SIZE, asked, blobs, make_film, ramp, tone
 
 EVEN = [24 * number for number in range(12)]  # 25 frames a second
 UNEVEN = [0, 20, 40, 140, 160, 180, 500, 520, 521, 700]
@@ -87,6 +87,24 @@ def test_other_codecs_keep_frame_times_and_colours(tmp_path: Path, capfd: Any, c
     assert max(apart(one, other) for one, other in zip(back, frames, strict=True)) < 2
 
 
+@pytest.mark.parametrize(("codec", "repeatable"), [("h264", False), ("h264", True), ("hevc", False)])
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 12, 19])
+def test_the_last_frame_lasts_as_long_as_it_should(tmp_path: Path, codec: Any, repeatable: bool, count: int) -> None:
+    """MP4 keeps the duration of what was coded last alone."""
+    facts = FilmFacts("a.mp4", SIZE, Fraction(1, 1000), Fraction(20))
+    with AvWriter(tmp_path / "a.mp4", facts, *codec_for("a.mp4", codec, None), repeatable=repeatable) as writer:
+        for number in range(count):
+            writer.write(Frame(blobs(number), 50 * number, 50 if number < count - 1 else 3000))
+        writer.finish()
+    with av.open(str(tmp_path / "a.mp4")) as film:
+        stream = film.streams.video[0]
+        assert float(stream.duration * stream.time_base) == pytest.approx(0.05 * (count - 1) + 3)
+        assert film.duration / 1e6 == pytest.approx(0.05 * (count - 1) + 3)
+        frames = [(frame.pts * frame.time_base, frame.duration * frame.time_base) for frame in film.decode(video=0)]
+    assert [at for at, _ in frames] == [Fraction(number, 20) for number in range(count)]
+    assert frames[-1][1] == 3
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="Linux alone tells how threads are scheduled")
 @pytest.mark.parametrize("codec", ["av1", "h264", "hevc", "vp9"])
 def test_no_encoder_makes_us_real_time(tmp_path: Path, codec: str) -> None:
@@ -133,6 +151,57 @@ def test_a_transport_stream_begins_at_zero(tmp_path: Path) -> None:
     assert abs(found["times"][0]) < 0.1
     apart_before = before["sound"][0][0] - before["times"][0]
     assert found["sound"][0][0] - found["times"][0] == pytest.approx(apart_before, abs=0.002)
+
+
+@pytest.mark.parametrize("sound", [None, "mp2"])
+@pytest.mark.parametrize(
+    ("suffix", "starts"),
+    [(".ts", (0, 0, 0)), (".ts", (1000, 0)), (".ts", (0, 3600)), (".mpg", (0, 0))],
+    ids=["again", "back", "forth", "program"],
+)
+def test_times_that_begin_again_are_carried_on(
+    tmp_path: Path, suffix: str, starts: tuple[int, ...], sound: str | None
+) -> None:
+    """As after ``cat a.ts b.ts``; the parts may have other sizes."""
+    bytes_of = []
+    for number, start in enumerate(starts):
+        part, how = tmp_path / f"{number}{suffix}", {"size": (SIZE[0] + 32 * number, SIZE[1])}
+        if suffix == ".mpg":  # whose decoder loses a frame where the size changes
+            how = {"codec": "mpeg2video", "options": {}}
+        how |= {"time_base": Fraction(1, 25), "start": 25 * start}
+        make_film(part, range(12), sound=sound, **how)
+        bytes_of.append(part.read_bytes())
+    (tmp_path / f"all{suffix}").write_bytes(b"".join(bytes_of))
+    writer = copy(tmp_path / f"all{suffix}", tmp_path / "b.mkv")
+    one, found = asked(tmp_path / f"0{suffix}"), asked(tmp_path / "b.mkv")
+    assert len(found["times"]) == len(starts) * 12
+    lasts = 0.48 if sound is None else one["sound"][-1][0] - one["sound"][0][0] + 1152 / 44100
+    wanted = [at + lasts * number for number in range(len(starts)) for at in np.arange(12) / 25]
+    assert np.array(found["times"]) - found["times"][0] == pytest.approx(wanted, abs=0.05)
+    assert [key for _, key in found["sound"]] == [key for _, key in one["sound"]] * len(starts)
+    assert (np.diff([at for at, _ in found["sound"]]) < 0.05).all()
+    with open_film(tmp_path / f"all{suffix}") as film:
+        told = ["its times begin again: each part is carried on where the one before ended"]
+        assert [note.partition(": ")[2] for note in film.notes] == told
+        assert film.facts.seconds == pytest.approx(lasts * len(starts), abs=0.1)
+        begin = Fraction(round(1000 * lasts), 1000)
+        assert len(list(film.frames(begin))) == pytest.approx(12 * (len(starts) - 1), abs=1)
+    assert writer.notes == []
+
+
+def test_what_goes_back_in_time_is_left_out_and_told(tmp_path: Path) -> None:
+    """In formats of which two files, one after the other, are no film."""
+    make_film(tmp_path / "a.mkv", EVEN, sound="aac")
+    once = (tmp_path / "a.mkv").read_bytes()
+    (tmp_path / "aa.mkv").write_bytes(once + once)
+    copy(tmp_path / "aa.mkv", tmp_path / "b.mp4")
+    one, found = asked(tmp_path / "a.mkv"), asked(tmp_path / "b.mp4")
+    assert found["times"] == pytest.approx(one["times"], abs=1e-3)
+    keys = [[key for _, key in film["sound"]] for film in (one, found)]
+    assert keys[1][: len(keys[0])] == keys[0]
+    with open_film(tmp_path / "aa.mkv") as film:
+        list(film.items())
+    assert [note for note in film.notes if "its times go back in places" in note]
 
 
 @pytest.mark.parametrize(("matrix", "size"), [(5, SIZE), (1, SIZE), (None, SIZE), (None, (720, 64))])

@@ -13,7 +13,7 @@ import typer
 
 from impasto.cli.common import ForceOption, bar, show_note
 from impasto.cli.options import command_of, flags, given_on, option_parameters
-from impasto.errors import OptionError, require
+from impasto.errors import OptionError, counted, require
 from impasto.stylizer.request import StylizeRequest
 
 if TYPE_CHECKING:
@@ -239,25 +239,36 @@ def _carry_out(job: FilmJob) -> FrameTimes:
             for record in records:
                 tell(record.note)
                 times.see(job.painted)
-                rate = record.done / times.seconds if times.seconds else 0
                 height, width = record.size or job.facts.size
-                show(record.done, record.total, f"{record.phase} {width}x{height}", f"{rate:.1f} frames/s")
+                show(
+                    record.done,
+                    record.total,
+                    f"{record.phase} {width}x{height}",
+                    _rate_of(job, times).removeprefix(", "),
+                )
     except KeyboardInterrupt:
         show_note(_stopped(job))
         raise
     for note in job.notes:
         tell(note)
     shown = job.output.shown if job.output else ""
-    show_note(f"{shown}: {job.summary()}, {job.painted / max(times.seconds, 1e-9):.1f} frames/s")
+    show_note(", ".join(filter(None, (f"{shown}: {job.summary()}", _rate_of(job, times)))))
     return times
+
+
+def _rate_of(job: FilmJob, times: FrameTimes) -> str:
+    """How fast frames were painted by this process, if any were."""
+    painted = job.painted - job.found
+    return f"{painted / max(times.seconds, 1e-9):.1f} frames/s" if painted else ""
 
 
 def _stopped(job: FilmJob) -> str:
     """What Ctrl-C has left."""
+    painted = f"stopped after {counted(job.painted, 'frame')}"
     if job.options.run is None:
-        return f"stopped after {job.painted} frames; nothing was written"
+        return f"{painted}; nothing was written"
     if not job.painted:
         return "stopped before the first frame"
     if not job.finished:
-        return f"stopped after {job.painted} frames, of which none is kept: the first two seconds were not finished"
-    return f"stopped after {job.painted} frames, of which {job.finished} are kept; add --resume to go on"
+        return f"{painted}, of which none is kept: the first two seconds were not finished"
+    return f"{painted}, of which {job.finished} are kept; add --resume to go on"

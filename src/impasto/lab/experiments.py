@@ -11,14 +11,16 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from impasto.core.threads import usable_cores, wait_settings
 from impasto.errors import OptionError, OutputError
-from impasto.files import output_error
+from impasto.files import lock_folder
 from impasto.lab.cells import RESULT, Result, read_result, write_json
 from impasto.lab.grid import Cell, Grid, check_pictures
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 __all__ = ["CellDone", "cell_folder", "results", "run_grid"]
 
@@ -139,18 +141,10 @@ class _Runner:
                 process.kill()
 
 
-def _locked(out: Path) -> FileLock:
+def _locked(out: Path) -> BaseFileLock:
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file, need a folder for the experiments")
-    lock = FileLock(out / ".lock")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise OutputError(f"{out}: another process is running experiments there: wait for it, or stop it") from error
-    except OSError as error:
-        raise output_error(out / ".lock", error) from error
-    return lock
+    return lock_folder(out, "running experiments", extra="lab")
 
 
 def _threads() -> int:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from impasto.errors import DataError, OptionError, OutputError
-from impasto.files import atomic_path, output_error
+from impasto.files import atomic_path, lock_folder
 from impasto.training.checkpoint import Checkpoints
 from impasto.training.recipe import changes, from_table, read_recipe, to_toml
 from impasto.training.settings import TrainSettings, settings_class
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 __all__ = ["RunFolder", "refuse_changes"]
 
@@ -24,7 +25,7 @@ class RunFolder:
         self.path = path
         self.recipe = path / "recipe.toml"
         self.checkpoints = Checkpoints(path / "checkpoints")
-        self._lock = FileLock(path / ".lock")
+        self._lock: BaseFileLock | None = None
 
     def holds_run(self) -> bool:
         """Whether a run was begun here."""
@@ -42,17 +43,12 @@ class RunFolder:
 
     def lock(self) -> None:
         """Make the folder, if need be, and keep other processes from training here until `unlock`, or our end."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise OutputError(f"{self.path}: another process is training there: wait for it, or stop it") from error
-        except OSError as error:
-            raise output_error(self.path / ".lock", error) from error
+        self._lock = lock_folder(self.path, "training", extra="train")
 
     def unlock(self) -> None:
         """Let others in again."""
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def create(self, settings: TrainSettings) -> None:
         """Write the recipe; OutputError if that cannot be."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from impasto.core.memory import held_memory, release_blocks, shown_bytes, shown_seconds
-from impasto.errors import ImageError, OptionError, check_kind, in_figures
+from impasto.errors import ImageError, OptionError, check_kind, counted, in_figures
 from impasto.files import atomic_path, sha256, shown
 from impasto.imaging import Picture
 from impasto.stylizer.job import Job, JobPlan, Output, Progress, Steps, check_request
@@ -33,7 +33,7 @@ from impasto.video.options import FilmOptions
 from impasto.video.outputs import check_target, opened
 from impasto.video.painters import LARGE, FilmPainter, RequestPainter
 from impasto.video.reading import open_film
-from impasto.video.segments import FilmRun, JoinedWriter, SegmentWriter
+from impasto.video.segments import FilmRun, JoinedWriter, SegmentWriter, check_run_folder
 from impasto.video.stages import FrameStages
 from impasto.video.steady import KEPT, Steadier
 from impasto.video.writing import FilmWriter
@@ -60,7 +60,8 @@ class FilmJob(Job):
 
     Attributes:
         options: as given.
-        painted: frames that were painted.
+        painted: frames that were painted, those included that the run's folder had already.
+        found: how many of them it had.
     """
 
     usual_scale = 1.0  # frames are painted once, see `ByNetwork`
@@ -88,7 +89,7 @@ class FilmJob(Job):
             for name, time in self.options.changes.past(self.facts.seconds):
                 seconds = in_figures(self.facts.seconds)
                 self._note(f"`{name}` at {time:g} s is past the end of the film, which has {seconds} s")
-        self.painted = 0
+        self.painted = self.found = 0
         self._last: Bytes | None = None
         self._run: FilmRun | None = None
         if self.facts.alpha and self.options.run is not None:
@@ -124,7 +125,7 @@ class FilmJob(Job):
         one, frames = self._plan_of_one(), self.frames or 1
         memory = held_memory() + self._need()
         seconds = None if one.seconds is None else one.seconds * math.ceil(frames / self._painter.every)
-        told = f"{frames} frames of {one.size[1]}x{one.size[0]} px: about {shown_bytes(memory)} of memory"
+        told = f"{counted(frames, 'frame')} of {one.size[1]}x{one.size[0]} px: about {shown_bytes(memory)} of memory"
         if seconds is not None:
             told += f", {shown_seconds(seconds)} for painting alone"
         return JobPlan("steps", one.size, frames, memory, seconds, (told, *one.message))
@@ -148,7 +149,7 @@ class FilmJob(Job):
     def summary(self) -> str:
         """See `Job.summary`."""
         height, width = self._size()
-        return f"{self.painted} frames of {width}x{height} px, {self._by()}"
+        return f"{counted(self.painted, 'frame')} of {width}x{height} px, {self._by()}"
 
     def networks(self) -> dict[str, str]:
         """See `Job.networks`."""
@@ -175,6 +176,8 @@ class FilmJob(Job):
     def _check_options(self) -> None:
         """Refuse what would not be obeyed."""
         options = self.options
+        if options.run is not None:
+            check_run_folder(options.run)
         if self.kind == "film":
             codec_for(self._target, options.codec, options.crf)
             return
@@ -243,21 +246,34 @@ class FilmJob(Job):
 
     def _work_in_segments(self, reader: FilmReader, folder: Path, steadier: Steadier | None) -> Steps:
         """Paint what is not yet finished, then join the segments."""
+        with FilmRun(folder, self._described(), resume=self.options.resume) as run:
+            self._run = run
+            if steadier is not None:
+                run.restore(steadier)
+            run.tidy()
+            self.painted = self.found = run.frames
+            if run.complete:
+                self._note(f"{counted(run.frames, 'frame')} finished, which is the whole film: put together anew")
+            elif run.segments:
+                self._note(f"{counted(run.frames, 'frame')} finished: going on after that")
+            elif self.options.resume:
+                self._note(f"{shown(folder)}: no frames are finished there: beginning with the first")
+            if not run.complete:
+                yield from self._paint_segments(run, reader, steadier)
+            yield Progress("writing", self.painted, self.frames or self.painted)
+            self._join(run)
+            run.tidy()
+
+    def _paint_segments(self, run: FilmRun, reader: FilmReader, steadier: Steadier | None) -> Steps:
         codec, crf = codec_for(self._target, self.options.codec, self.options.crf)
-        run = self._run = FilmRun(folder, self._described(), resume=self.options.resume)
-        if steadier is not None:
-            run.restore(steadier)
-        run.tidy()
-        if run.segments:
-            self.painted = run.frames
-            self._note(f"{self.painted} frames are finished: going on after them")
-        elif self.options.resume:
-            self._note(f"{shown(folder)}: no frames are finished there: beginning with the first")
         with SegmentWriter(run, self._facts_out(), codec, crf, steadier) as writer:
             yield from self._write_all(writer, reader, steadier, run.last)
             writer.finish()
-        yield Progress("writing", self.painted, self.frames or self.painted)
-        self._note(*reader.notes, *writer.notes)
+            run.end()
+            self._note(*reader.notes, *writer.notes)
+
+    def _join(self, run: FilmRun) -> None:
+        """The film, of its segments and what is beside the picture in what was painted."""
         options, target = self.options, self._target
         with open_film(self.photo_path, rate=options.rate) as beside, atomic_path(target) as temporary:
             part = {"begin": options.begin, "end": options.end, "name": shown(target), "recipe": self._recipe_text()}
@@ -265,7 +281,6 @@ class FilmJob(Job):
                 items = beside.items(options.begin, options.end, decode=False)
                 joined.join(item for item in items if isinstance(item, Sound))
             self._note(*joined.notes)
-        run.tidy()
 
     def _write_all(
         self, writer: FilmWriter, reader: FilmReader, steadier: Steadier | None, after: int | None = None

@@ -140,6 +140,9 @@ def split_numbers(option: Literal["strength", "style_scale"], values: Sequence[s
     Raises:
         OptionError: several without times, no number, or one that the option cannot be.
     """
+    for text in values:
+        if "@" in text and not _AT.fullmatch(text):
+            parse_time(text.rpartition("@")[2], option)
     rows = _timed(option, values)
     if rows is None:
         if len(values) > 1:

@@ -19,10 +19,12 @@ from impasto.video.animations import ANIMATED, AnimationReader
 from impasto.video.ends import MICRO, Ends
 from impasto.video.film import Bytes, FilmFacts, FilmReader, Frame, Sound, StillPictureError, load_av
 from impasto.video.numbered import PicturesReader, find_pictures, is_numbered
+from impasto.video.parts import FORMATS, Parts
 
 __all__ = ["AvReader", "open_film"]
 
 STILL: Final = frozenset({"image2", "png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe"})
+GOES_BACK: Final = "its times go back in places: frames and sound that come too late are left out"
 
 
 def open_film(source: str | os.PathLike[str], *, rate: Fraction | None = None) -> FilmReader:
@@ -62,6 +64,7 @@ class AvReader(FilmReader):
         self._av = av = load_av()
         self.path, self.name, self.notes = path, shown(path), list[str]()
         self._encrypted = False  # a packet of its picture at least
+        self._parts = Parts()
         try:
             self._container = av.open(str(path))
         except (av.FFmpegError, ValueError) as error:
@@ -75,6 +78,11 @@ class AvReader(FilmReader):
     def _look(self) -> None:
         """What is known of it, from its header and its first frame."""
         self._choose()
+        if self._container.format.name in FORMATS:
+            self._parts.look(self._container)
+            self._again()
+            if self._parts.end is not None:
+                self._tell(f"{self.name}: its times begin again: each part is carried on where the one before ended")
         container, stream = self._container, self.stream
         start = container.start_time
         self.start = Fraction(start, MICRO) if start is not None and start > 0 else Fraction(0)
@@ -149,12 +157,10 @@ class AvReader(FilmReader):
                 if _within(item.packet, shift, stop):
                     yield Sound(item.packet, shift)
                 continue
-            pts = item.pts
-            if pts is None:
-                pts = 0 if last is None else last + max(1, round(1 / ((self.facts.rate or 25) * time_base)))
-            if item.time_base and item.time_base != time_base:
-                pts = round(pts * item.time_base / time_base)
+            pts = self._time_of(item, last)
             if last is not None and pts <= last:  # no muxer takes two frames of one time
+                if pts < last:
+                    self._tell(f"{self.name}: {GOES_BACK}")
                 continue
             if pts < offset and (pts + (item.duration or 0) <= offset):
                 continue
@@ -183,7 +189,7 @@ class AvReader(FilmReader):
         if not self._fresh:
             self._again()
         self._fresh = False
-        if place > self.start:
+        if place > self.start and self._parts.end is None:  # or the times of the file are not those of the film
             with suppress(self._av.FFmpegError):  # then it is read from its beginning
                 self._container.seek(int(place / self.stream.time_base), stream=self.stream, backward=True)
 
@@ -192,6 +198,7 @@ class AvReader(FilmReader):
 
     def _decoded(self, *, decode: bool = True) -> Iterator[Any]:
         av, broken = self._av, 0
+        read: dict[int, int] = {}  # when the last packet of each stream beside the picture is due
         packets = self._container.demux()
         while True:
             try:
@@ -201,9 +208,10 @@ class AvReader(FilmReader):
             except av.FFmpegError as error:
                 self._tell(f"{self.name}: ends in a damaged place ({_reason(error)}); what could be read is painted")
                 break
+            self._parts.carry_on(packet)
             self._ends.read(packet)
             if packet.stream_index != self.stream.index:
-                if packet.size and packet.dts is not None:
+                if packet.size and packet.dts is not None and self._in_order(packet, read):
                     yield Sound(packet)
                 continue
             if packet.size == 0 or not decode:
@@ -222,6 +230,22 @@ class AvReader(FilmReader):
         with suppress(av.FFmpegError, EOFError):
             yield from self._decoder.decode(None)
 
+    def _time_of(self, frame: Any, last: int | None) -> int:
+        """When a frame is shown, in time bases of the film."""
+        base = self.facts.time_base
+        if frame.pts is None:
+            return 0 if last is None else last + max(1, round(1 / ((self.facts.rate or 25) * base)))
+        return round(Fraction(frame.pts) * (frame.time_base or base) / base)
+
+    def _in_order(self, packet: Any, read: dict[int, int]) -> bool:
+        """Whether a muxer takes a packet after what was `read` of its stream."""
+        before = read.get(packet.stream_index, packet.dts - 1)
+        if packet.dts < before or (packet.dts == before and packet.stream.type == "audio"):
+            self._tell(f"{self.name}: {GOES_BACK}")
+            return False
+        read[packet.stream_index] = packet.dts
+        return True
+
     def _frame(self, frame: Any, pts: int, early: int) -> Frame:
         """A frame, of which so much is left out at its beginning."""
         rgb, alpha = self._to_rgb(frame), None
@@ -237,6 +261,8 @@ class AvReader(FilmReader):
 
     def _seconds(self) -> float | None:
         stream, container = self.stream, self._container
+        if self._parts.end is not None:
+            return float(self._parts.end - self.start)
         if stream.duration:
             return float(stream.duration * stream.time_base)
         return container.duration / MICRO if container.duration else None
@@ -265,6 +291,11 @@ def _is_cover(stream: Any) -> bool:
     """Whether a stream is the picture on a cover instead of a film."""
     disposition = getattr(stream, "disposition", None)
     return disposition is not None and "attached_pic" in str(disposition)
+
+
+def _is_late(packet: Any, before: int | None) -> bool:
+    """Whether no muxer takes a packet any more after one of this time of its stream."""
+    return before is not None and (packet.dts < before or (packet.dts == before and packet.stream.type == "audio"))
 
 
 def _within(packet: Any, begin: Fraction, end: Fraction | None) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,21 +13,25 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 import numpy as np
 
-from impasto.errors import DataError
-from impasto.files import atomic_path, sha256, shown
+from impasto.errors import DataError, OutputError
+from impasto.files import atomic_path, lock_folder, sha256, shown
 from impasto.video.film import FilmFacts, FilmReader, Frame, Sound, load_av
 from impasto.video.steady import Steadier
 from impasto.video.writing import AvWriter, FilmWriter
 
-__all__ = ["FilmRun", "SegmentWriter"]
+__all__ = ["FilmRun", "SegmentWriter", "check_run_folder"]
 
 LENGTH: Final = 2  # seconds of film in a segment, at least
 FORMAT: Final = 3
 AGAIN: Final = "begin the run again in another folder"
+STATE: Final = "film.json"
+OURS: Final = re.compile(r"\..*|(segment|steady)-\d{5}\.(mp4|npz)")
+"""What may lie in the folder of a run of which nothing is counted as finished."""
 
 
 @dataclass(frozen=True)
@@ -47,29 +52,70 @@ class Segment:
     steady: str = ""
 
 
+def check_run_folder(folder: Path) -> None:
+    """OutputError where a folder is none, or holds what no run of a film has put there."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{shown(folder)}: is a file, need a folder for the run")
+    if folder.is_dir() and not (folder / STATE).exists():
+        other = next((path.name for path in sorted(folder.iterdir()) if not OURS.fullmatch(path.name)), None)
+        if other is not None:
+            raise OutputError(
+                f"{shown(folder)}: holds files that no run of a film has put there, such as {shown(other)}; give a new "
+                "or an empty folder"
+            )
+
+
 class FilmRun:
-    """A run's folder.
+    """A run's folder; a context manager, which keeps other processes out of it.
 
     Args:
-        folder: made with the first segment if need be.
+        folder: made if need be; where not one frame was painted, it goes again.
         what: what is painted and how, as text; a run goes on as it began alone.
         resume: go on with what is there.
 
     Attributes:
         segments: that are finished.
+        complete: whether these are the whole film; of runs of before, and of films that were not joined, not known.
 
     Raises:
         DataError: there is a run and `resume` is not said, no folder and it is, the run is of something else, or
             something of it is damaged.
+        OutputError: another process is painting there, or the folder cannot be made.
+        MissingExtraError: filelock is not installed.
     """
 
     def __init__(self, folder: Path, what: str, *, resume: bool) -> None:
-        self.folder, self.segments = folder, list[Segment]()
+        self.folder, self.segments, self.complete = folder, list[Segment](), False
         self._what = hashlib.sha256(what.encode()).hexdigest()
-        state = folder / "film.json"
+        if resume and not folder.is_dir():
+            raise DataError(f"{shown(folder)}: no run of a film is there: leave out `resume` to begin one")
+        self._is_new = not folder.exists()
+        self._lock = lock_folder(folder, "painting", extra="video")
+        try:
+            self._read(resume=resume)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others in again."""
+        with suppress(OSError):
+            if self._is_new and [path.name for path in self.folder.iterdir()] == [".lock"]:
+                (self.folder / ".lock").unlink()
+                self.folder.rmdir()
+        self._lock.release()
+
+    def _read(self, *, resume: bool) -> None:
+        folder, state = self.folder, self.folder / STATE
         if not state.is_file():
-            if resume and not folder.is_dir():
-                raise DataError(f"{shown(folder)}: no run of a film is there: leave out `resume` to begin one")
             if self.path(2).exists():  # the first alone was finished, but not counted, where a run was killed then
                 raise DataError(f"{shown(state)}: is missing, and segments are there: {AGAIN}")
             return
@@ -78,6 +124,7 @@ class FilmRun:
         try:
             found = json.loads(state.read_text("utf-8"))
             known, self.segments = found["what"], [Segment(**row) for row in found["segments"]]
+            self.complete = found.get("complete") is True
         except (ValueError, KeyError, TypeError) as error:
             raise _damaged(state, error) from error
         if found.get("format") != FORMAT or known != self._what:
@@ -94,6 +141,11 @@ class FilmRun:
     def frames(self) -> int:
         """How many are finished."""
         return sum(segment.frames for segment in self.segments)
+
+    def begin(self) -> Path:
+        """Where the next segment is to lie; from now on the folder stays."""
+        self._is_new = False
+        return self.path(len(self.segments) + 1)
 
     def path(self, number: int) -> Path:
         """Where a segment lies."""
@@ -127,11 +179,20 @@ class FilmRun:
                 np.savez(file, allow_pickle=False, **steadier.state())
         steady = "" if steadier is None else sha256(self._memory(number))
         self.segments.append(replace(segment, film=sha256(self.path(number)), steady=steady))
-        rows = [vars(segment) for segment in self.segments]
-        with atomic_path(self.folder / "film.json") as temporary:
-            temporary.write_text(json.dumps({"format": FORMAT, "what": self._what, "segments": rows}), "utf-8")
+        self._write()
         with suppress(OSError):
             self._memory(number - 1).unlink(missing_ok=True)
+
+    def end(self) -> None:
+        """Note that no frame comes any more."""
+        self.complete = True
+        self._write()
+
+    def _write(self) -> None:
+        rows = [vars(segment) for segment in self.segments]
+        found = {"format": FORMAT, "what": self._what, "segments": rows} | ({"complete": True} if self.complete else {})
+        with atomic_path(self.folder / STATE) as temporary:
+            temporary.write_text(json.dumps(found), "utf-8")
 
     def _memory(self, number: int) -> Path:
         return self.folder / f"steady-{number:05d}.npz"
@@ -186,8 +247,7 @@ class SegmentWriter(FilmWriter):
     def write(self, frame: Frame) -> None:
         """See `FilmWriter`."""
         if self._part is None:
-            path = self._run.path(len(self._run.segments) + 1)
-            path = self._opened.enter_context(atomic_path(path, make_folders=True))
+            path = self._opened.enter_context(atomic_path(self._run.begin()))
             made = AvWriter(path, self._facts, self._codec, self._crf, name="the film", repeatable=True)
             self._part, self._first, self._count = self._opened.enter_context(made), frame.pts, 0
         # Its own times begin at 0: MP4 keeps where a film begins in thousandths alone.

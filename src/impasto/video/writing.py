@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections import deque
 from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +25,10 @@ __all__ = ["AvWriter", "FilmWriter"]
 
 BT709, LIMITED = 1, 1  # of AVColorSpace, AVColorPrimaries and AVColorTransferCharacteristic; of AVColorRange
 WAITING: Final = 4096  # durations of frames that an encoder may hold back
+LAST: Final = 2
+"""Frames at the end that are coded in their order: MP4 and MOV keep one duration alone, that of what is coded last,
+and that is to be the last frame's.
+"""
 
 
 class FilmWriter(ABC):
@@ -95,6 +100,7 @@ class AvWriter(FilmWriter):
         fast = {"movflags": "+faststart"} if self._format in ("mp4", "mov") else {}
         self._file = av.open(str(path), "w", format=self._format, options=fast)
         self._durations: dict[int, int] = {}
+        self._held: deque[Any] = deque()  # frames that may be the last ones
         self._beside: Beside | None = None
         try:
             self._stream = self._add_picture(facts, CODECS[codec], codec, crf)
@@ -130,7 +136,9 @@ class AvWriter(FilmWriter):
             self._durations[frame.pts] = frame.duration
             if len(self._durations) > WAITING:
                 del self._durations[next(iter(self._durations))]
-        self._encode(coded)
+        self._held.append(coded)
+        if len(self._held) > LAST:
+            self._encode(self._held.popleft())
 
     def sound(self, sound: Sound) -> None:
         """See `FilmWriter`."""
@@ -139,6 +147,10 @@ class AvWriter(FilmWriter):
 
     def finish(self) -> None:
         """See `FilmWriter`."""
+        for frame in self._held:
+            if self._stream.codec_context.is_open:  # the first of all is coded by itself in any case
+                frame.pict_type = self._av.video.frame.PictureType.P
+            self._encode(frame)
         self._encode(None)
         self._end()
 
