@@ -365,6 +365,17 @@ def test_settings_that_make_no_sense(
         paint(**settings)
 
 
+@pytest.mark.parametrize("layers", ["content_layers", "style_layers"])
+@pytest.mark.parametrize("name", ["foo", "relu", "relux_1", "4_2", "relu6_1"])
+def test_a_layers_name_that_is_none_before_anything_is_painted(
+    layers: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OptimizeJob, "prepare", None)
+    for also in ({}, {"second_backbone": "compact-vgg19"}):
+        with pytest.raises(LayerError, match=f"^compact has no layer '{name}'.*; its layers are conv1_1, "):
+            stylize("photo.png", "night.png", preset="quick", size=40, **{layers: name}, **also)
+
+
 def test_an_absent_backbone_says_how_to_get_it_and_what_could_stand_in(
     paint: Paint, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -404,14 +404,16 @@ class OptimizeJob(Job):
         return self._eyes()[0]
 
     def _eyes(self) -> tuple[VGG, ...]:
-        """The networks that see: one, or two that take turns."""
+        """The networks that see: one, or two that take turns. LayerError where one lacks a layer of the settings."""
         settings, request = self.settings, self.request
         where: dict[str, Any] = {"device": request.device, "precision": request.precision}
-        first = self.engine.backbone(settings, input=request.backbone_input, **where)
-        if settings.second_backbone is None:
-            return (first,)
-        second = replace(settings, backbone=settings.second_backbone)
-        return first, self.engine.backbone(second, input=None, **where)
+        eyes = [self.engine.backbone(settings, input=request.backbone_input, **where)]
+        if settings.second_backbone is not None:
+            second = replace(settings, backbone=settings.second_backbone)
+            eyes.append(self.engine.backbone(second, input=None, **where))
+        for eye in eyes:
+            eye.check([*settings.content_layers, *settings.style_layers])
+        return tuple(eyes)
 
     def _size(self) -> tuple[int, int]:
         if self._photo is not None:
