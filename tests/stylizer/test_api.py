@@ -117,6 +117,12 @@ def test_a_photo_too_thin_for_its_size_is_one_sentence(paint: Paint) -> None:
     assert paint(size=36).size == (36, 32)
 
 
+def test_a_photo_too_thin_is_told_of_before_a_network_is_loaded(paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Engine, "backbone", None)
+    with pytest.raises(OptionError, match=r"^photo\.png: would be painted at 20x18 px"):
+        paint(size=20)
+
+
 def test_a_style_too_thin_is_one_sentence(paint: Paint) -> None:
     with pytest.raises(OptionError, match=r"array: would be looked at at 40x2 px, .* larger `style_scale`"):
         paint(style=np.zeros((32, 640, 3), np.uint8))
