@@ -586,6 +586,35 @@ def test_a_truncated_film_gives_what_can_be_read(tmp_path: Path) -> None:
         assert 5 < len(list(film.frames())) < 40
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".apng"])
+def test_an_animation_that_is_cut_short_gives_its_whole_frames(tmp_path: Path, suffix: str) -> None:
+    """Wherever it is cut, also in the head of a frame."""
+    source, cut = tmp_path / f"a{suffix}", tmp_path / f"cut{suffix}"
+    frames = [Image.fromarray(ramp(number)) for number in range(4)]
+    frames[0].save(source, save_all=True, append_images=frames[1:], duration=100)
+    whole, counts, told = source.read_bytes(), list[int](), 0
+    with open_film(source) as film:
+        expected = [frame.rgb for frame in film.frames()]
+        assert len(expected) == 4
+        assert not film.notes
+    for length in range(1, len(whole) - 12, max(1, len(whole) // 150)):
+        cut.write_bytes(whole[:length])
+        try:
+            film = open_film(cut)
+        except ImageError:
+            counts.append(0)
+            continue
+        with film:
+            found = [frame.rgb for frame in film.frames()]
+            assert all(map(np.array_equal, found, expected))
+            assert (film.facts.frames, film.facts.seconds) == (len(found), len(found) / 10)
+            told += any(f"is cut short, or damaged: {len(found)} frame" in note for note in film.notes)
+        counts.append(len(found))
+    assert counts == sorted(counts)
+    assert {0, 1, 2, 3} <= set(counts)
+    assert told >= 0.9 * sum(0 < count < 4 for count in counts)  # a GIF may be cut between two frames, as if it ended
+
+
 def read_notes(path: Path, begin: str = "0", end: str | None = None) -> str:
     """What is told of a film when all of it, or a part, is read."""
     with open_film(path) as film:
