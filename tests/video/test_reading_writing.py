@@ -483,6 +483,29 @@ def test_a_pattern_that_no_picture_has_says_what_is_wanted_and_there(tmp_path: P
         open_film(tmp_path / "nowhere" / "%05d.png")
 
 
+def test_numbered_pictures_of_before_stay_and_are_told_of(tmp_path: Path) -> None:
+    """Of an earlier, longer painting or of another numbering; not what is read."""
+
+    def painted(target: str, frames: int, inputs: tuple[str, ...] = ()) -> list[str]:
+        facts = FilmFacts("a", SIZE, Fraction(1, 25))
+        writer = PicturesWriter(f"{tmp_path}/{target}", facts, force=True, inputs=inputs)
+        for number in range(frames):
+            writer.write(Frame(ramp(number, (32, 32)), number, 1))
+        writer.finish()
+        return writer.notes
+
+    assert painted("out/", 5) == painted("out/", 5) == []
+    (told,) = painted("out/", 2)
+    assert told.startswith(f"{tmp_path}/out: 3 other numbered pictures stay there, such as 000003.png: ")
+    (told,) = painted("out/x%02d.jpg", 1)
+    assert "5 other numbered pictures stay there, such as 000001.png" in told
+    assert len(list((tmp_path / "out").iterdir())) == 6
+    for source in ("out", "out/0*.png", "out/%06d.png"):
+        assert painted("out/x%02d.jpg", 1, (f"{tmp_path}/{source}", "great-wave", "a[1]")) == []
+    (told,) = painted("out/x%02d.jpg", 1, (f"{tmp_path}/out/00000[1-4].png",))
+    assert "1 other numbered picture stays there, such as 000005.png" in told
+
+
 @pytest.mark.parametrize("source", ["nums", "nums/*.png", "nums/%03d.png", "link"])
 @pytest.mark.parametrize("target", ["nums/%03d.png", "link/%03d.png", "nums/002.png", "out/%d.png"])
 def test_no_picture_of_the_input_is_replaced(tmp_path: Path, source: str, target: str) -> None:
