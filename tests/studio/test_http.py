@@ -406,10 +406,16 @@ def test_a_file_of_keys(tmp_path) -> None:
     file.write_text("# of the studio\n\n  0123456789abcdef  \n")
     keys = Keys.of_file(file)
     assert (keys.owner("0123456789abcdef"), keys.owner("0123456789abcdeg"), keys.owner("")) == ("key 1", None, None)
-    file.write_text("short\n")
-    for path in (file, tmp_path / "none"):
-        with pytest.raises(OptionError, match="api_key_file"):
-            Keys.of_file(path)
+    (tmp_path / "short").write_text("short\n")
+    (tmp_path / "noise").write_bytes(b"\xff\xfe\0")
+    for name, said in {
+        "short": "need a key on each line",
+        "none": "no such file; check the name and the folder$",
+        "": "a folder, need a file with a key on each line$",
+        "noise": "cannot be read .it is no text.",
+    }.items():
+        with pytest.raises(OptionError, match=f"^`api_key_file` {tmp_path / name}: {said}"):
+            Keys.of_file(tmp_path / name)
 
 
 def test_pages_of_other_sites_stay_outside(service: Service) -> None:
