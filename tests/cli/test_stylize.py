@@ -241,8 +241,8 @@ def test_every_option_says_what_it_does() -> None:
     ("arguments", "message"),
     [
         ([], "a photo and at least one style are needed: impasto stylize PHOTO --style PICTURE -o FILE"),
-        (["photo.png", "-o", "out.png"], "a photo and at least one style are needed"),
-        (["-s", "night.png", "-o", "out.png"], "a photo and at least one style are needed"),
+        (["photo.png", "-o", "out.png"], "error: at least one style is needed: impasto stylize PHOTO --style"),
+        (["-s", "night.png", "-o", "out.png"], "error: a photo is needed: impasto stylize PHOTO --style"),
         (["photo.png", "-s", "night.png"], "where should the painting go? add -o FILE, or -o - for standard output"),
         (["photo.png", "wave.png", "-s", "night.png"], "where should the paintings go? add -o FOLDER, such as"),
     ],

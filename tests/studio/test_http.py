@@ -212,7 +212,7 @@ def test_who_goes_away_cancels(server: str, service: Service) -> None:
 @pytest.mark.parametrize(
     ("fields", "option", "part"),
     [
-        ({}, None, "at least one `style`"),
+        ({}, "style", "at least one `style` is needed: a name"),
         ({"style": "grate-wave"}, "style", "did you mean 'great-wave'?"),
         ({"style": "/etc/passwd"}, "style", "not known here"),
         ({"style": "great-wave:x"}, "style", "not known here"),
@@ -240,6 +240,8 @@ def test_who_goes_away_cancels(server: str, service: Service) -> None:
         ({"style": "great-wave", "device": "cuda:99"}, "device", "is not there"),
         ({"style": "great-wave", "max_memory": "little"}, "max_memory", "600MB"),
         ({"style": "great-wave", "max_memory": "-1"}, "max_memory", "600MB"),
+        ({"style": "great-wave", "max_memory": "900000000"}, "max_memory", "write a number with its unit"),
+        ({"style": "great-wave", "max_megapixels": "100"}, "max_megapixels", "is 100, and at most 50 is allowed here"),
         ({"style": "great-wave", "max_memory": "90MB"}, "max_memory", "need `max_memory`"),
         ({"style": "great-wave", "size": "99999", "upscale": "true"}, "size", "choose a smaller `size`"),
         ({"style": "great-wave", "size": "20000000", "upscale": "true"}, "size", "megapixels"),
@@ -264,12 +266,27 @@ def test_what_makes_no_sense_is_told(server: str, fields: dict[str, Any], option
         ({"photo": PHOTO, "style": ("x", STYLE), "content_layers": (None, "relu9")}, "content_layers"),
         ({"photo": PHOTO, "style": ("x", STYLE), "style_layers": (None, "relu9")}, "style_layers"),
         ({"photo": PHOTO, "style": ("x", STYLE), "backbone": (None, "vgg19")}, "backbone"),
+        ({"photo": PHOTO, "style": ("x", STYLE), "preset": (None, "gatys-code")}, "preset"),
         ({"photo": PHOTO, "style": ("x", STYLE), "model": (None, "gallery")}, "style"),
     ],
 )
 def test_the_field_that_is_wrong_is_named(server: str, fields: dict[str, Any], option: str) -> None:
     found = told(ask(server, fields), "invalid")
     assert found.get("option") == option, found
+
+
+def test_what_the_server_has_not_or_does_not_allow_is_not_advised(server: str) -> None:
+    """To fetch a backbone is for whoever runs it; its own limit of megapixels cannot be raised, a client's can."""
+    style = {"photo": PHOTO, "style": ("x", STYLE)}
+    for fields in ({"preset": "gatys-code"}, {"backbone": "vgg19"}):
+        found = told(ask(server, style, **fields), "invalid")
+        assert re.match("vgg19(-caffe)? is not on this server: ", found["detail"])
+        assert "`backbone` " in found["detail"]
+    large = {"photo": ("large.png", data_of(Image.new("1", (8000, 7000))))}
+    found = told(ask(server, large, style="great-wave"), "invalid")
+    assert found["detail"] == "large.png: 8000x7000 px is 56 megapixels, at most 50 are read here: scale it down"
+    found = told(ask(server, large, style="great-wave", max_megapixels="9"), "invalid")
+    assert found["detail"].endswith("at most 9 are read; scale it down or raise the limit, `max_megapixels`")
 
 
 def test_names_and_pictures_are_not_mixed(server: str) -> None:
@@ -389,10 +406,16 @@ def test_a_file_of_keys(tmp_path) -> None:
     file.write_text("# of the studio\n\n  0123456789abcdef  \n")
     keys = Keys.of_file(file)
     assert (keys.owner("0123456789abcdef"), keys.owner("0123456789abcdeg"), keys.owner("")) == ("key 1", None, None)
-    file.write_text("short\n")
-    for path in (file, tmp_path / "none"):
-        with pytest.raises(OptionError, match="api_key_file"):
-            Keys.of_file(path)
+    (tmp_path / "short").write_text("short\n")
+    (tmp_path / "noise").write_bytes(b"\xff\xfe\0")
+    for name, said in {
+        "short": "need a key on each line",
+        "none": "no such file; check the name and the folder$",
+        "": "a folder, need a file with a key on each line$",
+        "noise": "cannot be read .it is no text.",
+    }.items():
+        with pytest.raises(OptionError, match=f"^`api_key_file` {tmp_path / name}: {said}"):
+            Keys.of_file(tmp_path / name)
 
 
 def test_pages_of_other_sites_stay_outside(service: Service) -> None:
@@ -427,7 +450,8 @@ def test_private_metadata_is_dropped_unless_it_is_to_stay(server: str) -> None:
         assert (found.get(Base.Artist), dict(found.get_ifd(Base.GPSInfo))) == (artist, {})
 
 
-def test_names_of_files_go_nowhere(server: str, service: Service) -> None:
+def test_names_of_files_go_nowhere_but_back(server: str, service: Service) -> None:
+    """Shortened, without folders and what cannot be shown."""
     seen = []
     submit = service.submit
 
@@ -437,25 +461,32 @@ def test_names_of_files_go_nowhere(server: str, service: Service) -> None:
 
     service.submit = spy
     try:
-        for name in (
-            "../../evil.png",
-            "/etc/passwd",
-            "C:\\x.png",
-            "<b>.png",
-            "a\0b",
-            "x" * 5000,
-            "con",
-            ".",
-            "é\u202e.png",
-        ):
+        for name, shown in {
+            "../../evil.png": "evil.png",
+            "/etc/passwd": "passwd",
+            "C:\\x.png": "x.png",
+            "<b>.png": "<b>.png",
+            "a\0b": "ab",
+            "x" * 5000: None,
+            f"{'x' * 300}.jpeg": f"{'x' * 48}…{'x' * 6}.jpeg",
+            "con": "con",
+            ".": "photo",
+            "": "photo",
+            "style-1": "style-1",
+            "é\u202e.png": "é.png",
+        }.items():
             answer = ask(server, {"photo": (name, b"no picture"), "style": (name, STYLE)})
-            if len(name) < 1000:
-                assert told(answer, "invalid")["detail"].startswith("photo-1: not a picture")
-            else:
+            if shown is None:
                 told(answer, "malformed")
+            else:
+                found = told(answer, "invalid")
+                assert (found["option"], found["detail"].partition(":")[0]) == ("photo", shown)
+        nameless = [("photo", ("a.jpg", PHOTO)), ("style", ("", STYLE)), ("style", ("", b"no picture"))]
+        found = told(ask(server, nameless), "invalid")
+        assert (found["option"], found["detail"].partition(":")[0]) == ("style", "style 2")
     finally:
         del service.submit
-    assert {path.name for path in seen} == {"photo-1", "style-1"}
+    assert {path.name for path in seen} == {"photo-1", "style-1", "style-2"}
     assert all(path.parent.parent == service.place for path in seen)
 
 
@@ -470,6 +501,7 @@ def test_the_form_has_the_fields_of_the_request_and_few_of_its_own(server: str, 
     assert {*OWN} == {"photo", "weight", "format", "recipe"}
     assert not {*OWN} & {*both}
     assert {*form["properties"]} == {*FIELDS} == {*OWN} | {*both}
+    assert form["properties"]["max_memory"]["type"] == "string"
     for name, option in both.items():
         found = form["properties"][name]
         assert found["description"].startswith(option.help)
@@ -479,6 +511,26 @@ def test_the_form_has_the_fields_of_the_request_and_few_of_its_own(server: str, 
     assert form["properties"]["style"]["items"]["anyOf"][0]["enum"] == [row.name for row in service.styles]
     assert form["properties"]["steps"]["maximum"] == service.limits.steps
     assert form["properties"]["format"]["enum"] == [*FORMATS]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"style": "great-wave"},
+        {"style": "great-wave", "format": "jpeg"},
+        {"preset": "quick", "steps": "1", "colors_by": "histogram"},
+    ],
+)
+def test_a_client_may_fill_in_the_defaults(server: str, fields: dict[str, str]) -> None:
+    document = requests.get(f"{server}/openapi.json", timeout=60).json()
+    body = document["paths"]["/v1/stylize"]["post"]["requestBody"]["content"]["multipart/form-data"]
+    properties = body["schema"]["properties"]
+    defaults = {name: str(one["default"]).lower() for name, one in properties.items() if "default" in one}
+    assert {"strength", "format", "recipe"} <= {*defaults}
+    assert "92 if not given." in properties["jpeg_quality"]["description"]
+    files = {"photo": PHOTO} | ({} if "style" in fields else {"style": ("x", STYLE)})
+    answer = ask(server, files, **defaults | fields)
+    assert answer.status_code == 200, answer.text
 
 
 def test_every_error_is_documented(server: str) -> None:

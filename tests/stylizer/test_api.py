@@ -117,6 +117,12 @@ def test_a_photo_too_thin_for_its_size_is_one_sentence(paint: Paint) -> None:
     assert paint(size=36).size == (36, 32)
 
 
+def test_a_photo_too_thin_is_told_of_before_a_network_is_loaded(paint: Paint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Engine, "backbone", None)
+    with pytest.raises(OptionError, match=r"^photo\.png: would be painted at 20x18 px"):
+        paint(size=20)
+
+
 def test_a_style_too_thin_is_one_sentence(paint: Paint) -> None:
     with pytest.raises(OptionError, match=r"array: would be looked at at 40x2 px, .* larger `style_scale`"):
         paint(style=np.zeros((32, 640, 3), np.uint8))
@@ -363,6 +369,17 @@ def test_settings_that_make_no_sense(
 ) -> None:
     with pytest.raises(error, match=message):
         paint(**settings)
+
+
+@pytest.mark.parametrize("layers", ["content_layers", "style_layers"])
+@pytest.mark.parametrize("name", ["foo", "relu", "relux_1", "4_2", "relu6_1"])
+def test_a_layers_name_that_is_none_before_anything_is_painted(
+    layers: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OptimizeJob, "prepare", None)
+    for also in ({}, {"second_backbone": "compact-vgg19"}):
+        with pytest.raises(LayerError, match=f"^compact has no layer '{name}'.*; its layers are conv1_1, "):
+            stylize("photo.png", "night.png", preset="quick", size=40, **{layers: name}, **also)
 
 
 def test_an_absent_backbone_says_how_to_get_it_and_what_could_stand_in(

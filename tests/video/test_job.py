@@ -815,6 +815,8 @@ def test_command_line(clip: Path, tmp_path: Path) -> None:
     assert "the whole at 96 px will take" in done.output
     with pytest.raises(DataError, match="carries no recipe"):
         read_film_recipe(tmp_path / "p.mp4")
+    small = [*words, "--size", "60", "--force"]
+    assert "frames of 48x32 px" in run(*small).output  # no method paints less
     again = run("video", str(clip), "--style", "great-wave", "-o", out)
     assert again.exit_code == 2
     wrong = run("video", str(clip), "--style", "great-wave", "-o", out, "--from", "soon", "--force")

@@ -552,6 +552,29 @@ def test_a_pattern_that_no_picture_has_says_what_is_wanted_and_there(tmp_path: P
         open_film(tmp_path / "nowhere" / "%05d.png")
 
 
+def test_numbered_pictures_of_before_stay_and_are_told_of(tmp_path: Path) -> None:
+    """Of an earlier, longer painting or of another numbering; not what is read."""
+
+    def painted(target: str, frames: int, inputs: tuple[str, ...] = ()) -> list[str]:
+        facts = FilmFacts("a", SIZE, Fraction(1, 25))
+        writer = PicturesWriter(f"{tmp_path}/{target}", facts, force=True, inputs=inputs)
+        for number in range(frames):
+            writer.write(Frame(ramp(number, (32, 32)), number, 1))
+        writer.finish()
+        return writer.notes
+
+    assert painted("out/", 5) == painted("out/", 5) == []
+    (told,) = painted("out/", 2)
+    assert told.startswith(f"{tmp_path}/out: 3 other numbered pictures stay there, such as 000003.png: ")
+    (told,) = painted("out/x%02d.jpg", 1)
+    assert "5 other numbered pictures stay there, such as 000001.png" in told
+    assert len(list((tmp_path / "out").iterdir())) == 6
+    for source in ("out", "out/0*.png", "out/%06d.png"):
+        assert painted("out/x%02d.jpg", 1, (f"{tmp_path}/{source}", "great-wave", "a[1]")) == []
+    (told,) = painted("out/x%02d.jpg", 1, (f"{tmp_path}/out/00000[1-4].png",))
+    assert "1 other numbered picture stays there, such as 000005.png" in told
+
+
 @pytest.mark.parametrize("source", ["nums", "nums/*.png", "nums/%03d.png", "link"])
 @pytest.mark.parametrize("target", ["nums/%03d.png", "link/%03d.png", "nums/002.png", "out/%d.png"])
 def test_no_picture_of_the_input_is_replaced(tmp_path: Path, source: str, target: str) -> None:
@@ -653,6 +676,35 @@ def test_a_truncated_film_gives_what_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 2 // 3])
     with open_film(tmp_path / "cut.mkv") as film:
         assert 5 < len(list(film.frames())) < 40
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".apng"])
+def test_an_animation_that_is_cut_short_gives_its_whole_frames(tmp_path: Path, suffix: str) -> None:
+    """Wherever it is cut, also in the head of a frame."""
+    source, cut = tmp_path / f"a{suffix}", tmp_path / f"cut{suffix}"
+    frames = [Image.fromarray(ramp(number)) for number in range(4)]
+    frames[0].save(source, save_all=True, append_images=frames[1:], duration=100)
+    whole, counts, told = source.read_bytes(), list[int](), 0
+    with open_film(source) as film:
+        expected = [frame.rgb for frame in film.frames()]
+        assert len(expected) == 4
+        assert not film.notes
+    for length in range(1, len(whole) - 12, max(1, len(whole) // 150)):
+        cut.write_bytes(whole[:length])
+        try:
+            film = open_film(cut)
+        except ImageError:
+            counts.append(0)
+            continue
+        with film:
+            found = [frame.rgb for frame in film.frames()]
+            assert all(map(np.array_equal, found, expected))
+            assert (film.facts.frames, film.facts.seconds) == (len(found), len(found) / 10)
+            told += any(f"is cut short, or damaged: {len(found)} frame" in note for note in film.notes)
+        counts.append(len(found))
+    assert counts == sorted(counts)
+    assert {0, 1, 2, 3} <= set(counts)
+    assert told >= 0.9 * sum(0 < count < 4 for count in counts)  # a GIF may be cut between two frames, as if it ended
 
 
 def read_notes(path: Path, begin: str = "0", end: str | None = None) -> str:

@@ -85,8 +85,12 @@ def stylize(ctx: typer.Context, **_options: Any) -> None:
         resume_one(Engine(), given["resume"], given.get("output"), records, force=given.get("force", False))
         return
     photos, output = given.get("photo"), given.get("output")
-    if not photos or not {"style", "model", "recipe"} & given.keys():
-        raise OptionError("a photo and at least one style are needed: impasto stylize PHOTO --style PICTURE -o FILE")
+    has_style = bool({"style", "model", "recipe"} & given.keys())
+    if not photos or not has_style:
+        needed = "at least one style is needed" if photos else "a photo is needed"
+        if not photos and not has_style:
+            needed = "a photo and at least one style are needed"
+        raise OptionError(f"{needed}: impasto stylize PHOTO --style PICTURE -o FILE")
     if not output and not given.get("dry_run"):
         from impasto.batch import is_many
 

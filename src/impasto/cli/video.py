@@ -29,6 +29,7 @@ _OUTPUT = (
     "Where the film goes: .mp4, .mov, .mkv, .webm, .gif, .webp, .apng, or a folder (painted/, painted/%05d.jpg) for "
     "numbered pictures; also .m4v, and .png for an animation."
 )
+LEAST = 32  # px of a cut's short side, which optimisation needs
 SHORT, LONG = 5.0, 30.0  # seconds for which frames of the whole size are painted, to tell how long the whole takes
 # Name, type, default, flag, value in help, panel, help.
 _FILM: tuple[tuple[str, Any, Any, str, str | None, str], ...] = (
@@ -175,7 +176,7 @@ def _rate(text: str) -> Any:
 def _paint_cut(
     engine: Engine, clip: str, request: StylizeRequest, output: Output, options: FilmOptions, seconds: float
 ) -> None:
-    """A short cut at half the size, and how long the whole will take."""
+    """A short cut at half the size, or the least that any method paints, and how long the whole will take."""
     from dataclasses import replace
     from fractions import Fraction
     from tempfile import TemporaryDirectory
@@ -193,10 +194,10 @@ def _paint_cut(
         TemporaryDirectory(prefix="impasto-") as folder,
         FilmJob(engine, clip, request, beside(output, folder), options) as whole,
     ):
-        long = request.size or max(whole.facts.size)
+        short, long = sorted(whole.plan().size)
         end = options.begin + Fraction(seconds).limit_denominator(1000)
         end = end if options.end is None else min(end, options.end)
-        half = request.with_changes(size=max(32, long // 4 * 2))
+        half = request.with_changes(size=max(long // 4 * 2, min(long, math.ceil(LEAST * long / short / 2) * 2)))
         with FilmJob(engine, clip, half, output, replace(options, end=end)) as cut:
             started = time.perf_counter() - began
             of_cut = _carry_out(cut)

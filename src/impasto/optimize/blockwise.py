@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from impasto.core import winograd
+from impasto.core.backbones import place_of
 from impasto.core.losses import ContentLoss, error_divisor
 from impasto.core.memory import ceiling, shown_bytes
 from impasto.core.precision import accumulator_dtype
@@ -121,7 +122,7 @@ def block_features(backbone: VGG, image: Tensor, block: Block, taps: Iterable[st
 
 def _step(tap: str) -> int:
     """Pixels of the picture to a position of the layer."""
-    step: int = 2 ** (int(tap[4]) - 1)
+    step: int = 2 ** (place_of(tap)[0] - 1)
     return step
 
 
@@ -418,7 +419,7 @@ def state_bytes(settings: OptimizeSettings, size: tuple[int, int]) -> int:
 
 def _target_bytes(tap: str) -> float:
     """What a content layer is compared with, per pixel of the picture."""
-    return 4 * WIDTHS[int(tap[4]) - 1] / _step(tap) ** 2
+    return 4 * WIDTHS[place_of(tap)[0] - 1] / _step(tap) ** 2
 
 
 def _sides(side: int, parts: int, margin: int, grid: int) -> tuple[int, int]:

@@ -213,6 +213,7 @@ def _submit(service: Service, form: FormData, client: str) -> StudioJob:
             recipe=said.recipe,
             client=client,
             folder=folder,
+            names=said.names,
         )
     except BaseException:
         service.discard(folder)

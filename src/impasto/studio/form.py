@@ -34,7 +34,10 @@ __all__ = ["FIELDS", "OWN", "Form", "read_form", "schema", "understood"]
 PICTURES: Final = ("photo", "style", "mask", "init")  # fields that take files
 SEVERAL: Final = ("style", "mask", "weight")
 JSON: Final = ("settings",)
+GIVEN_OR_NOT: Final = ("keep_colors", "engine", "jpeg_quality", "png_compression")
+"""Options whose default, sent, is refused beside some others, so that no client should fill it in."""
 TEXT_LIMIT: Final = 64 * 1024  # bytes of a field that is no file
+LONGEST: Final = 60  # letters of a file's name that a message has
 PARTS: Final = 64  # files, and as many other fields
 LINGER: Final = 2.0  # seconds in which the rest of a refused request is taken, so that its sender hears why
 
@@ -73,6 +76,7 @@ FIELDS: Final = (*OWN, *StylizeRequest.options, *OutputOptions.options)
 class Form:
     """What a form says: arguments of `Service.submit`."""
 
+    names: Mapping[str, str]
     photo: Path
     request: StylizeRequest
     options: OutputOptions
@@ -160,6 +164,7 @@ class _Parser(MultiPartParser):
 def understood(form: FormData, folder: Path) -> Form:
     """What the fields mean, OptionError if they make no sense; pictures are written into the folder."""
     given = _given(form)
+    names = _names(given)
     for name in PICTURES:
         given[name] = [_kept(value, folder, f"{name}-{i}") for i, value in enumerate(given.get(name, ()), 1)]
     photos, styles, weights = given.pop("photo"), given.pop("style"), given.pop("weight", [])
@@ -175,6 +180,7 @@ def understood(form: FormData, folder: Path) -> Form:
     own = {name: values.pop(name) for name in OWN if name in values}
     options = {name: values.pop(name) for name in OutputOptions.options if name in values}
     return Form(
+        names,
         photos[0],
         StylizeRequest.of(**values),
         OutputOptions.of(**options),
@@ -199,8 +205,25 @@ def _given(form: FormData) -> dict[str, list[Any]]:
     return given
 
 
+def _names(given: Mapping[str, list[Any]]) -> dict[str, str]:
+    """What messages call the files, by their names here: as the client does, or else by the field."""
+    return {
+        f"{field}-{i}": _as_called(value) or (f"{field} {i}" if len(given[field]) > 1 else field)
+        for field in PICTURES
+        for i, value in enumerate(given.get(field, ()), 1)
+        if isinstance(value, UploadFile)
+    }
+
+
+def _as_called(file: UploadFile) -> str:
+    """What the client calls a file, without folders, in letters that can be shown; empty where that is nothing."""
+    name = (file.filename or "").replace("\\", "/").rpartition("/")[2]
+    name = "".join(letter for letter in name if letter.isprintable()).strip(" .")
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 12]}…{name[-11:]}"
+
+
 def _kept(value: Any, folder: Path, name: str) -> Any:
-    """An uploaded file's path; a text stays what it is. What the client called the file is not looked at."""
+    """An uploaded file's path, which has none of what the client called it; a text stays what it is."""
     if not isinstance(value, UploadFile):
         return value
     path = folder / name
@@ -262,7 +285,11 @@ def schema(limits: Limits, styles: list[str]) -> dict[str, Any]:
         found = _field_schema(name, option, styles)
         found["description"] = f"{option.help} Obeyed by: {' and '.join(option.obeyed_by)}."
         if isinstance(option.default, bool | int | float | str):
-            found["default"] = str(option.default).lower() if name == "keep_colors" else option.default
+            default = str(option.default).lower() if name == "keep_colors" else option.default
+            if name in GIVEN_OR_NOT:
+                found["description"] += f" {default} if not given."
+            else:
+                found["default"] = default
         properties[name] = found
     properties["max_megapixels"] |= {"maximum": limits.megapixels, "default": limits.megapixels}
     properties["steps"]["maximum"] = limits.steps
@@ -291,6 +318,7 @@ def _field_schema(name: str, option: Option, styles: list[str]) -> dict[str, Any
         "settings": {"type": "string", "contentMediaType": "application/json"},
         "content_layers": {"type": "string"},
         "style_layers": {"type": "string"},
+        "max_memory": {"type": "string", "examples": ["2GB"]},  # a form has no numbers, and texts need their unit
         "keep_colors": {"type": "string", "enum": ["true", "false", "luminance", "histogram"]},
     }
     if name in special:

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from impasto.errors import OptionError
+from impasto.files import shown
 from impasto.studio.problems import MEDIA_TYPE, ProblemError
 
 __all__ = ["Guard", "Keys", "client_of"]
@@ -45,11 +46,16 @@ class Keys:
         """The keys in a file, one to a line; lines that begin with # are comments. OptionError if there is none."""
         try:
             lines = path.read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise OptionError(f"`api_key_file` {path}: cannot be read ({error}): check the name") from error
+        except FileNotFoundError:
+            raise OptionError(f"`api_key_file` {shown(path)}: no such file; check the name and the folder") from None
+        except IsADirectoryError:
+            raise OptionError(f"`api_key_file` {shown(path)}: a folder, need a file with a key on each line") from None
+        except (OSError, ValueError) as error:  # ValueError: no text, or a NUL byte in the name
+            reason = getattr(error, "strerror", None) or "it is no text"
+            raise OptionError(f"`api_key_file` {shown(path)}: cannot be read ({reason}); check its rights") from error
         keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         if not keys or min(map(len, keys)) < LEAST:
-            raise OptionError(f"`api_key_file` {path}: need a key on each line, of {LEAST} characters or more")
+            raise OptionError(f"`api_key_file` {shown(path)}: need a key on each line, of {LEAST} characters or more")
         return cls(keys)
 
     def owner(self, key: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 import time
@@ -14,6 +15,8 @@ __all__ = ["ENDS", "Failure", "State", "StudioJob"]
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDS: Final = ("done", "failed", "cancelled")
+
+_FILE: Final = re.compile(r"\b[a-z]+-\d+\b")
 
 Kind = Literal["request", "time", "memory", "worker", "stopping", "fault"]
 
@@ -45,6 +48,7 @@ class StudioJob:
         client: who asked for it.
         queue: which one it is in, see `Service`.
         format: of the painting: ``png``, ``jpeg`` ...; empty for an act.
+        names: what its client calls its files, by the names that they have here.
         id: what it is asked for by; cannot be guessed.
         state: where it stands.
         progress: the last record of `stylizer.job.Progress`, as a mapping; None before the first.
@@ -62,6 +66,7 @@ class StudioJob:
     client: str
     queue: str
     format: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     state: State = "queued"
     progress: Mapping[str, Any] | None = None
@@ -83,6 +88,10 @@ class StudioJob:
     def paints(self) -> bool:
         """Whether a picture is painted, not an act done."""
         return bool(self.task["do"] == "paint")
+
+    def as_sent(self, text: str) -> str:
+        """A sentence that calls files by what their client called them."""
+        return _FILE.sub(lambda found: self.names.get(found[0], found[0]), text)
 
     @property
     def result_path(self) -> Path:

@@ -263,13 +263,15 @@ class Keeper(threading.Thread):
             job.update(progress=told["record"], size=tuple(told["record"]["size"]))
         elif told["is"] == "progress":
             record = told["record"]
-            notes = (record["note"],) if record["note"] and record["note"] not in job.notes else ()
+            note = job.as_sent(record["note"] or "")
+            notes = (note,) if note and note not in job.notes else ()
             job.update(progress=record, notes=job.notes + notes)
         elif told["is"] == "preview":
             job.update(previews=job.previews + 1)
         elif told["is"] == "done":
             self._service.painted(told["seconds"])
-            job.update(state="done", notes=tuple(told["notes"]), summary=told["summary"], progress=_finished(job))
+            told_at_last = tuple(map(job.as_sent, told["notes"]))
+            job.update(state="done", notes=told_at_last, summary=told["summary"], progress=_finished(job))
         elif told["is"] == "answer":
             job.update(state="done", answer=told["answer"])
         elif told["is"] == "stopped":
@@ -292,7 +294,7 @@ class Keeper(threading.Thread):
             return self._too_large(job)
         message = message.replace(f"{job.folder}{os.sep}", "")
         file = _OF_FILE.match(message)
-        return Failure(kind, message, told["option"] or (file[1] if file else None))
+        return Failure(kind, job.as_sent(message), told["option"] or (file[1] if file else None))
 
 
 def _stopped(job: StudioJob, why: Failure | None) -> None:

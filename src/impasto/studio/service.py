@@ -199,6 +199,7 @@ class Service:
         recipe: bool = True,
         client: str = "",
         folder: Path | None = None,
+        names: Mapping[str, str] | None = None,
         at_page: bool = False,
     ) -> StudioJob:
         """Take a job.
@@ -214,6 +215,7 @@ class Service:
             recipe: whether the painting carries how it was made.
             client: who asks.
             folder: a `new_folder` with pictures of the request, which goes with the job.
+            names: what messages call its files, by their names there, each ``ROLE-NUMBER``.
             at_page: whether it is a small one that somebody at the page waits for.
 
         Raises:
@@ -229,7 +231,7 @@ class Service:
         except BaseException:
             self.discard(own)
             raise
-        return self._taken(StudioJob(own, task, client, queue, format))
+        return self._taken(StudioJob(own, task, client, queue, format, names or {}))
 
     def submit_act(self, act: str, arguments: Mapping[str, Any], *, client: str = "") -> StudioJob:
         """Take one of the acts of `page.acts`, which is done in a process as well. BusyError as of `submit`.
@@ -415,8 +417,10 @@ class Service:
         _check_text("backbone", request.backbone, list(BACKBONES))
         limits = self.limits
         for name, most in (("max_megapixels", limits.megapixels), ("steps", limits.steps)):
-            if name in request.given and getattr(request, name) > most:
-                raise OptionError(f"`{name}` is {getattr(request, name)}, and at most {most:g} is allowed here", name)
+            value = getattr(request, name)
+            if name in request.given and value > most:
+                given = f"{value:g}" if isinstance(value, float) else value  # of whole numbers even the largest
+                raise OptionError(f"`{name}` is {given}, and at most {most:g} is allowed here", name)
         if request.size is not None and request.size > limits.megapixels * 1e6:
             raise OptionError(
                 f"`size` is that of no picture of {limits.megapixels:g} megapixels, and more are not painted here: "

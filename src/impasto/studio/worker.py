@@ -24,9 +24,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from impasto.core.store import AbsentError
 from impasto.errors import ImpastoError, LayerError, OptionError, WeightsError
 from impasto.files import atomic_path, leave_unflushed
 from impasto.imaging import fit_long_side
+from impasto.imaging.guards import TooLargeError
 from impasto.imaging.writing import encode
 from impasto.studio.limits import check_job, check_size
 from impasto.stylizer.engine import Engine
@@ -123,7 +125,7 @@ def _carry_out(engine: Engine, line: _Line, task: Mapping[str, Any], device: str
         option, asked = _option_of(error, task), task.get("request", {})
         # Whoever asked for no bound is not told to raise it: what there is for a job is the server's.
         kind = "memory" if option == "max_memory" and option not in asked else "request"
-        line.say("failed", id=number, kind=kind, message=str(error), option=option)
+        line.say("failed", id=number, kind=kind, message=_for_client(error, task), option=option)
     except MemoryError:
         line.say("failed", id=number, kind="memory", message="", option=None)
     except Exception:  # a fault of ours; the next job may do better  # noqa: BLE001
@@ -141,8 +143,21 @@ def _option_of(error: ImpastoError, task: Mapping[str, Any]) -> str | None:
         layers = "content_layers", "style_layers"
         fields = [name for name in layers if any(repr(layer) in told for layer in asked.get(name, ()))]
     else:
-        fields = [name for name in ("backbone", "model") if name in asked and isinstance(error, WeightsError)]
+        named = ("backbone", "model", "preset", "quality")
+        fields = [name for name in named if name in asked and isinstance(error, WeightsError)]
     return fields[0] if fields else None
+
+
+def _for_client(error: ImpastoError, task: Mapping[str, Any]) -> str:
+    """The sentence of an error, with what its reader can do where that is the server's to do."""
+    if isinstance(error, AbsentError):
+        instead = "choose another" if error.instead is None else f"use another, such as `backbone` {error.instead}"
+        return f"{error.backbone} is not on this server: {instead}, or ask whoever runs it to fetch that"
+    if isinstance(error, TooLargeError):
+        most = task["limits"]["megapixels"] if task["do"] == "paint" else 0
+        if task.get("request", {}).get("max_megapixels", most) >= most:
+            return f"{error.fact} here: scale it down"
+    return str(error)
 
 
 def _act(task: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class Engine:
         request = read_streams(request)
         photo = read_once(photo, request.max_megapixels)
         if not request.style and request.model is None:
-            raise OptionError("a photo and at least one `style` are needed: a name of the gallery, or a picture")
+            raise OptionError("at least one `style` is needed: a name of the gallery, or a picture")
         found = route(request, keeps_run=folder is not None)
         if found.settings is not None:
             _need_torch("painting by optimisation")

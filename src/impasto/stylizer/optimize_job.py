@@ -29,6 +29,7 @@ from impasto.core.resizing import bicubic_rows
 from impasto.core.tensors import to_array, to_tensor
 from impasto.core.vgg import VGG
 from impasto.errors import OptionError
+from impasto.files import shown
 from impasto.imaging import Picture, fit_long_side
 from impasto.imaging.reduced import read_reduced
 from impasto.imaging.sizes import Bicubic
@@ -93,7 +94,7 @@ class OptimizeJob(Job):
         self.state_of: RunFolder | None = None
         self._photo: Picture | None = None  # at the size of the painting
         self._masks: list[Tensor] = []
-        self._size()  # or it is no picture
+        self._check_size()  # before a network is loaded
 
     # -- what others call -----------------------------------------------------------------------------------
 
@@ -196,7 +197,6 @@ class OptimizeJob(Job):
             return
         request, settings = self.request, self.settings
         picture = self._photo = self.read_photo(self._size())
-        self._check_size(picture)
         limit, largest = self.engine.limit(request), request.max_megapixels
         size, seen = (picture.height, picture.width), to_tensor(picture.seen())
         long = self._largest_style(size)
@@ -404,14 +404,16 @@ class OptimizeJob(Job):
         return self._eyes()[0]
 
     def _eyes(self) -> tuple[VGG, ...]:
-        """The networks that see: one, or two that take turns."""
+        """The networks that see: one, or two that take turns. LayerError where one lacks a layer of the settings."""
         settings, request = self.settings, self.request
         where: dict[str, Any] = {"device": request.device, "precision": request.precision}
-        first = self.engine.backbone(settings, input=request.backbone_input, **where)
-        if settings.second_backbone is None:
-            return (first,)
-        second = replace(settings, backbone=settings.second_backbone)
-        return first, self.engine.backbone(second, input=None, **where)
+        eyes = [self.engine.backbone(settings, input=request.backbone_input, **where)]
+        if settings.second_backbone is not None:
+            second = replace(settings, backbone=settings.second_backbone)
+            eyes.append(self.engine.backbone(second, input=None, **where))
+        for eye in eyes:
+            eye.check([*settings.content_layers, *settings.style_layers])
+        return tuple(eyes)
 
     def _size(self) -> tuple[int, int]:
         if self._photo is not None:
@@ -419,12 +421,13 @@ class OptimizeJob(Job):
         own = self.photo_size
         return own if self.request.size == 0 else fit_long_side(own, self.settings.size, upscale=self.request.upscale)
 
-    def _check_size(self, picture: Picture) -> None:
-        height, width = picture.height, picture.width
+    def _check_size(self) -> None:
+        height, width = self._size()
         if min(height, width) < MIN_SIDE:
             need = math.ceil(max(self.photo_size) * MIN_SIDE / min(self.photo_size))
+            name = shown(self.photo_path) if self._original is None else self._original.name
             raise OptionError(
-                f"{picture.name}: would be painted at {width}x{height} px, need at least {MIN_SIDE} on the short side: "
+                f"{name}: would be painted at {width}x{height} px, need at least {MIN_SIDE} on the short side: "
                 f"use a `size` of {need} or more, or crop it"
             )
 

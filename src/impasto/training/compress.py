@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from impasto.core.backbones import place_of
 from impasto.core.host import in_our_settings
 from impasto.core.memory import reuse_large_blocks
 from impasto.core.metadata import record, save
@@ -201,7 +202,7 @@ def choose_ranks(values: dict[str, Tensor], settings: CompressSettings) -> dict[
     step, names = settings.rank_step, [n for n in values if n != "conv1_1"]
     width_in = dict(zip(values, [3, *[len(v) for v in values.values()]], strict=False))
     unit = {n: 9 * width_in[n] + len(values[n]) for n in names}  # parameters per rank
-    area = {n: 4.0 ** -(int(n[4]) - 1) for n in names}
+    area = {n: 4.0 ** -(place_of(n)[0] - 1) for n in names}
     all_parameters = sum(unit[n] * len(values[n]) for n in names)
     all_work = sum(unit[n] * area[n] * len(values[n]) for n in names)
     ranks = {n: min(step, len(values[n])) for n in names}

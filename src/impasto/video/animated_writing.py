@@ -142,4 +142,12 @@ class PicturesWriter(FilmWriter):
         write(picture, path, force=self._force, inputs=self._inputs, recipe=self._recipe)
 
     def finish(self) -> None:
-        """See `FilmWriter`; each picture is whole already."""
+        """See `FilmWriter`; each picture is whole already. Tell of others there, which stay as they are."""
+        if others := self._paths.others(self._count, self._inputs) if self._count else []:
+            stay = (
+                "1 other numbered picture stays" if len(others) == 1 else f"{len(others)} other numbered pictures stay"
+            )
+            self.notes.append(
+                f"{shown(self._paths.folder)}: {stay} there, such as {shown(others[0].name)}: remove them, or who "
+                "reads the folder as a film sees them too"
+            )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from impasto.errors import ImageError
 from impasto.files import shown
@@ -18,6 +21,7 @@ __all__ = ["ANIMATED", "AnimationReader"]
 
 ANIMATED: Final = (".gif", ".webp", ".png", ".apng")
 MILLI: Final = Fraction(1, 1000)
+DAMAGED: Final = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error)  # what Pillow raises
 QUICK, USUAL = 10, 100  # ms: what is shorter, browsers show for this long
 
 
@@ -26,20 +30,30 @@ class AnimationReader(FilmReader):
 
     def __init__(self, path: Path) -> None:
         self.name, self.notes = shown(path), list[str]()
+        file = _repaired(path)
         try:
-            self._image = image = Image.open(path)
-            count = int(getattr(image, "n_frames", 1))
-            if count < 2:
-                image.close()
-                raise StillPictureError(self.name)
-            image.seek(0)
+            self._image = image = Image.open(file)
+        except DAMAGED as error:
+            reason = "no picture" if isinstance(error, UnidentifiedImageError) else error
+            raise ImageError(f"{self.name}: cannot be read as an animation ({reason})") from error
+        try:
             image.load()
             may_be_clear, self._clear = _flagged(image), False
-            self._durations = [self._duration(number, may_be_clear) for number in range(count)]
-            image.seek(0)
-            image.load()
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            self._durations = [self._duration(0, may_be_clear)]
+        except DAMAGED as error:
+            image.close()
             raise ImageError(f"{self.name}: cannot be read as an animation ({error})") from error
+        begun = _frames_begun(image)
+        if begun == 1 and file is path:
+            image.close()
+            raise StillPictureError(self.name)
+        with suppress(*DAMAGED):
+            while len(self._durations) != begun:
+                self._durations.append(self._duration(len(self._durations), may_be_clear))
+        count = len(self._durations)
+        if count != begun or file is not path:
+            painted = "1 frame could be read, which is" if count == 1 else f"{count} frames could be read, which are"
+            self.notes.append(f"{self.name}: is cut short, or damaged: {painted} painted")
         total, loops = sum(self._durations), image.info.get("loop")
         if loops is None:
             loops = 1  # said nowhere: shown once
@@ -69,7 +83,7 @@ class AnimationReader(FilmReader):
                 try:
                     self._image.seek(number)
                     pixels = np.asarray(self._image.convert("RGBA"))
-                except (OSError, SyntaxError, ValueError, EOFError) as error:
+                except DAMAGED as error:
                     self.notes.append(f"{self.name}: ends in a damaged place ({error}); what could be read is painted")
                     return
                 alpha = np.ascontiguousarray(pixels[:, :, 3]) if self.facts.alpha else None
@@ -81,6 +95,28 @@ class AnimationReader(FilmReader):
     def close(self) -> None:
         """See `FilmReader`."""
         self._image.close()
+
+
+def _repaired(path: Path) -> Path | BinaryIO:
+    """The file itself; of a WebP whose end is missing, which nobody opens, what is whole of it."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] + head[8:] != b"RIFFWEBP" or 8 + int.from_bytes(head[4:8], "little") <= path.stat().st_size:
+            return path
+        data = head + file.read()
+    end = after = len(head)
+    while after <= len(data):
+        end = after
+        after += 8 + (int.from_bytes(data[end + 4 : end + 8], "little") + 1) // 2 * 2  # a chunk: name, size, even bytes
+    return io.BytesIO(data[:4] + (end - 8).to_bytes(4, "little") + data[8:end])
+
+
+def _frames_begun(image: Image.Image) -> int | None:
+    """How many frames an animation has; None where a GIF ends in the head of one."""
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except DAMAGED:
+        return None
 
 
 def _flagged(image: Image.Image) -> bool:

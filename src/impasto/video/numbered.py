@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -61,6 +62,16 @@ class NumberedPaths:
             if match is not None and self.name % int(match[1]) == path.name:
                 found[int(match[1])] = path
         return dict(sorted(found.items()))
+
+    def others(self, last: int, inputs: Sequence[str]) -> list[Path]:
+        """Numbered pictures beside those from 1 to `last`, of whatever numbering, but for those that are read."""
+        read = {Path(name).resolve() for name in inputs}
+        for name in filter(is_numbered, inputs):
+            with suppress(ImageError):  # a style, say, whose name only looks like a pattern
+                read |= {path.resolve() for path in find_pictures(name)}
+        own = {self.name % number for number in range(1, last + 1)}
+        found = (path for path in sorted(self.folder.iterdir()) if path.name not in own and is_photo(path.name))
+        return [path for path in found if number_of(path) >= 0 and path.is_file() and path.resolve() not in read]
 
 
 def is_numbered(source: str | os.PathLike[str]) -> bool:
