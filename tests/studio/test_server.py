@@ -154,7 +154,7 @@ def test_help_says_what_it_serves_to_whom() -> None:
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
-        (["--api-key-file", "nowhere"], "--api-key-file nowhere: cannot be read"),
+        (["--api-key-file", "nowhere"], "--api-key-file nowhere: no such file; check the name"),
         (["--steps", "0"], "--steps"),
         (["--upload", "much"], "--upload is 'much': write a number with its unit"),
         (["--memory", "1KB"], "--memory 1KB is too little"),
