@@ -167,6 +167,14 @@ def test_a_finished_run_has_nothing_to_advise(root: Path) -> None:
         (["johnson", "--photos", "{root}/photos", "--style", "{root}/go*.png", "--out", "{root}/x"], "no such file"),
         (["multistyle", "--photos", "{root}/photos", "--style", "{root}/a.png", "--width", "8", "--out", "{root}/x"],
          "brisk has no --width: it has --blocks, --channels, --detail, --palette, --reach"),
+        (["multistyle", "--network", "johnson", "--channels", "8", "--photos", "{root}/photos", "--style",
+          "{root}/a.png", "--out", "{root}/x"], "--network johnson has no --channels: it has --width, --blocks"),
+        (["multistyle", "--recipe", "{root}/a.png", "--out", "{root}/x"], "a.png: is a PNG picture, need a recipe"),
+        (["multistyle", "--recipe", "{root}/latin.toml", "--out", "{root}/x"], "a recipe: is no text in UTF-8"),
+        (["add-style", "--photos", "{root}/photos", "--style", "{root}/a.png", "--out", "{root}/x"],
+         "MODEL is needed: the trained network"),
+        (["add-style", "{root}/a.png", "--photos", "{root}/photos", "--style", "{root}/a.png", "--out", "{root}/x"],
+         "a.png: is a PNG picture, need a network"),
         (["johnson", "--photos", "{root}/nowhere", "--style", "{root}/a.png", "--out", "{root}/x"], "no such folder"),
         (["multistyle", "--recipe", "{root}/nowhere.toml", "--out", "{root}/x"], "nowhere.toml: no such file"),
         (["adain", "--epochs", "2", "--steps", "3", "--out", "{root}/x"], "exclude each other"),
@@ -181,6 +189,7 @@ def test_a_finished_run_has_nothing_to_advise(root: Path) -> None:
     ],
 )  # fmt: skip
 def test_errors_are_one_line(root: Path, arguments: list[str], message: str) -> None:
+    (root / "latin.toml").write_bytes('licence = "caf\xe9"'.encode("latin-1"))
     result = run(*(part.format(root=root) for part in arguments))
     assert result.exit_code == 2
     assert result.stdout == ""

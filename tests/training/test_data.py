@@ -20,7 +20,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from impasto.errors import DataError, OptionError
-from impasto.training.data import BadPhotos, BatchPlan, Crop, open_photos, photo_batches, steps_per_epoch
+from impasto.training.archives import Files
+from impasto.training.data import (
+    Bad,
+    BadPhotos,
+    BatchPlan,
+    Crop,
+    PhotoSource,
+    open_photos,
+    photo_batches,
+    steps_per_epoch,
+    with_removed,
+)
 
 SEEDS = st.integers(0, 2**64)
 COUNTS = st.integers(1, 40)
@@ -148,7 +159,7 @@ def damaged(folder: Path, tmp_path: Path) -> Path:
 def test_a_bad_photo_is_listed_and_replaced_by_the_next(damaged: Path, tmp_path: Path) -> None:
     source = open_photos(damaged)
     listed = tmp_path / "run" / "bad-files.txt"
-    bad = BadPhotos(len(source), listed)
+    bad = BadPhotos(source, listed)
     whole = Crop(scale=(1, 1), ratio=(1, 1), flip=False)
     options = {"batch_size": 15, "size": 40, "crop": whole}
     found = take(source, 6, bad=bad, **options)
@@ -181,7 +192,7 @@ def test_more_than_one_in_twenty_is_an_error(damaged: Path, tmp_path: Path) -> N
     source = open_photos(damaged)
     listed = tmp_path / "bad-files.txt"
     with pytest.raises(DataError, match=r"2 of 30 photos cannot be read, need at most 5% .*bad-files\.txt"):
-        take(source, 2, batch_size=15, bad=BadPhotos(len(source), listed))
+        take(source, 2, batch_size=15, bad=BadPhotos(source, listed))
     assert len(listed.read_text().splitlines()) == 2
 
 
@@ -189,22 +200,62 @@ def test_more_than_one_in_twenty_is_an_error(damaged: Path, tmp_path: Path) -> N
 def test_a_folder_of_nothing_but_bad_photos_ends_at_once(tmp_path: Path, workers: int) -> None:
     for number in range(100):
         (tmp_path / f"{number}.jpg").write_bytes(b"nothing")
-    with pytest.raises(DataError, match=r"6 of 100 photos cannot be read"):
+    with pytest.raises(DataError, match=r"100 of 100 photos cannot be read, .*and 96 more"):
         take(open_photos(tmp_path), 1, workers=workers)
 
 
 def test_the_list_is_taken_up_again_and_shared(tmp_path: Path) -> None:
+    source = PhotoSource([Files([f"{number}.jpg" for number in range(40)])])
     path = tmp_path / "bad-files.txt"
-    first, second = BadPhotos(40, path), BadPhotos(40, path)
-    first.add("a\nb.jpg", "reason\tone")
-    first.add("a\nb.jpg", "reason two")
-    second.add("c.jpg", "reason three")
-    assert path.read_text() == "a b.jpg\treason one\nc.jpg\treason three\n"
+    first, second = BadPhotos(source, path), BadPhotos(source, path)
+    first.add(Bad("a\nb.jpg", "reason\tone", 7))
+    first.add(Bad("a\nb.jpg", "reason two", 7))
+    second.add(Bad("c.jpg", "reason three"))
+    assert path.read_text() == "a b.jpg\treason one\t7\nc.jpg\treason three\t\n"
     assert list(second) == ["a b.jpg", "c.jpg"]
-    again = BadPhotos(40, path)
+    again = BadPhotos(source, path)
+    assert (len(again), again.too_many()) == (2, False)
+    again.add(Bad("moved/a b.jpg", "reason one", 7))
     assert len(again) == 2
-    with pytest.raises(DataError, match="3 of 40"):
-        again.add("d.jpg", "reason four")
+    again.add(Bad("d.jpg", "reason four", 9))
+    assert again.too_many()
+    told = str(again.error(all_known=False))
+    assert "3 of 40 photos" in told
+    assert (
+        "(moved/a b.jpg: reason one; c.jpg: reason three; d.jpg: reason four; the others were not all looked at)"
+        in told
+    )
+
+
+def test_removed_bad_photos_leave_the_others_where_they_were(damaged: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "run" / "bad-files.txt"
+    (damaged / "29.png").write_bytes(b"")
+    source = open_photos(damaged)
+    options = {"batch_size": 15, "size": 32}
+    with pytest.raises(DataError, match=r"2 of 30 .*07\.png: .*29\.png: .*list.*go on with `impasto train --resume"):
+        take(source, 2, bad=BadPhotos(source, listed), **options)
+    paint = [path.read_bytes() for path in (damaged / "08.png", damaged / "00.png")]
+    for name, pixels in zip(("07.png", "29.png"), paint, strict=True):  # what takes their place, cut as they would be
+        (damaged / name).write_bytes(pixels)
+    whole = take(open_photos(damaged), 4, **options)
+    (damaged / "07.png").unlink()
+    (damaged / "29.png").unlink()
+    left = with_removed(open_photos(damaged), listed)
+    assert (len(left), left.gone) == (30, {7, 29})
+    bad = BadPhotos(left, listed)
+    assert same(take(left, 4, bad=bad, **options), whole)
+    assert not bad.too_many()
+    damaged.joinpath("moved").mkdir()  # photos that lie elsewhere now are not gone
+    for path in damaged.glob("*.png"):
+        path.rename(damaged / "moved" / path.name)
+    assert with_removed(open_photos(damaged / "moved"), listed).gone == {7, 29}
+    write_photo(damaged / "moved" / "07.png", 7)
+    assert with_removed(open_photos(damaged / "moved"), listed).gone == {29}
+
+
+def test_lists_of_earlier_versions_say_nothing_of_what_was_removed(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad-files.txt").write_text("gone.png\tnot a picture\n")
+    assert not with_removed(open_photos(folder), tmp_path / "bad-files.txt").gone
 
 
 @pytest.mark.parametrize(

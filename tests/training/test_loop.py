@@ -336,6 +336,19 @@ def added(root: Path, **changes: Any) -> AddStyleSettings:
     return AddStyleSettings.from_values({**SMALL, **given, **changes})
 
 
+def test_styles_that_get_another_name_are_told_once(root: Path, trained: Path) -> None:
+    shutil.copytree(trained, root / "run")
+    (root / "more").mkdir()
+    shutil.copy(root / "c.png", root / "more" / "C.png")
+    given = added(root, style=[str(root / name) for name in ("a.png", "c.png", "more/C.png")])
+    told = "a is known already: the new one is called a-2; c is known already: the new one is called c-2"
+    assert notes(part(given, root / "again", 1)) == [told]
+    assert told not in notes(run(given, root / "again", resume=True))
+    assert [one["name"] for one in load_model(root / "again" / "model.safetensors")[1]["styles"]] == [
+        "a", "b", "a-2", "c", "c-2",
+    ]  # fmt: skip
+
+
 def test_a_style_is_added_and_the_others_stay_bit_for_bit(root: Path, trained: Path) -> None:
     shutil.copytree(trained, root / "run")
     run(added(root, lr=0.1), root / "more")
@@ -509,6 +522,17 @@ def test_a_run_can_move(root: Path, whole: Path) -> None:
     assert same(weights(whole), weights(root / "moved"))
 
 
+def test_changed_styles_are_told_apart(root: Path) -> None:
+    part(multistyle(root), root / "run", 1)
+    paint_file(root / "b.png", 51)
+    pictures = [str(root / "b.png"), str(root / "c.png")]
+    told = "because the style a is missing, the style c is new, the style picture of b has changed: change"
+    with pytest.raises(DataError, match=told):
+        run(multistyle(root, style=pictures), root / "run", resume=True)
+    with pytest.raises(DataError, match="because it trains johnson, trained multistyle: change"):
+        run(johnson(root), root / "run", resume=True)
+
+
 # -- trouble --------------------------------------------------------------------------------------------------
 
 
@@ -555,9 +579,18 @@ def test_three_in_a_row_go_back_with_half_the_rate(root: Path, monkeypatch: pyte
     assert [record.step for record in records] == [0, 1, 2, 3, 4, 5, 3, 4, 5, 6, 6]
     assert [record.rate for record in records[1:-1]] == [1e-3] * 5 + [5e-4] * 4
     assert len(notes(records)) == 2
-    assert "goes back from step 5 to 2, with 0.5 of the learning rate" in notes(records)[1]
+    assert notes(records)[1] == (
+        "steps 3 to 5 were all skipped: training goes back to what it had learned by step 2, and goes on from there "
+        "with half the learning rate, as if `lr` were 0.0005 (time 1 of 6)"
+    )
     assert [row["step"] for row in table(root / "run")] == list("123456")
     assert Checkpoints(root / "run" / "checkpoints").load(6)["restarts"] == 1
+
+
+def test_a_step_that_is_skipped_again_is_not_told_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad_terms(monkeypatch, {1, 2, 3, 4, 5, 6}.__contains__)
+    told = notes(run(johnson(root), root / "run"))
+    assert [note.split()[:2] for note in told] == [["step", "1"], ["steps", "1"], ["steps", "1"]]
 
 
 def test_the_rate_is_halved_each_time_and_at_last_given_up(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -638,6 +671,62 @@ def test_too_many_bad_photos(root: Path) -> None:
     assert "2.png\t" in (root / "run" / "bad_photos.tsv").read_text()
 
 
+@pytest.mark.usefixtures("plotted")
+def test_a_run_among_its_photos_goes_on(root: Path) -> None:
+    for out in (root / "photos" / "run", root / "photos"):
+        part(johnson(root, save_every=2, steps=3), out, 2)
+        assert any((out / "samples").iterdir())
+        assert run(johnson(root, save_every=2, steps=3), out, resume=True)[-1].step == 3
+
+
+def damaged(root: Path, count: int) -> list[Path]:
+    """Photos that cannot be read any more."""
+    names = [root / "photos" / f"{number}.png" for number in range(count)]
+    for name in names:
+        name.write_bytes(b"no picture")
+    return names
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_bad_photos_may_be_removed_and_the_run_goes_on(
+    root: Path, relative: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root)
+    settings = replace(johnson(root, **({"photos": ["photos"]} if relative else {})), epochs=2)
+    names = damaged(root, 2)
+    with pytest.raises(DataError, match=r"2 of 5 photos cannot be read.*0\.png.*1\.png.*--resume") as told:
+        run(settings, root / "run")
+    assert str(root / "run") in str(told.value)
+    for name in names:
+        name.unlink()
+    done = part(settings, root / "run", 3, resume=True)
+    assert "removed since it began: 2 photos that could not be read; others take their place" in notes(done)
+    monkeypatch.chdir(root.parent)
+    records = run(replace(settings, photos=(str(root / "photos"),)), root / "run", resume=True)
+    assert records[-1].step == 2 * 3  # epochs are those of five photos
+
+
+def test_steps_before_too_many_bad_photos_are_kept(root: Path) -> None:
+    order = [place.photo for step in range(3) for place in BatchPlan(5, 2, 0).places(step)]
+    (root / "photos" / f"{order[4]}.png").write_bytes(b"no picture")  # met in step 3
+    with pytest.raises(DataError, match="1 of 5 photos"):
+        run(johnson(root), root / "run")
+    assert Checkpoints(root / "run" / "checkpoints").steps() == [0, 2]
+
+
+def test_bad_paintings_are_called_so_and_may_be_removed(root: Path) -> None:
+    (root / "styles").mkdir()
+    for number in range(4):
+        paint_file(root / "styles" / f"{number}.png", number)
+    (root / "styles" / "2.png").write_bytes(b"no picture")
+    settings = adain(root, style=[str(root / "styles")])
+    with pytest.raises(DataError, match=r"1 of 4 style pictures cannot be read.*styles/2\.png"):
+        run(settings, root / "run")
+    (root / "styles" / "2.png").unlink()
+    records = run(settings, root / "run", resume=True)
+    assert "removed since it began: 1 style picture that could not be read; others take their place" in notes(records)
+
+
 def test_an_unreadable_style(root: Path) -> None:
     (root / "a.png").write_bytes(b"no picture")
     with pytest.raises(ImageError, match=f"^{root}/a\\.png: "):
@@ -660,6 +749,12 @@ def test_styles_must_be_given_and_johnson_takes_one(root: Path) -> None:
 def test_sizes_of_the_other_network_are_refused(root: Path) -> None:
     with pytest.raises(OptionError, match=r"brisk has no `width`: it has `blocks`, `channels`, .* `reach`$"):
         run(multistyle(root, width=8), root / "run")
+
+
+def test_a_list_is_named_with_what_it_lacks(root: Path) -> None:
+    (root / "list.tsv").write_text("file\nnope.png\n")
+    with pytest.raises(ImageError, match=r"list\.tsv names .*nope\.png: no such file"):
+        run(multistyle(root, style=[str(root / "list.tsv")]), root / "run")
 
 
 def test_out_is_a_file(root: Path) -> None:

@@ -269,3 +269,17 @@ def test_photos_may_be_left_out_by_name(tmp_path: Path) -> None:
     assert contents(source) == [PHOTOS["a/one.jpg"]] * 2
     with pytest.raises(DataError, match="no photos found"):
         open_photos(folder, leave_out=["*"])
+
+
+def test_what_a_run_wrote_is_not_taken_for_photos(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "photos", {"one.jpg": PHOTOS["a/one.jpg"]})
+    for run in (folder / "deep" / "run", folder):  # a run may even lie among its photos
+        write_folder(run, dict.fromkeys(("loss.png", "samples/step-00000001.jpg", "checkpoints/x.jpg"), encoded(1)))
+        (run / "recipe.toml").touch()
+    names = [str(folder / "one.jpg")]
+    for place in (str(folder), str(folder / "*"), str(folder / "**" / "*.[jp][pn]g")):
+        source = open_photos(place)
+        assert {source.name(number) for number in range(len(source))} == set(names), place
+    assert len(open_photos(folder / "samples")) == 1  # who names it wants it
+    (folder / "recipe.toml").unlink()
+    assert len(open_photos(folder)) == 4

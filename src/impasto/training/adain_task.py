@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import closing
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,6 @@ from impasto.networks.registry import as_adain
 from impasto.training.any_style import AnyStyleTask
 from impasto.training.objectives import AdaINObjective, Terms, per_picture
 from impasto.training.settings import AdaINSettings
-from impasto.training.sources import names_digest, open_styles
 from impasto.training.targets import backbone_identity
 from impasto.training.task import Batch, Paint, Shard
 
@@ -51,15 +51,13 @@ class AdaINTask(AnyStyleTask):
     network: AdaIN
     settings: AdaINSettings
 
-    def __init__(self, settings: AdaINSettings, device: torch.device, precision: Precision) -> None:
-        super().__init__(settings, device, precision)
-        self.pictures = open_styles(settings.style)
+    def __init__(
+        self, settings: AdaINSettings, device: torch.device, precision: Precision, begun: Path | None = None
+    ) -> None:
+        super().__init__(settings, device, precision, begun)
         padding = AdaINConfig().padding
         encoder = load_backbone(settings.encoder, input=settings.encoder_input, padding=padding, device=device)
-        self.contents |= {
-            "styles": {"count": len(self.pictures), "names": names_digest(self.pictures)},
-            "backbone": {"name": encoder.name, "identity": backbone_identity(encoder)},
-        }
+        self.contents["backbone"] = {"name": encoder.name, "identity": backbone_identity(encoder)}
         encoder = self.in_working_precision(encoder)
         width = settings.decoder_width or (0.5 if encoder.name == "compact" else 1.0)
         network = as_adain(self.new_network("adain", {"encoder": encoder.name, "width": width}, encoder))

@@ -6,14 +6,21 @@ import io
 from abc import abstractmethod
 from collections.abc import Callable, Generator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from impasto.core.precision import Precision
 from impasto.errors import DataError, ImpastoError
 from impasto.imaging import read
-from impasto.training.data import PhotoSource
-from impasto.training.task import BAD_PHOTOS, SHOWN, Exhibit, Shard, Task
+from impasto.training.data import PhotoSource, with_removed
+from impasto.training.photos import check_left_out
+from impasto.training.recipe import anchored
+from impasto.training.settings import TrainSettings
+from impasto.training.sources import names_digest, open_styles
+from impasto.training.task import BAD_PHOTOS, BAD_STYLES, SHOWN, Exhibit, Shard, Task, counted_gone
 
 __all__ = ["AnyStyleTask"]
 
@@ -29,6 +36,22 @@ class AnyStyleTask(Task):
 
     pictures: PhotoSource
 
+    def __init__(
+        self, settings: TrainSettings, device: torch.device, precision: Precision, begun: Path | None = None
+    ) -> None:
+        super().__init__(settings, device, precision, begun)
+        left_out = settings.leave_out if self.LEAVES_OUT_STYLES else ()
+        self.pictures = open_styles(anchored(settings.style, Path.cwd()), left_out)
+        if self.LEAVES_OUT_STYLES:
+            check_left_out(settings.leave_out, self.photos, self.pictures)
+        if begun is not None:
+            self.pictures = with_removed(self.pictures, begun / BAD_STYLES)
+        self.contents["styles"] = {"count": len(self.pictures), "names": names_digest(self.pictures)}
+
+    def missing(self) -> str:
+        """How many photos and style pictures are gone, in words, or nothing."""
+        return " and ".join(filter(None, map(counted_gone, (self.photos, self.pictures))))
+
     @abstractmethod
     def painter(self, style: Tensor) -> Callable[[Tensor], Tensor]:
         """What paints photos (B, 3, s, s) in the manner of a picture (1, 3, s, s)."""
@@ -38,9 +61,7 @@ class AnyStyleTask(Task):
         seed = self.settings.seed
         with (
             closing(self.photo_batches(self.photos, start, shard, seed=seed, bad=BAD_PHOTOS)) as photos,
-            closing(
-                self.photo_batches(self.pictures, start, shard, seed=seed + STYLE_SEED, bad="bad_styles.tsv")
-            ) as styles,
+            closing(self.photo_batches(self.pictures, start, shard, seed=seed + STYLE_SEED, bad=BAD_STYLES)) as styles,
         ):
             yield from zip(photos, styles, strict=False)  # neither ends
 

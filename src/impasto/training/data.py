@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import sys
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from impasto.training.photos import PhotoSource, open_photos
 from impasto.training.workers import begin, start_method, start_worker
 
 __all__ = [
+    "Bad",
     "BadPhotos",
     "BatchPlan",
     "Crop",
@@ -30,9 +31,12 @@ __all__ = [
     "photo_batches",
     "photos_of",
     "steps_per_epoch",
+    "with_removed",
 ]
 
 MAX_BAD = 0.05
+LOOKED_THROUGH = 200  # photos of a collection that is looked through before too many bad ones end the training
+TOLD = 4  # bad photos by name in a message
 ORDER, CROP = 0, 1  # keep the random numbers of orders and of crops apart
 
 
@@ -83,48 +87,72 @@ def steps_per_epoch(photos: int, batch_size: int, world_size: int = 1) -> int:
     return -(-photos // (batch_size * world_size))
 
 
-class BadPhotos:
-    """Photos that could not be read: counted, listed in a file, and an error once they are more than 5 %.
+class Bad(NamedTuple):
+    """A photo that could not be read."""
 
-    The file has a line per photo (name, tab, reason), is appended to at once, and is taken up again by a
-    resumed run and shared by the processes of one run.
+    name: str
+    reason: str
+    number: int | None = None  # None in the lists of earlier versions
+
+
+class BadPhotos:
+    """Photos of a source that could not be read: counted, listed in a file, and too many once they are more than 5 %.
+
+    The file has a line per photo (name, tab, reason, tab, number), is appended to at once, and is taken up again by a
+    resumed run and shared by the processes of one run. Those that are gone from the source no longer count.
     """
 
-    def __init__(self, total: int, path: Path | None = None) -> None:
-        self.total, self.path = total, path
-        self._reasons: dict[str, str] = {}
+    def __init__(self, source: PhotoSource, path: Path | None = None) -> None:
+        self.total, self.what, self.path = len(source) - len(source.gone), source.what, path
+        self._gone = source.gone
+        self._listed: dict[str, Bad] = {}
         self._reread()
 
     def __len__(self) -> int:
-        return len(self._reasons)
+        return len(self._counted())
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._reasons)
+        """All names, with those that are gone."""
+        return iter(self._listed)
 
-    def add(self, name: str, reason: str) -> None:
-        """Enter a photo, once however often it is met.
-
-        Raises:
-            DataError: more than 5 % of all photos are bad.
-            OutputError: the file cannot be written.
-        """
-        name, reason = _one_line(name), _one_line(reason)
-        if name not in self._reasons:
+    def add(self, bad: Bad) -> None:
+        """Enter a photo, once however often it is met; OutputError if the file cannot be written."""
+        bad = Bad(_one_line(bad.name), _one_line(bad.reason), bad.number)
+        if bad.name not in self._listed:
             self._reread()
-        if name not in self._reasons:
-            self._reasons[name] = reason
-            self._append(f"{name}\t{reason}\n")
-        if len(self) > MAX_BAD * self.total:
-            see = f"; they are listed in {self.path}, which may be deleted once they are mended" if self.path else ""
-            raise DataError(
-                f"{len(self)} of {self.total} photos cannot be read, need at most {MAX_BAD:.0%} of them "
-                f"bad: mend or remove them (the last was {name}: {reason}){see}"
-            )
+        if bad.name not in self._listed:
+            self._listed[bad.name] = bad
+            self._append(f"{bad.name}\t{bad.reason}\t{'' if bad.number is None else bad.number}\n")
+
+    def too_many(self) -> bool:
+        """Whether they are more than 5 %."""
+        return len(self) > MAX_BAD * self.total
+
+    def error(self, *, all_known: bool) -> DataError:
+        """What is wrong and what is to be done; `all_known` says that no photo was left unlooked at."""
+        bad = self._counted()
+        named = "; ".join(f"{one.name}: {one.reason}" for one in bad[:TOLD])
+        more = f"; and {len(bad) - TOLD} more" if len(bad) > TOLD else ""
+        rest = "" if all_known else "; the others were not all looked at"
+        go_on = (
+            f"; {self.path} lists them: keep it if you remove some, delete it if you mend all, and go on with "
+            f"`impasto train --resume {self.path.parent}`"
+            if self.path
+            else ""
+        )
+        return DataError(
+            f"{len(self)} of {self.total} {self.what} cannot be read, need at most {MAX_BAD:.0%} of them "
+            f"bad: mend or remove them ({named}{more}{rest}){go_on}"
+        )
+
+    def _counted(self) -> list[Bad]:
+        """Those that are there, each once, though it was listed by another path before the photos were moved."""
+        there = [one for one in self._listed.values() if one.number not in self._gone]
+        return list({one.name if one.number is None else one.number: one for one in there}.values())
 
     def _reread(self) -> None:
-        if self.path and self.path.exists():
-            lines = self.path.read_text("utf-8", "replace").splitlines()
-            self._reasons |= dict(line.split("\t", 1) for line in lines if "\t" in line)
+        if self.path:
+            self._listed |= {bad.name: bad for bad in _read_bad(self.path)}
 
     def _append(self, line: str) -> None:
         if self.path is None:
@@ -135,6 +163,32 @@ class BadPhotos:
                 handle.write(line)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+
+
+def _read_bad(path: Path) -> list[Bad]:
+    if not path.exists():
+        return []
+    rows = [line.split("\t") for line in path.read_text("utf-8", "replace").splitlines()]
+    return [
+        Bad(name, reason, int(number[0]) if number and number[0].isdecimal() else None)
+        for name, reason, *number in (row for row in rows if len(row) > 1)
+    ]
+
+
+def with_removed(source: PhotoSource, listed: Path) -> PhotoSource:
+    """The photos of a run that goes on, with their old numbers, though some that it listed as bad were removed.
+
+    So the others come in the order they had. Photos may lie in another folder than when they were listed.
+    """
+    names = [_one_line(source.name(number)) for number in range(len(source))]
+    here, gone = set(names), dict[int, str]()
+    known = {bad.number: bad.name for bad in _read_bad(listed) if bad.number is not None}
+    for number, name in sorted(known.items()):
+        now = number - len(gone)
+        moved = now < len(names) and Path(names[now]).name == Path(name).name
+        if name not in here and not moved and now <= len(names):
+            gone[number] = name
+    return source.with_gone(gone) if gone else source
 
 
 def _one_line(text: str) -> str:
@@ -152,7 +206,7 @@ def photos_of(source: PhotoSource, plan: BatchPlan, step: int, bad: Collection[s
 
 class _Batch(NamedTuple):
     pixels: Tensor | None  # (B, S, S, 3) uint8; None where too many photos in a row are bad
-    bad: list[tuple[str, str]]  # name, reason
+    bad: list[Bad]
 
 
 class _Steps(Dataset[_Batch]):
@@ -172,21 +226,36 @@ class _Steps(Dataset[_Batch]):
             batch[i] = square
         return _Batch(torch.from_numpy(batch), self._named(met))
 
-    def _named(self, met: dict[int, str]) -> list[tuple[str, str]]:
-        return [(self.source.name(index), reason) for index, reason in met.items()]
+    def _named(self, met: dict[int, str]) -> list[Bad]:
+        return [Bad(self.source.name(index), reason, index) for index, reason in met.items()]
+
+    def look_through(self) -> list[Bad]:
+        """All photos that cannot be read; it takes as long as reading all."""
+        met: dict[int, str] = {}
+        for index in range(len(self.source)):
+            if index not in self.source.gone:
+                self._cut(Place(0, index), index, met)
+        return self._named(met)
 
     def _square(self, place: Place, met: dict[int, str]) -> NDArray[np.uint8] | None:
         """The photo's crop, or that of the next good photo: chosen by the photos alone, never by chance."""
-        for offset in range(int(MAX_BAD * len(self.source)) + 1):
+        gone = self.source.gone
+        for offset in range(int(MAX_BAD * len(self.source)) + 1 + len(gone)):
             index = (place.photo + offset) % len(self.source)
-            if index not in self._bad:
-                name = self.source.name(index)
-                rng = np.random.default_rng((CROP, self.plan.seed, *place))
-                try:
-                    return cut(self.source.read(index), name, self.size, self.crop, rng)
-                except ImpastoError as error:  # "stream" is what a picture without a file is called
-                    self._bad[index] = str(error).removeprefix(f"{name}: ").removeprefix("stream: ")
-            met[index] = self._bad[index]
+            if index not in gone and (square := self._cut(place, index, met)) is not None:
+                return square
+        return None
+
+    def _cut(self, place: Place, index: int, met: dict[int, str]) -> NDArray[np.uint8] | None:
+        """The crop that belongs to a place, from photo `index`; None where it is bad, which is entered in `met`."""
+        if index not in self._bad:
+            name = self.source.name(index)
+            rng = np.random.default_rng((CROP, self.plan.seed, *place))
+            try:
+                return cut(self.source.read(index), name, self.size, self.crop, rng)
+            except ImpastoError as error:  # "stream" is what a picture without a file is called
+                self._bad[index] = str(error).removeprefix(f"{name}: ").removeprefix("stream: ")
+        met[index] = self._bad[index]
         return None
 
 
@@ -208,7 +277,7 @@ def photo_batches(
 
     What a step yields depends on the photos, `seed`, `crop` and the sizes alone: not on `workers`, on where
     one starts, or (taking all ranks together) on `world_size`. A photo that cannot be read is entered in
-    `bad` and replaced by the next that can.
+    `bad` and replaced by the next that can; one that is gone from the source is replaced as well.
 
     `workers` processes decode ahead; with 0 it is done here. They are started without fork, so that a script
     that asks for them needs the usual ``if __name__ == "__main__"``. They end when the iterator is closed
@@ -223,7 +292,7 @@ def photo_batches(
         if value < least:
             raise OptionError(f"{name} is {value}, need at least {least}")
     steps = _Steps(source, plan, size, crop or Crop())
-    return _iterate(_loader(steps, start_step, workers), BadPhotos(len(source)) if bad is None else bad, device)
+    return _iterate(_loader(steps, start_step, workers), steps, BadPhotos(source) if bad is None else bad, device)
 
 
 def _loader(steps: _Steps, start_step: int, workers: int) -> DataLoader[_Batch]:
@@ -241,18 +310,28 @@ def _loader(steps: _Steps, start_step: int, workers: int) -> DataLoader[_Batch]:
     )
 
 
+def _enter(met: Iterable[Bad], bad: BadPhotos) -> None:
+    for one in met:
+        bad.add(one)
+
+
 def _same(batch: Any) -> Any:
     return batch
 
 
-def _iterate(loader: DataLoader[_Batch], bad: BadPhotos, device: torch.device | str) -> Generator[Tensor, None, None]:
+def _iterate(
+    loader: DataLoader[_Batch], steps: _Steps, bad: BadPhotos, device: torch.device | str
+) -> Generator[Tensor, None, None]:
     try:
         first, others = begin(loader)
         for pixels, met in itertools.chain([first], others):
-            for name, reason in met:
-                bad.add(name, reason)
+            _enter(met, bad)
+            if met and bad.too_many():
+                if all_known := len(steps.source) <= LOOKED_THROUGH:
+                    _enter(steps.look_through(), bad)
+                raise bad.error(all_known=all_known)
             if pixels is None:
-                raise DataError(f"no photo can be read where {met[0][0]} lies ({met[0][1]})")
+                raise DataError(f"no photo can be read where {met[0].name} lies ({met[0].reason})")
             yield pixels.to(device).permute(0, 3, 1, 2) / 255
     except (RuntimeError, OSError, EOFError) as error:  # the latter where it died while handing over
         if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):

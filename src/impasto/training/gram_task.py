@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from impasto.training.settings import (
     JudgedSettings,
     MultiStyleSettings,
 )
-from impasto.training.sources import StyleSource, gather_styles, gram_targets
+from impasto.training.sources import StyleSource, gather_styles, gram_targets, renamed
 from impasto.training.targets import backbone_identity
 from impasto.training.task import BAD_PHOTOS, Batch, Exhibit, Paint, Shard, Task
 
@@ -64,11 +65,14 @@ class GramTask(Task):
 
     settings: GramSettings
 
-    def __init__(self, settings: GramSettings, device: torch.device, precision: Precision) -> None:
-        super().__init__(settings, device, precision)
+    def __init__(
+        self, settings: GramSettings, device: torch.device, precision: Precision, begun: Path | None = None
+    ) -> None:
+        super().__init__(settings, device, precision, begun)
         self.model: dict[str, Any] | None = None  # what the model to add to says of itself
         self.network, self.sources = self._network(settings)
         self.trained = self.network
+        self.notes += renamed(self.sources)
         self.contents["styles"] = {source.name: source.sha256 for source in self.sources}
         judged = settings if isinstance(settings, JudgedSettings) else None
         self.ground, self.coarse = (judged.ground, judged.style_coarse) if judged else (0.0, 0.0)
@@ -118,10 +122,10 @@ class GramTask(Task):
             return self.new_network("johnson", {"output": s.output, "width": s.width, "blocks": s.blocks}), sources
         if not isinstance(s, MultiStyleSettings):
             raise TypeError(f"no network for {type(s).__name__}")
-        sizes = {"width": s.width, "blocks": s.blocks, "channels": s.channels, "detail": s.detail, "reach": s.reach}
         method = "multistyle" if s.network == "johnson" else s.network
-        styles = tuple(source.name for source in sources)
-        network = self.new_network(method, {"styles": styles, **sizes, "palette": s.palette, "margin": MARGIN})
+        sizes: dict[str, Any] = {"styles": tuple(source.name for source in sources), "margin": MARGIN}
+        sizes |= {name: getattr(s, name) for name in ("width", "blocks", "channels", "detail", "reach", "palette")}
+        network = self.new_network(method, sizes, called=f"`network` {s.network}")
         known = self._begin(network, s.begin_with) if s.begin_with else ()
         _begin_styles(network, [source for source in sources if source.name not in known])
         return network, sources

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from impasto.core.host import step_by_step
 from impasto.core.memory import reuse_large_blocks
-from impasto.errors import DivergenceError
+from impasto.errors import DataError, DivergenceError
 from impasto.files import check_named
 from impasto.networks.checkpoint import save_model
 from impasto.training.adain_task import AdaINTask
@@ -90,16 +90,16 @@ def _train(settings: TrainSettings, out: Path, resume: bool) -> Generator[TrainP
         yield from _Run(settings, folder, place).run()
 
 
-def make_task(settings: TrainSettings, place: Place) -> Task:
-    """The task of a family."""
+def make_task(settings: TrainSettings, place: Place, begun: Path | None) -> Task:
+    """The task of a family; `begun` is the folder of the run, if it goes on."""
     if isinstance(settings, UniversalSettings):
-        return UniversalTask(settings, place.device, place.precision)
+        return UniversalTask(settings, place.device, place.precision, begun)
     if isinstance(settings, MultiStyleSettings) and settings.teacher:
-        return TeacherTask(settings, place.device, place.precision)
+        return TeacherTask(settings, place.device, place.precision, begun)
     if isinstance(settings, GramSettings):
-        return GramTask(settings, place.device, place.precision)
+        return GramTask(settings, place.device, place.precision, begun)
     if isinstance(settings, AdaINSettings):
-        return AdaINTask(settings, place.device, place.precision)
+        return AdaINTask(settings, place.device, place.precision, begun)
     raise TypeError(f"no training for {type(settings).__name__}")
 
 
@@ -108,7 +108,7 @@ class _Run:
 
     def __init__(self, settings: TrainSettings, folder: RunFolder, place: Place) -> None:
         self.settings, self.folder, self.fabric = settings, folder, place.fabric
-        self.task = make_task(settings, place)
+        self.task = make_task(settings, place, folder.path if folder.checkpoints.steps() else None)
         self.world = self.fabric.world_size
         self.steps = settings.steps
         if settings.epochs is not None:
@@ -124,6 +124,7 @@ class _Run:
         self.paint, self.stepper = self.fabric.setup(trained, self.optimizer)
         self.limit = GradientLimit()
         self.step = self.restarts = self.bad = 0
+        self.skipped: set[int] = set()  # steps of which it was told
         self.wrong = ""  # what was not finite in the last step that was skipped
         self.best: tuple[int, float] | None = None
         self.window: list[float] = []  # losses since the last checkpoint
@@ -139,6 +140,16 @@ class _Run:
         try:
             self._begin()
             yield self._record({})
+            yield from self._learn_all()
+            yield self._finish()
+        finally:
+            if self.log is not None:
+                self.log.close()
+            self.folder.unlock()
+
+    def _learn_all(self) -> Generator[TrainProgress, None, None]:
+        """All steps that are left; where it is stopped, or photos cannot be read, those that were done are kept."""
+        try:
             while self.step < self.steps:
                 self.clock = time.perf_counter()
                 with closing(self._batches()) as batches:
@@ -149,14 +160,9 @@ class _Run:
                             break  # for the batches of an earlier step
                         if self.step == self.steps:
                             break
-            yield self._finish()
-        except GeneratorExit:
+        except (GeneratorExit, DataError):
             self._save()
             raise
-        finally:
-            if self.log is not None:
-                self.log.close()
-            self.folder.unlock()
 
     def _batches(self) -> Generator[Batch, None, None]:
         return self.task.batches(self.step, Shard(self.fabric.global_rank, self.world, self.folder.path))
@@ -167,7 +173,8 @@ class _Run:
         losses, good = self._learn(batch)
         self.step += 1
         self.bad = 0 if good else self.bad + 1
-        if self.bad == 1:
+        if self.bad == 1 and self.step not in self.skipped:
+            self.skipped.add(self.step)
             photos = self.task.photo_names(self.step - 1, self.world, self.folder.path)
             self.notes.append(
                 f"step {self.step} is skipped: its {self.wrong} is infinite or no number (photos: {photos})"
@@ -235,6 +242,10 @@ class _Run:
             ended = f"all {self.steps} steps are done: the model is written again"
             going_on = f"going on after step {self.step} of {self.steps}"
             self.notes.append(going_on if self.step < self.steps else ended)
+            if gone := self.task.missing():
+                self.notes.append(f"removed since it began: {gone} that could not be read; others take their place")
+        else:
+            self.notes += self.task.notes
         if self.fabric.is_global_zero:
             self.log = RunLog(self.folder.path, self.step)
         if state is None:
@@ -311,7 +322,7 @@ class _Run:
                 f"the {self.wrong or 'network'} is infinite or no number at step {self.step}, after going back "
                 f"{RESTARTS} times with half the rate: lower `lr` or `style_weight`, or use `precision` float32"
             )
-        failed = self.step
+        failed, why = self.step, self._why_back()
         state = self.folder.checkpoints.load_latest()[0] if self.fabric.is_global_zero else None
         state = self.fabric.broadcast(state)
         if state is None:
@@ -327,9 +338,14 @@ class _Run:
         if self.log is not None:
             self.log.rewind(self.step)
         self.notes.append(
-            f"after {PATIENCE} such steps in a row, or at the end, training goes back from step {failed} to "
-            f"{self.step}, with {share:g} of the learning rate it had there"
+            f"{why}: training goes back to what it had learned by step {self.step}, and goes on from there with half "
+            f"the learning rate, as if `lr` were {self.scheduler.base_lrs[0]:.3g} (time {self.restarts} of {RESTARTS})"
         )
+
+    def _why_back(self) -> str:
+        if self.bad >= PATIENCE:
+            return f"steps {self.step - PATIENCE + 1} to {self.step} were all skipped"
+        return f"step {self.step}, the last, {'was skipped' if self.bad else 'left weights that are no numbers'}"
 
 
 def _wrong_terms(losses: Mapping[str, float]) -> str:

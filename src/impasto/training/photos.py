@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
@@ -20,11 +20,13 @@ from impasto.errors import DataError, ImageError, OptionError
 from impasto.files import at_home, expand_pattern, is_pattern, shown, split_pattern
 from impasto.imaging.naming import PHOTOS, is_photo
 from impasto.training.archives import ARCHIVES, Files, Parquet, Part, Tar, Zip
-from impasto.training.settings import TrainSettings
+from impasto.training.settings import AddStyleSettings, TrainSettings
 
-__all__ = ["NO_STYLE", "PhotoSource", "check_left_out", "check_places", "open_photos"]
+__all__ = ["NO_STYLE", "PhotoSource", "check_left_out", "check_places", "left_by_run", "open_photos"]
 
 NO_STYLE = "`style` is needed: a picture, a folder of pictures, a style set or a list of styles"
+
+OF_RUNS = frozenset({"samples", "checkpoints", "tensorboard", "loss.png"})  # what a training writes beside its recipe
 
 # What the standard library and pyarrow raise over damaged archives; RuntimeError stands for a password.
 DAMAGED = (
@@ -39,10 +41,15 @@ class PhotoSource:
 
     Attributes:
         obeyed: the names in `leave_out` by which a photo was left out.
+        gone: the numbers that stand for no photo any more; see `with_gone`.
+        what: what they are called in messages.
     """
 
-    def __init__(self, parts: Iterable[Part], leave_out: Sequence[str] = ()) -> None:
+    gone: frozenset[int] = frozenset()
+
+    def __init__(self, parts: Iterable[Part], leave_out: Sequence[str] = (), what: str = "photos") -> None:
         """`leave_out` has names, without folders and suffixes, of photos that do not count; they may hold wildcards."""
+        self.what = what
         self._parts = tuple(_Chosen(part, leave_out) if leave_out else part for part in parts)
         self.obeyed = frozenset(name for part in self._parts if isinstance(part, _Chosen) for name in part.obeyed)
         self._ends = list(itertools.accumulate(len(part.names) for part in self._parts))
@@ -69,10 +76,39 @@ class PhotoSource:
             DataError: it cannot be read, is larger than 512 MiB, or its archive is damaged.
         """
         part, place = self._find(index)
+        if index in self.gone:
+            raise DataError(f"{part.names[place]}: is gone")
         try:
             return part.read(place)
         except DAMAGED as error:
             raise DataError(f"{part.names[place]}: cannot be read: {_reason(error)}") from error
+
+    def with_gone(self, names: Mapping[int, str]) -> PhotoSource:
+        """The same photos numbered as they were when there was also, at each of these numbers, one of that name.
+
+        IndexError where there were too few for such a number.
+        """
+        order: list[int | None] = list(range(len(self)))
+        for number, _ in sorted(names.items()):
+            if number > len(order):
+                raise IndexError(f"photo {number} of {len(order)}")
+            order.insert(number, None)
+        source = PhotoSource([_Gapped(self, order, names)], what=self.what)
+        source.obeyed, source.gone = self.obeyed, frozenset(names)
+        return source
+
+
+class _Gapped:
+    """The photos of a source in an order with gaps (None), whose names are given by number."""
+
+    def __init__(self, source: PhotoSource, order: Sequence[int | None], gone: Mapping[int, str]) -> None:
+        self._source, self._order = source, order
+        self.names = [gone[i] if old is None else source.name(old) for i, old in enumerate(order)]
+
+    def read(self, place: int) -> bytes:
+        if (old := self._order[place]) is None:
+            raise ValueError("is gone")
+        return self._source.read(old)
 
 
 class _Chosen:
@@ -90,15 +126,16 @@ class _Chosen:
 
 
 def open_photos(
-    where: str | PathLike[str] | Iterable[str | PathLike[str]], leave_out: Sequence[str] = ()
+    where: str | PathLike[str] | Iterable[str | PathLike[str]], leave_out: Sequence[str] = (), what: str = "photos"
 ) -> PhotoSource:
-    """The photos in a folder or file, or in several, one after the other; see `PhotoSource` for `leave_out`.
+    """The photos in a folder or file, or in several, one after the other; see `PhotoSource` for the rest.
 
     A folder is searched with all below it; only where it holds no photo itself are the archives in it
     opened. Files may be photos, zip, tar (also gz, bz2, xz), WebDataset shards and parquet files with a
     column ``image``, as Hugging Face keeps them (binary, or a struct with ``bytes``; otherwise the first
     column of such a type). Names may hold ``*``, ``?``, ``[..]`` and the shards' ``{000..012}`` and ``{a,b}``.
-    Hidden files are left out. One photo is enough: it then fills every batch, each time cropped anew.
+    Hidden files are left out, and so is what a training wrote into a folder that holds its run. One photo is
+    enough: it then fills every batch, each time cropped anew.
 
     Nothing is decoded here. Tar files are indexed once and then read at any place; compressed ones are
     unpacked to a temporary file first, which is removed at the end. Reading a photo of a parquet set reads
@@ -109,11 +146,11 @@ def open_photos(
         MissingExtraError: a parquet file without pyarrow (extra ``parquet``).
     """
     paths = [where] if isinstance(where, str | PathLike) else list(where)
-    source = PhotoSource((part for path in paths for part in _open(os.fspath(path))), leave_out)
+    source = PhotoSource((part for path in paths for part in _open(os.fspath(path))), leave_out, what)
     if not len(source):
         shown = ", ".join(str(path) for path in paths) or "an empty list of paths"
         left = " that are not left out" if leave_out else ""
-        raise DataError(f"{shown}: no photos found{left}, need at least one ({', '.join(PHOTOS)})")
+        raise DataError(f"{shown}: no {what} found{left}, need at least one ({', '.join(PHOTOS)})")
     return source
 
 
@@ -132,21 +169,32 @@ def _open(pattern: str) -> Iterator[Part]:
     elif path.exists():
         yield _open_file(path)
     else:
+        top, _ = split_pattern(path)
         for found in _match(path):
+            if any(left_by_run(one) for one in (found, *found.parents) if one != top and one.is_relative_to(top)):
+                continue
             if found.is_dir():
                 yield from _open_folder(found)
             elif is_photo(found.name) or found.name.lower().endswith(ARCHIVES):
                 yield _open_file(found)
 
 
+def left_by_run(path: Path) -> bool:
+    """Whether this file or folder was written by a training, whose samples and plots would be taken for photos."""
+    run = path.parent
+    return path.name in OF_RUNS and (run / "recipe.toml").is_file() and (run / "checkpoints").is_dir()
+
+
 def check_places(settings: TrainSettings) -> None:
     """See that photos and styles are there, without opening them, so that it is told before anything slow is loaded.
 
     Raises:
-        OptionError: there are to be no photos, or no styles.
+        OptionError: there are to be no photos, no styles, or no model that is to learn more.
         DataError: no such photos.
         ImageError: no such style picture.
     """
+    if isinstance(settings, AddStyleSettings) and not settings.model:
+        raise OptionError("`model` is needed: the trained network", "model")
     if not settings.photos:
         raise OptionError("`photos` is needed: a folder, archive or file of photos")
     for path in (at_home(name) for name in settings.photos):
@@ -192,8 +240,12 @@ def _open_folder(root: Path) -> Iterator[Part]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        folders[:] = sorted(
+            name for name in folders if not name.startswith((".", "__MACOSX")) and not left_by_run(Path(folder, name))
+        )
         for name in files:
+            if left_by_run(Path(folder, name)):
+                continue
             if is_photo(name):
                 photos.append(str(Path(folder, name)))
             elif name.lower().endswith(ARCHIVES) and not name.startswith("."):

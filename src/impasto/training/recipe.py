@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from impasto.core.backbones import BACKBONES
+from impasto.core.strangers import stranger
 from impasto.errors import DataError, OptionError, load_library
 from impasto.files import at_home
 from impasto.networks.shipped import MODELS, find_model
@@ -51,7 +52,9 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read as {what}: {error.strerror or error}") from error
     except ValueError as error:
-        raise DataError(f"{path}: cannot be read as {what}: {error}") from error
+        told = f"{stranger(path)}, need {what} in TOML" if stranger(path) else ""
+        no_text = "is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise DataError(f"{path}: {told or f'cannot be read as {what}: {no_text}'}") from error
 
 
 def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -170,8 +173,12 @@ def inherited(model: str | os.PathLike[str]) -> dict[str, Any]:
         WeightsError: the file cannot be read.
     """
     from impasto.core.metadata import read_metadata  # with it comes torch
+    from impasto.core.state_dict import is_safetensors
 
-    recipe = read_metadata(find_model(model)).get("recipe", {})
+    path = find_model(model)
+    if not is_safetensors(path):  # told when it is loaded
+        return {}
+    recipe = read_metadata(path).get("recipe", {})
     found = {key: recipe[key] for key in INHERITED if key in recipe}
     if found.get("backbone") not in BACKBONES:
         found.pop("backbone", None)

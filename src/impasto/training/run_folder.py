@@ -71,7 +71,9 @@ def refuse_changes(
         before = kind.from_values(kind.as_begun(state["settings"]))
     except OptionError as error:
         raise DataError(f"{folder}: was begun by another version of this program: {error}") from error
-    found = changes(before, settings) + _content_changes(state["contents"], contents)
+    found = changes(before, settings)
+    if before.FAMILY == settings.FAMILY:  # or else all is made of other things
+        found += _content_changes(state["contents"], contents)
     if state["processes"] != processes:
         found.append(f"it runs in {processes} processes, ran in {state['processes']}")
     if found:
@@ -97,5 +99,6 @@ def _told(what: str, before: Any, now: Any) -> str:
         return f"the {name} is {now['name']} with other weights or settings than those of {before['name']}"
     if "count" in now:
         return f"there are {now['count']} {what}, were {before['count']}, or they have other names"
-    names = sorted(name for name in {**before, **now} if before.get(name) != now.get(name))
-    return f"the style picture of {', '.join(names)} has changed"
+    told = [f"the style {name} is {'missing' if name in before else 'new'}" for name in before.keys() ^ now.keys()]
+    changed = sorted(name for name in before.keys() & now.keys() if before[name] != now[name])
+    return ", ".join(sorted(told) + ([f"the style picture of {', '.join(changed)} has changed"] if changed else []))

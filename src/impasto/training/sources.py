@@ -18,14 +18,16 @@ from impasto.errors import DataError, ImageError, ImpastoError, OptionError
 from impasto.files import sha256
 from impasto.imaging import Picture, read
 from impasto.imaging.naming import is_photo
-from impasto.training.photos import NO_STYLE, PhotoSource, open_photos
-from impasto.training.styles import ABOUT, StyleSet, read_list, unique_names
+from impasto.training.photos import NO_STYLE, PhotoSource, left_by_run, open_photos
+from impasto.training.styles import ABOUT, StyleSet, read_list, slug, unique_names
 from impasto.training.targets import backbone_identity, style_targets
 
-__all__ = ["StyleSource", "gather_styles", "gram_targets", "names_digest", "open_styles", "with_path"]
+__all__ = ["StyleSource", "gather_styles", "gram_targets", "names_digest", "open_styles", "renamed", "with_path"]
 
 SET = ".safetensors"
 LIST = ".tsv"
+PICTURES = "style pictures"
+TOLD = 4  # styles by name in a sentence
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class StyleSource:
 
     Attributes:
         name: unique among the styles of the training.
+        wanted: the name it would have if no other style had it.
         sha256: of the picture's content.
         record: what the trained file will say of it: name, and title, artist and year where known.
     """
@@ -43,6 +46,7 @@ class StyleSource:
     record: dict[str, Any]
     file: Path | None = None
     entry: tuple[StyleSet, str] | None = None
+    wanted: str = ""
 
     def picture(self) -> Picture:
         """The picture, full size; ImageError if it cannot be read."""
@@ -80,18 +84,30 @@ def gather_styles(
                 source = _from_file(file, {key: about[key] for key in ABOUT if key in about})
                 found.append((about.get("name", file.stem), source))
             except ImageError as error:
+                told = f"{path} names {error}" if path.suffix == LIST else str(error)
                 if unreadable is None:
-                    raise
-                unreadable.append(str(error))
+                    raise ImageError(told) from error
+                unreadable.append(told)
     if not found and unreadable:
         raise ImageError(unreadable[0])
     if not found:
         raise OptionError(NO_STYLE)
     names = unique_names([*taken, *(name for name, _ in found)])[len(taken) :]
     return [
-        StyleSource(name, source.sha256, {"name": name, **source.record}, source.file, source.entry)
-        for name, (_, source) in zip(names, found, strict=True)
+        StyleSource(name, source.sha256, {"name": name, **source.record}, source.file, source.entry, slug(wanted))
+        for name, (wanted, source) in zip(names, found, strict=True)
     ]
+
+
+def renamed(sources: Sequence[StyleSource]) -> list[str]:
+    """A sentence about the styles that could not have the name they would have, if there are any."""
+    others = [
+        f"{source.wanted} is known already: the new one is called {source.name}"
+        for source in sources
+        if source.name != source.wanted
+    ]
+    more = f"; and {len(others) - TOLD} more" if len(others) > TOLD else ""
+    return ["; ".join(others[:TOLD]) + more] if others else []
 
 
 def _files(path: Path) -> dict[Path, dict[str, str]]:
@@ -100,7 +116,7 @@ def _files(path: Path) -> dict[Path, dict[str, str]]:
         return {path.parent / file: about for file, about in read_list(path).items()}
     if not path.is_dir():
         return {path: {}}
-    files = sorted(file for file in path.iterdir() if file.is_file() and is_photo(file.name))
+    files = sorted(file for file in path.iterdir() if file.is_file() and is_photo(file.name) and not left_by_run(file))
     if not files:
         raise DataError(f"{path}: no style pictures found, need at least one")
     return {file: {} for file in files}
@@ -178,8 +194,8 @@ def open_styles(paths: Sequence[str], leave_out: Sequence[str] = ()) -> PhotoSou
     others = [path for path in paths if not path.endswith(SET)]
     parts: list[_Entries | _Opened] = [_Entries(StyleSet.open(path)) for path in sets]
     if others:
-        parts.append(_Opened(open_photos(others)))
-    source = PhotoSource(parts, leave_out)
+        parts.append(_Opened(open_photos(others, what=PICTURES)))
+    source = PhotoSource(parts, leave_out, PICTURES)
     if not len(source):
         raise DataError("all style pictures are left out, need at least one: change `leave_out` or give more")
     return source

@@ -28,7 +28,7 @@ from impasto.imaging import Picture, encode, read
 from impasto.imaging.naming import is_photo
 from impasto.training.targets import backbone_identity, style_features, style_shares
 
-__all__ = ["ABOUT", "Style", "StyleAdded", "StyleSet", "build_styles", "read_list", "unique_names"]
+__all__ = ["ABOUT", "Style", "StyleAdded", "StyleSet", "build_styles", "read_list", "slug", "unique_names"]
 
 FORMAT = 1
 KIND = "styles"
@@ -128,14 +128,18 @@ def unique_names(stems: Sequence[str]) -> list[str]:
     """Names in lower case with hyphens, in the same order; what occurs again gets -2, -3, ..."""
     names: list[str] = []
     for stem in stems:
-        text = unicodedata.normalize("NFKC", stem).lower()
-        slug = re.sub(r"[\W_]+", "-", text).strip("-") or "style"
-        name, number = slug, 1
+        name, number = slug(stem), 1
         while name in names:
             number += 1
-            name = f"{slug}-{number}"
+            name = f"{slug(stem)}-{number}"
         names.append(name)
     return names
+
+
+def slug(stem: str) -> str:
+    """A name in lower case with hyphens."""
+    text = unicodedata.normalize("NFKC", stem).lower()
+    return re.sub(r"[\W_]+", "-", text).strip("-") or "style"
 
 
 def _record(name: str, jpeg: bytes, features: dict[str, Tensor], shares: dict[str, Tensor | None]) -> dict[str, Tensor]:

@@ -22,16 +22,25 @@ from impasto.errors import DataError, ImpastoError, OptionError
 from impasto.imaging import Picture, read
 from impasto.networks.registry import Network, build, config_from, kind_named
 from impasto.training.crops import Crop
-from impasto.training.data import BadPhotos, BatchPlan, PhotoSource, open_photos, photo_batches, photos_of
+from impasto.training.data import (
+    BadPhotos,
+    BatchPlan,
+    PhotoSource,
+    open_photos,
+    photo_batches,
+    photos_of,
+    with_removed,
+)
 from impasto.training.objectives import Terms
 from impasto.training.photos import check_left_out, check_places
+from impasto.training.recipe import anchored
 from impasto.training.settings import TrainSettings
 from impasto.training.sources import names_digest
 
-__all__ = ["BAD_PHOTOS", "Batch", "Exhibit", "Paint", "Shard", "Task", "square"]
+__all__ = ["BAD_PHOTOS", "BAD_STYLES", "Batch", "Exhibit", "Paint", "Shard", "Task", "counted_gone", "square"]
 
 SAMPLES = 4  # photos on a sheet
-BAD_PHOTOS = "bad_photos.tsv"
+BAD_PHOTOS, BAD_STYLES = "bad_photos.tsv", "bad_styles.tsv"
 SHOWN = 6  # styles on a sheet
 SHEET_SIDE = 256  # px of a picture on it, at most
 Paint = Callable[..., Tensor]
@@ -75,6 +84,11 @@ class Task(ABC):
         network: the whole, for its state and its file.
         trained: the module whose parameters learn; its forward gives paintings.
         contents: what the training is made of, by content: a resumed run must find the same.
+        notes: sentences the user should read before it begins.
+
+    Args:
+        begun: the folder of the run, if it goes on: what was removed since, because it could not be read, is passed
+            over there.
     """
 
     LEAVES_OUT_STYLES: ClassVar[bool] = False  # whether names that are left out may also be those of style pictures
@@ -82,13 +96,23 @@ class Task(ABC):
     network: Network
     trained: nn.Module
 
-    def __init__(self, settings: TrainSettings, device: torch.device, precision: Precision) -> None:
+    def __init__(
+        self, settings: TrainSettings, device: torch.device, precision: Precision, begun: Path | None = None
+    ) -> None:
         check_places(settings)
         self.settings, self.device, self.precision = settings, device, precision
-        self.photos = open_photos(settings.photos, settings.leave_out)
+        self.notes: list[str] = []
+        # by absolute paths, so that a photo is listed by the same name wherever the run goes on from
+        self.photos = open_photos(anchored(settings.photos, Path.cwd()), settings.leave_out)
+        if begun is not None:
+            self.photos = with_removed(self.photos, begun / BAD_PHOTOS)
         if not self.LEAVES_OUT_STYLES:
             check_left_out(settings.leave_out, self.photos)
         self.contents: dict[str, Any] = {"photos": {"count": len(self.photos), "names": names_digest(self.photos)}}
+
+    def missing(self) -> str:
+        """How many photos and style pictures are gone, in words, or nothing."""
+        return counted_gone(self.photos)
 
     @abstractmethod
     def batches(self, start: int, shard: Shard) -> Generator[Batch, None, None]:
@@ -126,12 +150,17 @@ class Task(ABC):
         told = {key: value for key, value in values.items() if key not in self.settings.ONLY_HOW}
         return {"train": self.settings.FAMILY, **told, "contents": self.contents}
 
-    def new_network(self, method: str, sizes: Mapping[str, Any], encoder: VGG | None = None) -> Network:
-        """A network with the initial weights that the seed decides; sizes that are None are the config's own."""
+    def new_network(
+        self, method: str, sizes: Mapping[str, Any], encoder: VGG | None = None, called: str | None = None
+    ) -> Network:
+        """A network with the initial weights that the seed decides; sizes that are None are the config's own.
+
+        OptionError where it has no such size; `called` is what it is called there, its method unless given.
+        """
         known = {field.name for field in fields(kind_named(method).config)}
         if stranger := next((name for name, value in sizes.items() if value is not None and name not in known), None):
             has = ", ".join(f"`{field.name}`" for field in fields(self.settings) if field.name in known)
-            raise OptionError(f"{method} has no `{stranger}`: it has {has}", stranger)
+            raise OptionError(f"{called or method} has no `{stranger}`: it has {has}", stranger)
         config = config_from(method, {key: value for key, value in sizes.items() if value is not None})
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.settings.seed)  # and not those of GPUs
@@ -176,7 +205,7 @@ class Task(ABC):
     def photo_names(self, step: int, world_size: int, folder: Path | None = None) -> str:
         """The photos of all processes at a step (from 0), the first four by name, for people to read."""
         plan = BatchPlan(len(self.photos), self.settings.batch_size * world_size, self.settings.seed)
-        bad = BadPhotos(len(self.photos), folder and folder / BAD_PHOTOS)
+        bad = BadPhotos(self.photos, folder and folder / BAD_PHOTOS)
         names = photos_of(self.photos, plan, step, set(bad))
         more = f" and {len(names) - SAMPLES} more" if len(names) > SAMPLES else ""
         return ", ".join(names[:SAMPLES]) + more
@@ -196,9 +225,15 @@ class Task(ABC):
             world_size=shard.world_size,
             workers=_half_the_cores() if s.workers is None else s.workers,
             crop=Crop(enlarge=s.crop_enlarge),
-            bad=BadPhotos(len(source), shard.folder and shard.folder / bad),
+            bad=BadPhotos(source, shard.folder and shard.folder / bad),
             device=self.device,
         )
+
+
+def counted_gone(source: PhotoSource) -> str:
+    """How many pictures are gone from a source, in words, or nothing."""
+    count = len(source.gone)
+    return f"{count} {source.what if count > 1 else source.what.removesuffix('s')}" if count else ""
 
 
 def _half_the_cores() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,8 @@ from impasto.training.any_style import AnyStyleTask
 from impasto.training.data import BadPhotos, Crop, photo_batches
 from impasto.training.ground import on_random_ground
 from impasto.training.objectives import FAINT_STYLE, MEASURED, GramObjective, Terms, distillation
-from impasto.training.photos import check_left_out
 from impasto.training.settings import UniversalSettings
-from impasto.training.sources import gather_styles, names_digest, open_styles
+from impasto.training.sources import gather_styles
 from impasto.training.targets import backbone_identity
 from impasto.training.task import Batch, Paint, Shard
 
@@ -61,17 +61,14 @@ class UniversalTask(AnyStyleTask):
     network: Universal
     settings: UniversalSettings
 
-    def __init__(self, settings: UniversalSettings, device: torch.device, precision: Precision) -> None:
-        super().__init__(settings, device, precision)
-        self.pictures = open_styles(settings.style, settings.leave_out)
-        check_left_out(settings.leave_out, self.photos, self.pictures)
+    def __init__(
+        self, settings: UniversalSettings, device: torch.device, precision: Precision, begun: Path | None = None
+    ) -> None:
+        super().__init__(settings, device, precision, begun)
         s = settings
         padding = UniversalConfig().padding
         encoder = load_backbone(s.encoder, input=s.encoder_input, padding=padding, device=device)
-        self.contents |= {
-            "styles": {"count": len(self.pictures), "names": names_digest(self.pictures)},
-            "encoder": {"name": encoder.name, "identity": backbone_identity(encoder)},
-        }
+        self.contents["encoder"] = {"name": encoder.name, "identity": backbone_identity(encoder)}
         encoder = self.in_working_precision(encoder)
         sizes = {name: getattr(s, name) for name in ("channels", "blocks", "detail", "parts", "hidden", "reach")}
         sizes |= {"encoder": encoder.name, "margin": MARGIN}
@@ -143,7 +140,7 @@ class UniversalTask(AnyStyleTask):
             size=s.image_size,
             seed=s.seed,
             crop=Crop(enlarge=s.crop_enlarge),
-            bad=BadPhotos(len(self.pictures)),
+            bad=BadPhotos(self.pictures),
             device=self.device,
         )
         with closing(batches):
