@@ -83,7 +83,7 @@ axe=axe-core@4.14.1
 # them those are skipped.
 prepare_page_tests() {
     [[ -d tests/web ]] || return 0
-    if ! type -P chromium chromium-browser google-chrome >/dev/null; then
+    if ! { type -P chromium || type -P chromium-browser || type -P google-chrome; } >/dev/null; then
         if [[ $(id -u) == 0 ]] && type -P apt-get >/dev/null; then
             say "Installing Chromium for the tests of the page ..."
             { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; } \
