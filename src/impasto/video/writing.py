@@ -27,7 +27,7 @@ BT709, LIMITED = 1, 1  # of AVColorSpace, AVColorPrimaries and AVColorTransferCh
 WAITING: Final = 4096  # durations of frames that an encoder may hold back
 LAST: Final = 2
 """Frames at the end that are coded in their order: MP4 and MOV keep one duration alone, that of what is coded last,
-and that is to be the last frame's.
+and that is to be the last frame's (`findings/mp4-last-frame-time.sh`).
 """
 
 
