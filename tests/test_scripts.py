@@ -16,7 +16,6 @@ import pytest
 from impasto.stylizer.route import gallery_styles
 
 PROJECT = Path(__file__).resolve().parents[1]
-PROCESSES = min(4, (os.cpu_count() or 1) + 1)
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="the scripts need bash, which is not here")
 
@@ -116,11 +115,11 @@ def test_the_tests_install_in_place_and_run_every_tool(clone: Clone) -> None:
         "tool -m ruff check .",
         "tool -m ruff format --check .",
         "tool -m mypy --strict src",
-        f"tool -m pytest -ra -W error -n {PROCESSES} --dist worksteal -k imports",
+        "tool -m pytest -ra -W error -n auto --maxprocesses 4 --dist worksteal -k imports",
     ]
     clone.run(".ci/run")
     assert clone.ran("tool")[3:] == [
-        f"tool -m pytest -ra -W error -n {PROCESSES} --dist worksteal",
+        "tool -m pytest -ra -W error -n auto --maxprocesses 4 --dist worksteal",
         "tool -m mkdocs build --quiet --strict",
         "tool package ",
     ]
