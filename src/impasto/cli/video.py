@@ -241,12 +241,7 @@ def _carry_out(job: FilmJob) -> FrameTimes:
                 tell(record.note)
                 times.see(job.painted)
                 height, width = record.size or job.facts.size
-                show(
-                    record.done,
-                    record.total,
-                    f"{record.phase} {width}x{height}",
-                    _rate_of(job, times).removeprefix(", "),
-                )
+                show(record.done, record.total, f"{record.phase} {width}x{height}", _rate_of(job, times))
     except KeyboardInterrupt:
         show_note(_stopped(job))
         raise

@@ -67,6 +67,15 @@ def find_runtime(source: str | os.PathLike[str] | None = None) -> Files:
     Raises:
         DataError: it is nowhere, or not what it should be.
     """
+    found = _plain(source)
+    return {
+        _served(name): content if _served(name) == name else gzip.compress(content, 9, mtime=0)
+        for name, content in found.items()
+    }
+
+
+def _plain(source: str | os.PathLike[str] | None) -> Files:
+    """As `find_runtime`, unpacked and by the names that npm's package has."""
     if source is not None and source != "npm":
         return _from_folder(at_home(source))
     cache = platformdirs.user_cache_path("impasto") / f"onnxruntime-web-{VERSION}"
@@ -88,9 +97,8 @@ def vendor(folder: Path = VENDOR, *, source: str | os.PathLike[str] = "npm", web
     Raises:
         DataError, OutputError: as from `find_runtime`, or the folder cannot be written.
     """
-    found = find_runtime(source)
-    names = {_served(name) for name in (*WASM, *(WEBGPU if webgpu else ()))} | {NOTICES}
-    return _store({name: content for name, content in found.items() if name in names}, folder)
+    names = {*WASM, *(WEBGPU if webgpu else ()), NOTICES}
+    return _store({name: content for name, content in _plain(source).items() if name in names}, folder)
 
 
 def _served(name: str) -> str:
@@ -163,7 +171,7 @@ def _unpacked(archive: Path) -> Files:
 
 
 def _checked(files: Files, where: str) -> Files:
-    """The files as they are served, if they are what they should be: WASM all, WEBGPU all or none."""
+    """The files unpacked, if they are what they should be: WASM all, WEBGPU all or none."""
     found: Files = {}
     for wanted, needed in ((WASM, True), (WEBGPU, False)):
         part = {}
@@ -173,11 +181,11 @@ def _checked(files: Files, where: str) -> Files:
                 break
             if hashlib.sha256(content).hexdigest() != digest:
                 raise DataError(f"{where}: {name} is not that of onnxruntime-web {VERSION}: get that version")
-            part[_served(name)] = content if _served(name) == name else gzip.compress(content, 9, mtime=0)
+            part[name] = content
         if len(part) == len(wanted):
             found |= part
         elif needed:
-            missing = next(name for name in wanted if _served(name) not in part)
+            missing = next(name for name in wanted if name not in part)
             raise DataError(f"{where}: {missing} of onnxruntime-web {VERSION} is missing: get that package whole")
     notices = _content(NOTICES, files, where) or _notices()
     return found | ({NOTICES: notices} if notices else {})
@@ -203,13 +211,12 @@ def _notices() -> bytes | None:
 
 
 def _store(files: Files, folder: Path) -> list[Path]:
-    """Write files, as they are served, in the form in which they are kept; gives their paths."""
+    """Write files in the form in which they are kept; gives their paths."""
     paths = []
-    for served, content in files.items():
-        name = served.removesuffix(PACKED)
-        kept, plain = _kept(name), content if served == name else gzip.decompress(content)
+    for name, content in files.items():
+        kept = _kept(name)
         with atomic_path(folder / kept, make_folders=True) as temporary:
-            temporary.write_bytes(plain if kept == name else lzma.compress(plain, preset=9 | lzma.PRESET_EXTREME))
+            temporary.write_bytes(content if kept == name else lzma.compress(content, preset=9 | lzma.PRESET_EXTREME))
         for form in {name, name + PACKED} - {kept}:  # of earlier versions
             (folder / form).unlink(missing_ok=True)
         paths.append(folder / kept)

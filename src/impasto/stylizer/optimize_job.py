@@ -28,7 +28,7 @@ from impasto.core.precision import Precision, choose_precision, pick_device
 from impasto.core.resizing import bicubic_rows
 from impasto.core.tensors import to_array, to_tensor
 from impasto.core.vgg import VGG
-from impasto.errors import OptionError
+from impasto.errors import OptionError, counted
 from impasto.files import shown
 from impasto.imaging import Picture, fit_long_side
 from impasto.imaging.reduced import read_reduced
@@ -165,8 +165,7 @@ class OptimizeJob(Job):
         dtype = str(self.precision.dtype).removeprefix("torch.")
         turns = self.step // self.settings.second_every
         seen_by = " and ".join(eye.name for eye in self._eyes()[: 2 if turns else 1])
-        steps = f"{self.step} step{'' if self.step == 1 else 's'}"
-        return f"{width}x{height} px, {steps} on {seen_by} in {dtype} ({self.precision.reason})"
+        return f"{width}x{height} px, {counted(self.step, 'step')} on {seen_by} in {dtype} ({self.precision.reason})"
 
     def networks(self) -> dict[str, str]:
         """See `Job.networks`."""

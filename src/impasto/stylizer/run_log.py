@@ -19,11 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["Log", "Row", "Timeline", "by_who_saw", "plot_losses"]
 
 _COLUMNS = ("step", "height", "width", "total", "content", "style", "tv", "range", "written", "seen_by", "seconds")
-_KINDS = {"step": int, "height": int, "width": int}  # the others are fractions
-_TEXTS = ("seen_by",)
+_KINDS = {"step": int, "height": int, "width": int, "seen_by": str}  # the others are fractions
 _SOMETIMES = ("written", "seen_by")  # are known of some steps alone, and of none in logs of earlier versions
 _LINES = ("total", "content", "style", "tv", "range")
-
 
 Row = dict[str, Any]
 
@@ -73,7 +71,7 @@ class Log:
             with path.open(encoding="utf-8", newline="") as handle:
                 rows = [
                     {
-                        name: row[name] if name in _TEXTS else _KINDS.get(name, float)(row[name])
+                        name: _KINDS.get(name, float)(row[name])
                         for name in _COLUMNS
                         if name not in _SOMETIMES or row.get(name)
                     }

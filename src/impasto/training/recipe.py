@@ -52,7 +52,8 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read as {what}: {error.strerror or error}") from error
     except ValueError as error:
-        told = f"{stranger(path)}, need {what} in TOML" if stranger(path) else ""
+        odd = stranger(path)
+        told = f"{odd}, need {what} in TOML" if odd else ""
         no_text = "is no text in UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise DataError(f"{path}: {told or f'cannot be read as {what}: {no_text}'}") from error
 

@@ -246,7 +246,7 @@ class FilmJob(Job):
 
     def _work_in_segments(self, reader: FilmReader, folder: Path, steadier: Steadier | None) -> Steps:
         """Paint what is not yet finished, then join the segments."""
-        with FilmRun(folder, self._described(), resume=self.options.resume) as run:
+        with closing(FilmRun(folder, self._described(), resume=self.options.resume)) as run:
             self._run = run
             if steadier is not None:
                 run.restore(steadier)

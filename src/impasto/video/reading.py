@@ -293,11 +293,6 @@ def _is_cover(stream: Any) -> bool:
     return disposition is not None and "attached_pic" in str(disposition)
 
 
-def _is_late(packet: Any, before: int | None) -> bool:
-    """Whether no muxer takes a packet any more after one of this time of its stream."""
-    return before is not None and (packet.dts < before or (packet.dts == before and packet.stream.type == "audio"))
-
-
 def _within(packet: Any, begin: Fraction, end: Fraction | None) -> bool:
     """Whether a packet belongs to a part of the film."""
     at = (packet.pts if packet.pts is not None else packet.dts) * packet.time_base

@@ -13,8 +13,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 
@@ -66,7 +65,7 @@ def check_run_folder(folder: Path) -> None:
 
 
 class FilmRun:
-    """A run's folder; a context manager, which keeps other processes out of it.
+    """A run's folder, which other processes are kept out of until it is closed.
 
     Args:
         folder: made if need be; where not one frame was painted, it goes again.
@@ -97,19 +96,12 @@ class FilmRun:
             self.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Let others in again."""
+        lock = Path(self._lock.lock_file)
         with suppress(OSError):
-            if self._is_new and [path.name for path in self.folder.iterdir()] == [".lock"]:
-                (self.folder / ".lock").unlink()
+            if self._is_new and [*self.folder.iterdir()] == [lock]:
+                lock.unlink()
                 self.folder.rmdir()
         self._lock.release()
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from impasto.core.memory import held_memory
@@ -92,8 +92,7 @@ class SteadyJob(FilmJob):
         found = _recipe_of(self._painted_path) if self._output.recipe else None
         if found is None:
             return None
-        told = found.to_json() | {"film": {**found.film, "steadied": self.options.kept}}
-        return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+        return replace(found, film={**found.film, "steadied": self.options.kept}).to_text()
 
     @property
     def inputs(self) -> tuple[str, ...]:
